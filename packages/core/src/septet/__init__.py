@@ -1,0 +1,15 @@
+"""The frame that every Septet package shares; small enough to hold in one's head.
+
+=============  =====================================================================
+`errors`       the one-line input error and the exit codes
+`config`       typed configuration, its JSON schema and its default YAML
+`seeding`      named random streams from one root seed
+`scores`       the score table and the timing table
+`card`         the run card: what made a score table
+`checkpoint`   save and restore a half-done job
+`files`        whole-or-nothing writes, digests
+`data`         finding, checking and downloading data sets
+`progress`     progress lines in logs, and what is running now
+`cli`          `python -m <package> <verb> --config FILE --out DIR`
+=============  =====================================================================
+"""

@@ -1,0 +1,150 @@
+"""The run card (`run.json`): what made the score table that lies beside it."""
+
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import septet
+from septet.config import Settings, validate
+from septet.errors import InputError
+from septet.files import sha256, sha256_tree, write_text
+
+
+class RunCard(Settings):
+    """Everything that is known about one job, so that a point in a figure can be followed back to it."""
+
+    id: str
+    """Name of the job: digest of configuration, sources and lock. The same job has the same id on any machine."""
+    paper: str
+    verb: str
+    task: str
+    methods: dict[str, dict[str, Any]]
+    """Each method label of the score table and the settings behind it."""
+    seeds: list[int]
+    config: dict[str, Any]
+    """The resolved configuration: fed to the same verb again, it regrows the score table."""
+    data: str
+    """Where the data came from: the name and digest of the file, or how they were generated."""
+    sources: dict[str, str]
+    """SHA-256 of the source tree of each of our packages that ran."""
+    lock: str | None
+    """SHA-256 of requirements.lock; none outside a checkout."""
+    image: str | None
+    """Name of the container image, which carries the digest of its recipe; none when run natively."""
+    versions: dict[str, str]
+    host: dict[str, Any]
+    started: str
+    wall_seconds: float
+    cpu_seconds: float
+    peak_memory_mb: float
+    steps: int
+    """Environment steps or examples, over all seeds and methods of the job."""
+    steps_per_second: float
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a run card. Raises InputError if it is missing, torn or of another form."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(str(path), expected="a run card", found=str(error)) from None
+        if not isinstance(data, dict):
+            raise InputError(str(path), expected="a run card", found=data)
+        return validate(cls, data, str(path))
+
+    def write(self, path: Path) -> None:
+        """Write the card as JSON, in one step."""
+        write_text(path, json.dumps(self.model_dump(mode="json"), indent=1) + "\n")
+
+
+class Stopwatch:
+    """Measures a job from its creation to its run card."""
+
+    def __init__(self) -> None:
+        self._wall = time.monotonic()
+        self._started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the start."""
+        return time.monotonic() - self._wall
+
+    def card(
+        self,
+        *,
+        paper: str,
+        verb: str,
+        task: str,
+        methods: dict[str, dict[str, Any]],
+        seeds: list[int],
+        config: Settings,
+        packages: list[str],
+        libraries: list[str],
+        steps: int,
+        data: str = "simulated",
+    ) -> RunCard:
+        """The run card of the job that this watch has timed.
+
+        Args:
+            packages: our import packages whose sources made the result.
+            libraries: distributions whose versions may change the result.
+            steps: environment steps or examples, over all seeds and methods.
+        """
+        resolved = config.model_dump(mode="json")
+        sources = {name: source_digest(name) for name in packages}
+        lock = lock_digest()
+        identity = json.dumps([paper, verb, resolved, sources, lock, data], sort_keys=True)
+        usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return RunCard(
+            id=_short_digest(identity),
+            paper=paper,
+            verb=verb,
+            task=task,
+            methods=methods,
+            seeds=seeds,
+            config=resolved,
+            data=data,
+            sources=sources,
+            lock=lock,
+            image=os.environ.get("APPTAINER_NAME"),
+            versions={
+                "python": platform.python_version(),
+                **{name: importlib.metadata.version(name) for name in libraries},
+            },
+            host={
+                "name": platform.node(),
+                "machine": platform.machine(),
+                "system": platform.platform(),
+                "cores": os.cpu_count(),
+            },
+            started=self._started,
+            wall_seconds=round(self.seconds, 3),
+            cpu_seconds=round(sum(part.ru_utime + part.ru_stime for part in usage), 3),
+            peak_memory_mb=round(max(part.ru_maxrss for part in usage) / 1024, 1),
+            steps=steps,
+            steps_per_second=round(steps / max(self.seconds, 1e-9), 1),
+        )
+
+
+def source_digest(package: str) -> str:
+    """SHA-256 over the Python sources of one installed import package."""
+    module = importlib.import_module(package)
+    root = Path(str(module.__file__)).parent
+    return sha256_tree(root, root.rglob("*.py"))
+
+
+def lock_digest() -> str | None:
+    """SHA-256 of the checkout's requirements.lock, or none when the package was installed without it."""
+    lock = Path(septet.__file__).parents[4] / "requirements.lock"
+    return sha256(lock) if lock.is_file() else None
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

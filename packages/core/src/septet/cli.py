@@ -1,0 +1,98 @@
+"""The command line of every package: `python -m <package> <verb> --config FILE --out DIR`."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from septet.config import Settings, read_mapping, validate
+from septet.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, InputError, Interrupted
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: its configuration model and the function that does it.
+
+    The function gets the checked configuration and the output folder, which may not exist yet: it
+    is made by the first write, so a job that is refused leaves nothing behind.
+    """
+
+    model: type[Settings]
+    act: Callable[[Any, Path], None]
+
+
+class StopRequest:
+    """Set by SIGTERM or SIGUSR1: save your state and raise `Interrupted` at the next safe point."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def listen(self) -> None:
+        """Take the two signals for this process (main thread only)."""
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+
+
+stop_request = StopRequest()
+
+
+def main(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], None] | None = None) -> NoReturn:
+    """Run the verb that the command line asks for and exit.
+
+    Exit codes: 0 done; 1 a fault of ours, with its traceback; 2 bad input, one line, nothing
+    written; 85 stopped by a signal with the state saved: run the same command again.
+
+    Args:
+        package: the import name, for the usage text.
+        verbs: verb name -> what it does.
+        bench: `bench(quick, json_file)`, if the package measures itself beside its peers.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {package}", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, verb in verbs.items():
+        command = commands.add_parser(name, help=(verb.act.__doc__ or "").split("\n")[0], allow_abbrev=False)
+        command.add_argument("--config", required=True, help="YAML or JSON file; - reads standard input")
+        command.add_argument("--out", required=True, type=Path, help="output folder")
+    if bench is not None:
+        command = commands.add_parser("bench", help=(bench.__doc__ or "").split("\n")[0], allow_abbrev=False)
+        command.add_argument("--quick", action="store_true", help="end inside a minute")
+        command.add_argument("--json", required=True, type=Path, help="file for the measured rows")
+    arguments = parser.parse_args()
+    stop_request.listen()
+    try:
+        if arguments.verb == "bench" and bench is not None:
+            bench(arguments.quick, arguments.json)
+        else:
+            verb = verbs[arguments.verb]
+            where = "standard input" if arguments.config == "-" else arguments.config
+            settings = validate(verb.model, read_mapping(arguments.config), where)
+            check_writable(arguments.out)
+            verb.act(settings, arguments.out)
+    except InputError as error:
+        print(f"{package}: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except Interrupted as interruption:
+        print(f"{package}: {interruption}; run the same command again to go on", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(0)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InputError unless `folder` can be made or written to; makes nothing."""
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise InputError(f"--out {folder}", expected="a folder", found=f"the file {there}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(
+            f"--out {folder}", expected="a folder that can be written to", found=f"{there}, which is read-only"
+        )

@@ -1,0 +1,92 @@
+"""Typed configuration: one pydantic model per job, its JSON schema and its default YAML."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from septet.errors import InputError
+
+
+class Settings(BaseModel):
+    """Base of every configuration model: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+Model = TypeVar("Model", bound=Settings)
+
+
+def read_mapping(source: str) -> dict[str, Any]:
+    """Read one YAML or JSON mapping from a file, or from standard input if `source` is ``-``.
+
+    Raises:
+        InputError: the file is missing, is no text, no YAML, or holds something else than a mapping.
+    """
+    where = "standard input" if source == "-" else source
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        data = yaml.safe_load(text)
+    except OSError as error:
+        raise InputError(where, expected="a readable file", found=error.strerror or "none") from None
+    except UnicodeDecodeError as error:
+        raise InputError(where, expected="UTF-8 text", found=error.reason) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(where, expected="YAML or JSON", found=" ".join(str(error).split())) from None
+    if not isinstance(data, dict):
+        raise InputError(where, expected="a mapping of keys to values", found=data)
+    return data
+
+
+def validate(model: type[Model], data: dict[str, Any], where: str) -> Model:
+    """Check `data` against `model` and return the typed configuration.
+
+    Raises:
+        InputError: names the first key at fault, what it should hold and what it holds.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = f"one of the keys {', '.join(_fields_at(model, first['loc'][:-1]))}"
+            raise InputError(where, expected=known, found=f"the unknown key {key}") from None
+        found = "nothing" if first["type"] == "missing" else first["input"]
+        raise InputError(f"{where}: {key}", expected=_expected(first["msg"]), found=found) from None
+
+
+def _expected(message: str) -> str:
+    for start in ("Input should be ", "Value error, "):
+        message = message.removeprefix(start)
+    return message if message != "Field required" else "a value"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Field names of the model that sits at `location`, as far as it can be followed."""
+    schema: dict[str, Any] = model.model_json_schema()
+    here = schema
+    for part in location:
+        here = here.get("properties", {}).get(part) or here.get("additionalProperties") or here.get("items") or {}
+        if "$ref" in here:
+            here = schema["$defs"][here["$ref"].rsplit("/", 1)[-1]]
+    return sorted(here.get("properties", {}))
+
+
+def json_schema(model: type[Settings]) -> str:
+    """JSON schema of a configuration model, as the text of the file that the workflow reads."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def default_yaml(settings: Settings, header: str) -> str:
+    """The YAML file of `settings`, each key preceded by its description as a comment."""
+    lines = [f"# {line}" for line in header.splitlines()]
+    for name, field in type(settings).model_fields.items():
+        lines += ["", *(f"# {line}" for line in (field.description or "").splitlines())]
+        value = settings.model_dump(mode="json", exclude_defaults=False)[name]
+        lines.append(yaml.safe_dump({name: value}, sort_keys=False, width=110, default_flow_style=None).rstrip())
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,27 @@
+"""The one-line input error and the exit codes of every command."""
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 85
+
+
+class InputError(Exception):
+    """Bad input, told in one line: where it is, what it is, what was expected, what was found.
+
+    Args:
+        where: the file, key or argument at fault, e.g. ``"job.yaml: seeds"``.
+        expected: what a good value looks like.
+        found: the value that is there.
+    """
+
+    def __init__(self, where: str, *, expected: str, found: object) -> None:
+        text = found if isinstance(found, str) else repr(found)
+        text = text if len(text) <= 200 else text[:197] + "..."
+        super().__init__(" ".join(f"{where}: expected {expected}, found {text}".split()))
+
+
+class DataUnavailable(InputError):
+    """A data set is neither on this machine nor to be had from its source."""
+
+
+class Interrupted(Exception):
+    """The job was told to stop, has saved its state and can be run again."""

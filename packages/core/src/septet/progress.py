@@ -1,0 +1,86 @@
+"""Progress lines in a job's log, and the progress of running jobs seen from outside."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from septet.files import write_text
+
+FILE = "progress.json"
+
+
+class Progress:
+    """Prints a line with rate and time left, and keeps the same in a file for `status`.
+
+    Args:
+        label: what runs, e.g. ``"dynts ts on tau1000"``.
+        total: how many units there are.
+        unit: what is counted.
+        folder: where ``progress.json`` is kept while the job runs.
+        done: units done before this start (a resumed job).
+    """
+
+    def __init__(self, label: str, total: int, unit: str, folder: Path, done: int = 0) -> None:
+        self.label, self.total, self.unit, self.folder = label, total, unit, folder
+        self._first = self._done = done
+        self._start = time.monotonic()
+        self._printed = -1e9
+        self._report()
+
+    def update(self, done: int) -> None:
+        """Say that `done` units are done; printed at most every two seconds, and at the end."""
+        self._done = done
+        if done >= self.total or time.monotonic() - self._printed >= 2.0:
+            self._report()
+
+    def finish(self) -> None:
+        """Remove the file: nothing runs here any more."""
+        (self.folder / FILE).unlink(missing_ok=True)
+
+    def _report(self) -> None:
+        self._printed = time.monotonic()
+        rate = (self._done - self._first) / max(self._printed - self._start, 1e-9)
+        state = {
+            "label": self.label,
+            "done": self._done,
+            "total": self.total,
+            "unit": self.unit,
+            "rate": rate,
+            "pid": os.getpid(),
+            "time": time.time(),
+        }
+        print(describe(state), file=sys.stderr, flush=True)
+        write_text(self.folder / FILE, json.dumps(state))
+
+
+def describe(state: dict[str, Any]) -> str:
+    """One line: what, how far, how fast, how long still."""
+    done, total, rate = state["done"], state["total"], state["rate"]
+    left = _clock((total - done) / rate) if rate > 0 else "?"
+    share = 100 * done / total if total else 100.0
+    unit = state["unit"]
+    return f"{state['label']}  {done:,}/{total:,} {unit}  {share:.0f} %  {rate:,.0f} {unit}/s  {left} left"
+
+
+def running(folder: Path) -> list[str]:
+    """One line for each job below `folder` that is at work, with the age of its last word."""
+    lines = []
+    for file in sorted(folder.rglob(FILE)):
+        try:
+            state = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # it ended while we looked
+        lines.append(f"{describe(state)}  (heard {_clock(time.time() - state['time'])} ago, {file.parent})")
+    return lines
+
+
+def _clock(seconds: float) -> str:
+    whole = int(max(seconds, 0))
+    return (
+        f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+        if whole >= 3600
+        else f"{whole // 60}:{whole % 60:02d}"
+    )

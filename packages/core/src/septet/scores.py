@@ -1,0 +1,137 @@
+"""The score table (`scores.parquet`) and the timing table (`timing.parquet`).
+
+Both are tidy: one row, one number. The score table depends on nothing but the job, so the same job
+gives the same bytes; whatever depends on the clock goes to the timing table.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from septet.errors import InputError
+from septet.files import replacing
+
+KEY = ["paper", "method", "task", "seed", "step"]
+SCORES = pl.Schema(
+    {
+        "paper": pl.String,
+        "method": pl.String,
+        "task": pl.String,
+        "seed": pl.Int64,
+        "step": pl.Int64,
+        "metric": pl.String,
+        "value": pl.Float64,
+    }
+)
+TIMING = pl.Schema(
+    {
+        "paper": pl.String,
+        "method": pl.String,
+        "task": pl.String,
+        "seed": pl.Int64,
+        "step": pl.Int64,
+        "phase": pl.String,
+        "seconds": pl.Float64,
+    }
+)
+
+
+def score_rows(
+    paper: str,
+    method: str,
+    task: str,
+    *,
+    seeds: Sequence[int],
+    steps: Sequence[int],
+    metrics: Mapping[str, ArrayLike],
+) -> pl.DataFrame:
+    """Rows of the score table for one method on one task.
+
+    Args:
+        seeds: the S seeds of the batch.
+        steps: the P steps at which the metrics were read.
+        metrics: name -> values of shape ``(S, P)``.
+
+    Raises:
+        ValueError: a metric has another shape, or holds a value that is not finite.
+    """
+    shape = (len(seeds), len(steps))
+    frames = []
+    for metric, given in metrics.items():
+        values = np.asarray(given, dtype=np.float64)
+        if values.shape != shape:
+            raise ValueError(f"metric {metric} of {method} on {task} has shape {values.shape}, not {shape}")
+        if not np.isfinite(values).all():
+            seed, step = np.argwhere(~np.isfinite(values))[0]
+            raise ValueError(
+                f"metric {metric} of {method} on {task} is not finite: seed {seeds[seed]}, step {steps[step]}"
+            )
+        frames.append(
+            pl.DataFrame(
+                {
+                    "seed": np.repeat(np.asarray(seeds, dtype=np.int64), len(steps)),
+                    "step": np.tile(np.asarray(steps, dtype=np.int64), len(seeds)),
+                    "value": values.ravel(),
+                }
+            ).with_columns(paper=pl.lit(paper), method=pl.lit(method), task=pl.lit(task), metric=pl.lit(metric))
+        )
+    return pl.concat(frames).select(SCORES.names())
+
+
+def write_scores(path: Path, frames: Sequence[pl.DataFrame]) -> None:
+    """Write a score table, sorted, in one step.
+
+    Raises:
+        InputError: the columns differ from the contract, there is no row, or a row stands twice.
+    """
+    _write(path, frames, SCORES, [*KEY, "metric"])
+
+
+def write_timing(path: Path, frames: Sequence[pl.DataFrame]) -> None:
+    """Write a timing table, sorted, in one step; raises as `write_scores` does."""
+    _write(path, frames, TIMING, [*KEY, "phase"])
+
+
+def read_scores(path: Path) -> pl.DataFrame:
+    """Read a score table.
+
+    Raises:
+        InputError: the file is missing, torn, or has other columns than the contract.
+    """
+    return scan_scores(path).collect()
+
+
+def scan_scores(path: Path) -> pl.LazyFrame:
+    """A score table to be read lazily; its columns are checked now. Raises as `read_scores` does."""
+    try:
+        frame = pl.scan_parquet(path)
+        columns = frame.collect_schema()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(str(path), expected="a whole Parquet score table", found=str(error).splitlines()[0]) from None
+    _check_columns(path, columns, SCORES)
+    return frame
+
+
+def _write(path: Path, frames: Sequence[pl.DataFrame], schema: pl.Schema, key: list[str]) -> None:
+    for frame in frames:
+        _check_columns(path, frame.schema, schema)
+    table = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+    if table.is_empty():
+        raise InputError(str(path), expected="at least one row", found="none")
+    twice = table.filter(table.select(key).is_duplicated())
+    if not twice.is_empty():
+        raise InputError(str(path), expected="one row per key", found=f"twice {twice.select(key).row(0)}")
+    with replacing(path) as temporary:
+        table.sort(key).write_parquet(temporary, compression="zstd", compression_level=12)
+
+
+def _check_columns(path: Path, found: pl.Schema, expected: pl.Schema) -> None:
+    if found != expected:
+        raise InputError(str(path), expected=f"columns {_columns(expected)}", found=_columns(found))
+
+
+def _columns(schema: pl.Schema) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in schema.items())
