@@ -54,7 +54,8 @@ class Method(Settings):
 class Simulation(Settings):
     """A simulated world (section 3)."""
 
-    kind: Literal["simulation"] = "simulation"
+    kind: Literal["simulation"]
+    """Selects this kind of task."""
     name: str = ""
     """Name of the task; filled in by the workflow for a job."""
     arms: int = Field(default=10, ge=2)
@@ -96,7 +97,8 @@ class Simulation(Settings):
 class Tracking(Settings):
     """Click rates of real headlines in the order of time, predicted before they are seen (section 7, experiment A)."""
 
-    kind: Literal["tracking"] = "tracking"
+    kind: Literal["tracking"]
+    """Selects this kind of task."""
     name: str = ""
     """Name of the task; filled in by the workflow for a job."""
     data: Literal["upworthy"] = "upworthy"
@@ -110,7 +112,8 @@ class Tracking(Settings):
 class HeadlineBandit(Settings):
     """A shared-weight bandit over real headline tests in the order of time (section 7, experiment B)."""
 
-    kind: Literal["headline_bandit"] = "headline_bandit"
+    kind: Literal["headline_bandit"]
+    """Selects this kind of task."""
     name: str = ""
     """Name of the task; filled in by the workflow for a job."""
     data: Literal["upworthy"] = "upworthy"
@@ -143,8 +146,6 @@ class Common(Settings):
     """Prior variance of each headline feature's weight; the intercept has variance 1 around `base_rate`."""
     base_rate: float = Field(default=0.015, gt=0.0, lt=1.0)
     """Click rate at which the intercept's prior is centred on real data (pitfall 7)."""
-    data_dir: str | None = None
-    """Folder of data sets; if null, the environment's SEPTET_DATA."""
 
     @field_validator("seeds")
     @classmethod
@@ -194,6 +195,8 @@ class Preparation(Settings):
 class Experiments(Common):
     """The paper's experiments: `config/papers/dynts.yaml`."""
 
+    data_dir: str | None = None
+    """Folder of data sets; if null, the environment's SEPTET_DATA."""
     data_source: Literal["auto", "real", "generated"] = "auto"
     """real data, a generated stand-in, or real data where they can be had and the stand-in elsewhere."""
     methods: dict[str, Method] = {
@@ -214,15 +217,17 @@ class Experiments(Common):
     }
     """Policies and baselines of section 5, with their decay schedules."""
     tasks: dict[str, Task] = {
-        "static": Simulation(drift="static"),
-        "tau5000": Simulation(drift="mean_reverting", period=5000),
-        "tau1000": Simulation(drift="mean_reverting", period=1000),
-        "tau200": Simulation(drift="mean_reverting", period=200),
-        "reset1000": Simulation(drift="reset", period=1000),
-        "shared1000": Simulation(shared=True, arms=20, context_dim=6, ad_dim=4, drift="mean_reverting", period=1000),
-        "headlines": Tracking(),
-        "headlines_clean": Tracking(clean_weeks=True),
-        "headline_bandit": HeadlineBandit(),
+        "static": Simulation(kind="simulation", drift="static"),
+        "tau5000": Simulation(kind="simulation", drift="mean_reverting", period=5000),
+        "tau1000": Simulation(kind="simulation", drift="mean_reverting", period=1000),
+        "tau200": Simulation(kind="simulation", drift="mean_reverting", period=200),
+        "reset1000": Simulation(kind="simulation", drift="reset", period=1000),
+        "shared1000": Simulation(
+            kind="simulation", shared=True, arms=20, context_dim=6, ad_dim=4, drift="mean_reverting", period=1000
+        ),
+        "headlines": Tracking(kind="tracking", data="upworthy"),
+        "headlines_clean": Tracking(kind="tracking", data="upworthy", clean_weeks=True),
+        "headline_bandit": HeadlineBandit(kind="headline_bandit", data="upworthy"),
     }
     """Simulated worlds of section 3 and the real click rates of section 7."""
     runs: dict[str, list[str]] = {

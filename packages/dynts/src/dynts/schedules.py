@@ -40,7 +40,7 @@ class Schedule:
     @property
     def forgetting(self) -> float:
         """1 - gamma for a constant decay (0 without one); what the U-shaped curves are drawn against."""
-        return 1.0 - self.rate if self.kind == "exp" else 0.0
+        return round(1.0 - self.rate, 12) if self.kind == "exp" else 0.0
 
 
 def parse(text: str) -> Schedule:
