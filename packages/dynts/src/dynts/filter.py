@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 LOGIT_LIMIT = 30.0  # beyond it the sigmoid is 0 or 1 to float precision
-NEWTON_STEPS = 15
+NEWTON_STEPS = 100  # a click needs about 5; thousands of trials with a wide prior need more
 
 
 @njit(cache=True)
