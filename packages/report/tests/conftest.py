@@ -124,10 +124,10 @@ def demo_claims() -> list[ClaimsFile]:
             {
                 "id": "close_call",
                 **claim,
-                "statement": "After resets the two discounts end level, to within a twentieth.",
+                "statement": "After resets the two discounts end two thirds apart.",
                 "tasks": ["reset"],
                 "estimand": {"kind": "ratio", "of": "ts/exp-0.999", "against": "ts/none"},
-                "relation": {"kind": "within", "center": 0.85, "tolerance": 0.05},
+                "relation": {"kind": "within", "center": 0.65, "tolerance": 0.03},
                 "unit": "",
             },
             {"id": "hostile", **claim, "statement": HOSTILE, "source": "<b>Table 1</b> & more", "scales": ["paper"]},

@@ -187,7 +187,7 @@ def test_what_cannot_be_judged_says_why(make_card):
     zero = {("a", "t"): [1.0, 1.0, 1.0], ("b", "t"): [0.0, 0.0, 0.0]}
     ratio = {"estimand": {"kind": "ratio", "of": "a", "against": "b"}}
     cases = [
-        (claim(), paper(make_card, good), "smoke", "is judged at scale laptop"),
+        (claim(), paper(make_card, good), "smoke", "judged only at scale laptop"),
         (claim(), None, "laptop", "there are no results of this paper"),
         (claim(tasks=["elsewhere"]), paper(make_card, good), "laptop", "no score of a on elsewhere and 1 more"),
         (claim(metric="loss"), paper(make_card, good), "laptop", "no loss of a on t and 1 more"),

@@ -59,8 +59,10 @@ def curves(
     """
     rows = _named(frame, series, column).sort("series", x)
     low, high = y_domain or _domain(rows, log_y)
-    x_axis = alt.X(f"{x}:Q", title=x_title, axis=_axis(), scale=_x_scale(rows[x], log_x))
-    y_scale = alt.Scale(type="log" if log_y else "linear", domain=[low, high], nice=False, zero=False)
+    ends = rows[x].to_numpy()
+    x_scale = _scale(float(ends.min()), float(ends.max()), log_x)
+    x_axis = alt.X(f"{x}:Q", title=x_title, axis=_axis(), scale=x_scale)
+    y_scale = _scale(low, high, log_y)
     y_axis = alt.Y("mean:Q", title=y_title, axis=_axis(), scale=y_scale)
     colour = _colour(series)
     base = alt.Chart().encode(x=x_axis, color=colour)
@@ -102,7 +104,7 @@ def dots(
     rows = _named(frame, series, column)
     y = alt.Y("series:N", title=None, sort=[one.name for one in series], axis=alt.Axis(labelColor=theme.INK))
     low, high = x_domain or _domain(rows, log_x)
-    scale = alt.Scale(type="log" if log_x else "linear", domain=[low, high], zero=False, nice=False)
+    scale = _scale(low, high, log_x)
     base = alt.Chart().encode(y=y, color=_colour(series))
     bar = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title, scale=scale, axis=_axis()), x2="high:Q")
     dot = base.mark_point(filled=True, size=36, opacity=1, cursor="pointer").encode(
@@ -210,19 +212,16 @@ def _domain(rows: pl.DataFrame, log: bool) -> tuple[float, float]:
     return float(ends[0]), float(ends[1])
 
 
-def _x_scale(x: pl.Series, log: bool) -> alt.Scale:
-    return alt.Scale(
-        type="log" if log else "linear",
-        domain=[float(x.to_numpy().min()), float(x.to_numpy().max())],
-        nice=False,
-        zero=False,
-    )
+def _scale(low: float, high: float, log: bool) -> alt.Scale:
+    if log:
+        return alt.Scale(type="log", domain=[low, high], nice=False)
+    return alt.Scale(domain=[low, high], nice=False, zero=False)
 
 
-def _axis(**more: Any) -> alt.Axis:
+def _axis() -> alt.Axis:
     # One notation per tick: Vega's own SI format would write 0.2k beside 1k, and 50m for 0.05.
     text = "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : format(datum.value, ',~g')"
-    return alt.Axis(tickCount=5, labelExpr=text, labelOverlap="greedy", labelSeparation=6, **more)
+    return alt.Axis(tickCount=5, labelExpr=text, labelOverlap="greedy", labelSeparation=6)
 
 
 def _tooltip(x: str | None, x_title: str, y_title: str) -> list[alt.Tooltip]:

@@ -244,7 +244,7 @@ def _settings(estimand: ShiftOfBest, paper: Paper) -> Array:
 
 def _judgeable(claim: Claim, paper: Paper | None, scale: str) -> Paper:
     if scale not in claim.scales:
-        raise NotJudged(f"is judged at scale {' or '.join(claim.scales)}")
+        raise NotJudged(f"judged only at scale {' or '.join(claim.scales)}")
     if paper is None:
         raise NotJudged("there are no results of this paper")
     return paper
