@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
 from dynts.filter import (
     assimilate,
     click_probability,
@@ -13,9 +17,6 @@ from dynts.filter import (
     predict,
     sigmoid,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.optimize import minimize
 
 
 def random_prior(rng, d):

@@ -4,6 +4,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+
 from dynts import schedules
 from dynts.filter import diagonal_update, laplace_update
 from dynts.kernels import BEST, LOG_LOSS, REGRET, Choice, Motion, play_disjoint, play_shared, potter_update

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from dynts.schedules import decay, effective_samples, matched_decay, parse
 
 

@@ -10,6 +10,7 @@
 `checkpoint`   save and restore a half-done job
 `files`        whole-or-nothing writes, digests
 `data`         finding, checking and downloading data sets
+`compiled`     functions compiled by numba, and their cache
 `progress`     progress lines in logs, and what is running now
 `cli`          `python -m <package> <verb> --config FILE --out DIR`
 =============  =====================================================================

@@ -1,10 +1,10 @@
 """The method for use elsewhere: one decision at a time."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from dynts.filter import laplace_update, laplace_update_batch, predict
+from septet.compiled import compiled
 from septet.errors import InputError
 
 Array = NDArray[np.float64]
@@ -120,13 +120,13 @@ class LogisticThompson:
         return array
 
 
-@njit(cache=True)
+@compiled()
 def _predict_all(sigma: Array, decay: float, prior_trace: float) -> None:
     for group in range(sigma.shape[0]):
         sigma[group] = predict(sigma[group], decay, prior_trace)
 
 
-@njit(cache=True)
+@compiled()
 def _best_disjoint(mu: Array, sigma: Array, x: Array, noise: Array) -> int:
     best, best_score = 0, -np.inf
     for a in range(mu.shape[0]):

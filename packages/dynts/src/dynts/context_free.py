@@ -1,15 +1,15 @@
 """Baselines that see no context: discounted Beta-Bernoulli Thompson sampling and discounted UCB1."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from dynts.kernels import BEST, LOG_LOSS, REGRET
+from septet.compiled import compiled
 
 Array = NDArray[np.float64]
 
 
-@njit(cache=True)
+@compiled()
 def play_context_free(
     probabilities: Array,
     rewards: Array,

@@ -6,28 +6,30 @@ All functions are compiled by numba and can be called from Python and from other
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from septet.compiled import compiled
 
 Array = NDArray[np.float64]
 
 LOGIT_LIMIT = 30.0  # beyond it the sigmoid is 0 or 1 to float precision
-NEWTON_STEPS = 100  # a click needs about 5; thousands of trials with a wide prior need more
+NEWTON_STEPS = 100  # a click needs about 4
 
 
-@njit(cache=True)
+@compiled()
 def sigmoid(s: float) -> float:
     """Logistic function of a logit, clipped at ±30."""
     return 1.0 / (1.0 + np.exp(-min(max(s, -LOGIT_LIMIT), LOGIT_LIMIT)))
 
 
-@njit(cache=True)
+@compiled()
 def laplace_logit(m: float, v: float, clicks: float, trials: float) -> float:
     r"""Logit at the posterior mode: the root of :math:`s = m + v\,(c - n\,\sigma(s))`.
 
     The D-dimensional mode of the Laplace step lies on the line :math:`\mu + R\phi\,z`, so one scalar
     Newton iteration finds it (section 2.2). The root is unique and lies in
-    :math:`[m - v(n - c),\ m + v c]`; a step that leaves the bracket is replaced by a bisection.
+    :math:`[m - v(n - c),\ m + v c]`; a step that leaves the bracket, or does not halve the one before,
+    is replaced by a bisection (Newton alone can cycle when many trials meet a wide prior).
 
     Args:
         m: prior mean of the logit, :math:`\phi^\top\mu`.
@@ -38,6 +40,7 @@ def laplace_logit(m: float, v: float, clicks: float, trials: float) -> float:
     low = m - v * (trials - clicks)
     high = m + v * clicks
     s = min(max(m, low), high)
+    last = high - low
     for _ in range(NEWTON_STEPS):
         p = sigmoid(s)
         excess = s - m - v * (clicks - trials * p)
@@ -46,15 +49,16 @@ def laplace_logit(m: float, v: float, clicks: float, trials: float) -> float:
         else:
             low = s
         step = excess / (1.0 + v * trials * p * (1.0 - p))
+        if not low <= s - step <= high or abs(step) > 0.5 * last:
+            step = s - 0.5 * (low + high)
         s -= step
-        if not low <= s <= high:
-            s = 0.5 * (low + high)
-        elif abs(step) <= 1e-13 * (1.0 + abs(s)):
+        last = abs(step)
+        if last <= 1e-13 * (1.0 + abs(s)):
             break
     return s
 
 
-@njit(cache=True)
+@compiled()
 def assimilate(mu: Array, R: Array, phi: Array, residual: float, kappa: float) -> tuple[Array, Array]:
     r"""Posterior from the residual and curvature of the log likelihood at its mode.
 
@@ -72,33 +76,33 @@ def assimilate(mu: Array, R: Array, phi: Array, residual: float, kappa: float) -
         Mean ``(D,)`` and covariance ``(D, D)``; the inputs are left alone.
     """
     gain = R @ phi
-    shrink = kappa / (1.0 + kappa * (phi @ gain))
+    shrink = kappa / (1.0 + kappa * np.dot(phi, gain))
     return mu + gain * residual, R - shrink * np.outer(gain, gain)
 
 
-@njit(cache=True)
+@compiled()
 def laplace_update(mu: Array, R: Array, phi: Array, clicks: float, trials: float) -> tuple[Array, Array]:
     """Laplace update of section 2.2 for c clicks in n trials with the same features.
 
     Shapes as in `assimilate`, which it calls with g = c - n σ(s) and κ = n σ(s)(1 - σ(s)).
     """
-    s = laplace_logit(phi @ mu, phi @ (R @ phi), clicks, trials)
+    s = laplace_logit(np.dot(phi, mu), np.dot(phi, R @ phi), clicks, trials)
     p = sigmoid(s)
     return assimilate(mu, R, phi, clicks - trials * p, trials * p * (1.0 - p))
 
 
-@njit(cache=True)
+@compiled()
 def gaussian_update(mu: Array, R: Array, phi: Array, y: float, noise: float) -> tuple[Array, Array]:
     r"""The linear special case :math:`y = \phi^\top w + N(0, r)`: the Kalman filter's update.
 
     Shapes as in `assimilate`; `noise` is the variance r.
     """
-    v = phi @ (R @ phi)
-    s = (noise * (phi @ mu) + v * y) / (noise + v)
+    v = np.dot(phi, R @ phi)
+    s = (noise * np.dot(phi, mu) + v * y) / (noise + v)
     return assimilate(mu, R, phi, (y - s) / noise, 1.0 / noise)
 
 
-@njit(cache=True)
+@compiled()
 def laplace_update_batch(mu: Array, R: Array, phis: Array, clicks: Array, trials: Array) -> tuple[Array, Array]:
     r"""Laplace update on a mini-batch: Newton's method in D dimensions (section 2.2).
 
@@ -112,8 +116,8 @@ def laplace_update_batch(mu: Array, R: Array, phis: Array, clicks: Array, trials
     Returns:
         Mean ``(D,)`` and covariance ``(D, D)``.
     """
-    precision = np.linalg.inv(R)
-    w = mu.copy()
+    precision: Array = np.linalg.inv(R)
+    w: Array = mu.copy()
     value = _negative_log_posterior(w, mu, precision, phis, clicks, trials)
     hessian = precision
     for _ in range(50):
@@ -134,16 +138,16 @@ def laplace_update_batch(mu: Array, R: Array, phis: Array, clicks: Array, trials
     return w, np.linalg.inv(hessian)
 
 
-@njit(cache=True)
+@compiled()
 def _negative_log_posterior(w: Array, mu: Array, precision: Array, phis: Array, clicks: Array, trials: Array) -> float:
     logits = phis @ w
     # log(1 + e^s) without overflow
     log_partition = np.maximum(logits, 0.0) + np.log1p(np.exp(-np.abs(logits)))
     away = w - mu
-    return 0.5 * away @ (precision @ away) - np.sum(clicks * logits - trials * log_partition)
+    return 0.5 * np.dot(away, precision @ away) - np.sum(clicks * logits - trials * log_partition)
 
 
-@njit(cache=True)
+@compiled()
 def diagonal_update(mu: Array, q: Array, phi: Array, clicks: float, trials: float) -> tuple[Array, Array]:
     r"""The update for large D: only the diagonal of the precision is kept (Chapelle and Li, 2011).
 
@@ -157,12 +161,12 @@ def diagonal_update(mu: Array, q: Array, phi: Array, clicks: float, trials: floa
     Returns:
         Mean ``(D,)`` and precision ``(D,)``.
     """
-    s = laplace_logit(phi @ mu, np.sum(phi * phi / q), clicks, trials)
+    s = laplace_logit(np.dot(phi, mu), float(np.sum(phi * phi / q)), clicks, trials)
     p = sigmoid(s)
     return mu + phi / q * (clicks - trials * p), q + trials * p * (1.0 - p) * phi * phi
 
 
-@njit(cache=True)
+@compiled()
 def predict(sigma: Array, gamma: float, prior_trace: float) -> Array:
     r"""Discounted prediction :math:`R = \Sigma/\gamma`, held at the prior's trace.
 
@@ -173,7 +177,7 @@ def predict(sigma: Array, gamma: float, prior_trace: float) -> Array:
     return sigma * min(1.0 / gamma, prior_trace / np.trace(sigma))
 
 
-@njit(cache=True)
+@compiled()
 def click_probability(m: float, v: float) -> float:
     r"""Predictive click probability, :math:`\sigma(m/\sqrt{1 + \pi v/8})` (pitfall 7 of the brief)."""
     return sigmoid(m / np.sqrt(1.0 + np.pi * v / 8.0))

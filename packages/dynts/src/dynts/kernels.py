@@ -14,10 +14,10 @@ needs no Cholesky factor, and the covariance S Sᵀ cannot lose its positive sig
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from dynts.filter import click_probability, laplace_logit, sigmoid
+from septet.compiled import compiled
 
 Array = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ class Motion(NamedTuple):
     """Q = walk_variance * I, added each round; 0 unless the filter is the exact Kalman one."""
 
 
-@njit(cache=True)
+@compiled()
 def _choose(scores: Array, arms: int, choice: Choice, probability: Array, explore: float, pick: float) -> int:
     if choice.oracle:
         return int(np.argmax(probability[:arms]))
@@ -74,7 +74,7 @@ def _choose(scores: Array, arms: int, choice: Choice, probability: Array, explor
     return 0
 
 
-@njit(cache=True)
+@compiled()
 def _account(totals: Array, probability: Array, arms: int, arm: int, clicked: float, m: float, v: float) -> None:
     best = probability[0]
     for a in range(1, arms):
@@ -85,7 +85,7 @@ def _account(totals: Array, probability: Array, arms: int, arm: int, clicked: fl
     totals[LOG_LOSS] -= np.log(p) if clicked > 0.5 else np.log1p(-p)
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@compiled(reassociate=True)
 def _all_arms(x: Array, xx: Array, mu: Array, packed: Array, m: Array, v: Array) -> None:
     """m_a = x·mu_a and v_a = xᵀ P_a x for every arm, one pass over contiguous memory."""
     d, arms = mu.shape
@@ -104,7 +104,7 @@ def _all_arms(x: Array, xx: Array, mu: Array, packed: Array, m: Array, v: Array)
             p += 1
 
 
-@njit(cache=True)
+@compiled()
 def _gain(x: Array, packed: Array, arm: int, gain: Array) -> None:
     """Write P_arm x to `gain`."""
     d = x.shape[0]
@@ -120,7 +120,7 @@ def _gain(x: Array, packed: Array, arm: int, gain: Array) -> None:
         p += 1
 
 
-@njit(cache=True)
+@compiled()
 def _rank_one(packed: Array, arm: int, gain: Array, weight: float) -> float:
     """P_arm += weight * gain gainᵀ; returns the change of the trace."""
     d = gain.shape[0]
@@ -135,7 +135,7 @@ def _rank_one(packed: Array, arm: int, gain: Array, weight: float) -> float:
     return change
 
 
-@njit(cache=True)
+@compiled()
 def play_disjoint(
     start: int,
     contexts: Array,
@@ -220,7 +220,7 @@ def play_disjoint(
                     ring_site[variant, seed, slot, d + 1] = clicked - sigma + kappa * s
 
 
-@njit(cache=True)
+@compiled()
 def _fold(P: Array, c: Array, tr: Array, arm: int, d: int) -> None:
     """Multiply an arm's factor into its covariance, and its trace anew."""
     for p in range(P.shape[0]):
@@ -231,7 +231,7 @@ def _fold(P: Array, c: Array, tr: Array, arm: int, d: int) -> None:
         tr[arm] += P[i * (i + 3) // 2, arm]
 
 
-@njit(cache=True)
+@compiled()
 def _forget(P: Array, c: Array, tr: Array, mean: Array, arm: int, site: Array, gain: Array) -> None:
     """Take one observation's Laplace site (curvature, linear term) out of its arm's posterior."""
     d = gain.shape[0]
@@ -245,7 +245,7 @@ def _forget(P: Array, c: Array, tr: Array, mean: Array, arm: int, site: Array, g
     tr[arm] += _rank_one(P, arm, gain, kappa * grow * c[arm])
 
 
-@njit(cache=True)
+@compiled()
 def _move(P: Array, c: Array, tr: Array, mean: Array, motion: Motion) -> None:
     """Exact prediction for a known state: mu <- phi mu, Σ <- phi² Σ + q I."""
     d, arms = mean.shape
@@ -260,7 +260,7 @@ def _move(P: Array, c: Array, tr: Array, mean: Array, motion: Motion) -> None:
         tr[a] = motion.memory * motion.memory * tr[a] + d * motion.walk_variance / c[a]
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@compiled(reassociate=True)
 def _transposed_product(S: Array, phi: Array, f: Array) -> None:
     """Write Sᵀ phi to `f`, row by row."""
     d = phi.shape[0]
@@ -272,7 +272,7 @@ def _transposed_product(S: Array, phi: Array, f: Array) -> None:
             f[j] += weight * row[j]
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@compiled(reassociate=True)
 def _dot(left: Array, right: Array) -> float:
     total = 0.0
     for i in range(left.shape[0]):
@@ -280,7 +280,7 @@ def _dot(left: Array, right: Array) -> float:
     return total
 
 
-@njit(cache=True)
+@compiled()
 def play_shared(
     features: Array,
     first: NDArray[np.int64],
@@ -364,7 +364,7 @@ def play_shared(
             scale[variant, seed], trace[variant, seed] = c, tr
 
 
-@njit(cache=True)
+@compiled()
 def _variance(phi: Array, S: Array, c: float, diagonal: bool, f: Array) -> float:
     """Variance of the logit; leaves f = Sᵀ phi behind unless `diagonal`."""
     if diagonal:
@@ -376,7 +376,7 @@ def _variance(phi: Array, S: Array, c: float, diagonal: bool, f: Array) -> float
     return c * _dot(f, f)
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@compiled(reassociate=True)
 def potter_update(S: Array, c: float, f: Array, v: float, kappa: float, gain: Array) -> float:
     r"""Rank-one Laplace update of the square root, in place.
 

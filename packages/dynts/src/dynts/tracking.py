@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from dynts import upworthy
 from dynts.config import Job, Tracking
 from dynts.filter import click_probability, laplace_logit, sigmoid
 from dynts.kernels import FOLD
+from septet.compiled import compiled
 from septet.seeding import stream
 
 Array = NDArray[np.float64]
@@ -79,7 +79,7 @@ def reference_losses(clicks: Array, rate: Array, impressions: int) -> tuple[Arra
     return loss(constant[:, None]).mean(axis=1), loss(sure[None]).mean(axis=1)
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@compiled(reassociate=True)
 def track(
     x: Array,
     clicks: Array,

@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from dynts.config import Simulation
+from septet.compiled import compiled
 from septet.seeding import stream
 
 Array = NDArray[np.float64]
@@ -97,7 +97,7 @@ def joint_features(contexts: Array, ads: Array) -> Array:
     return np.concatenate([user, ad, crossed], axis=2)
 
 
-@njit(cache=True)
+@compiled()
 def _drift(w: Array, noise: Array, path: Array, start: int, keep: float, step: float, period: int) -> None:
     """w_t = keep * w_{t-1} + step * noise_t, or a fresh draw every `period` rounds; w_t goes to `path`."""
     for t in range(path.shape[0]):
