@@ -8,6 +8,7 @@ import pytest
 from dynts import schedules
 from dynts.filter import diagonal_update, laplace_update
 from dynts.kernels import BEST, LOG_LOSS, REGRET, Choice, Motion, play_disjoint, play_shared, potter_update
+from dynts.tracking import track
 
 ARMS, DIM, ROUNDS = 4, 3, 300
 
@@ -30,9 +31,8 @@ def run_disjoint(inputs, schedule, choice, motion, split=None):
     ring = np.zeros((1, 1, window), dtype=np.int64), np.zeros((1, 1, window, DIM + 2))
     totals = np.zeros((1, 1, 3))
     for start, stop in [(0, ROUNDS)] if split is None else [(0, split), (split, ROUNDS)]:
-        part = [np.ascontiguousarray(array[:, start:stop]) for array in inputs]
         play_disjoint(
-            start, *part, gammas[:, start:stop], np.array([window]), choice, motion,
+            0, start, stop, *inputs, gammas, np.array([window]), choice, motion,
             mu, packed, scale, trace, *ring, totals,
         )  # fmt: skip
     sigma = np.zeros((ARMS, DIM, DIM))
@@ -143,7 +143,7 @@ def test_ties_go_to_a_random_arm():
         totals = np.zeros((1, 1, 3))
         packed = np.repeat(np.eye(DIM)[np.tril_indices(DIM)][:, None], ARMS, axis=1)[None, None].copy()
         play_disjoint(
-            0, *(np.ascontiguousarray(a) for a in inputs), np.ones((1, 1)), np.zeros(1, np.int64), GREEDY, CAPPED,
+            0, 0, 1, *inputs, np.ones((1, 1)), np.zeros(1, np.int64), GREEDY, CAPPED,
             np.zeros((1, 1, DIM, ARMS)), packed, np.ones((1, 1, ARMS)), np.full((1, 1, ARMS), 3.0),
             np.zeros((1, 1, 0), np.int64), np.zeros((1, 1, 0, DIM + 2)), totals,
         )  # fmt: skip
@@ -169,7 +169,8 @@ def test_shared_weights_against_the_naive_loop(choice, gamma):
     mu, root = np.zeros((1, 1, d)), np.eye(d)[None, None].copy()
     scale, trace, totals = np.ones((1, 1)), np.full((1, 1), float(d)), np.zeros((1, 1, 3))
     play_shared(
-        features, first, count, probabilities, rewards, normals, uniforms, np.full((1, rounds), gamma), choice,
+        0, rounds, features, first, count, probabilities, rewards, normals, uniforms,
+        np.full((1, rounds), gamma), choice,
         Motion(False, float(d), 1.0, 0.0), False, mu, root, scale, trace, totals,
     )  # fmt: skip
     mean, sigma, regret = np.zeros(d), np.eye(d), 0.0
@@ -194,7 +195,8 @@ def test_the_diagonal_filter_against_the_naive_loop():
     mu, q = np.zeros((1, 1, d)), np.ones((1, 1, 1, d))
     totals = np.zeros((1, 1, 3))
     play_shared(
-        features, first, count, probabilities, rewards, normals, uniforms, np.full((1, rounds), gamma), THOMPSON,
+        0, rounds, features, first, count, probabilities, rewards, normals, uniforms,
+        np.full((1, rounds), gamma), THOMPSON,
         Motion(False, float(d), 1.0, 0.0), True, mu, q, np.ones((1, 1)), np.ones((1, 1)), totals,
     )  # fmt: skip
     mean, precision = np.zeros(d), np.ones(d)
@@ -233,7 +235,7 @@ def test_thompson_picks_arms_as_often_as_they_are_best_under_the_posterior():
     for _ in range(rounds):
         totals = np.zeros((1, 1, 3))
         play_shared(
-            np.eye(2)[None], np.array([0]), np.array([2]), np.array([[0.9, 0.5]]), rng.random((1, 1)),
+            0, 1, np.eye(2)[None], np.array([0]), np.array([2]), np.array([[0.9, 0.5]]), rng.random((1, 1)),
             rng.standard_normal((1, 1, 2)), rng.random((1, 1, 2)), np.ones((1, 1)), THOMPSON,
             Motion(False, np.inf, 1.0, 0.0), False, np.array([[[0.5, 0.0]]]), np.diag([1.0, 0.5])[None, None].copy(),
             np.ones((1, 1)), np.full((1, 1), 1.25), totals,
@@ -241,3 +243,27 @@ def test_thompson_picks_arms_as_often_as_they_are_best_under_the_posterior():
         hits += totals[0, 0, REGRET] == 0.0
     expected = NormalDist().cdf(0.5 / np.sqrt(1.25))
     assert hits / rounds == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / rounds))
+
+
+def test_tracking_against_the_naive_loop():
+    rng = np.random.default_rng(2)
+    headlines, d, impressions, gamma = 150, 4, 20.0, 0.95
+    x = rng.standard_normal((headlines, d))
+    clicks = rng.binomial(20, 0.3, (1, headlines)).astype(float)
+    prior = np.array([1.0, 0.5, 0.5, 0.1])
+    mu, root, scale, loss = (
+        np.zeros((1, 1, d)),
+        np.diag(np.sqrt(prior))[None, None].copy(),
+        np.ones((1, 1)),
+        np.zeros((1, 1)),
+    )
+    track(x, clicks, impressions, np.full((1, headlines), gamma), prior.sum(), mu, root, scale, loss)
+    mean, sigma, expected = np.zeros(d), np.diag(prior), 0.0
+    for phi, k in zip(x, clicks[0], strict=True):
+        sigma = sigma * min(1 / gamma, prior.sum() / np.trace(sigma))
+        p = 1 / (1 + np.exp(-phi @ mean / np.sqrt(1 + np.pi * (phi @ sigma @ phi) / 8)))
+        expected -= (k * np.log(p) + (impressions - k) * np.log(1 - p)) / impressions
+        mean, sigma = laplace_update(mean, sigma, phi, k, impressions)
+    assert loss[0, 0] == pytest.approx(expected)
+    assert np.allclose(mu[0, 0], mean, atol=1e-9)
+    assert np.allclose(scale[0, 0] * root[0, 0] @ root[0, 0].T, sigma, atol=1e-9)

@@ -11,6 +11,8 @@ Array = NDArray[np.float64]
 
 @compiled()
 def play_context_free(
+    begin: int,
+    end: int,
     probabilities: Array,
     rewards: Array,
     gammas: Array,
@@ -19,19 +21,20 @@ def play_context_free(
     counts: Array,
     totals: Array,
 ) -> None:
-    r"""Play T rounds for one schedule and one seed; `counts` and `totals` are updated in place.
+    r"""Play rounds of a block for one schedule and one seed; `counts` and `totals` are updated in place.
 
     Every round all counts are multiplied by :math:`\gamma_t`. With `confidence_width` 0 each arm draws
     from Beta(1 + clicks, 1 + misses); otherwise the score is UCB1's :math:`\hat p_a + \text{width}
     \sqrt{2 \ln N / n_a}` with discounted counts (Garivier and Moulines 2011), arms without a count first.
 
     Args:
+        begin, end: which rounds of the block of T rounds to play, from 0.
         probabilities: ``(T, K)``; rewards: uniforms ``(T,)``; gammas: ``(T,)``.
         counts: clicks and misses of each arm, ``(K, 2)``.
         totals: running regret, best-arm pulls and log loss, ``(3,)``.
     """
     arms = counts.shape[0]
-    for t in range(probabilities.shape[0]):
+    for t in range(begin, end):
         arm, best_score = 0, -np.inf
         for a in range(arms):
             counts[a, 0] *= gammas[t]

@@ -30,29 +30,42 @@ class Engine(ABC):
         self.job = job
         self.rounds = rounds
         self.origin = origin
+        points = np.unique(np.linspace(0, rounds, job.points + 1).round().astype(np.int64))
+        self.points = points[1:]
+        """Rounds at which a curve of the score table has a point; a block of rounds ends at each."""
         self.marks = np.unique(np.linspace(0, rounds, FINE * job.points + 1).round().astype(np.int64)[1:])
+        """The points and more between them: rounds at which curves are read."""
         self.schedules = [schedules.parse(text) for text in job.method.schedules]
         self.shape = (len(self.schedules), len(job.seeds))
         self.state: Arrays = {"totals": np.zeros((*self.shape, TOTALS))}
 
     @abstractmethod
-    def play(self, start: int, stop: int) -> None:
-        """Play rounds ``start + 1 .. stop``; `stop` is the next mark after `start`."""
+    def enter(self, start: int, marks: NDArray[np.int64]) -> None:
+        """Make what rounds ``start + 1 .. marks[-1]`` need, for all schedules."""
 
-    def read(self) -> dict[str, Array]:
-        """Curve values at the present mark, each of shape ``(V, S)``; shares and losses are sums so far."""
+    @abstractmethod
+    def play(self, begin: int, end: int) -> None:
+        """Play rounds `begin` to `end` of the block entered last, counted from 0 within it."""
+
+    def read(self, place: int) -> dict[str, Array]:
+        """Curve values after mark number `place` of the block, each ``(V, S)``; shares and losses are sums so far."""
         totals = self.state["totals"]
         return {"regret": totals[..., REGRET], "best_arm": totals[..., BEST], "log_loss": totals[..., LOG_LOSS]}
 
-    def advance(self, mark: int) -> None:
-        """Play up to mark number `mark` and read the curves there."""
-        stop = int(self.marks[mark])
-        self.play(int(self.marks[mark - 1]) if mark else 0, stop)
-        for name, values in self.read().items():
-            curve = f"curve.{name}"
-            if curve not in self.state:
-                self.state[curve] = np.zeros((*self.shape, len(self.marks)))
-            self.state[curve][..., mark] = values / stop if name in MEANS else values
+    def advance(self, point: int) -> None:
+        """Play the block that ends at point number `point` and read the curves at its marks."""
+        start, stop = int(self.points[point - 1]) if point else 0, int(self.points[point])
+        inside = np.flatnonzero((self.marks > start) & (self.marks <= stop))
+        self.enter(start, self.marks[inside])
+        begin = 0
+        for place, mark in enumerate(inside):
+            self.play(begin, int(self.marks[mark]) - start)
+            begin = int(self.marks[mark]) - start
+            for name, values in self.read(place).items():
+                curve = f"curve.{name}"
+                if curve not in self.state:
+                    self.state[curve] = np.zeros((*self.shape, len(self.marks)))
+                self.state[curve][..., mark] = values / self.marks[mark] if name in MEANS else values
 
     def curves(self) -> dict[str, Array]:
         """All curves of the finished job, each of shape ``(V, S, marks)``."""
@@ -109,36 +122,30 @@ class DisjointBandit(Engine):
         }
         self.windows = np.array([schedule.window for schedule in self.schedules], dtype=np.int64)
 
-    def play(self, start: int, stop: int) -> None:
-        """See `Engine.play`."""
-        job, state = self.job, self.state
-        rounds, state["weights"] = simulate(
-            self.task, job.root_seed, job.seeds, state["weights"], start, stop - start, self.marks
-        )
-        normals, uniforms = self.draws("policy", start, stop - start, self.task.arms)
-        play_disjoint(
-            start,
-            rounds.features,
-            rounds.probabilities,
-            rounds.rewards,
-            normals,
-            uniforms,
-            self.gammas(start, stop),
-            self.windows,
-            self.choice(),
-            self.motion(job.prior_variance * self.task.dim),
-            *(state[name] for name in ("mu", "packed", "scale", "trace", "ring_arm", "ring_site", "totals")),
-        )
+    def enter(self, start: int, marks: NDArray[np.int64]) -> None:
+        """See `Engine.enter`."""
+        job, state, stop = self.job, self.state, int(marks[-1])
+        world, state["weights"] = simulate(self.task, job.root_seed, job.seeds, state["weights"], start, marks)
+        draws = self.draws("policy", start, stop - start, self.task.arms)
+        self.before, self.weights = start, world.weights
+        self.block = (world.features, world.probabilities, world.rewards, *draws, self.gammas(start, stop))
 
-    def read(self) -> dict[str, Array]:
+    def play(self, begin: int, end: int) -> None:
+        """See `Engine.play`."""
+        names = ("mu", "packed", "scale", "trace", "ring_arm", "ring_site", "totals")
+        motion = self.motion(self.job.prior_variance * self.task.dim)
+        state = (self.state[name] for name in names)
+        play_disjoint(self.before, begin, end, *self.block, self.windows, self.choice(), motion, *state)
+
+    def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`; the path is that of the second weight of the first arm."""
-        state = self.state
-        away = state["mu"] - np.swapaxes(state["weights"], 1, 2)[None]
+        state, weights = self.state, self.weights[:, place]
+        away = state["mu"] - np.swapaxes(weights, 1, 2)[None]
         variance = state["scale"][..., None, :] * state["packed"][:, :, self.diagonal, :]
-        return super().read() | {
+        return super().read(place) | {
             "tracking_error": (away**2).sum(axis=2).mean(axis=2),
             "posterior_variance": variance.mean(axis=(2, 3)),
-            "path_weight": np.broadcast_to(state["weights"][:, 0, 1], self.shape),
+            "path_weight": np.broadcast_to(weights[:, 0, 1], self.shape),
             "path_mean": state["mu"][:, :, 1, 0],
             "path_sd": np.sqrt(variance[:, :, 1, 0]),
         }
@@ -155,22 +162,30 @@ class ContextFreeBandit(Engine):
             "counts": np.zeros((*self.shape, task.arms, 2)),
         }
 
-    def play(self, start: int, stop: int) -> None:
-        """See `Engine.play`."""
+    def enter(self, start: int, marks: NDArray[np.int64]) -> None:
+        """See `Engine.enter`."""
         job, state = self.job, self.state
-        rounds, state["weights"] = simulate(
-            self.task, job.root_seed, job.seeds, state["weights"], start, stop - start, self.marks
-        )
-        gammas = self.gammas(start, stop)
+        self.world, state["weights"] = simulate(self.task, job.root_seed, job.seeds, state["weights"], start, marks)
+        self.discount = self.gammas(start, int(marks[-1]))
+        # Beta draws have no fixed number of random numbers: one generator per schedule and seed, the same for
+        # every schedule, lives as long as the block.
+        self.generators = [
+            [stream(job.root_seed, "dynts", "counts", seed, start) for seed in job.seeds] for _ in self.schedules
+        ]
+
+    def play(self, begin: int, end: int) -> None:
+        """See `Engine.play`."""
         for variant, seed in np.ndindex(*self.shape):
             play_context_free(
-                rounds.probabilities[seed],
-                rounds.rewards[seed],
-                gammas[variant],
-                job.method.confidence_width,
-                stream(job.root_seed, "dynts", "counts", job.seeds[seed], start),
-                state["counts"][variant, seed],
-                state["totals"][variant, seed],
+                begin,
+                end,
+                self.world.probabilities[seed],
+                self.world.rewards[seed],
+                self.discount[variant],
+                self.job.method.confidence_width,
+                self.generators[variant][seed],
+                self.state["counts"][variant, seed],
+                self.state["totals"][variant, seed],
             )
 
 
@@ -197,49 +212,42 @@ class SharedBandit(Engine):
             "trace": np.full(self.shape, self.prior_trace),
         }
 
-    def play(self, start: int, stop: int) -> None:
-        """See `Engine.play`."""
-        job, state, length = self.job, self.state, stop - start
+    def enter(self, start: int, marks: NDArray[np.int64]) -> None:
+        """See `Engine.enter`."""
+        job, state, length = self.job, self.state, int(marks[-1]) - start
         if isinstance(self.task, Simulation):
-            rounds, state["weights"] = simulate(
-                self.task, job.root_seed, job.seeds, state["weights"], start, length, self.marks
-            )
-            features, probabilities, rewards = rounds.features, rounds.probabilities, rounds.rewards
+            world, state["weights"] = simulate(self.task, job.root_seed, job.seeds, state["weights"], start, marks)
             first = np.arange(length) * self.task.arms
             count = np.full(length, self.task.arms)
+            self.weights = world.weights
+            self.block = (world.features, first, count, world.probabilities, world.rewards)
         elif self.headlines is not None:
-            test = np.arange(start, stop) // self.task.visitors
+            test = np.arange(start, start + length) // self.task.visitors
             first, count = self.headlines.first[test], self.headlines.count[test]
-            features, probabilities = self.headlines.x[None], self.headlines.rate[None]
             names = ("dynts", self.task.name, "rewards")
             rewards = np.stack([stream(job.root_seed, *names, seed, start).random(length) for seed in job.seeds])
-        normals, uniforms = self.draws("policy", start, length, state["mu"].shape[-1])
-        play_shared(
-            features,
-            first,
-            count,
-            probabilities,
-            rewards,
-            normals,
-            uniforms,
-            self.gammas(start, stop),
-            self.choice(),
-            self.motion(self.prior_trace),
-            self.diagonal,
-            *(state[name] for name in ("mu", "root", "scale", "trace", "totals")),
-        )
+            self.block = (self.headlines.x[None], first, count, self.headlines.rate[None], rewards)
+        self.draw = self.draws("policy", start, length, state["mu"].shape[-1])
+        self.discount = self.gammas(start, start + length)
 
-    def read(self) -> dict[str, Array]:
+    def play(self, begin: int, end: int) -> None:
+        """See `Engine.play`."""
+        state = (self.state[name] for name in ("mu", "root", "scale", "trace", "totals"))
+        choice, motion = self.choice(), self.motion(self.prior_trace)
+        play_shared(begin, end, *self.block, *self.draw, self.discount, choice, motion, self.diagonal, *state)
+
+    def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`."""
         state = self.state
         if self.headlines is not None:
-            return super().read()
+            return super().read(place)
         root, scale = state["root"], state["scale"][..., None]
         variance = 1.0 / root[..., 0, :] if self.diagonal else scale * (root**2).sum(axis=-1)
-        return super().read() | {
-            "tracking_error": ((state["mu"] - state["weights"][None, :, 0]) ** 2).sum(axis=-1),
+        weights = self.weights[:, place, 0]
+        return super().read(place) | {
+            "tracking_error": ((state["mu"] - weights[None]) ** 2).sum(axis=-1),
             "posterior_variance": variance.mean(axis=-1),
-            "path_weight": np.broadcast_to(state["weights"][:, 0, 1], self.shape),
+            "path_weight": np.broadcast_to(weights[:, 1], self.shape),
             "path_mean": state["mu"][..., 1],
             "path_sd": np.sqrt(variance[..., 1]),
         }
@@ -256,24 +264,25 @@ class Tracker(Engine):
         self.prior_trace = float(prior.sum())
         self.state = {
             "mu": np.tile(mean, (*self.shape, 1)),
-            "sigma": np.tile(np.diag(prior), (*self.shape, 1, 1)),
+            "root": np.tile(np.diag(np.sqrt(prior)), (*self.shape, 1, 1)),
             "scale": np.ones(self.shape),
             "loss": np.zeros(self.shape),
         }
         self.clicks = self.headlines.clicks(job, self.impressions)
 
-    def play(self, start: int, stop: int) -> None:
-        """See `Engine.play`."""
-        track(
-            self.headlines.x[start:stop],
-            self.clicks[:, start:stop],
-            float(self.impressions),
-            self.gammas(start, stop),
-            self.prior_trace,
-            *(self.state[name] for name in ("mu", "sigma", "scale", "loss")),
-        )
+    def enter(self, start: int, marks: NDArray[np.int64]) -> None:
+        """See `Engine.enter`."""
+        self.block = slice(start, int(marks[-1]))
+        self.discount = self.gammas(start, int(marks[-1]))
 
-    def read(self) -> dict[str, Array]:
+    def play(self, begin: int, end: int) -> None:
+        """See `Engine.play`."""
+        rows = slice(self.block.start + begin, self.block.start + end)
+        state = (self.state[name] for name in ("mu", "root", "scale", "loss"))
+        discount = self.discount[:, begin:end]
+        track(self.headlines.x[rows], self.clicks[:, rows], float(self.impressions), discount, self.prior_trace, *state)
+
+    def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`: log loss per impression, times 1000."""
         return {"log_loss": self.state["loss"] * 1000.0}
 

@@ -5,12 +5,14 @@ Model (section 2.1 of the brief, the paper's dynamic logistic model): weights :m
 All functions are compiled by numba and can be called from Python and from other compiled code.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from septet.compiled import compiled
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 LOGIT_LIMIT = 30.0  # beyond it the sigmoid is 0 or 1 to float precision
 NEWTON_STEPS = 100  # a click needs about 4
@@ -116,8 +118,8 @@ def laplace_update_batch(mu: Array, R: Array, phis: Array, clicks: Array, trials
     Returns:
         Mean ``(D,)`` and covariance ``(D, D)``.
     """
-    precision: Array = np.linalg.inv(R)
-    w: Array = mu.copy()
+    precision = np.linalg.inv(R)
+    w = mu.copy()
     value = _negative_log_posterior(w, mu, precision, phis, clicks, trials)
     hessian = precision
     for _ in range(50):

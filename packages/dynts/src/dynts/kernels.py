@@ -86,22 +86,39 @@ def _account(totals: Array, probability: Array, arms: int, arm: int, clicked: fl
 
 
 @compiled(reassociate=True)
-def _all_arms(x: Array, xx: Array, mu: Array, packed: Array, m: Array, v: Array) -> None:
-    """m_a = x·mu_a and v_a = xᵀ P_a x for every arm, one pass over contiguous memory."""
-    d, arms = mu.shape
-    m[:] = 0.0
-    v[:] = 0.0
+def _products(x: Array, xx: Array) -> None:
+    """Write the products behind xᵀ P x for a packed lower triangle P to `xx`."""
     p = 0
-    for i in range(d):
-        for a in range(arms):
-            m[a] += x[i] * mu[i, a]
-        for j in range(i + 1):
-            c = x[i] * x[j] if i == j else 2.0 * x[i] * x[j]
-            xx[p] = c
-            row = packed[p]
-            for a in range(arms):
-                v[a] += c * row[a]
+    for i in range(x.shape[0]):
+        twice = 2.0 * x[i]
+        for j in range(i):
+            xx[p] = twice * x[j]
             p += 1
+        xx[p] = x[i] * x[i]
+        p += 1
+
+
+@compiled(reassociate=True)
+def _all_arms(weights: Array, columns: Array, out: Array) -> None:
+    """Write weights · columns[:, a] to `out[a]` for every arm a: five rows a pass save loads and stores of `out`."""
+    rows, arms = columns.shape
+    out[:] = 0.0
+    p = 0
+    while p + 5 <= rows:
+        w0, w1, w2, w3, w4 = weights[p], weights[p + 1], weights[p + 2], weights[p + 3], weights[p + 4]
+        for a in range(arms):
+            out[a] += (
+                w0 * columns[p, a]
+                + w1 * columns[p + 1, a]
+                + w2 * columns[p + 2, a]
+                + w3 * columns[p + 3, a]
+                + w4 * columns[p + 4, a]
+            )
+        p += 5
+    while p < rows:
+        for a in range(arms):
+            out[a] += weights[p] * columns[p, a]
+        p += 1
 
 
 @compiled()
@@ -137,7 +154,9 @@ def _rank_one(packed: Array, arm: int, gain: Array, weight: float) -> float:
 
 @compiled()
 def play_disjoint(
-    start: int,
+    before: int,
+    begin: int,
+    end: int,
     contexts: Array,
     probabilities: Array,
     rewards: Array,
@@ -155,10 +174,11 @@ def play_disjoint(
     ring_site: Array,
     totals: Array,
 ) -> None:
-    """Play T rounds with one posterior per arm, for V schedules and S seeds; state is updated in place.
+    """Play rounds of a block with one posterior per arm, for V schedules and S seeds; state is updated in place.
 
     Args:
-        start: rounds played before this call.
+        before: rounds before the block of T rounds that the arrays hold.
+        begin, end: which rounds of the block to play, from 0.
         contexts: x_t, ``(S, T, D)``; probabilities: p_t(a), ``(S, T, K)``.
         rewards: uniforms, ``(S, T)``: a click where rewards < p_t(arm).
         normals: standard normals of the posterior draws, ``(S, T, K)``.
@@ -178,11 +198,11 @@ def play_disjoint(
     for variant in range(schedules):
         for seed in range(seeds):
             P, c, tr, mean = packed[variant, seed], scale[variant, seed], trace[variant, seed], mu[variant, seed]
-            for t in range(contexts.shape[1]):
+            for t in range(begin, end):
                 x = contexts[seed, t]
                 gamma = gammas[variant, t]
-                if windows[variant] > 0 and start + t >= windows[variant]:
-                    slot = (start + t) % windows[variant]
+                if windows[variant] > 0 and before + t >= windows[variant]:
+                    slot = (before + t) % windows[variant]
                     _forget(P, c, tr, mean, ring_arm[variant, seed, slot], ring_site[variant, seed, slot], gain)
                 if motion.walk_variance > 0.0 or motion.memory < 1.0:
                     _move(P, c, tr, mean, motion)
@@ -191,7 +211,9 @@ def play_disjoint(
                         c[a] = min(c[a] / gamma, motion.prior_trace / tr[a])
                         if c[a] > FOLD:
                             _fold(P, c, tr, a, d)
-                _all_arms(x, xx, mean, P, m, v)
+                _products(x, xx)
+                _all_arms(x, mean, m)
+                _all_arms(xx, P, v)
                 for a in range(arms):
                     v[a] *= c[a]
                     scores[a] = m[a] + np.sqrt(v[a]) * (choice.confidence_width + spread * normals[seed, t, a])
@@ -213,7 +235,7 @@ def play_disjoint(
                     mean[i, arm] += c[arm] * gain[i] * (clicked - sigma)
                 tr[arm] += _rank_one(P, arm, gain, -kappa * c[arm] / (1.0 + kappa * v[arm]))
                 if windows[variant] > 0:
-                    slot = (start + t) % windows[variant]
+                    slot = (before + t) % windows[variant]
                     ring_arm[variant, seed, slot] = arm
                     ring_site[variant, seed, slot, :d] = x
                     ring_site[variant, seed, slot, d] = kappa
@@ -237,9 +259,12 @@ def _forget(P: Array, c: Array, tr: Array, mean: Array, arm: int, site: Array, g
     d = gain.shape[0]
     x, kappa, linear = site[:d], site[d], site[d + 1]
     _gain(x, P, arm, gain)
-    v = c[arm] * np.dot(x, gain)
+    m = v = 0.0
+    for i in range(d):
+        m += x[i] * mean[i, arm]
+        v += c[arm] * x[i] * gain[i]
     grow = 1.0 / (1.0 - kappa * v)
-    correction = c[arm] * grow * (kappa * np.dot(x, mean[:, arm]) - linear)
+    correction = c[arm] * grow * (kappa * m - linear)
     for i in range(d):
         mean[i, arm] += correction * gain[i]
     tr[arm] += _rank_one(P, arm, gain, kappa * grow * c[arm])
@@ -261,7 +286,7 @@ def _move(P: Array, c: Array, tr: Array, mean: Array, motion: Motion) -> None:
 
 
 @compiled(reassociate=True)
-def _transposed_product(S: Array, phi: Array, f: Array) -> None:
+def transposed_product(S: Array, phi: Array, f: Array) -> None:
     """Write Sᵀ phi to `f`, row by row."""
     d = phi.shape[0]
     f[:] = 0.0
@@ -273,7 +298,8 @@ def _transposed_product(S: Array, phi: Array, f: Array) -> None:
 
 
 @compiled(reassociate=True)
-def _dot(left: Array, right: Array) -> float:
+def dot(left: Array, right: Array) -> float:
+    """Inner product, also of rows that are not contiguous."""
     total = 0.0
     for i in range(left.shape[0]):
         total += left[i] * right[i]
@@ -282,6 +308,8 @@ def _dot(left: Array, right: Array) -> float:
 
 @compiled()
 def play_shared(
+    begin: int,
+    end: int,
     features: Array,
     first: NDArray[np.int64],
     count: NDArray[np.int64],
@@ -299,9 +327,10 @@ def play_shared(
     trace: Array,
     totals: Array,
 ) -> None:
-    """Play T rounds with one posterior for all arms, for V schedules and S seeds; state is updated in place.
+    """Play rounds of a block with one posterior for all arms, for V schedules and S seeds; state is updated in place.
 
     Args:
+        begin, end: which rounds of the block of T rounds to play, from 0.
         features: phi of every (round, arm), ``(S or 1, N, D)``; round t has rows
             ``first[t] : first[t] + count[t]``.
         probabilities: click probability of each row, ``(S or 1, N)``.
@@ -321,7 +350,7 @@ def play_shared(
             world = seed if features.shape[0] > 1 else 0
             mean, S = mu[variant, seed], root[variant, seed]
             c, tr = scale[variant, seed], trace[variant, seed]
-            for t in range(first.shape[0]):
+            for t in range(begin, end):
                 gamma, arms = gammas[variant, t], count[t]
                 rows = features[world, first[t] : first[t] + arms]
                 p_t = probabilities[world, first[t] : first[t] + arms]
@@ -338,16 +367,16 @@ def play_shared(
                         tr = np.sum(S * S)
                     step = spread * np.sqrt(c)
                     for i in range(d):
-                        drawn[i] = mean[i] + (step * _dot(S[i], normals[seed, t]) if step > 0.0 else 0.0)
+                        drawn[i] = mean[i] + (step * dot(S[i], normals[seed, t]) if step > 0.0 else 0.0)
                 for a in range(arms):
-                    scores[a] = _dot(rows[a], drawn)
+                    scores[a] = dot(rows[a], drawn)
                     if choice.confidence_width > 0.0:
                         v = _variance(rows[a], S, c, diagonal, f)
                         scores[a] += choice.confidence_width * np.sqrt(v)
                 arm = _choose(scores, arms, choice, p_t, uniforms[seed, t, 0], uniforms[seed, t, 1])
                 clicked = 1.0 if rewards[seed, t] < p_t[arm] else 0.0
                 phi = rows[arm]
-                m = _dot(phi, mean)
+                m = dot(phi, mean)
                 v = _variance(phi, S, c, diagonal, f)
                 _account(totals[variant, seed], p_t, arms, arm, clicked, m, v)
                 s = laplace_logit(m, v, clicked, 1.0)
@@ -372,8 +401,8 @@ def _variance(phi: Array, S: Array, c: float, diagonal: bool, f: Array) -> float
         for i in range(phi.shape[0]):
             total += phi[i] * phi[i] / S[0, i]
         return total
-    _transposed_product(S, phi, f)
-    return c * _dot(f, f)
+    transposed_product(S, phi, f)
+    return c * dot(f, f)
 
 
 @compiled(reassociate=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dynts import upworthy
 from dynts.config import Job, Tracking
 from dynts.filter import click_probability, laplace_logit, sigmoid
-from dynts.kernels import FOLD
+from dynts.kernels import FOLD, dot, potter_update, transposed_product
 from septet.compiled import compiled
 from septet.seeding import stream
 
@@ -79,7 +79,7 @@ def reference_losses(clicks: Array, rate: Array, impressions: int) -> tuple[Arra
     return loss(constant[:, None]).mean(axis=1), loss(sure[None]).mean(axis=1)
 
 
-@compiled(reassociate=True)
+@compiled()
 def track(
     x: Array,
     clicks: Array,
@@ -87,7 +87,7 @@ def track(
     gammas: Array,
     prior_trace: float,
     mu: Array,
-    sigma: Array,
+    root: Array,
     scale: Array,
     loss: Array,
 ) -> None:
@@ -95,42 +95,31 @@ def track(
 
     Args:
         x: ``(N, D)``; clicks: ``(S, N)`` out of `impressions`; gammas: ``(V, N)``.
-        mu: ``(V, S, D)``; sigma: P of Σ = scale * P, ``(V, S, D, D)``; scale: ``(V, S)``; updated in place.
+        mu: ``(V, S, D)``; root: S of Σ = scale * S Sᵀ, ``(V, S, D, D)``; scale: ``(V, S)``; updated in place.
         loss: running log loss per impression, ``(V, S)``; updated in place.
     """
     schedules, seeds, d = mu.shape
-    gain = np.empty(d)
+    f, gain = np.empty(d), np.empty(d)
     for variant in range(schedules):
         for seed in range(seeds):
-            mean, P = mu[variant, seed], sigma[variant, seed]
+            mean, S = mu[variant, seed], root[variant, seed]
             c = scale[variant, seed]
-            trace = np.trace(P)
+            trace = np.sum(S * S)
             for n in range(x.shape[0]):
                 phi = x[n]
                 c = min(c / gammas[variant, n], prior_trace / trace)
                 if c > FOLD:
-                    P *= c
+                    S *= np.sqrt(c)
                     c = 1.0
-                    trace = np.trace(P)
-                m = v = 0.0
-                for i in range(d):
-                    g = 0.0
-                    for j in range(d):
-                        g += P[i, j] * phi[j]
-                    gain[i] = g
-                    m += phi[i] * mean[i]
-                    v += phi[i] * g
-                v *= c
+                    trace = np.sum(S * S)
+                m = dot(phi, mean)
+                transposed_product(S, phi, f)
+                v = c * dot(f, f)
                 k = clicks[seed, n]
                 p = click_probability(m, v)
                 loss[variant, seed] -= (k * np.log(p) + (impressions - k) * np.log1p(-p)) / impressions
-                sigma_s = sigmoid(laplace_logit(m, v, k, impressions))
-                kappa = impressions * sigma_s * (1.0 - sigma_s)
-                shrink = kappa * c / (1.0 + kappa * v)
+                sigma = sigmoid(laplace_logit(m, v, k, impressions))
+                trace += potter_update(S, c, f, v, impressions * sigma * (1.0 - sigma), gain)
                 for i in range(d):
-                    mean[i] += c * gain[i] * (k - impressions * sigma_s)
-                    weight = shrink * gain[i]
-                    trace -= weight * gain[i]
-                    for j in range(d):
-                        P[i, j] -= weight * gain[j]
+                    mean[i] += c * gain[i] * (k - impressions * sigma)
             scale[variant, seed] = c

@@ -27,24 +27,25 @@ def train(job: Job, out: Path) -> None:
 
     # data or environment, model
     bandit = engine(job)
-    seeds, marks = job.seeds, bandit.marks
+    seeds, points = job.seeds, len(bandit.points)
     store = Checkpoints(out / "checkpoint", _identity(job))
-    mark = 0
+    point = 0
     if (saved := store.load()) is not None:
-        mark, bandit.state = saved
+        point, bandit.state = saved
 
     # loop
-    progress = Progress(f"dynts {job.method.name} on {job.task.name}", len(marks), "marks", store.folder, mark)
-    while mark < len(marks):
-        bandit.advance(mark)
-        mark += 1
-        progress.update(mark)
+    done = int(bandit.points[point - 1]) if point else 0
+    progress = Progress(f"dynts {job.method.name} on {job.task.name}", bandit.rounds, "rounds", store.folder, done)
+    while point < points:
+        bandit.advance(point)
+        point += 1
+        progress.update(int(bandit.points[point - 1]))
         if stop_request.signal is not None:
-            store.save(mark, bandit.state)
+            store.save(point, bandit.state)
             progress.finish()
-            raise Interrupted(f"stopped by signal {stop_request.signal} at mark {mark} of {len(marks)}, state saved")
+            raise Interrupted(f"stopped by signal {stop_request.signal} at point {point} of {points}, state saved")
         if store.due():
-            store.save(mark, bandit.state)
+            store.save(point, bandit.state)
 
     # write
     methods, frames = score_tables(job, bandit)
@@ -76,7 +77,7 @@ def score_tables(job: Job, bandit: Engine) -> tuple[dict[str, dict[str, object]]
     `trace`, the posterior variance and effective sample size too as curves, and the path of one weight.
     """
     marks, seeds = bandit.marks, job.seeds
-    coarse = np.isin(marks, np.linspace(0, bandit.rounds, job.points + 1).round().astype(np.int64))
+    coarse = np.isin(marks, bandit.points)
     last = np.arange(len(marks)) == len(marks) - 1
     shown = {"regret", "posterior_variance"} if job.method.trace else {"regret"}
     curves = bandit.curves()

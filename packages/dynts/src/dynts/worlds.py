@@ -24,7 +24,7 @@ class Rounds(NamedTuple):
     rewards: Array
     """Uniforms behind the clicks, ``(S, T)``: common to all methods."""
     weights: Array
-    """Weights after each round of `marks`, ``(S, marks, groups, D)``."""
+    """Weights after each mark in the stretch, ``(S, marks, groups, D)``."""
 
 
 def initial_weights(task: Simulation, root: int, seeds: list[int]) -> Array:
@@ -34,29 +34,31 @@ def initial_weights(task: Simulation, root: int, seeds: list[int]) -> Array:
 
 
 def simulate(
-    task: Simulation, root: int, seeds: list[int], weights: Array, start: int, length: int, marks: NDArray[np.int64]
+    task: Simulation, root: int, seeds: list[int], weights: Array, start: int, marks: NDArray[np.int64]
 ) -> tuple[Rounds, Array]:
-    """Simulate rounds ``start + 1 .. start + length`` from the weights that held after round `start`.
+    """Simulate rounds ``start + 1 .. marks[-1]`` from the weights that held after round `start`.
 
     Args:
         weights: ``(S, groups, D)``.
-        start: a multiple of the chunk length, which with the seed names the random streams.
-        marks: rounds (counted from 1) whose weights are kept.
+        start: names, with the seed, the random streams of the stretch.
+        marks: rounds, counted from 1, whose weights are kept; the last one ends the stretch.
 
     Returns:
         The rounds, and the weights ``(S, groups, D)`` at their end.
     """
     parts, ends = [], []
     for index, seed in enumerate(seeds):
-        part, end = _simulate_one(task, root, seed, weights[index], start, length, marks)
+        part, end = _simulate_one(task, root, seed, weights[index], start, marks)
         parts.append(part)
         ends.append(end)
     return Rounds(*(np.stack(fields) for fields in zip(*parts, strict=True))), np.stack(ends)
 
 
 def _simulate_one(
-    task: Simulation, root: int, seed: int, weights: Array, start: int, length: int, marks: NDArray[np.int64]
+    task: Simulation, root: int, seed: int, weights: Array, start: int, marks: NDArray[np.int64]
 ) -> tuple[Rounds, Array]:
+    length = int(marks[-1]) - start
+
     def draws(what: str) -> np.random.Generator:
         return stream(root, "dynts", task.name, what, seed, start)
 
@@ -75,8 +77,7 @@ def _simulate_one(
     else:
         features = contexts
         logits = np.einsum("td,tkd->tk", contexts, path)
-    kept = marks[(marks > start) & (marks <= start + length)] - start - 1
-    rounds = Rounds(features, 1.0 / (1.0 + np.exp(-logits)), draws("rewards").random(length), path[kept])
+    rounds = Rounds(features, 1.0 / (1.0 + np.exp(-logits)), draws("rewards").random(length), path[marks - start - 1])
     return rounds, moved
 
 
