@@ -1,0 +1,114 @@
+"""Labels that do not touch, colours that can be read, figures whose files agree and fetch nothing."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import altair as alt
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from septet.errors import InputError
+from septet_report import charts, draw, tables, theme
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=12), st.floats(0.1, 20))
+def test_spread_keeps_gap_range_and_order(given_positions, gap):
+    positions = np.array(given_positions)
+    found = charts.spread(positions, gap, 0.0, 100.0)
+    room = min(gap, 100.0 / max(len(positions) - 1, 1))
+    assert (np.diff(np.sort(found)) >= room - 1e-9).all()
+    assert found.min() >= -1e-9
+    assert found.max() <= 100 + 1e-9
+    order = np.argsort(positions, kind="stable")
+    assert (np.diff(found[order]) >= 0).all()
+    if (np.diff(np.sort(positions)) >= room).all():
+        np.testing.assert_allclose(found, positions, atol=1e-9)
+
+
+def test_spread_by_hand():
+    # three names on one spot part evenly around it; the fourth is far and stays
+    np.testing.assert_allclose(charts.spread(np.array([50.0, 50.0, 90.0, 50.0]), 10, 0, 100), [40, 50, 90, 60])
+    # at the edge they move inwards
+    np.testing.assert_allclose(charts.spread(np.array([0.0, 0.0]), 10, 0, 100), [0, 10])
+
+
+def test_colours_keep_their_place_and_text_can_be_read():
+    assert theme.colours(["a", "b"]) == {"a": theme.BLUE, "b": theme.VERMILION}
+    with pytest.raises(ValueError, match="split the figure"):
+        theme.colours([str(i) for i in range(9)])
+    assert theme.ink("#000000") == "#000000"
+    # white on white has no contrast; #767676 is the lightest grey that passes
+    assert int(theme.ink("#FFFFFF")[1:3], 16) <= 0x76
+
+
+@pytest.fixture(scope="module")
+def figures(demo, demo_figures):
+    folder = demo / "figures" / "dynts"
+    draw.draw(demo, folder, "dynts")
+    return folder
+
+
+def test_every_figure_has_its_four_files(figures):
+    names = [figure.name for figure in draw.figures_of("dynts")]
+    assert sorted(path.name for path in figures.iterdir()) == sorted(
+        f"{name}.{suffix}" for name in names for suffix in ("svg", "pdf", "png", "json")
+    )
+    for place, name in enumerate(names):
+        spec = json.loads((figures / f"{name}.json").read_text())
+        meta = spec["usermeta"]["septet"]
+        assert (meta["name"], meta["place"]) == (name, place)
+        assert meta["title"]
+        assert meta["caption"]
+        assert spec["config"] == theme.CONFIG
+        ET.fromstring((figures / f"{name}.svg").read_text())
+        assert (figures / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_point_carries_its_run_card(figures, demo):
+    runs = {card.id for card in tables.read_paper(demo / "dynts").cards}
+    spec = json.loads((figures / "regret_curves.json").read_text())
+    rows = [row for data in spec["datasets"].values() for row in data if "low" in row]
+    assert len(rows) == 3 * 5 * 41
+    assert {row["run"] for row in rows} == runs
+
+
+def test_the_static_file_names_each_line_and_uses_the_house_font(figures):
+    svg = (figures / "regret_curves.svg").read_text()
+    for name in ("discount 0.99", "discount 0.999", "no discount", "UCB", "random"):
+        assert svg.count(f">{name}</text>") == 3
+    assert set(re.findall(r'font-family="([^"]+)"', svg)) == {theme.FONT}
+
+
+def test_names_at_line_ends_do_not_touch(figures):
+    svg = (figures / "regret_curves.svg").read_text()
+    names = (
+        r"transform=\"translate\(([\d.]+),([\d.]+)\)\"[^>]*>(?:discount 0\.99|discount 0\.999|no discount|UCB|random)<"
+    )
+    places = [(float(x), float(y)) for x, y in re.findall(names, svg)]
+    assert len(places) == 15
+    for panel in range(3):
+        heights = np.sort([y for _, y in places[5 * panel : 5 * panel + 5]])
+        assert np.diff(heights).min() >= theme.SIZE
+
+
+def test_the_same_results_give_the_same_bytes(figures, demo, tmp_path):
+    draw.draw(demo, tmp_path, "dynts")
+    for path in figures.iterdir():
+        if path.suffix in (".svg", ".json", ".png"):
+            assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+
+def test_a_figure_that_points_elsewhere_is_not_fetched(tmp_path):
+    chart = alt.Chart(alt.UrlData(url="https://example.org/data.json")).mark_point().encode(x="a:Q")
+    with pytest.raises(ValueError, match=r"example\.org"):
+        draw.export(chart, tmp_path, "remote", title="t", caption="c")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_paper_without_figures_is_bad_input(demo, tmp_path):
+    with pytest.raises(InputError, match="a paper with figures"):
+        draw.draw(demo, tmp_path, "unknown")
