@@ -44,47 +44,40 @@ def test_colours_keep_their_place_and_text_can_be_read():
     assert int(theme.ink("#FFFFFF")[1:3], 16) <= 0x76
 
 
-@pytest.fixture(scope="module")
-def figures(demo, demo_figures):
-    folder = demo / "figures" / "dynts"
-    draw.draw(demo, folder, "dynts")
-    return folder
-
-
-def test_every_figure_has_its_four_files(figures):
+def test_every_figure_has_its_four_files(drawn):
     names = [figure.name for figure in draw.figures_of("dynts")]
-    assert sorted(path.name for path in figures.iterdir()) == sorted(
+    assert sorted(path.name for path in drawn.iterdir()) == sorted(
         f"{name}.{suffix}" for name in names for suffix in ("svg", "pdf", "png", "json")
     )
     for place, name in enumerate(names):
-        spec = json.loads((figures / f"{name}.json").read_text())
+        spec = json.loads((drawn / f"{name}.json").read_text())
         meta = spec["usermeta"]["septet"]
         assert (meta["name"], meta["place"]) == (name, place)
         assert meta["title"]
         assert meta["caption"]
         assert spec["config"] == theme.CONFIG
-        ET.fromstring((figures / f"{name}.svg").read_text())
-        assert (figures / f"{name}.pdf").read_bytes().startswith(b"%PDF")
-        assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        ET.fromstring((drawn / f"{name}.svg").read_text())
+        assert (drawn / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (drawn / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_point_carries_its_run_card(figures, demo):
+def test_every_point_carries_its_run_card(drawn, demo):
     runs = {card.id for card in tables.read_paper(demo / "dynts").cards}
-    spec = json.loads((figures / "regret_curves.json").read_text())
+    spec = json.loads((drawn / "regret_curves.json").read_text())
     rows = [row for data in spec["datasets"].values() for row in data if "low" in row]
     assert len(rows) == 3 * 5 * 41
     assert {row["run"] for row in rows} == runs
 
 
-def test_the_static_file_names_each_line_and_uses_the_house_font(figures):
-    svg = (figures / "regret_curves.svg").read_text()
+def test_the_static_file_names_each_line_and_uses_the_house_font(drawn):
+    svg = (drawn / "regret_curves.svg").read_text()
     for name in ("discount 0.99", "discount 0.999", "no discount", "UCB", "random"):
         assert svg.count(f">{name}</text>") == 3
     assert set(re.findall(r'font-family="([^"]+)"', svg)) == {theme.FONT}
 
 
-def test_names_at_line_ends_do_not_touch(figures):
-    svg = (figures / "regret_curves.svg").read_text()
+def test_names_at_line_ends_do_not_touch(drawn):
+    svg = (drawn / "regret_curves.svg").read_text()
     names = (
         r"transform=\"translate\(([\d.]+),([\d.]+)\)\"[^>]*>(?:discount 0\.99|discount 0\.999|no discount|UCB|random)<"
     )
@@ -95,16 +88,16 @@ def test_names_at_line_ends_do_not_touch(figures):
         assert np.diff(heights).min() >= theme.SIZE
 
 
-def test_the_same_results_give_the_same_bytes(figures, demo, tmp_path):
+def test_the_same_results_give_the_same_bytes(drawn, demo, tmp_path):
     draw.draw(demo, tmp_path, "dynts")
-    for path in figures.iterdir():
+    for path in drawn.iterdir():
         if path.suffix in (".svg", ".json", ".png"):
             assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
 
 def test_a_figure_that_points_elsewhere_is_not_fetched(tmp_path):
     chart = alt.Chart(alt.UrlData(url="https://example.org/data.json")).mark_point().encode(x="a:Q")
-    with pytest.raises(ValueError, match=r"example\.org"):
+    with pytest.raises(ValueError, match="url not allowed"):
         draw.export(chart, tmp_path, "remote", title="t", caption="c")
     assert not list(tmp_path.iterdir())
 

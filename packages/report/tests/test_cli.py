@@ -19,9 +19,9 @@ def call(verb, config, out):
     return run("septet_report", verb, "--config", "-", "--out", out, stdin=json.dumps(config))
 
 
-def test_from_runs_to_verdicts_and_back_from_published(demo, tmp_path):
+def test_from_runs_to_verdicts_and_back_from_published(demo, claims_files, tmp_path):
     runs = [str(path) for path in sorted((demo.parents[1] / "runs").iterdir())]
-    claims = [str(path) for path in sorted((demo.parents[1] / "claims").iterdir())]
+    claims = [str(path) for path in claims_files]
     results, published = tmp_path / "results", tmp_path / "published"
     steps = [
         ("evaluate", {"paper": "dynts", "runs": runs}, results / "dynts"),
@@ -76,10 +76,8 @@ def test_judging_loads_no_plotting_library():
     assert not {"altair", "vl_convert", "jinja2", "scipy", "pandas", "torch"} & set(loaded)
 
 
-def test_the_terminal_table_keeps_its_width(demo, tmp_path):
-    claims = [str(path) for path in sorted((demo.parents[1] / "claims").iterdir())]
-    assert call("judge", {"scale": "laptop", "results": str(demo), "claims": claims}, tmp_path).returncode == 0
-    verdicts = read_verdicts(tmp_path / "verdicts.json")
+def test_the_terminal_table_keeps_its_width(judged, tmp_path):
+    verdicts = read_verdicts(judged / "verdicts.json")
     for width in (80, 100):
         lines = show(verdicts, width).splitlines()
         assert max(map(len, lines)) <= width
@@ -87,10 +85,8 @@ def test_the_terminal_table_keeps_its_width(demo, tmp_path):
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
 
 
-def test_numbers_show_what_the_interval_knows(demo, tmp_path):
-    claims = [str(path) for path in sorted((demo.parents[1] / "claims").glob("dynts.yaml"))]
-    call("judge", {"scale": "laptop", "results": str(demo), "claims": claims}, tmp_path)
-    base = read_verdicts(tmp_path / "verdicts.json")[0]
+def test_numbers_show_what_the_interval_knows(judged):
+    base = read_verdicts(judged / "verdicts.json")[0]
     for numbers, text in (
         ((46.22, 39.8, 52.4), "46 [40, 52] regret"),
         ((0.0514, 0.0491, 0.0533), "0.0514 [0.0491, 0.0533] regret"),

@@ -8,17 +8,13 @@ import shutil
 import pytest
 
 from septet.errors import InputError
-from septet_report import draw
-from septet_report.__main__ import Judge, Page, judge, page
+from septet_report.__main__ import Page, page
 
 
 @pytest.fixture(scope="module")
-def results(demo, demo_figures):
-    files = sorted((demo.parents[1] / "claims").glob("*.yaml"))
-    judge(Judge(scale="laptop", results=demo, claims=files), demo)
-    draw.draw(demo, demo / "figures" / "dynts", "dynts")
-    page(Page(scale="laptop", results=demo, claims=files), demo / "report")
-    return demo
+def results(judged, drawn, claims_files):
+    page(Page(scale="laptop", results=judged, claims=claims_files), judged / "report")
+    return judged
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +33,7 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(params=[1280, 390])
+@pytest.fixture(scope="module", params=[1280, 390])
 def loaded(request, browser, results):
     """The page at one width with every figure drawn, and what it said and asked for meanwhile."""
     from playwright.sync_api import expect
@@ -111,28 +107,24 @@ def test_a_point_leads_to_its_run_card(loaded):
     assert tab.locator(f"[id='run-{run[0]}'] details").get_attribute("open") is not None
 
 
-def test_a_verdict_without_a_claim_is_refused(results, tmp_path):
-    files = sorted((results.parents[1] / "claims").glob("dynts.yaml"))
+def test_a_verdict_without_a_claim_is_refused(results, claims_files, tmp_path):
     with pytest.raises(InputError, match="one verdict for each claim"):
-        page(Page(scale="laptop", results=results, claims=files), tmp_path / "report")
+        page(Page(scale="laptop", results=results, claims=claims_files[:1]), tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 
-def test_a_specification_cannot_end_its_element(results, tmp_path):
-    from septet_report.page import page as write
-
+def test_a_specification_cannot_end_its_element(results, claims_files, tmp_path):
     folder = tmp_path / "laptop"
     shutil.copytree(results, folder)
+    settings = Page(scale="laptop", results=folder, claims=claims_files)
     path = folder / "figures" / "dynts" / "final_regret.json"
     spec = json.loads(path.read_text())
     spec["usermeta"]["septet"]["caption"] = "</script><script>alert(2)</script><!-- & '"
     path.write_text(json.dumps(spec))
-    from septet_report.claims import read_all
-
-    write("laptop", folder, read_all(sorted((results.parents[1] / "claims").glob("*.yaml"))), tmp_path / "out")
+    page(settings, tmp_path / "out")
     text = (tmp_path / "out" / "index.html").read_text()
     assert "<script>alert" not in text
     assert text.count("<script") == text.count("</script>") == 4
     path.write_text("{}")
     with pytest.raises(InputError, match=r"final_regret\.json: expected a figure"):
-        write("laptop", folder, read_all(sorted((results.parents[1] / "claims").glob("*.yaml"))), tmp_path / "out")
+        page(settings, tmp_path / "out")
