@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 
 import altair as alt
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +87,29 @@ def test_names_at_line_ends_do_not_touch(drawn):
     for panel in range(3):
         heights = np.sort([y for _, y in places[5 * panel : 5 * panel + 5]])
         assert np.diff(heights).min() >= theme.SIZE
+
+
+def test_a_setting_may_be_the_horizontal_axis(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "rate": [0.001, 0.01, 0.1, 0.001, 0.01, 0.1],
+            "world": ["slow"] * 3 + ["fast"] * 3,
+            "mean": [1.0, 2.0, 9.0, 8.0, 3.0, 4.0],
+            "low": [0.9, 1.8, 8.0, 7.0, 2.0, 3.0],
+            "high": [1.1, 2.2, 10.0, 9.0, 4.0, 5.0],
+            "run": "r1 r2",
+        }
+    )
+    series = [charts.Series("fast", "fast drift", theme.BLUE), charts.Series("slow", "slow drift", theme.GREY)]
+    chart = charts.curves(
+        frame, series, x="rate", column="world", x_title="rate", y_title="regret", log_x=True, log_y=True, points=True
+    )
+    spec = draw.export(chart, tmp_path, "u_shape", title="t", caption="c")
+    svg = (tmp_path / "u_shape.svg").read_text()
+    assert svg.count(">fast drift</text>") == svg.count(">slow drift</text>") == 1
+    lines = re.findall(r'class="mark-line[^>]*>.*?stroke="(#[0-9A-Fa-f]+)"', svg)
+    assert lines[-1] == theme.BLUE  # the first series lies on top
+    assert spec["layer"][2]["mark"]["opacity"] == 1
 
 
 def test_the_same_results_give_the_same_bytes(drawn, demo, tmp_path):

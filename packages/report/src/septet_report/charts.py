@@ -57,7 +57,8 @@ def curves(
         points: show the points; right where `x` is a setting and not time.
         y_domain: limits of the vertical axis, if panels are to share them; else from the bands.
     """
-    rows = _named(frame, series, column).sort("series", x)
+    upwards = pl.Enum([one.name for one in reversed(series)])  # what is drawn last lies on top
+    rows = _named(frame, series, column).sort(pl.col("series").cast(upwards), x)
     low, high = y_domain or _domain(rows, log_y)
     ends = rows[x].to_numpy()
     x_scale = _scale(float(ends.min()), float(ends.max()), log_x)
@@ -234,7 +235,7 @@ def _tooltip(x: str | None, x_title: str, y_title: str) -> list[alt.Tooltip]:
         alt.Tooltip("series:N", title=" "),
         *at,
         alt.Tooltip("mean:Q", title=y_title, format=",.4~g"),
-        alt.Tooltip("low:Q", title="95 % from", format=",.4~g"),
+        alt.Tooltip("low:Q", title="95 % interval from", format=",.4~g"),
         alt.Tooltip("high:Q", title="to", format=",.4~g"),
         alt.Tooltip("run:N", title="run card"),
     ]
