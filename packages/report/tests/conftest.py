@@ -1,5 +1,6 @@
 """A small results folder with two made-up papers, and the claims about them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from septet.config import validate
 from septet.scores import score_rows, write_scores
 from septet.seeding import stream
 from septet_report import collect, papers
+from septet_report.__main__ import Judge, judge
 from septet_report.claims import ClaimsFile
+from septet_report.draw import draw
 
 RATES = {"ts/exp-0.99": 0.45, "ts/exp-0.999": 0.31, "ts/none": 0.24, "ucb": 0.22, "random": 0.9}
 DRIFT = {"static": 0.0, "drift": 1.0, "reset": 0.6}
@@ -174,11 +177,26 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_figures():
-    """Make `septet_report.papers.dynts` the demo's figures."""
+def claims_files(demo: Path) -> list[Path]:
+    """The claims files of the demo."""
+    return sorted((demo.parents[1] / "claims").iterdir())
+
+
+@pytest.fixture(scope="session")
+def judged(demo: Path, claims_files: list[Path]) -> Path:
+    """The results folder of the demo, with its verdicts."""
+    judge(Judge(scale="laptop", results=demo, claims=claims_files), demo)
+    return demo
+
+
+@pytest.fixture(scope="session")
+def drawn(demo: Path) -> Iterator[Path]:
+    """The figures of the demo; meanwhile `septet_report.papers.dynts` is the demo's module."""
     patch = pytest.MonkeyPatch()
     patch.setattr(papers, "__path__", [str(Path(__file__).parent / "papers")])
-    yield
+    folder = demo / "figures" / "dynts"
+    draw(demo, folder, "dynts")
+    yield folder
     patch.undo()
 
 

@@ -12,6 +12,7 @@
 `draw`         figures to files
 `papers`       one module per paper: its figures
 `page`         the report page
+`text`         numbers and symbols as text
 `show`         the verdicts in a terminal
 =============  =====================================================================
 """

@@ -57,7 +57,8 @@ def curves(
         points: show the points; right where `x` is a setting and not time.
         y_domain: limits of the vertical axis, if panels are to share them; else from the bands.
     """
-    rows = _named(frame, series, column).sort("series", x)
+    upwards = pl.Enum([one.name for one in reversed(series)])  # what is drawn last lies on top
+    rows = _named(frame, series, column).sort(pl.col("series").cast(upwards), x)
     low, high = y_domain or _domain(rows, log_y)
     ends = rows[x].to_numpy()
     x_scale = _scale(float(ends.min()), float(ends.max()), log_x)
@@ -77,7 +78,9 @@ def curves(
     leader = end.mark_rule(x2Offset=LABEL_ROOM - 2, xOffset=2, strokeWidth=0.7, opacity=0.6).encode(
         y="mean:Q", y2="label_y:Q", x2=f"{x}:Q"
     )
-    text = end.mark_text(align="left", baseline="middle", dx=LABEL_ROOM).encode(y="label_y:Q", text="series:N")
+    text = end.mark_text(align="left", baseline="middle", dx=LABEL_ROOM).encode(
+        y="label_y:Q", text="series:N", color=alt.Color("ink:N", scale=None)
+    )
     data = alt.InlineData(values=_values(rows))
     return alt.LayerChart(data=data, layer=[band, line, dot, leader, text], width=width, height=height)
 
@@ -188,7 +191,9 @@ def _end_labels(
     scale = (high - low) / height
     y = spread(ends, LABEL_GAP * scale, low, high)
     y = 10.0**y if log_y else y
-    return _values(last.select(x, "series", "mean").with_columns(pl.Series("label_y", y)))
+    inks = {one.name: theme.ink(one.colour) for one in series}
+    ink = pl.col("series").replace_strict(inks, return_dtype=pl.String).alias("ink")
+    return _values(last.select(x, "series", "mean", ink).with_columns(pl.Series("label_y", y)))
 
 
 def _named(frame: pl.DataFrame, series: Sequence[Series], column: str) -> pl.DataFrame:
@@ -221,7 +226,7 @@ def _scale(low: float, high: float, log: bool) -> alt.Scale:
 def _axis() -> alt.Axis:
     # One notation per tick: Vega's own SI format would write 0.2k beside 1k, and 50m for 0.05.
     text = "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : format(datum.value, ',~g')"
-    return alt.Axis(tickCount=5, labelExpr=text, labelOverlap="greedy", labelSeparation=6)
+    return alt.Axis(tickCount=5, labelExpr=text, labelOverlap="greedy", labelSeparation=6, labelFlush=False)
 
 
 def _tooltip(x: str | None, x_title: str, y_title: str) -> list[alt.Tooltip]:
@@ -230,7 +235,7 @@ def _tooltip(x: str | None, x_title: str, y_title: str) -> list[alt.Tooltip]:
         alt.Tooltip("series:N", title=" "),
         *at,
         alt.Tooltip("mean:Q", title=y_title, format=",.4~g"),
-        alt.Tooltip("low:Q", title="95 % from", format=",.4~g"),
+        alt.Tooltip("low:Q", title="95 % interval from", format=",.4~g"),
         alt.Tooltip("high:Q", title="to", format=",.4~g"),
         alt.Tooltip("run:N", title="run card"),
     ]

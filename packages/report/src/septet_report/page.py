@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ def render(scale: str, parts: list[Part]) -> str:
     environment.filters |= {
         "estimate": text.estimate_text,
         "duration": text.duration_text,
+        "unbroken": _unbroken,
         "kebab": lambda outcome: str(outcome).replace(" ", "-"),
     }
     source = environment.loader
@@ -141,6 +143,11 @@ def _specs(folder: Path) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             raise InputError(str(path), expected="a figure drawn by `draw`", found="another file") from None
     return [spec for _, spec in sorted(specs, key=lambda pair: pair[0])]
+
+
+def _unbroken(words: str) -> str:
+    """Words whose relation sign is not parted from its number at the end of a line."""
+    return re.sub("([<>≥]) ", "\\1\N{NO-BREAK SPACE}", words)
 
 
 def _inline(script: str) -> Markup:
