@@ -240,17 +240,16 @@ def test_a_setting_that_no_card_holds_is_bad_input(make_card):
         judge_claim(claim(estimand={**estimand, "log": False}, tasks=["t", "u"]), "dynts", table, "laptop")
 
 
-@pytest.mark.parametrize(("seeds", "stated"), [(20, 0.034), (10, 0.045), (5, 0.08), (3, 0.12)])
+@pytest.mark.parametrize(("seeds", "stated"), [(20, 0.038), (10, 0.05), (5, 0.08), (3, 0.12)])
 def test_how_often_chance_alone_is_called_reproduced(seeds, stated):
     """With no effect at all, many seeds would give 2.5 %; the page states the shares below for few.
 
     The percentile interval is too narrow for few seeds. This guards the statement, and the statement the reader.
     """
-    studies = 4_000
+    studies = 8_000
     x = stream(0, "null", seeds).standard_normal((studies, 1, seeds))
     # each 'method' is one study, so one call judges them all
-    draws = bootstrap(mean, x, stream(0, "draws", seeds), resamples=1_000)
-    low, high = percentile_interval(draws)
-    above = relation(kind="greater", than=0.0)
-    rate = np.mean([outcome(above, lo, hi)[0] == "reproduced" for lo, hi in zip(low, high, strict=True)])
-    assert rate == pytest.approx(stated, abs=0.01)  # its standard error is at most 0.005
+    low, high = percentile_interval(bootstrap(mean, x, stream(0, "draws", seeds), resamples=1_000))
+    sides = [relation(kind="greater", than=0.0), relation(kind="less", than=0.0)]
+    hits = [outcome(side, *ends)[0] == "reproduced" for side in sides for ends in zip(low, high, strict=True)]
+    assert np.mean(hits) == pytest.approx(stated, abs=0.008)  # its standard error is at most 0.003
