@@ -19,8 +19,8 @@ def constant(method, card, steps):
 def test_runs_are_merged_whatever_their_order(tmp_path, make_card, make_run):
     first = make_run(tmp_path / "1", make_card("r1", seeds=[0, 1]), constant)
     second = make_run(tmp_path / "2", make_card("r2", seeds=[2]), constant)
-    collect.evaluate("dynts", [first, second], tmp_path / "a")
-    collect.evaluate("dynts", [second, first], tmp_path / "b")
+    collect.evaluate("dynts", "laptop", [first, second], tmp_path / "a")
+    collect.evaluate("dynts", "laptop", [second, first], tmp_path / "b")
     for file in collect.FILES:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     paper = tables.read_paper(tmp_path / "a")
@@ -58,12 +58,12 @@ def test_what_does_not_fit_is_refused(tmp_path, make_card, make_run):
     ]
     for runs, words in cases:
         with pytest.raises(InputError, match=words):
-            collect.evaluate("dynts", runs, tmp_path / "out")
+            collect.evaluate("dynts", "laptop", runs, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
 
 def test_published_results_come_back_unchanged(tmp_path, demo):
-    collect.publish(demo, ["dynts"], "laptop", tmp_path / "published")
+    collect.publish(demo, ["dynts"], tmp_path / "published")
     manifest = json.loads((tmp_path / "published" / "manifest.json").read_text())
     assert manifest["scale"] == "laptop"
     assert sorted(manifest["files"]) == ["dynts/runs.json", "dynts/scores.parquet"]
@@ -75,7 +75,7 @@ def test_published_results_come_back_unchanged(tmp_path, demo):
 
 def test_results_that_changed_on_the_way_are_refused(tmp_path, demo):
     source = tmp_path / "published"
-    collect.publish(demo, ["dynts"], "laptop", source)
+    collect.publish(demo, ["dynts"], source)
     shutil.copytree(source / "dynts", source / "vrda")
     with pytest.raises(InputError, match="a file of the manifest"):
         collect.adopt(source, "vrda", tmp_path / "out")
@@ -94,7 +94,7 @@ def test_results_that_changed_on_the_way_are_refused(tmp_path, demo):
 
 def test_only_whole_papers_are_published_and_adopted(tmp_path, demo):
     with pytest.raises(InputError, match=r"vrda/scores\.parquet"):
-        collect.publish(demo, ["dynts", "vrda"], "laptop", tmp_path / "published")
+        collect.publish(demo, ["dynts", "vrda"], tmp_path / "published")
     assert not (tmp_path / "published").exists()
     shutil.copytree(demo / "dynts", tmp_path / "renamed" / "vrda")
     with pytest.raises(InputError, match="expected scores of vrda"):

@@ -27,7 +27,7 @@ def test_each_row_finds_its_run_card(paper):
 
 def test_a_row_without_a_run_card_is_refused(paper):
     with pytest.raises(InputError, match="a card that covers"):
-        tables.with_runs(tables.Paper("dynts", paper.scores, paper.cards[1:]))
+        tables.with_runs(tables.Paper("dynts", paper.scores, paper.cards[1:], "laptop"))
 
 
 def test_curves_equal_a_naive_summary(paper):
@@ -55,13 +55,13 @@ def test_settings_come_from_the_run_cards(paper):
     assert tables.settings(paper, "elsewhere") == {}
     card = paper.cards[0].model_copy(update={"methods": {"ucb": {"rate": 3.0}}})
     with pytest.raises(InputError, match=r"ucb\.rate"):
-        tables.settings(tables.Paper("dynts", paper.scores, [*paper.cards, card]), "rate")
+        tables.settings(tables.Paper("dynts", paper.scores, [*paper.cards, card], "laptop"), "rate")
 
 
 def test_a_metric_or_a_point_that_is_missing_is_told(paper):
     with pytest.raises(InputError, match="expected the metric loss, found only regret"):
         tables.curves(paper, "loss")
-    torn = tables.Paper("dynts", paper.scores[1:], paper.cards)
+    torn = tables.Paper("dynts", paper.scores[1:], paper.cards, "laptop")
     with pytest.raises(InputError, match="expected every seed at every step"):
         tables.curves(torn, "regret", resamples=10)
 
@@ -71,4 +71,4 @@ def test_torn_files_are_told(tmp_path, demo):
         tables.read_paper(tmp_path)
     (tmp_path / "runs.json").write_text("[1]")
     with pytest.raises(InputError, match="a JSON list of run cards"):
-        tables.read_cards(tmp_path / "runs.json")
+        tables.read_runs(tmp_path / "runs.json")

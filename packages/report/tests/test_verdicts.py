@@ -50,7 +50,7 @@ def paper(make_card, scores, *, steps=(1,), data="simulated", metric="score", se
     cards: list[RunCard] = [
         make_card(f"run-{task}", task=task, methods=methods[task], seeds=seeds[task], data=data) for task in methods
     ]
-    return Paper("dynts", pl.concat(frames), cards)
+    return Paper("dynts", pl.concat(frames), cards, "laptop")
 
 
 def relation(**fields) -> Relation:
@@ -216,7 +216,7 @@ def test_the_step_and_the_area_that_are_read(make_card):
         assert judge_claim(claim(**changes), "dynts", table, "laptop").estimate == expected
     # b stops early: the last step that both share is read
     short = table.scores.filter((pl.col("method") == "a") | (pl.col("step") < 20))
-    assert judge_claim(claim(), "dynts", Paper("dynts", short, table.cards), "laptop").estimate == 1.0
+    assert judge_claim(claim(), "dynts", Paper("dynts", short, table.cards, "laptop"), "laptop").estimate == 1.0
 
 
 def test_only_shared_seeds_count(make_card):
@@ -240,16 +240,16 @@ def test_a_setting_that_no_card_holds_is_bad_input(make_card):
         judge_claim(claim(estimand={**estimand, "log": False}, tasks=["t", "u"]), "dynts", table, "laptop")
 
 
-@pytest.mark.parametrize(("seeds", "stated"), [(20, 0.038), (10, 0.05), (5, 0.08), (3, 0.12)])
+@pytest.mark.parametrize(("seeds", "stated"), [(20, 0.026), (10, 0.028), (5, 0.04)])
 def test_how_often_chance_alone_is_called_reproduced(seeds, stated):
     """With no effect at all, many seeds would give 2.5 %; the page states the shares below for few.
 
-    The percentile interval is too narrow for few seeds. This guards the statement, and the statement the reader.
+    This guards the statement, and the statement the reader.
     """
     studies = 8_000
     x = stream(0, "null", seeds).standard_normal((studies, 1, seeds))
     # each 'method' is one study, so one call judges them all
-    low, high = percentile_interval(bootstrap(mean, x, stream(0, "draws", seeds), resamples=1_000))
+    low, high = percentile_interval(bootstrap(mean, x, stream(0, "draws", seeds), resamples=2_000), seeds)
     sides = [relation(kind="greater", than=0.0), relation(kind="less", than=0.0)]
     hits = [outcome(side, *ends)[0] == "reproduced" for side in sides for ends in zip(low, high, strict=True)]
     assert np.mean(hits) == pytest.approx(stated, abs=0.008)  # its standard error is at most 0.003

@@ -3,12 +3,12 @@
 import altair as alt
 import polars as pl
 
+from septet.seeding import stream
 from septet_report import charts, tables, theme
 from septet_report.charts import Series
 from septet_report.draw import Figure
 from septet_report.statistics import bootstrap_means, percentile_interval
 from septet_report.tables import Paper
-from septet.seeding import stream
 
 WORLDS = {
     "static": "Static",
@@ -119,7 +119,7 @@ def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
         for (task, forgetting), group in rows.group_by(["task", "forgetting"], maintain_order=True):
             values = group.sort("seed").select("value", "base").to_numpy()
             sums = bootstrap_means(values, stream(0, "decay", method, str(task)))
-            low, high = percentile_interval(sums[:, 0] / sums[:, 1])
+            low, high = percentile_interval(sums[:, 0] / sums[:, 1], len(values))
             parts.append(
                 {
                     "task": name,
@@ -271,8 +271,8 @@ FIGURES = [
     Figure(
         "memory",
         "What a schedule remembers",
-        "Effective sample size and mean posterior variance under Thompson sampling, by schedule. A constant decay keeps "
-        "the variance, and so the exploration, from vanishing. " + INTERVAL,
+        "Effective sample size and mean posterior variance under Thompson sampling, by schedule. A constant decay "
+        "keeps the variance, and so the exploration, from vanishing. " + INTERVAL,
         memory,
     ),
     Figure(
