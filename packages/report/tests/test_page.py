@@ -107,6 +107,12 @@ def test_a_point_leads_to_its_run_card(loaded):
     assert tab.locator(f"[id='run-{run[0]}'] details").get_attribute("open") is not None
 
 
+def test_the_page_names_the_scale_of_the_verdicts(results):
+    text = (results / "report" / "index.html").read_text()
+    assert "<title>Septet: what was reproduced at scale laptop</title>" in text
+    assert "Scale <strong>laptop</strong>" in text
+
+
 def test_a_verdict_without_a_claim_is_refused(results, claims_files, tmp_path):
     with pytest.raises(InputError, match="one verdict for each claim"):
         page(Page(results=results, claims=claims_files[:1]), tmp_path / "report")

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+import scipy.stats
 
 from septet.errors import InputError
 from septet.seeding import stream
@@ -38,7 +39,11 @@ def test_curves_equal_a_naive_summary(paper):
     row = found.filter(pl.col("method") == "ucb", pl.col("task") == "drift").sort("step")
     np.testing.assert_allclose(row["mean"], values.mean(axis=0))
     draws = bootstrap_means(values, stream(0, "curve", "dynts", "regret", "ucb", "drift"), 500)
-    np.testing.assert_allclose(row["low"], np.quantile(draws, 0.025, axis=0))
+    q = scipy.stats.norm.cdf(np.sqrt(10 / 9) * scipy.stats.t.ppf(0.025, 9))  # expanded for ten seeds
+    assert q == pytest.approx(0.008551, abs=5e-7)
+    np.testing.assert_allclose(row["low"], np.quantile(draws, q, axis=0))
+    np.testing.assert_allclose(row["high"], np.quantile(draws, 1 - q, axis=0))
+    assert row["seeds"].unique().to_list() == [10]
     assert (row["low"] <= row["mean"]).all()
     assert (row["mean"] <= row["high"]).all()
     assert row["run"].unique().to_list() == ["15c0ffee0001"]
@@ -69,6 +74,15 @@ def test_a_metric_or_a_point_that_is_missing_is_told(paper):
 def test_torn_files_are_told(tmp_path, demo):
     with pytest.raises(InputError, match=r"scores\.parquet"):
         tables.read_paper(tmp_path)
-    (tmp_path / "runs.json").write_text("[1]")
-    with pytest.raises(InputError, match="a JSON list of run cards"):
-        tables.read_runs(tmp_path / "runs.json")
+    for text, words in (
+        ("[1]", "a JSON mapping with scale and runs"),
+        ('{"scale": "laptop", "ru', "a JSON file of run cards"),
+        ('{"runs": []}', r"runs\.json: scale: expected a value"),
+        ('{"scale": "laptop"}', r"runs\.json: runs: expected a value"),
+        ('{"scale": "laptop", "runs": {}}', r"runs\.json: runs: expected a valid list"),
+        ('{"scale": "laptop", "runs": [1]}', r"runs\.json: runs\.0: expected"),
+        ('{"scale": "laptop", "runs": [], "more": 1}', "the unknown key more"),
+    ):
+        (tmp_path / "runs.json").write_text(text)
+        with pytest.raises(InputError, match=words):
+            tables.read_runs(tmp_path / "runs.json")
