@@ -180,7 +180,7 @@ def test_the_expanded_interval_narrows_to_the_plain_one():
     assert lows[-1] < 0.025
 
 
-@pytest.mark.parametrize("seeds", [2, 5, 10, 20])
+@pytest.mark.parametrize("seeds", [5, 10, 20])
 def test_the_expanded_interval_of_normal_resamples_is_students(seeds):
     """The bootstrap's mean is about normal with the variance `s^2 (n - 1) / n^2`; Student's takes `s^2 / n`."""
     x = stream(0, "student", seeds).standard_normal(seeds)
@@ -190,8 +190,6 @@ def test_the_expanded_interval_of_normal_resamples_is_students(seeds):
     low, high = statistics.percentile_interval(both, seeds)
     peer = scipy.stats.ttest_1samp(x, 0.0).confidence_interval(0.95)
     reach = (peer.high - peer.low) / 2
-    if seeds == 2:  # Phi(sqrt(2) t_1(0.025)) is 2e-72, beyond any resample: no more than their whole range is left
-        peer = types.SimpleNamespace(low=resamples.min(), high=resamples.max())
     np.testing.assert_allclose(low, [peer.low, -peer.high], atol=1e-3 * reach)
     np.testing.assert_allclose(high, [peer.high, -peer.low], atol=1e-3 * reach)
 
