@@ -40,10 +40,9 @@ class House:
             check=False,
         )
 
-    def planned(self, *arguments: str, scale: str = "smoke") -> set[str]:
-        """What snakemake would run: ``rule`` or ``rule method/task``."""
-        done = self.snakemake("-n", "--cores", "2", *arguments, "--config", f"scale={scale}")
-        return jobs(done)
+    def planned(self, *config: str) -> set[str]:
+        """What snakemake would run at scale `smoke` with more `config`: ``rule`` or ``rule method/task``."""
+        return jobs(self.snakemake("-n", "--cores", "2", "--config", "scale=smoke", *config))
 
 
 def jobs(done: subprocess.CompletedProcess[str]) -> set[str]:

@@ -102,7 +102,7 @@ def test_documentation_reruns_nothing(smoke):
     ],
 )  # fmt: skip
 def test_a_hyper_parameter_reruns_the_jobs_that_use_it(smoke, change, trained):
-    done = smoke.planned("--config", change)
+    done = smoke.planned(change)
     assert done == {*trained, *AFTER}
 
 
