@@ -41,7 +41,7 @@ CASES = {
     "a negative seed": (changed(lambda s: s.update(seeds=[-1])), "seeds: expected different seeds"),
     "out of range": (changed(lambda s: s["method"].update(epsilon=1.5)), "method.epsilon: expected"),
     "unknown schedule": (changed(lambda s: s["method"].update(schedules=["exp-2"])), "method.schedules: expected"),
-    "unknown task": (changed(lambda s: s["task"].update(kind="maze")), "task: expected"),
+    "unknown task": (changed(lambda s: s["task"].update(kind="maze")), "task.kind: expected"),
     "no data file": (changed(lambda s: s.update(task={"kind": "tracking", "name": "t"})), "expected data_file"),
     "a filter that does not fit": (changed(lambda s: s["method"].update(filter="diagonal")), "shared weights only"),
     "not a mapping": ([1, 2], "expected a mapping"),

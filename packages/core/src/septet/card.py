@@ -53,7 +53,7 @@ class RunCard(Settings):
         """Read a run card. Raises InputError if it is missing, torn or of another form."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(str(path), expected="a run card", found=str(error)) from None
         if not isinstance(data, dict):
             raise InputError(str(path), expected="a run card", found=data)

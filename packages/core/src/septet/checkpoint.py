@@ -23,7 +23,8 @@ class Checkpoints:
     """Two generations of a job's state in one folder, outside what the workflow manages.
 
     A generation is a safetensors file and a JSON file that holds the step, the job's id and the
-    digest of the tensors. A torn or foreign generation is passed over with a message.
+    digest of the tensors. A torn or foreign generation is passed over with a message, and goes at
+    the next save, however far it was.
 
     Args:
         folder: where the generations live; made at the first save.
@@ -36,6 +37,7 @@ class Checkpoints:
         self.job = job
         self.every = every
         self._saved = time.monotonic()
+        self._whole: list[str] = []  # names of the generations that were loaded or saved here, oldest first
 
     def due(self) -> bool:
         """Whether the last save is `every` seconds ago."""
@@ -45,13 +47,15 @@ class Checkpoints:
         """Save the state after `step`; the older generation goes once the new one is whole."""
         name = f"{step:012d}"
         with replacing(self.folder / f"{name}.safetensors") as temporary:
-            save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, temporary)
+            save_file({key: np.asarray(value, order="C") for key, value in arrays.items()}, temporary)
             digest = sha256(temporary)
         note = {"job": self.job, "step": step, "sha256": digest}
         write_text(self.folder / f"{name}.json", json.dumps(note))
-        for old in self._generations()[2:]:
-            old.unlink()
-            old.with_suffix(".safetensors").unlink(missing_ok=True)
+        self._whole = [*(old for old in self._whole if old != name), name][-2:]
+        for old in self._generations():
+            if old.stem not in self._whole:
+                old.unlink()
+                old.with_suffix(".safetensors").unlink(missing_ok=True)
         self._saved = time.monotonic()
 
     def load(self) -> tuple[int, Arrays] | None:
@@ -64,9 +68,12 @@ class Checkpoints:
                     raise ValueError(f"it belongs to job {found['job']}, not {self.job}")
                 if found["sha256"] != sha256(tensors):
                     raise ValueError("its checksum does not match")
-                return int(found["step"]), load_file(tensors)
-            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+                state = int(found["step"]), load_file(tensors)
+            except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
                 print(f"checkpoint {tensors} passed over: {error}", file=sys.stderr)
+            else:
+                self._whole = [note.stem]
+                return state
         return None
 
     def clear(self) -> None:

@@ -88,8 +88,12 @@ def main(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], 
 def check_writable(folder: Path) -> None:
     """Raise InputError unless `folder` can be made or written to; makes nothing."""
     there = folder.absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    try:
+        while not (there.exists() or there.is_symlink()) and there != there.parent:
+            there = there.parent
+    except OSError as error:  # below a folder that we may not enter, or a name that is too long
+        found = error.strerror or "none"
+        raise InputError(f"--out {folder}", expected="a folder that can be written to", found=found) from None
     if not there.is_dir():
         raise InputError(f"--out {folder}", expected="a folder", found=f"the file {there}")
     if not os.access(there, os.W_OK | os.X_OK):

@@ -35,7 +35,7 @@ def read_mapping(source: str) -> dict[str, Any]:
         raise InputError(where, expected="a readable file", found=error.strerror or "none") from None
     except UnicodeDecodeError as error:
         raise InputError(where, expected="UTF-8 text", found=error.reason) from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:  # 2013-99-99, !!bool x
         raise InputError(where, expected="YAML or JSON", found=" ".join(str(error).split())) from None
     if not isinstance(data, dict):
         raise InputError(where, expected="a mapping of keys to values", found=data)
@@ -52,29 +52,50 @@ def validate(model: type[Model], data: dict[str, Any], where: str) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
+        loc, context = first["loc"], first.get("ctx", {})
+        if first["type"].startswith("union_tag"):  # the fault is in the key that tells the variants apart
+            loc = (*loc, context["discriminator"].strip("'"))
+        key = ".".join(str(part) for part in loc)
         if first["type"] == "extra_forbidden":
             known = f"one of the keys {', '.join(_fields_at(model, first['loc'][:-1]))}"
             raise InputError(where, expected=known, found=f"the unknown key {key}") from None
-        found = "nothing" if first["type"] == "missing" else first["input"]
-        raise InputError(f"{where}: {key}", expected=_expected(first["msg"]), found=found) from None
+        expected, found = _expected(first["msg"]), first["input"]
+        if first["type"] in ("missing", "union_tag_not_found"):
+            expected, found = "a value", "nothing"
+        elif first["type"] == "union_tag_invalid":
+            expected, found = f"one of {context['expected_tags']}", context["tag"]
+        raise InputError(f"{where}: {key}" if key else where, expected=expected, found=found) from None
 
 
 def _expected(message: str) -> str:
     for start in ("Input should be ", "Value error, "):
         message = message.removeprefix(start)
-    return message if message != "Field required" else "a value"
+    return message
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """Field names of the model that sits at `location`, as far as it can be followed."""
     schema: dict[str, Any] = model.model_json_schema()
-    here = schema
+
+    def models(node: dict[str, Any]) -> list[dict[str, Any]]:
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+        return [node, *(found for variant in node.get("anyOf", []) for found in models(variant))]
+
+    def below(node: dict[str, Any], part: Any) -> dict[str, Any] | None:
+        tagged = node.get("discriminator", {}).get("mapping", {}).get(part)
+        if tagged:
+            return {"$ref": tagged}
+        if part == node.get("title"):
+            return node  # the variant of an untagged union
+        if isinstance(part, int):
+            return dict(enumerate(node.get("prefixItems", []))).get(part) or node.get("items")
+        return node.get("properties", {}).get(part) or node.get("additionalProperties")
+
+    here = models(schema)
     for part in location:
-        here = here.get("properties", {}).get(part) or here.get("additionalProperties") or here.get("items") or {}
-        if "$ref" in here:
-            here = schema["$defs"][here["$ref"].rsplit("/", 1)[-1]]
-    return sorted(here.get("properties", {}))
+        here = [found for node in here if isinstance(next_ := below(node, part), dict) for found in models(next_)]
+    return sorted({name for node in here for name in node.get("properties", {})})
 
 
 def json_schema(model: type[Settings], open_to: Sequence[str] = ()) -> str:

@@ -1,5 +1,6 @@
 """Finding, checking and downloading data sets. Data are never part of the repository."""
 
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -55,7 +56,7 @@ def _download(source: Source, target: Path, timeout: float) -> None:
         with urllib.request.urlopen(source.url, timeout=timeout) as reply, target.open("wb") as file:
             while block := reply.read(1 << 20):
                 file.write(block)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise DataUnavailable(
             f"data set {source.name}", expected=f"SEPTET_DATA, or an answer from {source.url}", found=str(error)
         ) from None

@@ -1,7 +1,12 @@
 """The one-line input error and the exit codes of every command."""
 
+import reprlib
+
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 85
+
+_brief = reprlib.Repr()  # the text of a few nested YAML aliases can fill the memory
+_brief.maxlevel, _brief.maxlist, _brief.maxdict, _brief.maxstring, _brief.maxother = 3, 10, 10, 200, 200
 
 
 class InputError(Exception):
@@ -14,7 +19,7 @@ class InputError(Exception):
     """
 
     def __init__(self, where: str, *, expected: str, found: object) -> None:
-        text = found if isinstance(found, str) else repr(found)
+        text = found if isinstance(found, str) else _brief.repr(found)
         text = text if len(text) <= 200 else text[:197] + "..."
         super().__init__(" ".join(f"{where}: expected {expected}, found {text}".split()))
 

@@ -71,9 +71,10 @@ def running(folder: Path) -> list[str]:
     for file in sorted(folder.rglob(FILE)):
         try:
             state = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # it ended while we looked
-        lines.append(f"{describe(state)}  (heard {_clock(time.time() - state['time'])} ago, {file.parent})")
+            line = f"{describe(state)}  (heard {_clock(time.time() - state['time'])} ago, {file.parent})"
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # it ended while we looked, or is none of ours
+        lines.append(line)
     return lines
 
 

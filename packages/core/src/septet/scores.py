@@ -101,16 +101,19 @@ def read_scores(path: Path) -> pl.DataFrame:
     Raises:
         InputError: the file is missing, torn, or has other columns than the contract.
     """
-    return scan_scores(path).collect()
+    try:
+        return scan_scores(path).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _torn(path, error) from None
 
 
 def scan_scores(path: Path) -> pl.LazyFrame:
     """A score table to be read lazily; its columns are checked now. Raises as `read_scores` does."""
     try:
-        frame = pl.scan_parquet(path)
+        frame = pl.scan_parquet(path, glob=False)
         columns = frame.collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(str(path), expected="a whole Parquet score table", found=str(error).splitlines()[0]) from None
+        raise _torn(path, error) from None
     _check_columns(path, columns, SCORES)
     return frame
 
@@ -126,6 +129,10 @@ def _write(path: Path, frames: Sequence[pl.DataFrame], schema: pl.Schema, key: l
         raise InputError(str(path), expected="one row per key", found=f"twice {twice.select(key).row(0)}")
     with replacing(path) as temporary:
         table.sort(key).write_parquet(temporary, compression="zstd", compression_level=12)
+
+
+def _torn(path: Path, error: Exception) -> InputError:
+    return InputError(str(path), expected="a whole Parquet score table", found=str(error).partition("\n")[0])
 
 
 def _check_columns(path: Path, found: pl.Schema, expected: pl.Schema) -> None:

@@ -11,7 +11,7 @@ from dynts import schedules
 from dynts.config import Job
 from dynts.engines import Engine, Tracker, engine
 from dynts.tracking import reference_losses
-from septet.card import Stopwatch
+from septet.card import Stopwatch, source_digest
 from septet.checkpoint import Checkpoints
 from septet.cli import stop_request
 from septet.errors import Interrupted
@@ -120,4 +120,6 @@ def _rows(label: str, job: Job, seeds: list[int], steps: np.ndarray, metrics: di
 
 
 def _identity(job: Job) -> str:
-    return hashlib.sha256(json.dumps(job.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]
+    """Name of the job for its checkpoints: state that other settings or other code left is not taken."""
+    settings = json.dumps([job.model_dump(mode="json"), source_digest(PAPER)], sort_keys=True)
+    return hashlib.sha256(settings.encode()).hexdigest()[:16]

@@ -1,0 +1,138 @@
+"""The run card: its id, its round trip, and what is not in it."""
+
+import json
+import os
+
+import pytest
+
+from septet import card as module
+from septet.card import RunCard, Stopwatch, lock_digest, source_digest
+from septet.config import Settings
+from septet.errors import InputError
+
+
+class Toy(Settings):
+    width: float = 1.0
+    names: dict[str, int] = {}
+
+
+def card(config=None, **changes):
+    given = {
+        "paper": "p",
+        "verb": "train",
+        "task": "t",
+        "methods": {"m": {"width": 1.0}},
+        "seeds": [0, 1],
+        "packages": ["septet"],
+        "libraries": ["numpy"],
+        "steps": 100,
+    }
+    return Stopwatch().card(config=config or Toy(), **{**given, **changes})
+
+
+def test_the_same_job_has_the_same_id_whatever_the_clock_and_the_folder(monkeypatch, tmp_path):
+    first = card()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("APPTAINER_NAME", "image.sif")
+    again = card(steps=7)
+    assert first.id == again.id and len(first.id) == 12
+    assert (first.image, again.image) == (None, "image.sif")
+    one, other = Toy(names={"a": 1, "b": 2}), Toy(names={"b": 2, "a": 1})
+    assert card(one).id == card(other).id
+
+
+@pytest.fixture(autouse=True)
+def no_image(monkeypatch):
+    monkeypatch.delenv("APPTAINER_NAME", raising=False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config": Toy(width=2.0)},
+        {"config": Toy(names={"a": 1})},
+        {"paper": "q"},
+        {"verb": "prepare"},
+        {"data": "upworthy 1234"},
+        {"packages": ["septet", "yaml"]},
+    ],
+)
+def test_another_job_has_another_id(changes):
+    assert card(**changes).id != card().id
+
+
+def test_another_lock_gives_another_id(monkeypatch):
+    before = card().id
+    monkeypatch.setattr(module, "lock_digest", lambda: "other")
+    assert card().id != before
+
+
+def test_a_card_is_read_as_it_was_written(tmp_path):
+    written = card(data="upworthy ü")
+    written.write(tmp_path / "run.json")
+    assert RunCard.read(tmp_path / "run.json") == written
+    assert Toy.model_validate(written.config) == Toy()
+    assert written.versions.keys() == {"python", "numpy"} and written.sources == {"septet": source_digest("septet")}
+    assert written.wall_seconds >= 0 and written.cpu_seconds > 0 and written.peak_memory_mb > 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b"\xff\xfe",
+        b'{"id": 3}',
+        "half",
+        "extra",
+        b"[" * 100_000,
+    ],
+)
+def test_a_torn_or_foreign_card_is_one_line(text, tmp_path):
+    file = tmp_path / "run.json"
+    card().write(file)
+    whole = file.read_bytes()
+    if text is None:
+        file.unlink()
+    elif text == "half":
+        file.write_bytes(whole[: len(whole) // 2])
+    elif text == "extra":
+        file.write_text(json.dumps({**json.loads(whole), "extra": 1}))
+    else:
+        file.write_bytes(text)
+    with pytest.raises(InputError) as error:
+        RunCard.read(file)
+    assert str(error.value).startswith(str(file)) and "\n" not in str(error.value)
+
+
+def test_no_secret_of_the_environment_is_in_a_card(tmp_path, monkeypatch):
+    for name in ("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "SEPTET_DATA", "HTTPS_PROXY", "USER"):
+        monkeypatch.setenv(name, f"secret-of-{name}")
+    card().write(tmp_path / "run.json")
+    text = (tmp_path / "run.json").read_text()
+    assert "secret-of" not in text
+    assert not any(name in text for name in ("AWS_SECRET", "GITHUB_TOKEN", "HTTPS_PROXY"))
+
+
+def test_the_digest_of_sources_follows_an_edit_and_no_cache(tmp_path, monkeypatch):
+    package = tmp_path / "edited_toy"
+    (package / "__pycache__").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = source_digest("edited_toy")
+    (package / "__pycache__/inner.cpython.pyc").write_bytes(b"cache")
+    assert source_digest("edited_toy") == before
+    (package / "inner.py").write_text("x = 2\n")
+    assert source_digest("edited_toy") != before
+    with pytest.raises(ModuleNotFoundError, match="no_such_toy"):
+        source_digest("no_such_toy")
+
+
+def test_the_lock_is_that_of_the_checkout(tmp_path, monkeypatch):
+    assert lock_digest() is None or len(lock_digest()) == 64
+    monkeypatch.setattr(module.septet, "__file__", os.fspath(tmp_path / "a/b/c/d/e.py"))
+    assert lock_digest() is None
