@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dynts.kernels import BEST, LOG_LOSS, REGRET
+from dynts.choice import BEST, LOG_LOSS, REGRET
 from septet.compiled import compiled
 
 Array = NDArray[np.float64]

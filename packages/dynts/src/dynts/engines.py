@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynts import schedules
+from dynts.choice import BEST, LOG_LOSS, REGRET, TOTALS, Choice, Motion
 from dynts.config import HeadlineBandit, Job, Simulation, Tracking
 from dynts.context_free import play_context_free
-from dynts.kernels import BEST, LOG_LOSS, REGRET, TOTALS, Choice, Motion, play_disjoint, play_shared
+from dynts.disjoint import play_disjoint
+from dynts.shared import play_shared
 from dynts.tracking import Headlines, track
 from dynts.worlds import initial_weights, simulate
 from septet.checkpoint import Arrays

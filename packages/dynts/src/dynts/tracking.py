@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynts import upworthy
+from dynts.choice import FOLD
 from dynts.config import Job, Tracking
 from dynts.filter import click_probability, laplace_logit, sigmoid
-from dynts.kernels import FOLD, dot, potter_update, transposed_product
+from dynts.shared import dot, potter_update, transposed_product
 from septet.compiled import compiled
 from septet.seeding import stream
 

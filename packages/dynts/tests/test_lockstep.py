@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from dynts import schedules
+from dynts.choice import BEST, LOG_LOSS, REGRET, Choice, Motion
+from dynts.disjoint import play_disjoint
 from dynts.filter import diagonal_update, laplace_update
-from dynts.kernels import BEST, LOG_LOSS, REGRET, Choice, Motion, play_disjoint, play_shared, potter_update
+from dynts.shared import play_shared, potter_update
 from dynts.tracking import track
 
 ARMS, DIM, ROUNDS = 4, 3, 300
