@@ -1,5 +1,4 @@
 # The helpers of all rules. Nothing here imports our packages: parsing needs Snakemake alone.
-import copy
 import functools
 import hashlib
 import json
@@ -48,12 +47,21 @@ SCALE = config["scale"]
 PAPERS = config["papers"]
 
 
+def typed(value):
+    """`value` with the numbers that `--config` leaves as text inside a mapping or list read as numbers."""
+    if isinstance(value, dict):
+        return {key: typed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [typed(inner) for inner in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
 @functools.cache
 def settings(paper, scale):
     """A paper's configuration: its defaults, the scale's overlay, then what --config or a module says."""
     merged = load(f"config/papers/{paper}.yaml")
     update_config(merged, load(f"config/scale/{scale}.yaml").get(paper, {}))
-    update_config(merged, copy.deepcopy(config.get(paper, {})))
+    update_config(merged, typed(config.get(paper, {})))
     if config["data_dir"]:
         merged["data_dir"] = config["data_dir"]
     return checked(merged, f"{paper}.schema.json", paper)
