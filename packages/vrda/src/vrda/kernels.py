@@ -55,7 +55,7 @@ def scale(k: float, form: Array) -> Any:
 
 
 @jit
-def soft(v: float, shift: float) -> float:
+def soft(v: float, shift: float) -> Any:
     """`sign(v) max(|v| - shift, 0)`, without a branch."""
     return v - min(max(v, -shift), shift)
 
@@ -91,7 +91,7 @@ def retire(prefix: Array, k: int, votes: float, form: Array) -> None:
 
 
 @jit
-def stretch(s_j: float, since: int, k: int, prefix: Array, form: Array) -> float:
+def stretch(s_j: float, since: int, k: int, prefix: Array, form: Array) -> Any:
     """Sum of `c_i w_ij` over the predictors `i = since..k`, during which `s_j` stood still."""
     size = abs(s_j)
     end = last_alive(size, k, form)
