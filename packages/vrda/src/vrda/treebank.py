@@ -140,9 +140,7 @@ def craft_articles(folder: Path, archive: Path) -> dict[str, dict[str, list[Tree
             if article not in texts:
                 raise InputError(str(archive), expected=f"penn/{article}.tree", found="no such member")
         splits[split] = {
-            article: [
-                tree for raw in read_trees(texts[article], f"{article}.tree") if (tree := clean(raw)) is not None
-            ]
+            article: [tree for raw in read_trees(texts[article], f"{article}.tree") if (tree := clean(raw)) is not None]
             for article in ids
         }
     return splits
