@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from vrda import VRDAClassifier, kernels
 from vrda.vrda import (
     Regulariser,
-    best_bound,
+    fitted_bound,
     loss_value,
     mistake_bound,
     prox_update,
@@ -125,7 +125,7 @@ def test_mistakes_stay_within_the_bound(seed, naive, problem):
         bound = mistake_bound(losses, regret_constant(np.linalg.norm(u), g_max, regulariser.gamma), strength)
         assert bound * (1 + 1e-9) >= M
     u, at_one = W[-1], np.abs(W[:M]).sum() / M * regulariser.gamma
-    best, _ = best_bound(-(g @ u), np.linalg.norm(u), np.abs(u).sum(), g_max, at_one, regulariser.l1)
+    best, _ = fitted_bound(-(g @ u), np.linalg.norm(u), np.abs(u).sum(), g_max, at_one, regulariser.l1)
     assert best * (1 + 1e-9) >= M
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_matrix, vstack
 
@@ -25,7 +25,7 @@ class NBest:
 
     Attributes:
         starts: list i holds candidates ``starts[i]..starts[i + 1]``, best first-pass score first; shape ``(m + 1,)``.
-        indptr, indices, data: one sparse row of feature counts per candidate; shapes ``(N + 1,)``, ``(nnz,)``, ``(nnz,)``.
+        indptr, indices, data: one sparse row of counts per candidate; shapes ``(N + 1,)``, ``(nnz,)``, ``(nnz,)``.
         base: first-pass log probability, less that of the first candidate; unpenalised; shape ``(N,)``.
         match, guess: right and all brackets of each candidate, shape ``(N,)``.
         gold: brackets of each gold tree, shape ``(m,)``.
@@ -141,6 +141,12 @@ def read_lists(path: Path, split: str) -> NBest:
         raise InputError(str(path), expected=f"a split {split}", found=sorted({n.split(".")[0] for n in arrays}))
     features = int(found.pop("features")[0])
     return NBest(**found, features=features)
+
+
+def read_note(path: Path) -> str:
+    """Where the lists of a file came from, as `write_lists` noted it; call after `read_lists`."""
+    with safe_open(path, framework="numpy") as file:
+        return str((file.metadata() or {}).get("note", "unknown origin"))
 
 
 def _rows(rows: csr_matrix) -> tuple[Array, Array, Array]:

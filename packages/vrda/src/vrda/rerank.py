@@ -11,7 +11,7 @@ from vrda import kernels
 from vrda.baselines import GradientState, Schedule, gradient_pass, gradient_weights, maxent
 from vrda.lists import NBest
 from vrda.votes import Updates, voted_choices
-from vrda.vrda import Regulariser, best_bound
+from vrda.vrda import Regulariser, fitted_bound
 
 Array = NDArray[Any]
 Weights = tuple[Array, float]
@@ -112,9 +112,9 @@ class DualAveraging:
         return Updates(g, log[:, 2] * (base[rival] - base[good]), votes)
 
     def bound(self, updates: Updates) -> tuple[float, float]:
-        """Least mistake bound over the multiples of the last and of the averaged predictor, with its `Lambda_M`.
+        """Mistake bound, the lesser of two comparators (last and averaged predictor), with its `Lambda_M`.
 
-        For hinge and l1 only (`vrda.vrda.best_bound`); at lambda 0 the strength is 0.
+        For hinge and l1 only (`vrda.vrda.fitted_bound`); at lambda 0 the strength is 0.
         """
         g_max = float(np.sqrt((updates.g.multiply(updates.g).sum(axis=1).A1 + updates.g0**2).max()))
         sum_l1, _ = kernels.summed_norms(self._state[0], self._state[2], self._state[3], self._state[4], self.form)
@@ -123,7 +123,7 @@ class DualAveraging:
         for w, w0 in (self.last(), self.averaged()):
             margins = -(updates.g @ w + updates.g0 * w0)
             norm = float(np.sqrt(w @ w + w0 * w0))
-            found.append(best_bound(margins, norm, float(np.abs(w).sum()), g_max, mean_l1, self.regulariser.l1))
+            found.append(fitted_bound(margins, norm, float(np.abs(w).sum()), g_max, mean_l1, self.regulariser.l1))
         return min(found)
 
 

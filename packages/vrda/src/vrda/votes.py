@@ -72,12 +72,11 @@ def _tally(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts:
 
 
 @jit
-def _shift_column(
-    j: int, by_a: float, by_b: float, indptr: Array, rows: Array, data: Array, a: Array, b: Array
-) -> None:
-    for p in range(indptr[j], indptr[j + 1]):
-        a[rows[p]] += by_a * data[p]
-        b[rows[p]] += by_b * data[p]
+def _shift_column(j: int, by_a: float, by_b: float, indptr: Array, rows: Array, data: Array, ab: Array) -> None:
+    for p in range(np.uint64(indptr[j]), np.uint64(indptr[j + 1])):
+        row = np.uint64(rows[p])
+        ab[row, 0] += by_a * data[p]
+        ab[row, 1] += by_b * data[p]
 
 
 @jit
@@ -98,7 +97,7 @@ def _replay(
 ) -> None:
     """Replay the updates over the test columns `(indptr, rows, data)`, adding each predictor's vote to `tally`."""
     ticks = g0.shape[0]
-    a, b, s0 = np.zeros(base.shape[0]), np.zeros(base.shape[0]), 0.0
+    ab, s0 = np.zeros((base.shape[0], 2)), 0.0
     active = np.zeros(s.shape[0], dtype=np.bool_)
     # Weights due to die at each tick, as linked lists; a note is void if its feature was touched since.
     due = np.full(ticks + 2, -1, dtype=np.int64)
@@ -112,7 +111,7 @@ def _replay(
             active[j] = abs(s[j]) > shift
             new_a, new_b = (s[j], _sign(s[j])) if active[j] else (0.0, 0.0)
             if new_a != old_a:
-                _shift_column(j, new_a - old_a, new_b - old_b, indptr, rows, data, a, b)
+                _shift_column(j, new_a - old_a, new_b - old_b, indptr, rows, data, ab)
             end = last_alive(abs(s[j]), ticks, form) + 1
             if active[j] and end <= ticks:
                 end = max(end, k)
@@ -123,17 +122,17 @@ def _replay(
             j = g_indices[note]
             if active[j] and abs(s[j]) <= shift:
                 active[j] = False
-                _shift_column(j, -s[j], -_sign(s[j]), indptr, rows, data, a, b)
+                _shift_column(j, -s[j], -_sign(s[j]), indptr, rows, data, ab)
             note = following[note]
         s0 += g0[k - 1]
         if starts.shape[0] == 0:
             for r in range(base.shape[0]):
-                tally[r] -= votes[k - 1] * _sign(a[r] - shift * b[r] + s0 * base[r])
+                tally[r] -= votes[k - 1] * _sign(ab[r, 0] - shift * ab[r, 1] + s0 * base[r])
         else:
             for i in range(starts.shape[0] - 1):
                 top, choice = np.inf, -1
                 for r in range(starts[i], starts[i + 1]):
-                    score = a[r] - shift * b[r] + s0 * base[r]
+                    score = ab[r, 0] - shift * ab[r, 1] + s0 * base[r]
                     if score < top:
                         top, choice = score, r
                 tally[choice] += votes[k - 1]

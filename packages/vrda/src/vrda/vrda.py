@@ -142,36 +142,35 @@ def regret_constant(u_norm: ArrayLike, g_max: float, gamma: ArrayLike) -> Any:
     return 0.5 * gamma * np.asarray(u_norm, dtype=np.float64) ** 2 + g_max**2 / gamma
 
 
-def best_bound(
-    margins: Floats, u_norm: float, psi_u: float, g_max: float, mean_l1_w: float, l1: float
+def fitted_bound(
+    margins: Floats, u_norm: float, l1_u: float, g_max: float, mean_l1_w: float, l1: float
 ) -> tuple[float, float]:
-    """Least bound over the multiples of one comparator, for hinge loss and l1.
+    """Bound for one comparator at the multiple of it that fits the mistakes best, for hinge loss and l1.
 
-    For hinge and l1 the mistakes do not depend on gamma (predictions are blind to the scale of w),
-    while `w_k` shrinks as `1/gamma`: the bound holds at every gamma, so the least over gamma holds.
+    A multiple near 0 would always give a bound near M, since the zero vector loses 1 at every
+    mistake: it says nothing. So the multiple is the one with the least loss `L_M`. Gamma is free:
+    for hinge and l1 the mistakes do not depend on it (predictions are blind to the scale of w)
+    while `w_k` shrinks as `1/gamma`, so the bound holds at every gamma and the least over gamma holds.
 
     Args:
         margins: `<u, -g_k>` at each of the M mistakes, shape ``(M,)``.
         u_norm: `|u|_2`.
-        psi_u: `|u|_1` over the penalised coordinates.
+        l1_u: `|u|_1` over the penalised coordinates.
         g_max: largest `|g_k|_2`.
         mean_l1_w: mean of `|w_k|_1` over the mistakes, at gamma = 1.
         l1: the weight lambda.
 
     Returns:
-        ``(bound on M, Lambda_M(u) at that bound)``.
+        ``(bound on M, Lambda_M(u) at that bound)``; infinite if `Lambda >= 1` at every gamma.
     """
-    best, strength_at_best = np.inf, 0.0
     if len(margins) == 0:
         return 0.0, 0.0
-    gammas = np.geomspace(1e-4, 1e6, 101)
-    # Multiples of u that put the typical margin between far below and far above 1.
     typical = float(np.mean(np.abs(margins))) or 1.0
-    for multiple in np.geomspace(1e-3, 1e2, 61) / typical:
-        loss_u = float(loss_value(multiple * margins, "hinge").sum())
-        strength = relative_strength(l1 * multiple * psi_u, l1 * mean_l1_w / gammas)
-        bounds = mistake_bound(loss_u, regret_constant(multiple * u_norm, g_max, gammas), strength)
-        at = int(np.argmin(bounds))
-        if bounds[at] < best:
-            best, strength_at_best = float(bounds[at]), float(strength[at])
-    return best, strength_at_best
+    multiples = np.geomspace(1e-3, 1e2, 101) / typical
+    losses = np.array([loss_value(multiple * margins, "hinge").sum() for multiple in multiples])
+    at = int(np.argmin(losses))
+    multiple, gammas = multiples[at], np.geomspace(1e-4, 1e6, 201)
+    strength = relative_strength(l1 * multiple * l1_u, l1 * mean_l1_w / gammas)
+    bounds = mistake_bound(losses[at], regret_constant(multiple * u_norm, g_max, gammas), strength)
+    least = int(np.argmin(bounds))
+    return float(bounds[least]), float(strength[least])
