@@ -2,6 +2,7 @@
 
 =============  =====================================================================
 `errors`       the one-line input error and the exit codes
+`house`        the configuration of a checkout, and the files made from the models
 `config`       typed configuration, its JSON schema and its default YAML
 `seeding`      named random streams from one root seed
 `scores`       the score table and the timing table
@@ -9,6 +10,7 @@
 `checkpoint`   save and restore a half-done job
 `files`        whole-or-nothing writes, digests
 `data`         finding, checking and downloading data sets
+`compiled`     functions compiled by numba, and their cache
 `progress`     progress lines in logs, and what is running now
 `cli`          `python -m <package> <verb> --config FILE --out DIR`
 =============  =====================================================================

@@ -1,16 +1,24 @@
-"""`python -m septet status DIR`: the progress of the jobs that are running below DIR."""
+"""`python -m septet status DIR` and `python -m septet config ROOT`."""
 
 import sys
 from pathlib import Path
 
+from septet import house
 from septet.progress import running
+
+USAGE = """usage: python -m septet status DIR    progress of the jobs that are running below DIR
+       python -m septet config ROOT   write the default configuration and schemas of the checkout ROOT"""
 
 
 def main() -> None:
-    """Print one line per running job."""
-    if len(sys.argv) != 3 or sys.argv[1] != "status":
-        sys.exit("usage: python -m septet status DIR")
-    print("\n".join(running(Path(sys.argv[2]))) or "no job is running")
+    """Do what the command line says."""
+    match sys.argv[1:]:
+        case ["status", folder]:
+            print("\n".join(running(Path(folder))) or "no job is running")
+        case ["config", root]:
+            house.write(Path(root))
+        case _:
+            sys.exit(USAGE)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The run card (`run.json`): what made the score table that lies beside it."""
 
 import hashlib
-import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -135,8 +135,10 @@ class Stopwatch:
 
 def source_digest(package: str) -> str:
     """SHA-256 over the Python sources of one installed import package."""
-    module = importlib.import_module(package)
-    root = Path(str(module.__file__)).parent
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no package {package}")
+    root = Path(spec.origin).parent
     return sha256_tree(root, root.rglob("*.py"))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,17 +77,27 @@ def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     return sorted(here.get("properties", {}))
 
 
-def json_schema(model: type[Settings]) -> str:
-    """JSON schema of a configuration model, as the text of the file that the workflow reads."""
+def json_schema(model: type[Settings], open_to: Sequence[str] = ()) -> str:
+    """JSON schema of a configuration model, as the text of the file that the workflow reads.
+
+    Args:
+        open_to: further keys that may hold a mapping, each checked by a schema of its own.
+    """
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    for key in open_to:
+        schema["properties"][key] = {"type": "object", "description": f"Overrides of config/papers/{key}.yaml."}
     return json.dumps(schema, indent=2) + "\n"
 
 
 def default_yaml(settings: Settings, header: str) -> str:
-    """The YAML file of `settings`, each key preceded by its description as a comment."""
+    """The YAML file of `settings`: every key with its description as a comment; of nested models, what was set."""
+    model = type(settings)
+    fields = {name: getattr(settings, name) for name in model.model_fields}
+    values = model.model_construct(set(fields), **fields).model_dump(mode="json", exclude_unset=True)
     lines = [f"# {line}" for line in header.splitlines()]
-    for name, field in type(settings).model_fields.items():
+    for name, field in model.model_fields.items():
+        value = values[name]
         lines += ["", *(f"# {line}" for line in (field.description or "").splitlines())]
-        value = settings.model_dump(mode="json", exclude_defaults=False)[name]
-        lines.append(yaml.safe_dump({name: value}, sort_keys=False, width=110, default_flow_style=None).rstrip())
+        flow = None if isinstance(value, dict | list) else False  # None: innermost collections on one line
+        lines.append(yaml.safe_dump({name: value}, sort_keys=False, width=110, default_flow_style=flow).rstrip())
     return "\n".join(lines) + "\n"

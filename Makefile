@@ -1,0 +1,75 @@
+# The commands of the README on a machine with Python 3.11+ and make. pixi users have the same as tasks.
+PYTHON  ?= python3
+PROFILE ?= local
+SCALE   ?= laptop
+FROM    ?=
+BIN     := .venv/bin
+SNAKEMAKE = $(BIN)/snakemake --profile profiles/$(PROFILE)
+PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev reproduce smoke figures status publish bench config test check lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
+
+setup: .venv/.installed  ## .venv with the pinned closure and the packages (editable)
+
+setup-dev: .venv/.installed-dev  ## setup, and what tests, checks and benches need
+
+.venv/.installed: requirements.lock $(PACKAGES:%=%pyproject.toml)
+	$(PYTHON) -c 'import sys; sys.exit("Septet needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else 0'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	touch $@
+
+.venv/.installed-dev: .venv/.installed requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.lock
+	touch $@
+
+reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local)
+	$(SNAKEMAKE) --config scale=$(SCALE)
+	$(BIN)/python -m septet_report.show results/$(SCALE)
+
+smoke: setup  ## every rule at a tiny scale, in a minute or two
+	$(SNAKEMAKE) --config scale=smoke
+	$(BIN)/python -m septet_report.show results/smoke
+
+figures: setup  ## redraw figures and page from published/, or FROM=DIR; trains nothing
+	$(SNAKEMAKE) --config $(if $(FROM),adopt=$(FROM),adopt=published) -- figures
+	$(BIN)/python -m septet_report.show results/published
+
+status: setup  ## progress of the jobs that are running now
+	$(BIN)/python -m septet status results
+
+publish: setup  ## copy the scores and run cards of a finished run to published/
+	$(SNAKEMAKE) --config scale=$(SCALE) -- results/$(SCALE)/published.json
+
+bench: setup-dev  ## measure every package beside its peers; rows go to published/bench/
+	$(BIN)/python -m dynts bench --json published/bench/dynts.json
+
+config: setup  ## write config/ defaults and JSON schemas from the typed models
+	$(BIN)/python -m septet config .
+
+check: setup-dev  ## lint, format, types, import contract, workflow lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+test: check  ## check, then the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh environment
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet -r requirements.in
+	.venv-lock/bin/python -m pip freeze > requirements.lock
+	.venv-lock/bin/python -m pip install --quiet -c requirements.lock -r requirements-dev.in
+	.venv-lock/bin/python -m pip freeze | grep -vxFf requirements.lock > requirements-dev.lock
+	rm -rf .venv-lock
+
+clean:  ## remove results, logs and caches; keeps .venv and published/
+	rm -rf results logs benchmarks .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,50 @@
+"""The checkout's own configuration, and the files that are made from the typed models."""
+
+import importlib
+from pathlib import Path
+from typing import Literal
+
+from septet.config import Settings, default_yaml, json_schema
+from septet.files import write_text
+
+
+class House(Settings):
+    """`config/config.yaml`: what to run, on which data."""
+
+    scale: Literal["smoke", "laptop", "paper"] = "laptop"
+    """smoke: every rule, for tests; laptop: every claim that two cores can judge; paper: the papers' protocols."""
+    papers: list[str] = ["dynts"]
+    """Papers on the report page."""
+    data_dir: str | None = None
+    """Folder of data sets; if null, the environment's SEPTET_DATA, and otherwise they are downloaded."""
+    adopt: str | None = None
+    """Folder that `snakemake figures` redraws from; if null, published/."""
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """The files below `root` that are made from models: path -> text.
+
+    These are the default configuration of the house and of each paper whose package holds a
+    `config.Experiments`, and their JSON schemas, which the workflow checks without our packages.
+    """
+    files = {
+        root / "config/config.yaml": default_yaml(House(), _header("the house", "septet.house.House")),
+        root / "workflow/schemas/config.schema.json": json_schema(House, open_to=House().papers),
+    }
+    for paper in House().papers:
+        model = importlib.import_module(f"{paper}.config").Experiments
+        files[root / f"config/papers/{paper}.yaml"] = default_yaml(
+            model(), _header(paper, f"{paper}.config.Experiments")
+        )
+        files[root / f"workflow/schemas/{paper}.schema.json"] = json_schema(model)
+    return files
+
+
+def write(root: Path) -> None:
+    """Write all generated files."""
+    for path, text in generated(root).items():
+        write_text(path, text)
+
+
+def _header(what: str, model: str) -> str:
+    return f"Defaults of {what}, made from {model} by `make config`.\nOverride a key in config/scale/ or with --config."

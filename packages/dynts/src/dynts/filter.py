@@ -1,0 +1,185 @@
+r"""The filter: predict with a discount, update by Laplace's method.
+
+Model (section 2.1 of the brief, the paper's dynamic logistic model): weights :math:`w_t = w_{t-1} +
+\epsilon_t`, clicks :math:`P(y_t = 1) = \sigma(\phi_t^\top w_t)`, posterior :math:`N(\mu_t, \Sigma_t)`.
+All functions are compiled by numba and can be called from Python and from other compiled code.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from septet.compiled import compiled
+
+Array = NDArray[np.floating[Any]]
+
+LOGIT_LIMIT = 30.0  # beyond it the sigmoid is 0 or 1 to float precision
+NEWTON_STEPS = 100  # a click needs about 4
+
+
+@compiled()
+def sigmoid(s: float) -> float:
+    """Logistic function of a logit, clipped at ±30."""
+    return 1.0 / (1.0 + np.exp(-min(max(s, -LOGIT_LIMIT), LOGIT_LIMIT)))
+
+
+@compiled()
+def laplace_logit(m: float, v: float, clicks: float, trials: float) -> float:
+    r"""Logit at the posterior mode: the root of :math:`s = m + v\,(c - n\,\sigma(s))`.
+
+    The D-dimensional mode of the Laplace step lies on the line :math:`\mu + R\phi\,z`, so one scalar
+    Newton iteration finds it (section 2.2). The root is unique and lies in
+    :math:`[m - v(n - c),\ m + v c]`; a step that leaves the bracket, or does not halve the one before,
+    is replaced by a bisection (Newton alone can cycle when many trials meet a wide prior).
+
+    Args:
+        m: prior mean of the logit, :math:`\phi^\top\mu`.
+        v: prior variance of the logit, :math:`\phi^\top R\phi`.
+        clicks: c successes ...
+        trials: ... of n trials with the same features (1 for a single click or no click).
+    """
+    low = m - v * (trials - clicks)
+    high = m + v * clicks
+    s = min(max(m, low), high)
+    last = high - low
+    for _ in range(NEWTON_STEPS):
+        p = sigmoid(s)
+        excess = s - m - v * (clicks - trials * p)
+        if excess > 0.0:
+            high = s
+        else:
+            low = s
+        step = excess / (1.0 + v * trials * p * (1.0 - p))
+        if not low <= s - step <= high or abs(step) > 0.5 * last:
+            step = s - 0.5 * (low + high)
+        s -= step
+        last = abs(step)
+        if last <= 1e-13 * (1.0 + abs(s)):
+            break
+    return s
+
+
+@compiled()
+def assimilate(mu: Array, R: Array, phi: Array, residual: float, kappa: float) -> tuple[Array, Array]:
+    r"""Posterior from the residual and curvature of the log likelihood at its mode.
+
+    .. math:: \mu_t = \mu_{t-1} + R\phi\,g,\qquad
+              \Sigma_t = R - \frac{\kappa}{1 + \kappa\,\phi^\top R\phi}\,R\phi\phi^\top R
+
+    Args:
+        mu: prior mean, shape ``(D,)``.
+        R: predicted covariance, shape ``(D, D)``.
+        phi: features, shape ``(D,)``.
+        residual: g, derivative of the log likelihood in the logit, at the mode.
+        kappa: minus its second derivative there.
+
+    Returns:
+        Mean ``(D,)`` and covariance ``(D, D)``; the inputs are left alone.
+    """
+    gain = R @ phi
+    shrink = kappa / (1.0 + kappa * np.dot(phi, gain))
+    return mu + gain * residual, R - shrink * np.outer(gain, gain)
+
+
+@compiled()
+def laplace_update(mu: Array, R: Array, phi: Array, clicks: float, trials: float) -> tuple[Array, Array]:
+    """Laplace update of section 2.2 for c clicks in n trials with the same features.
+
+    Shapes as in `assimilate`, which it calls with g = c - n σ(s) and κ = n σ(s)(1 - σ(s)).
+    """
+    s = laplace_logit(np.dot(phi, mu), np.dot(phi, R @ phi), clicks, trials)
+    p = sigmoid(s)
+    return assimilate(mu, R, phi, clicks - trials * p, trials * p * (1.0 - p))
+
+
+@compiled()
+def gaussian_update(mu: Array, R: Array, phi: Array, y: float, noise: float) -> tuple[Array, Array]:
+    r"""The linear special case :math:`y = \phi^\top w + N(0, r)`: the Kalman filter's update.
+
+    Shapes as in `assimilate`; `noise` is the variance r.
+    """
+    v = np.dot(phi, R @ phi)
+    s = (noise * np.dot(phi, mu) + v * y) / (noise + v)
+    return assimilate(mu, R, phi, (y - s) / noise, 1.0 / noise)
+
+
+@compiled()
+def laplace_update_batch(mu: Array, R: Array, phis: Array, clicks: Array, trials: Array) -> tuple[Array, Array]:
+    r"""Laplace update on a mini-batch: Newton's method in D dimensions (section 2.2).
+
+    Gradient :math:`R^{-1}(w-\mu) - \sum_i (c_i - n_i\sigma_i)\phi_i`, Hessian :math:`R^{-1} + \sum_i
+    n_i\sigma_i(1-\sigma_i)\phi_i\phi_i^\top`. A step is halved until the objective falls.
+
+    Args:
+        mu: prior mean ``(D,)``; R: predicted covariance ``(D, D)``.
+        phis: features ``(B, D)``; clicks, trials: counts ``(B,)``.
+
+    Returns:
+        Mean ``(D,)`` and covariance ``(D, D)``.
+    """
+    precision = np.linalg.inv(R)
+    w = mu.copy()
+    value = _negative_log_posterior(w, mu, precision, phis, clicks, trials)
+    hessian = precision
+    for _ in range(50):
+        p = 1.0 / (1.0 + np.exp(-np.clip(phis @ w, -LOGIT_LIMIT, LOGIT_LIMIT)))
+        gradient = precision @ (w - mu) - phis.T @ (clicks - trials * p)
+        hessian = precision + phis.T @ ((trials * p * (1.0 - p)).reshape(-1, 1) * phis)
+        step = np.linalg.solve(hessian, gradient)
+        length = 1.0
+        while True:
+            new = _negative_log_posterior(w - length * step, mu, precision, phis, clicks, trials)
+            if new <= value or length < 1e-6:
+                break
+            length *= 0.5
+        w = w - length * step
+        value = new
+        if np.max(np.abs(step)) < 1e-11:
+            break
+    return w, np.linalg.inv(hessian)
+
+
+@compiled()
+def _negative_log_posterior(w: Array, mu: Array, precision: Array, phis: Array, clicks: Array, trials: Array) -> float:
+    logits = phis @ w
+    # log(1 + e^s) without overflow
+    log_partition = np.maximum(logits, 0.0) + np.log1p(np.exp(-np.abs(logits)))
+    away = w - mu
+    return 0.5 * np.dot(away, precision @ away) - np.sum(clicks * logits - trials * log_partition)
+
+
+@compiled()
+def diagonal_update(mu: Array, q: Array, phi: Array, clicks: float, trials: float) -> tuple[Array, Array]:
+    r"""The update for large D: only the diagonal of the precision is kept (Chapelle and Li, 2011).
+
+    .. math:: q_i \leftarrow q_i + n\,\phi_i^2\,\sigma(s)(1-\sigma(s)),\qquad
+              \mu_i \leftarrow \mu_i + \frac{\phi_i}{q_i}\,(c - n\,\sigma(s))
+
+    Args:
+        mu: prior mean ``(D,)``.
+        q: predicted (already discounted) precision ``(D,)``.
+
+    Returns:
+        Mean ``(D,)`` and precision ``(D,)``.
+    """
+    s = laplace_logit(np.dot(phi, mu), float(np.sum(phi * phi / q)), clicks, trials)
+    p = sigmoid(s)
+    return mu + phi / q * (clicks - trials * p), q + trials * p * (1.0 - p) * phi * phi
+
+
+@compiled()
+def predict(sigma: Array, gamma: float, prior_trace: float) -> Array:
+    r"""Discounted prediction :math:`R = \Sigma/\gamma`, held at the prior's trace.
+
+    Dividing every round blows up directions that are not observed (covariance wind-up, pitfall 1 of
+    the brief), so R is scaled back when its trace passes the prior's. An infinite `prior_trace`
+    switches the cap off.
+    """
+    return sigma * min(1.0 / gamma, prior_trace / np.trace(sigma))
+
+
+@compiled()
+def click_probability(m: float, v: float) -> float:
+    r"""Predictive click probability, :math:`\sigma(m/\sqrt{1 + \pi v/8})` (pitfall 7 of the brief)."""
+    return sigmoid(m / np.sqrt(1.0 + np.pi * v / 8.0))

@@ -1,0 +1,269 @@
+"""The lockstep engine against loops that read like the paper."""
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from dynts import schedules
+from dynts.filter import diagonal_update, laplace_update
+from dynts.kernels import BEST, LOG_LOSS, REGRET, Choice, Motion, play_disjoint, play_shared, potter_update
+from dynts.tracking import track
+
+ARMS, DIM, ROUNDS = 4, 3, 300
+
+
+def draws(seed, rounds=ROUNDS, arms=ARMS, dim=DIM):
+    rng = np.random.default_rng(seed)
+    contexts = rng.standard_normal((1, rounds, dim))
+    probabilities = rng.random((1, rounds, arms))
+    rewards, normals = rng.random((1, rounds)), rng.standard_normal((1, rounds, arms))
+    return contexts, probabilities, rewards, normals, rng.random((1, rounds, 2))
+
+
+def run_disjoint(inputs, schedule, choice, motion, split=None):
+    """Play with the kernel, in one call or two; returns means (K, D), covariances (K, D, D) and totals."""
+    gammas = schedules.decay(schedule, np.arange(1, ROUNDS + 1))[None]
+    low = np.tril_indices(DIM)
+    packed = np.repeat(np.eye(DIM)[low][:, None], ARMS, axis=1)[None, None].copy()
+    mu, scale, trace = np.zeros((1, 1, DIM, ARMS)), np.ones((1, 1, ARMS)), np.full((1, 1, ARMS), float(DIM))
+    window = schedule.window
+    ring = np.zeros((1, 1, window), dtype=np.int64), np.zeros((1, 1, window, DIM + 2))
+    totals = np.zeros((1, 1, 3))
+    for start, stop in [(0, ROUNDS)] if split is None else [(0, split), (split, ROUNDS)]:
+        play_disjoint(
+            0, start, stop, *inputs, gammas, np.array([window]), choice, motion,
+            mu, packed, scale, trace, *ring, totals,
+        )  # fmt: skip
+    sigma = np.zeros((ARMS, DIM, DIM))
+    for a in range(ARMS):
+        sigma[a][low] = packed[0, 0, :, a] * scale[0, 0, a]
+        sigma[a] += np.tril(sigma[a], -1).T
+    return mu[0, 0].T, sigma, totals[0, 0]
+
+
+def naive_disjoint(inputs, schedule, choice, motion):
+    """Section 2.4, one arm and one matrix at a time."""
+    contexts, probabilities, rewards, normals, uniforms = (array[0] for array in inputs)
+    gammas = schedules.decay(schedule, np.arange(1, ROUNDS + 1))
+    mu, sigma = np.zeros((ARMS, DIM)), np.tile(np.eye(DIM), (ARMS, 1, 1))
+    totals, sites = np.zeros(3), []
+    for t in range(ROUNDS):
+        x = contexts[t]
+        if schedule.window and t >= schedule.window:  # the oldest observation leaves its arm's posterior
+            arm, phi, kappa, linear = sites.pop(0)
+            precision = np.linalg.inv(sigma[arm])
+            shift = precision @ mu[arm] - linear * phi
+            sigma[arm] = np.linalg.inv(precision - kappa * np.outer(phi, phi))
+            mu[arm] = sigma[arm] @ shift
+        mu = motion.memory * mu
+        sigma = motion.memory**2 * sigma + motion.walk_variance * np.eye(DIM)
+
+        def discount(matrix, gamma=gammas[t]):
+            return matrix * min(1 / gamma, motion.prior_trace / np.trace(matrix))
+
+        if not motion.pull_clock:
+            sigma = np.stack([discount(matrix) for matrix in sigma])
+        sd = np.array([np.sqrt(x @ matrix @ x) for matrix in sigma])
+        noise = np.sqrt(choice.posterior_scale) * normals[t]
+        scores = mu @ x + sd * (choice.confidence_width + noise)
+        ties = np.flatnonzero(scores == scores.max())
+        arm = int(ties[int(uniforms[t, 1] * len(ties))])
+        if motion.pull_clock:
+            sigma[arm] = discount(sigma[arm])
+        clicked = float(rewards[t] < probabilities[t, arm])
+        m, v = x @ mu[arm], x @ sigma[arm] @ x
+        p = 1 / (1 + np.exp(-m / np.sqrt(1 + np.pi * v / 8)))
+        totals[REGRET] += probabilities[t].max() - probabilities[t, arm]
+        totals[BEST] += arm == np.argmax(probabilities[t])
+        totals[LOG_LOSS] -= np.log(p) if clicked else np.log(1 - p)
+        mu[arm], sigma[arm] = laplace_update(mu[arm], sigma[arm], x, clicked, 1.0)
+        s = x @ mu[arm]
+        kappa = 1 / (1 + np.exp(-s)) / (1 + np.exp(s))
+        sites.append((arm, x, kappa, clicked - 1 / (1 + np.exp(-s)) + kappa * s))
+    return mu, sigma, totals
+
+
+THOMPSON, GREEDY, UCB = Choice(1.0, 0.0, 0.0, False), Choice(0.0, 0.0, 0.0, False), Choice(0.0, 1.5, 0.0, False)
+CAPPED = Motion(False, float(DIM), 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "choice", "motion"),
+    [
+        ("none", THOMPSON, CAPPED),
+        ("exp-0.97", THOMPSON, CAPPED),
+        ("exp-0.97", UCB, CAPPED),
+        ("exp-0.97", THOMPSON, Motion(False, np.inf, 1.0, 0.0)),
+        ("poly-1-0.75", Choice(0.25, 0.0, 0.0, False), CAPPED),
+        ("exp-0.9", THOMPSON, Motion(True, float(DIM), 1.0, 0.0)),
+        ("none", THOMPSON, Motion(False, float(DIM), 0.99, 0.0199)),
+        ("window-40", THOMPSON, CAPPED),
+    ],
+)
+def test_disjoint_arms_against_the_naive_loop(schedule, choice, motion):
+    inputs = draws(0)
+    schedule = schedules.parse(schedule)
+    fast, naive = run_disjoint(inputs, schedule, choice, motion), naive_disjoint(inputs, schedule, choice, motion)
+    for got, expected in zip(fast, naive, strict=True):
+        assert np.allclose(got, expected, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("schedule", ["exp-0.98", "window-40"])
+def test_two_calls_play_what_one_call_plays(schedule):
+    inputs, schedule = draws(1), schedules.parse(schedule)
+    whole = run_disjoint(inputs, schedule, THOMPSON, CAPPED)
+    parts = run_disjoint(inputs, schedule, THOMPSON, CAPPED, split=120)
+    assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+def test_a_strong_discount_over_many_rounds_keeps_trace_and_sign():
+    rng = np.random.default_rng(0)
+    inputs = draws(2)
+    inputs[0][:] = rng.standard_normal(DIM)  # one direction only: the others wind up
+    _, sigma, _ = run_disjoint(inputs, schedules.parse("exp-0.9"), THOMPSON, CAPPED)
+    assert np.all(np.trace(sigma, axis1=1, axis2=2) <= DIM * (1 + 1e-9))
+    assert np.linalg.eigvalsh(sigma).min() > 0
+
+
+def test_epsilon_one_is_uniform_and_the_oracle_has_no_regret():
+    inputs = draws(3, rounds=ROUNDS)
+    _, _, oracle = run_disjoint(inputs, schedules.parse("none"), Choice(0.0, 0.0, 0.0, True), CAPPED)
+    assert oracle[REGRET] == 0.0 and oracle[BEST] == ROUNDS
+    _, _, random = run_disjoint(inputs, schedules.parse("none"), Choice(0.0, 0.0, 1.0, False), CAPPED)
+    expected = (inputs[1][0].max(axis=1) - inputs[1][0].mean(axis=1)).sum()
+    assert random[REGRET] == pytest.approx(expected, rel=0.15)
+
+
+def test_ties_go_to_a_random_arm():
+    firsts = []
+    for seed in range(200):
+        inputs = [array[:, :1] for array in draws(seed)]
+        inputs[1][:] = np.array([0.1, 0.2, 0.3, 0.4])  # the regret tells which arm was chosen
+        totals = np.zeros((1, 1, 3))
+        packed = np.repeat(np.eye(DIM)[np.tril_indices(DIM)][:, None], ARMS, axis=1)[None, None].copy()
+        play_disjoint(
+            0, 0, 1, *inputs, np.ones((1, 1)), np.zeros(1, np.int64), GREEDY, CAPPED,
+            np.zeros((1, 1, DIM, ARMS)), packed, np.ones((1, 1, ARMS)), np.full((1, 1, ARMS), 3.0),
+            np.zeros((1, 1, 0), np.int64), np.zeros((1, 1, 0, DIM + 2)), totals,
+        )  # fmt: skip
+        firsts.append(round(10 * totals[0, 0, REGRET]))
+    counts = np.bincount(firsts, minlength=ARMS)
+    assert counts.min() > 25  # 50 expected each, standard deviation 6
+
+
+def shared_inputs(seed, rounds=200, d=5):
+    rng = np.random.default_rng(seed)
+    count = rng.integers(2, 5, rounds)
+    first = np.concatenate([[0], np.cumsum(count)[:-1]])
+    features = rng.standard_normal((1, count.sum(), d))
+    rewards, normals = rng.random((1, rounds)), rng.standard_normal((1, rounds, d))
+    return features, first, count, rng.random((1, count.sum())), rewards, normals, rng.random((1, rounds, 2))
+
+
+@pytest.mark.parametrize("choice", [GREEDY, UCB])
+@pytest.mark.parametrize("gamma", [1.0, 0.97])
+def test_shared_weights_against_the_naive_loop(choice, gamma):
+    features, first, count, probabilities, rewards, normals, uniforms = shared_inputs(0)
+    rounds, d = len(first), features.shape[2]
+    mu, root = np.zeros((1, 1, d)), np.eye(d)[None, None].copy()
+    scale, trace, totals = np.ones((1, 1)), np.full((1, 1), float(d)), np.zeros((1, 1, 3))
+    play_shared(
+        0, rounds, features, first, count, probabilities, rewards, normals, uniforms,
+        np.full((1, rounds), gamma), choice,
+        Motion(False, float(d), 1.0, 0.0), False, mu, root, scale, trace, totals,
+    )  # fmt: skip
+    mean, sigma, regret = np.zeros(d), np.eye(d), 0.0
+    for t in range(rounds):
+        sigma = sigma * min(1 / gamma, d / np.trace(sigma))
+        rows = features[0, first[t] : first[t] + count[t]]
+        p_t = probabilities[0, first[t] : first[t] + count[t]]
+        sd = np.sqrt(np.einsum("ki,ij,kj->k", rows, sigma, rows))
+        scores = rows @ mean + choice.confidence_width * sd
+        arm = int(np.argmax(scores)) if scores.any() else int(uniforms[0, t, 1] * count[t])
+        regret += p_t.max() - p_t[arm]
+        mean, sigma = laplace_update(mean, sigma, rows[arm], float(rewards[0, t] < p_t[arm]), 1.0)
+    assert totals[0, 0, REGRET] == pytest.approx(regret)
+    assert np.allclose(mu[0, 0], mean, atol=1e-9)
+    assert np.allclose(scale[0, 0] * root[0, 0] @ root[0, 0].T, sigma, atol=1e-9)
+    assert trace[0, 0] == pytest.approx(np.sum(root**2), rel=1e-9)
+
+
+def test_the_diagonal_filter_against_the_naive_loop():
+    features, first, count, probabilities, rewards, normals, uniforms = shared_inputs(1)
+    rounds, d, gamma = len(first), features.shape[2], 0.99
+    mu, q = np.zeros((1, 1, d)), np.ones((1, 1, 1, d))
+    totals = np.zeros((1, 1, 3))
+    play_shared(
+        0, rounds, features, first, count, probabilities, rewards, normals, uniforms,
+        np.full((1, rounds), gamma), THOMPSON,
+        Motion(False, float(d), 1.0, 0.0), True, mu, q, np.ones((1, 1)), np.ones((1, 1)), totals,
+    )  # fmt: skip
+    mean, precision = np.zeros(d), np.ones(d)
+    for t in range(rounds):
+        precision = np.maximum(gamma * precision, 1.0)
+        rows = features[0, first[t] : first[t] + count[t]]
+        p_t = probabilities[0, first[t] : first[t] + count[t]]
+        arm = int(np.argmax(rows @ (mean + normals[0, t] / np.sqrt(precision))))
+        mean, precision = diagonal_update(mean, precision, rows[arm], float(rewards[0, t] < p_t[arm]), 1.0)
+    assert np.allclose(mu[0, 0], mean, atol=1e-10)
+    assert np.allclose(q[0, 0, 0], precision, atol=1e-10)
+
+
+def test_the_shared_draw_has_the_posterior_covariance():
+    # Potter's form against the covariance form, and the draw sqrt(c) S z against its covariance.
+    rng = np.random.default_rng(0)
+    S = rng.standard_normal((3, 3))
+    phi, c, kappa = rng.standard_normal(3), 0.7, 0.2
+    R = c * S @ S.T
+    f = S.T @ phi
+    gain = np.empty(3)
+    before = np.sum(S**2)
+    change = potter_update(S, c, f, phi @ R @ phi, kappa, gain)
+    expected = R - kappa / (1 + kappa * phi @ R @ phi) * np.outer(R @ phi, R @ phi)
+    assert np.allclose(c * S @ S.T, expected, atol=1e-12)
+    assert c * gain == pytest.approx(R @ phi)
+    assert before + change == pytest.approx(np.sum(S**2))
+    z = rng.standard_normal((200_000, 3))
+    assert np.allclose(np.cov(np.sqrt(c) * z @ S.T, rowvar=False), expected, atol=0.05)
+
+
+def test_thompson_picks_arms_as_often_as_they_are_best_under_the_posterior():
+    # Two arms, independent weights of different means and variances: P(arm 0) = Phi(gap / sd of the difference).
+    rounds, hits = 4000, 0
+    rng = np.random.default_rng(4)
+    for _ in range(rounds):
+        totals = np.zeros((1, 1, 3))
+        play_shared(
+            0, 1, np.eye(2)[None], np.array([0]), np.array([2]), np.array([[0.9, 0.5]]), rng.random((1, 1)),
+            rng.standard_normal((1, 1, 2)), rng.random((1, 1, 2)), np.ones((1, 1)), THOMPSON,
+            Motion(False, np.inf, 1.0, 0.0), False, np.array([[[0.5, 0.0]]]), np.diag([1.0, 0.5])[None, None].copy(),
+            np.ones((1, 1)), np.full((1, 1), 1.25), totals,
+        )  # fmt: skip
+        hits += totals[0, 0, REGRET] == 0.0
+    expected = NormalDist().cdf(0.5 / np.sqrt(1.25))
+    assert hits / rounds == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / rounds))
+
+
+def test_tracking_against_the_naive_loop():
+    rng = np.random.default_rng(2)
+    headlines, d, impressions, gamma = 150, 4, 20.0, 0.95
+    x = rng.standard_normal((headlines, d))
+    clicks = rng.binomial(20, 0.3, (1, headlines)).astype(float)
+    prior = np.array([1.0, 0.5, 0.5, 0.1])
+    mu, root, scale, loss = (
+        np.zeros((1, 1, d)),
+        np.diag(np.sqrt(prior))[None, None].copy(),
+        np.ones((1, 1)),
+        np.zeros((1, 1)),
+    )
+    track(x, clicks, impressions, np.full((1, headlines), gamma), prior.sum(), mu, root, scale, loss)
+    mean, sigma, expected = np.zeros(d), np.diag(prior), 0.0
+    for phi, k in zip(x, clicks[0], strict=True):
+        sigma = sigma * min(1 / gamma, prior.sum() / np.trace(sigma))
+        p = 1 / (1 + np.exp(-phi @ mean / np.sqrt(1 + np.pi * (phi @ sigma @ phi) / 8)))
+        expected -= (k * np.log(p) + (impressions - k) * np.log(1 - p)) / impressions
+        mean, sigma = laplace_update(mean, sigma, phi, k, impressions)
+    assert loss[0, 0] == pytest.approx(expected)
+    assert np.allclose(mu[0, 0], mean, atol=1e-9)
+    assert np.allclose(scale[0, 0] * root[0, 0] @ root[0, 0].T, sigma, atol=1e-9)

@@ -1,0 +1,53 @@
+"""Decay schedules against their closed forms."""
+
+import numpy as np
+import pytest
+
+from dynts.schedules import decay, effective_samples, matched_decay, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "at_10"),
+    [("none", 1.0), ("exp-0.9", 0.9), ("poly-1-0.5", 1 - 10**-0.5), ("harm-2", 0.8), ("window-7", 1.0)],
+)
+def test_decay_by_hand(text, at_10):
+    assert decay(parse(text), np.array([10]))[0] == pytest.approx(at_10)
+
+
+@pytest.mark.parametrize("text", ["", "exp", "exp-", "exp-0", "exp-1.1", "poly-1", "poly-1-1", "poly-0-0.5", "harm-0"])
+def test_other_texts_are_refused(text):
+    with pytest.raises(ValueError, match="-"):
+        parse(text)
+
+
+def test_effective_samples_follow_section_2_3():
+    horizon = 20_000
+    assert effective_samples(parse("none"), 5).tolist() == [1, 2, 3, 4, 5]
+    assert effective_samples(parse("window-3"), 5).tolist() == [1, 2, 3, 3, 3]
+    assert effective_samples(parse("exp-0.99"), horizon)[-1] == pytest.approx(100.0)
+    # exactly t / 2 + 1/2 for c = 1, but for the first round, whose decay would be 0
+    assert effective_samples(parse("harm-1"), horizon)[-1] == pytest.approx(horizon / 2, rel=1e-3)
+    # t^alpha / c is the leading term: it overshoots by 6 % here, and by less the later
+    late = (
+        effective_samples(parse("poly-1-0.75"), 10 * horizon)[[horizon, -1]] / np.array([horizon, 10 * horizon]) ** 0.75
+    )
+    assert 0.93 < late[0] < late[1] < 1.0
+
+
+def test_effective_samples_are_the_sum_of_the_weights():
+    schedule, horizon = parse("poly-2-0.5"), 50
+    gamma = decay(schedule, np.arange(1, horizon + 1))
+    weights = [np.prod(gamma[r:]) for r in range(1, horizon + 1)]
+    assert effective_samples(schedule, horizon)[-1] == pytest.approx(sum(weights))
+
+
+def test_the_first_rounds_forget_no_more_than_half():
+    assert decay(parse("harm-3"), np.array([1, 2, 3, 6, 30])).tolist() == [0.5, 0.5, 0.5, 0.5, 0.9]
+
+
+def test_matched_decay_balances_lag_and_noise():
+    # error r / (2 N) + q N / 2 at N = 1 / (1 - gamma) is least at gamma* = 1 - sqrt(q / r)
+    q, r = 2e-5, 4.0
+    samples = np.linspace(10, 5000, 50_000)
+    best = samples[np.argmin(r / (2 * samples) + q * samples / 2)]
+    assert 1 / (1 - matched_decay(q, r)) == pytest.approx(best, rel=1e-3)

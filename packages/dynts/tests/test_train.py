@@ -1,0 +1,166 @@
+"""The train verb as a whole: determinism, batches, interruption, and what the paper's abstract says."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from dynts.config import Experiments, Job
+from dynts.train import train
+from dynts.upworthy import Preparation, prepare
+from septet.card import RunCard
+from septet.scores import read_scores
+
+EXPERIMENTS = Experiments()
+
+
+def job(method, task, seeds=(0, 1, 2), **settings):
+    return Job(
+        method=EXPERIMENTS.methods[method].model_copy(update={"name": method}),
+        task=EXPERIMENTS.tasks[task].model_copy(update={"name": task}),
+        seeds=list(seeds),
+        **settings,
+    )
+
+
+@pytest.fixture(scope="session")
+def headlines(tmp_path_factory):
+    out = tmp_path_factory.mktemp("stand-in")
+    prepare(Preparation(data_source="generated"), out)
+    return str(out / "upworthy.parquet")
+
+
+CASES = [
+    ("ts", "tau200"),
+    ("ts_window", "tau200"),
+    ("ts_kalman", "reset1000"),
+    ("beta", "tau200"),
+    ("ucb1", "static"),
+    ("ucb", "shared1000"),
+    ("ts_diagonal", "shared1000"),
+    ("tracker", "headlines"),
+    ("ts", "headline_bandit"),
+]
+
+
+def run(case, out, headlines, **settings):
+    method, task = case
+    settings = {"horizon": 200, "points": 10, **settings}
+    train(job(method, task, data_file=headlines if "headline" in task else None, **settings), out)
+    return out / "scores.parquet"
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batch(case, tmp_path, headlines):
+    first, again = (run(case, tmp_path / name, headlines) for name in ("first", "again"))
+    assert first.read_bytes() == again.read_bytes()
+    alone = read_scores(run(case, tmp_path / "alone", headlines, seeds=[1]))
+    batch = read_scores(first).filter(pl.col("seed") == 1)
+    key = ["method", "metric", "step"]
+    shared = alone.join(batch, on=key, suffix="_batch")  # the path of one weight is that of the first seed only
+    assert len(shared) >= len(batch) > 0
+    assert np.allclose(shared["value"], shared["value_batch"], rtol=1e-12)
+
+
+def test_adding_a_seed_moves_no_other(tmp_path, headlines):
+    few = read_scores(run(("ts", "tau200"), tmp_path / "few", headlines, seeds=[4, 7]))
+    more = read_scores(run(("ts", "tau200"), tmp_path / "more", headlines, seeds=[9, 7, 4]))
+    both = few.filter(metric="regret").join(more, on=["method", "metric", "step", "seed"], suffix="_more")
+    assert len(both) == len(few.filter(metric="regret"))
+    assert both["value"].equals(both["value_more"])
+
+
+def test_the_run_card_says_what_ran(tmp_path, headlines):
+    run(("ts", "tau200"), tmp_path, headlines)
+    card = RunCard.read(tmp_path / "run.json")
+    assert set(card.methods) == set(read_scores(tmp_path / "scores.parquet")["method"].unique())
+    assert card.methods["ts/exp-0.99"]["forgetting"] == 0.01
+    assert card.steps == 9 * 3 * 200 and card.data == "simulated"
+    again = Job.model_validate(card.config)  # the card's configuration is a job
+    train(again, tmp_path / "again")
+    assert (tmp_path / "again/scores.parquet").read_bytes() == (tmp_path / "scores.parquet").read_bytes()
+    assert RunCard.read(tmp_path / "again/run.json").id == card.id
+
+
+def command(config, out):
+    return [sys.executable, "-m", "dynts", "train", "--config", str(config), "--out", str(out)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL])
+def test_a_stopped_job_ends_with_the_table_of_an_uninterrupted_one(how, tmp_path):
+    task = job("ts", "shared1000", seeds=range(8), horizon=8000, points=40)
+    config = tmp_path / "job.json"
+    config.write_text(json.dumps(task.model_dump(mode="json")))
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(config, whole), check=True, capture_output=True)
+    process = subprocess.Popen(command(config, broken), stderr=subprocess.PIPE, text=True)
+    progress = broken / "checkpoint/progress.json"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if progress.is_file():
+            break
+        time.sleep(0.005)
+    time.sleep(0.3)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    if how is signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 85, errors
+        assert "state saved" in errors.splitlines()[-1]
+        assert list((broken / "checkpoint").glob("*.safetensors"))
+    assert not (broken / "scores.parquet").exists()
+    subprocess.run(command(config, broken), check=True, capture_output=True)
+    assert (broken / "scores.parquet").read_bytes() == (whole / "scores.parquet").read_bytes()
+    assert not (broken / "checkpoint").exists()
+
+
+# What the abstract says, at a size that a test can afford, on seeds that no report uses.
+
+
+def final_regret(method, task, tmp_path, horizon, seeds=range(500, 510)):
+    train(job(method, task, seeds=seeds, horizon=horizon), tmp_path / method / task)
+    scores = read_scores(tmp_path / method / task / "scores.parquet").filter(metric="regret", step=horizon)
+    return {label: rows.sort("seed")["value"].to_numpy() for (label,), rows in scores.group_by("method")}
+
+
+def test_discounting_hurts_in_a_static_world_and_helps_in_a_moving_one(tmp_path):
+    static = final_regret("ts", "static", tmp_path, 3000)
+    assert (static["ts/exp-0.99"] - static["ts/none"]).mean() > 0
+    moving = final_regret("ts", "tau200", tmp_path, 3000)
+    gain = moving["ts/none"] - moving["ts/exp-0.99"]
+    assert gain.mean() > 4 * gain.std(ddof=1) / np.sqrt(len(gain))
+
+
+def test_the_best_decay_forgets_faster_when_the_world_moves_faster(tmp_path):
+    best = []
+    for task in ("static", "tau1000", "tau200"):
+        regret = final_regret("ts", task, tmp_path, 3000)
+        grid = {label: values.mean() for label, values in regret.items() if "exp" in label or "none" in label}
+        winner = min(grid, key=grid.__getitem__)
+        best.append(0.0 if winner == "ts/none" else 1.0 - float(winner.removeprefix("ts/exp-")))
+    assert best[0] < best[1] < best[2]
+
+
+def test_log_loss_on_real_headlines_is_lower_with_a_slow_discount(real_data, tmp_path):
+    prepare(Preparation(data_dir=str(real_data), data_source="real"), tmp_path)
+    table = str(tmp_path / "upworthy.parquet")
+    train(job("tracker", "headlines", seeds=[500, 501, 502], data_file=table), tmp_path / "run")
+    scores = read_scores(tmp_path / "run/scores.parquet").filter(pl.col("step") == pl.col("step").max())
+    loss = {label: rows["value"].mean() for (label,), rows in scores.group_by("method")}
+    assert loss["tracker/exp-0.999"] < loss["tracker/none"] < loss["tracker/constant"]
+    assert loss["tracker/true-rates"] < loss["tracker/exp-0.999"]
+
+
+def test_read_only_and_missing_data_leave_nothing(tmp_path):
+    config = tmp_path / "job.json"
+    config.write_text(json.dumps(job("tracker", "headlines", data_file="nowhere.parquet").model_dump(mode="json")))
+    done = subprocess.run(command(config, tmp_path / "out"), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "nowhere.parquet" in done.stderr
+    assert list(tmp_path.iterdir()) == [config]

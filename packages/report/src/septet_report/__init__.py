@@ -1,0 +1,18 @@
+"""From score tables and run cards to statistics, verdicts, figures and one report page.
+
+=============  =====================================================================
+`statistics`   aggregates over tasks and seeds, and their bootstrap intervals
+`tables`       one paper's scores and run cards, and what is summarised from them
+`claims`       the claims of a paper as data
+`estimands`    what a claim compares: pure functions of a (method, task, seed) array
+`verdicts`     each claim's estimate, interval and verdict
+`collect`      merging runs, publishing and adopting results
+`theme`        colours, fonts and lines of every figure
+`charts`       the building blocks of the figures
+`draw`         figures to files
+`papers`       one module per paper: its figures
+`page`         the report page
+`text`         numbers and symbols as text
+`show`         the verdicts in a terminal
+=============  =====================================================================
+"""

@@ -1,0 +1,134 @@
+"""`python -m septet_report VERB`: evaluate, judge, draw, page, publish, adopt.
+
+The modules that draw are imported by the verbs that draw: judging must not wait for a plotting library.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from septet.cli import Verb, main
+from septet.config import Settings
+from septet.errors import InputError
+from septet.files import write_text
+from septet_report import claims, collect, tables, verdicts
+
+PaperId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Evaluate(Settings):
+    """Configuration of `evaluate`."""
+
+    paper: PaperId
+    """Id of the paper."""
+    runs: list[Path]
+    """Run folders, each with `scores.parquet` and `run.json`."""
+
+
+class Judge(Settings):
+    """Configuration of `judge`."""
+
+    scale: str
+    """The scale of the runs."""
+    results: Path
+    """The folder `results/<scale>`, with one folder per paper."""
+    claims: list[Path]
+    """Claims files, one per paper."""
+
+
+class Draw(Settings):
+    """Configuration of `draw`."""
+
+    paper: PaperId
+    """Id of the paper."""
+    results: Path
+    """The folder `results/<scale>`, with one folder per paper."""
+
+
+class Page(Settings):
+    """Configuration of `page`."""
+
+    scale: str
+    """The scale of the runs."""
+    results: Path
+    """The folder `results/<scale>`, with verdicts, figures and one folder per paper."""
+    claims: list[Path]
+    """Claims files, one per paper."""
+
+
+class Publish(Settings):
+    """Configuration of `publish`."""
+
+    results: Path
+    """The folder `results/<scale>`, with one folder per paper."""
+    papers: list[PaperId]
+    """Ids of the papers to publish."""
+    scale: str
+    """The scale of the runs."""
+
+
+class Adopt(Settings):
+    """Configuration of `adopt`."""
+
+    source: Path
+    """A published folder, or a `results/<scale>` folder brought back from elsewhere."""
+    paper: PaperId
+    """Id of the paper."""
+
+
+def evaluate(settings: Evaluate, out: Path) -> None:
+    """Merge the runs of one paper."""
+    collect.evaluate(settings.paper, settings.runs, out)
+
+
+def judge(settings: Judge, out: Path) -> None:
+    """Decide for each claim whether it was reproduced."""
+    if not settings.results.is_dir():
+        raise InputError("results", expected="a folder", found=str(settings.results))
+    found = []
+    for file in claims.read_all(settings.claims):
+        folder = settings.results / file.paper.id
+        paper = tables.read_paper(folder) if folder.is_dir() else None
+        found += verdicts.judge(file, paper, settings.scale)
+    rows = [verdict.model_dump(mode="json") for verdict in found]
+    write_text(out / "verdicts.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+
+
+def draw(settings: Draw, out: Path) -> None:
+    """Draw the figures of one paper."""
+    from septet_report.draw import draw as draw_figures
+
+    draw_figures(settings.results, out, settings.paper)
+
+
+def page(settings: Page, out: Path) -> None:
+    """Write the report page."""
+    from septet_report.page import page as write_page
+
+    write_page(settings.scale, settings.results, claims.read_all(settings.claims), out)
+
+
+def publish(settings: Publish, out: Path) -> None:
+    """Copy scores and run cards, with checksums, to where figures can be redrawn from."""
+    collect.publish(settings.results, list(settings.papers), settings.scale, out)
+
+
+def adopt(settings: Adopt, out: Path) -> None:
+    """Take over one paper's published scores and run cards."""
+    collect.adopt(settings.source, settings.paper, out)
+
+
+if __name__ == "__main__":
+    main(
+        "septet_report",
+        {
+            "evaluate": Verb(Evaluate, evaluate),
+            "judge": Verb(Judge, judge),
+            "draw": Verb(Draw, draw),
+            "page": Verb(Page, page),
+            "publish": Verb(Publish, publish),
+            "adopt": Verb(Adopt, adopt),
+        },
+    )

@@ -1,0 +1,142 @@
+"""Merging runs into a results folder, publishing results, and adopting published ones."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from septet.card import RunCard
+from septet.config import Settings, validate
+from septet.errors import InputError
+from septet.files import replacing, sha256, write_text
+from septet.scores import read_scores, write_scores
+from septet_report.tables import read_paper
+
+FILES = ("scores.parquet", "runs.json")
+
+
+class Manifest(Settings):
+    """What `publish` wrote: the scale of the runs, and a checksum for each file."""
+
+    scale: str
+    """The scale of the runs."""
+    files: dict[str, str]
+    """Path below the published folder -> SHA-256."""
+
+
+def evaluate(paper: str, runs: list[Path], out: Path) -> None:
+    """Merge the score tables and run cards of one paper's runs.
+
+    Args:
+        runs: folders that each hold `scores.parquet` and `run.json`.
+        out: folder for `scores.parquet` and `runs.json`.
+
+    Raises:
+        InputError: no run, a run of another paper, the same run or the same scores twice, or a table
+            that does not hold exactly the methods, task and seeds of its card.
+    """
+    if not runs:
+        raise InputError("runs", expected="at least one run folder", found="none")
+    frames: list[pl.DataFrame] = []
+    cards: list[RunCard] = []
+    owners: dict[tuple[str, str, int], Path] = {}
+    for run in runs:
+        card, scores = RunCard.read(run / "run.json"), read_scores(run / "scores.parquet")
+        _check_run(run, paper, card, scores)
+        if card.id in {other.id for other in cards}:
+            raise InputError(str(run), expected="each run once", found=f"a second run {card.id}")
+        for key in scores.select("method", "task", "seed").unique().sort(pl.all()).iter_rows():
+            if key in owners:
+                raise InputError(str(run), expected="scores that no other run holds", found=f"{key} of {owners[key]}")
+            owners[key] = run
+        frames.append(scores)
+        cards.append(card)
+    write_scores(out / "scores.parquet", frames)
+    cards.sort(key=lambda card: (card.task, card.id))
+    _write_json(out / "runs.json", [card.model_dump(mode="json") for card in cards])
+
+
+def publish(results: Path, papers: list[str], scale: str, out: Path) -> None:
+    """Copy each paper's scores and run cards, and write a manifest with their checksums.
+
+    Raises:
+        InputError: a paper's results are missing or do not parse; nothing is written then.
+    """
+    for paper in papers:
+        read_paper(results / paper)
+    files = {}
+    for name in sorted(f"{paper}/{file}" for paper in papers for file in FILES):
+        copy(results / name, out / name)
+        files[name] = sha256(out / name)
+    _write_json(out / "manifest.json", Manifest(scale=scale, files=files).model_dump())
+
+
+def adopt(source: Path, paper: str, out: Path) -> None:
+    """Take over one paper's scores and run cards from a published folder or from results made elsewhere.
+
+    Raises:
+        InputError: a file is missing, differs from the manifest that lies in `source`, or does not parse.
+    """
+    names = [f"{paper}/{file}" for file in FILES]
+    for name in names:
+        if not (source / name).is_file():
+            raise InputError(str(source / name), expected="a file", found="none")
+    if (source / "manifest.json").is_file():
+        listed = _read_manifest(source / "manifest.json").files
+        for name in names:
+            found = sha256(source / name)
+            if listed.get(name) != found:
+                expected = f"SHA-256 {listed[name]}" if name in listed else "a file of the manifest"
+                raise InputError(str(source / name), expected=expected, found=found)
+    if read_paper(source / paper).id != paper:
+        raise InputError(str(source / paper), expected=f"scores of {paper}", found="those of another paper")
+    for file in FILES:
+        copy(source / paper / file, out / file)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy one file, whole or not at all."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _check_run(run: Path, paper: str, card: RunCard, scores: pl.DataFrame) -> None:
+    for file, found in (("run.json", [card.paper]), ("scores.parquet", _unique(scores, "paper"))):
+        if found != [paper]:
+            raise InputError(f"{run / file}: paper", expected=paper, found=", ".join(found) or "no row")
+    for column, listed in (("method", card.methods), ("task", [card.task]), ("seed", card.seeds)):
+        _check_same(f"{run}: {column}s", set(listed), set(_unique(scores, column)))
+    for (method, metric), rows in scores.group_by(["method", "metric"], maintain_order=True):
+        steps = rows["step"].n_unique()
+        if len(rows) != len(set(card.seeds)) * steps:
+            found_text = f"{len(rows)} values for {len(set(card.seeds))} seeds and {steps} steps"
+            raise InputError(f"{run}: {metric} of {method}", expected="every seed at every step", found=found_text)
+
+
+def _check_same(where: str, listed: set[Any], present: set[Any]) -> None:
+    for name, group, lacks in (("run card", listed, present), ("score table", present, listed)):
+        if group - lacks:
+            raise InputError(where, expected="the same in run card and score table", found=_only(name, group - lacks))
+
+
+def _only(name: str, extra: Iterable[Any]) -> str:
+    return f"only in the {name}: {', '.join(sorted(map(str, extra)))}"
+
+
+def _unique(scores: pl.DataFrame, column: str) -> list[Any]:
+    return scores[column].unique().sort().to_list()
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), expected="a manifest", found=str(error)) from None
+    return validate(Manifest, data if isinstance(data, dict) else {}, str(path))
+
+
+def _write_json(path: Path, data: object) -> None:
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")

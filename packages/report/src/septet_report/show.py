@@ -1,0 +1,72 @@
+"""`python -m septet_report.show results/<scale>`: the verdicts in a terminal, and where the page is."""
+
+import json
+import shutil
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+from septet.config import validate
+from septet.errors import EXIT_BAD_INPUT, InputError
+from septet_report.text import SYMBOLS, estimate_text
+from septet_report.verdicts import OUTCOMES, Verdict
+
+INDENT = 4
+
+
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Read `verdicts.json`; raises InputError if it is missing or of another form."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), expected="a JSON list of verdicts", found=str(error)) from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(str(path), expected="a JSON list of verdicts", found=rows)
+    return [validate(Verdict, row, f"{path}: {place}") for place, row in enumerate(rows)]
+
+
+def show(verdicts: list[Verdict], width: int) -> str:
+    """The verdicts as lines of at most `width` columns, grouped by paper."""
+    lines = []
+    for paper in dict.fromkeys(verdict.paper for verdict in verdicts):
+        lines += [paper, "-" * len(paper)]
+        for verdict in (one for one in verdicts if one.paper == paper):
+            lines += _claim(verdict, width)
+        lines.append("")
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    lines.append(", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome]))
+    return "\n".join(lines)
+
+
+def _claim(verdict: Verdict, width: int) -> list[str]:
+    ours = "" if verdict.estimate is None else f"{estimate_text(verdict)}, claimed {verdict.line}, "
+    judged = f"{ours}{verdict.seeds} seeds" if ours else verdict.reason
+    head = f"{SYMBOLS[verdict.verdict]} {verdict.verdict}: {verdict.claim}"
+    pad = " " * INDENT
+    return [
+        *textwrap.wrap(head, width, subsequent_indent=pad),
+        *textwrap.wrap(verdict.statement, width, initial_indent=pad, subsequent_indent=pad),
+        *textwrap.wrap(judged, width, initial_indent=pad, subsequent_indent=pad),
+    ]
+
+
+def main() -> None:
+    """Print the verdicts below the folder given, then the path of its report page."""
+    if len(sys.argv) != 2:
+        print("usage: python -m septet_report.show results/<scale>", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    results = Path(sys.argv[1])
+    try:
+        verdicts = read_verdicts(results / "verdicts.json")
+    except InputError as error:
+        print(f"septet_report.show: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    print(show(verdicts, min(100, shutil.get_terminal_size((100, 24)).columns)))
+    page = results / "report" / "index.html"
+    if page.is_file():
+        print(f"\nreport: {page}")
+
+
+if __name__ == "__main__":
+    main()

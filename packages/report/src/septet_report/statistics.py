@@ -1,0 +1,178 @@
+"""Aggregates over tasks and seeds, and their bootstrap intervals.
+
+Score arrays end in the axes ``(T, S)``: T tasks, S seeds (or runs). Leading axes are batch axes, so
+one call aggregates every bootstrap resample of every method.
+
+References:
+    Agarwal, Schwarzer, Castro, Courville, Bellemare: Deep Reinforcement Learning at the Edge of the
+    Statistical Precipice. NeurIPS 2021, https://arxiv.org/abs/2108.13264 ("Agarwal et al." below).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def mean(scores: Array) -> Array:
+    """Mean over tasks and seeds: ``1/(T S) sum_ts x_ts``.
+
+    Args:
+        scores: shape ``(..., T, S)``.
+
+    Returns:
+        Shape ``(...)``.
+    """
+    _check_axes(scores, 2)
+    return np.asarray(scores.mean(axis=(-2, -1)))
+
+
+def iqm(scores: Array) -> Array:
+    """Interquartile mean: the mean of the middle half of all T S scores.
+
+    The scores of all tasks are pooled and sorted, ``floor(T S / 4)`` of them are dropped at each
+    end and the rest is averaged. Agarwal et al., section 4.3.
+
+    Args:
+        scores: shape ``(..., T, S)``.
+
+    Returns:
+        Shape ``(...)``.
+    """
+    _check_axes(scores, 2)
+    pooled = scores.reshape(*scores.shape[:-2], -1)
+    size = pooled.shape[-1]
+    cut = size // 4
+    if cut == 0:
+        return np.asarray(pooled.mean(axis=-1))
+    ordered = np.partition(pooled, (cut, size - cut - 1), axis=-1)
+    return np.asarray(ordered[..., cut : size - cut].mean(axis=-1))
+
+
+def optimality_gap(scores: Array, target: float = 1.0) -> Array:
+    """How far the scores fall short of `target`: ``target - mean(min(x, target))``; lower is better.
+
+    Scores beyond the target earn nothing. Agarwal et al., section 4.3.
+
+    Args:
+        scores: shape ``(..., T, S)``.
+
+    Returns:
+        Shape ``(...)``.
+    """
+    return np.asarray(target - mean(np.minimum(scores, target)))
+
+
+def probability_of_improvement(x: Array, y: Array) -> Array:
+    """Probability that a run of X beats a run of Y on a task drawn at random; a tie counts half.
+
+    ``1/T sum_t 1/(S R) sum_ij [x_ti > y_tj] + 1/2 [x_ti = y_tj]``, the Mann-Whitney statistic
+    averaged over tasks. Agarwal et al., section 4.3.
+
+    Args:
+        x: shape ``(..., T, S)``.
+        y: shape ``(..., T, R)``.
+
+    Returns:
+        Shape ``(...)``.
+    """
+    _check_axes(x, 2)
+    _check_axes(y, 2)
+    difference = np.sign(x[..., :, None] - y[..., None, :])
+    return np.asarray((0.5 * (difference + 1.0)).mean(axis=(-3, -2, -1)))
+
+
+def area_under_curve(values: Array, steps: NDArray[np.int64]) -> Array:
+    """Average height of a curve: the trapezoid rule over the steps, divided by their range.
+
+    ``1/(s_P - s_1) sum_p (s_p+1 - s_p) (v_p + v_p+1)/2``; a curve of one point is its value.
+
+    Args:
+        values: shape ``(..., P)``.
+        steps: shape ``(P,)``, ascending.
+
+    Returns:
+        Shape ``(...)``, in the unit of the values.
+    """
+    _check_axes(values, 1)
+    if steps.shape != values.shape[-1:] or (np.diff(steps) <= 0).any():
+        raise ValueError(f"steps of shape {steps.shape} must ascend and match values of shape {values.shape}")
+    if len(steps) == 1:
+        return np.asarray(values[..., 0])
+    return np.asarray(np.trapezoid(values, steps, axis=-1) / (steps[-1] - steps[0]))
+
+
+def draw_seeds(rng: np.random.Generator, resamples: int, tasks: int, seeds: int) -> NDArray[np.int64]:
+    """Seed indices of a stratified bootstrap: S draws with replacement within each task.
+
+    The strata are the tasks, which stay as they are. Agarwal et al., section 4.1.
+
+    Returns:
+        Shape ``(resamples, T, S)``, values in ``0..S-1``.
+    """
+    return rng.integers(seeds, size=(resamples, tasks, seeds))
+
+
+def bootstrap(
+    statistic: Callable[[Array], Array], scores: Array, rng: np.random.Generator, resamples: int = 10_000
+) -> Array:
+    """Values of `statistic` on stratified bootstrap resamples of the seeds, paired across methods.
+
+    Each resample takes the same seeds for every method. Our methods share common random numbers
+    (seed i is the same world for all of them), so the noise that they share cancels in a difference.
+
+    Args:
+        statistic: maps shape ``(b, M, T, S)`` to ``(b, ...)``, one value per resample.
+        scores: shape ``(M, T, S)``; M methods.
+        rng: a named stream, so the interval depends on nothing but the scores.
+
+    Returns:
+        Shape ``(resamples, ...)``.
+    """
+    if scores.ndim != 3:
+        raise ValueError(f"scores have shape {scores.shape}, not (methods, tasks, seeds)")
+    _, tasks, seeds = scores.shape
+    drawn = draw_seeds(rng, resamples, tasks, seeds)
+    block = max(1, 2_000_000 // scores.size)  # bounds the memory; the values do not depend on it
+    parts = [
+        statistic(np.take_along_axis(scores[None], drawn[start : start + block, None], axis=-1))
+        for start in range(0, resamples, block)
+    ]
+    return np.concatenate(parts)
+
+
+def percentile_interval(values: Array, level: float = 0.95) -> tuple[Array, Array]:
+    """Percentile bootstrap interval: the ``(1-level)/2`` and ``(1+level)/2`` quantiles of the resamples.
+
+    Agarwal et al., section 4.1.
+
+    Args:
+        values: shape ``(B, ...)``; B resamples.
+
+    Returns:
+        Lower and upper ends, each of shape ``(...)``.
+    """
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return np.asarray(low), np.asarray(high)
+
+
+def bootstrap_means(values: Array, rng: np.random.Generator, resamples: int = 2_000) -> Array:
+    """Bootstrap means over seeds of a whole curve: each resample takes the same seeds at every step.
+
+    Args:
+        values: shape ``(S, P)``; P steps.
+
+    Returns:
+        Shape ``(resamples, P)``.
+    """
+    seeds = len(values)
+    drawn = rng.integers(seeds, size=(resamples, seeds))
+    counts = (drawn[:, :, None] == np.arange(seeds)).sum(axis=1)  # how often each seed was drawn
+    return np.asarray(counts @ values / seeds)
+
+
+def _check_axes(scores: Array, least: int) -> None:
+    if scores.ndim < least or scores.size == 0:
+        raise ValueError(f"scores have shape {scores.shape}; expected at least {least} axes, none empty")

@@ -1,0 +1,174 @@
+"""One paper's scores and run cards, and what is summarised from them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from septet.card import RunCard
+from septet.config import validate
+from septet.errors import InputError
+from septet.scores import read_scores
+from septet.seeding import stream
+from septet_report.statistics import Array, area_under_curve, bootstrap_means, percentile_interval
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The results of one paper at one scale."""
+
+    id: str
+    scores: pl.DataFrame
+    """The score table, see `septet.scores`."""
+    cards: list[RunCard]
+    """The run cards behind it; each row belongs to exactly one."""
+
+
+def read_paper(folder: Path) -> Paper:
+    """Read a results folder: `scores.parquet` and `runs.json`, a list of run cards.
+
+    Raises:
+        InputError: a file is missing, torn or of another form, or the rows are not of one paper.
+    """
+    scores = read_scores(folder / "scores.parquet")
+    cards = read_cards(folder / "runs.json")
+    papers = scores["paper"].unique().sort().to_list()
+    if len(papers) != 1:
+        raise InputError(str(folder / "scores.parquet"), expected="rows of one paper", found=papers)
+    return Paper(papers[0], scores, cards)
+
+
+def read_cards(path: Path) -> list[RunCard]:
+    """Read a JSON list of run cards; raises InputError if it is missing or is none."""
+    try:
+        cards = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), expected="a JSON list of run cards", found=str(error)) from None
+    if not isinstance(cards, list) or not all(isinstance(card, dict) for card in cards):
+        raise InputError(str(path), expected="a JSON list of run cards", found=cards)
+    return [validate(RunCard, card, f"{path}: {place}") for place, card in enumerate(cards)]
+
+
+def with_runs(paper: Paper, rows: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The score table (or `rows` with its key) with a column `run`: the id of the run card of each row.
+
+    Raises:
+        InputError: a row has no run card.
+    """
+    rows = paper.scores if rows is None else rows
+    owners = pl.DataFrame(
+        [(m, card.task, s, card.id) for card in paper.cards for m in card.methods for s in card.seeds],
+        schema={"method": pl.String, "task": pl.String, "seed": pl.Int64, "run": pl.String},
+        orient="row",
+    )
+    joined = rows.join(owners, on=["method", "task", "seed"], how="left", maintain_order="left")
+    orphans = joined.filter(pl.col("run").is_null())
+    if not orphans.is_empty():
+        row = orphans.select("method", "task", "seed").row(0)
+        raise InputError(f"run cards of {paper.id}", expected=f"a card that covers {row}", found="none")
+    return joined
+
+
+def curves(paper: Paper, metric: str, *, resamples: int = 2_000) -> pl.DataFrame:
+    """Each method's curve of `metric`, summarised over seeds.
+
+    Returns:
+        Columns `method, task, step, seeds, mean, low, high, run`: the mean over seeds with its 95 %
+        bootstrap interval; `run` holds the ids of the run cards behind the point, space between.
+
+    Raises:
+        InputError: there is no such metric, or a seed lacks a step that another one has.
+    """
+    rows = with_runs(paper, _rows(paper, metric))
+    parts = []
+    for (method, task), group in rows.group_by(["method", "task"], maintain_order=True):
+        values, steps = _seed_by_step(paper.id, group)
+        draws = bootstrap_means(values, stream(0, "curve", paper.id, metric, str(method), str(task)), resamples)
+        low, high = percentile_interval(draws)
+        parts.append(
+            pl.DataFrame({"step": steps, "mean": values.mean(axis=0), "low": low, "high": high}).select(
+                pl.lit(method).alias("method"),
+                pl.lit(task).alias("task"),
+                "step",
+                pl.lit(len(values)).alias("seeds"),
+                "mean",
+                "low",
+                "high",
+                pl.lit(" ".join(group["run"].unique().sort())).alias("run"),
+            )
+        )
+    return pl.concat(parts)
+
+
+def levels(paper: Paper, metric: str, *, resamples: int = 2_000) -> pl.DataFrame:
+    """The last point of each curve: columns and errors as of `curves`."""
+    every = curves(paper, metric, resamples=resamples)
+    return every.filter(pl.col("step") == pl.col("step").max().over("method", "task"))
+
+
+def settings(paper: Paper, attribute: str) -> dict[str, float]:
+    """Method label -> the numeric setting `attribute` of its run cards, where it has one.
+
+    Raises:
+        InputError: two run cards give one label two values.
+    """
+    found: dict[str, float] = {}
+    for card in paper.cards:
+        for label, given in card.methods.items():
+            value = given.get(attribute)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if found.setdefault(label, float(value)) != float(value):
+                raise InputError(
+                    f"run cards of {paper.id}: {label}.{attribute}", expected=f"{found[label]:g}", found=value
+                )
+    return found
+
+
+def per_seed(rows: pl.DataFrame, methods: list[str], *, area: bool, step: int | None) -> pl.DataFrame:
+    """One value per method, task and seed, from rows of one metric.
+
+    Args:
+        rows: rows of the score table, of the tasks and methods wanted.
+        methods: the methods that must share the step that is read.
+        area: take the area under each curve instead of a step.
+        step: the step that is read; none for the last one that all `methods` share on a task.
+
+    Returns:
+        Columns `method, task, seed, value`.
+    """
+    key = ["method", "task", "seed"]
+    if area:
+        groups = rows.sort("step").group_by(key, maintain_order=True).agg("step", "value")
+        areas = [
+            float(area_under_curve(np.asarray(group["value"]), np.asarray(group["step"])))
+            for group in groups.iter_rows(named=True)
+        ]
+        return groups.select(*key, pl.Series("value", areas, dtype=pl.Float64))
+    if step is not None:
+        return rows.filter(pl.col("step") == step).select(*key, "value")
+    shared = rows.group_by("task", "step").agg(pl.col("method").n_unique().alias("count"))
+    last = shared.filter(pl.col("count") == len(methods)).group_by("task").agg(pl.col("step").max())
+    return rows.join(last, on=["task", "step"], how="semi").select(*key, "value")
+
+
+def _rows(paper: Paper, metric: str) -> pl.DataFrame:
+    rows = paper.scores.filter(pl.col("metric") == metric)
+    if rows.is_empty():
+        known = ", ".join(paper.scores["metric"].unique().sort())
+        raise InputError(f"scores of {paper.id}", expected=f"the metric {metric}", found=f"only {known}")
+    return rows
+
+
+def _seed_by_step(paper: str, group: pl.DataFrame) -> tuple[Array, NDArray[np.int64]]:
+    """Values of shape ``(S, P)`` and the P steps of one method on one task."""
+    seeds, steps = group["seed"].unique().sort(), group["step"].unique().sort()
+    if len(group) != len(seeds) * len(steps):
+        found = f"{len(group)} values for {len(seeds)} seeds and {len(steps)} steps"
+        where = f"scores of {paper}: {group['method'][0]} on {group['task'][0]}"
+        raise InputError(where, expected="every seed at every step", found=found)
+    values = group.sort("seed", "step")["value"].to_numpy().reshape(len(seeds), len(steps))
+    return values, steps.to_numpy()

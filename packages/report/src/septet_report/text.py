@@ -1,0 +1,41 @@
+"""Numbers and verdicts as text, for the page and the terminal alike."""
+
+import math
+
+from septet_report.verdicts import Outcome, Verdict
+
+SYMBOLS: dict[Outcome, str] = {
+    "reproduced": "●",
+    "not reproduced": "✕",
+    "undecided": "◐",
+    "not judged at this scale": "○",
+}
+"""A shape for each verdict, so that no reader depends on its colour."""
+
+
+def estimate_text(verdict: Verdict) -> str:
+    """The estimate with its interval and unit, such as `46 [40, 52] regret`; a dash if it was not judged."""
+    if verdict.estimate is None or verdict.low is None or verdict.high is None:
+        return "–"
+    decimals = _decimals(verdict.low, verdict.high)
+    point, low, high = (number_text(value, decimals) for value in (verdict.estimate, verdict.low, verdict.high))
+    return f"{point} [{low}, {high}] {verdict.unit}".strip()
+
+
+def number_text(value: float, decimals: int) -> str:
+    """A number with thousands apart and a true minus sign; powers of ten where digits would not fit."""
+    plain = f"{value:,.{decimals}f}" if decimals <= 6 and abs(value) < 1e9 else f"{value:.3g}"
+    return plain.replace("-", "−") if float(plain.replace(",", "")) != 0 else plain.lstrip("-")
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds in the largest unit that leaves a number above one: `45 s`, `12 min`, `3.4 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
+
+
+def _decimals(low: float, high: float) -> int:
+    """So many decimals that the width of the interval shows two digits; three in all if it has no width."""
+    width = high - low or max(abs(low), 1e-12) / 10
+    return max(0, 1 - math.floor(math.log10(width)))

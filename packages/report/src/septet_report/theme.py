@@ -1,0 +1,94 @@
+"""Colours, fonts and lines of every figure: one Vega-Lite configuration.
+
+The colours are those of Okabe and Ito (2008, "Color Universal Design"), told apart with any common
+colour blindness; their yellow is left out, as it is too pale for a thin line on white.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+BLUE = "#0072B2"
+VERMILION = "#D55E00"
+GREEN = "#009E73"
+PURPLE = "#CC79A7"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+BLACK = "#000000"
+GREY = "#7F7F7F"
+
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
+"""In order of use: the paper's own method is blue, a plain baseline is grey or black."""
+
+INK = "#222222"
+FAINT = "#6B6B6B"
+RULE = "#E4E4E4"
+
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+"""Liberation Sans comes with vl-convert and has the metrics of Arial, so files and page agree."""
+
+SIZE = 11
+"""Points of a tick label; titles are one larger. Readable at the width of a paper's column."""
+
+CONFIG: dict[str, Any] = {
+    "background": "white",
+    "aria": False,  # the caption stands for the figure; a label on each of hundreds of marks would bury it
+    "font": FONT,
+    "padding": 4,
+    "view": {"stroke": None, "continuousWidth": 260, "continuousHeight": 180},
+    "axis": {
+        "labelColor": FAINT,
+        "labelFontSize": SIZE,
+        "titleColor": INK,
+        "titleFontSize": SIZE + 1,
+        "titleFontWeight": "normal",
+        "titlePadding": 6,
+        "gridColor": RULE,
+        "gridWidth": 0.6,
+        "domainColor": "#B5B5B5",
+        "tickColor": "#B5B5B5",
+        "tickSize": 4,
+        "labelPadding": 3,
+    },
+    "axisX": {"grid": False},
+    "axisY": {"domain": False, "ticks": False, "grid": True},
+    "title": {
+        "anchor": "start",
+        "color": INK,
+        "fontSize": SIZE + 1,
+        "fontWeight": "bold",
+        "offset": 10,
+        "frame": "group",
+    },
+    "line": {"strokeWidth": 1.8, "strokeJoin": "round", "strokeCap": "round"},
+    "area": {"opacity": 0.15, "line": False},
+    "text": {"fontSize": SIZE, "color": INK},
+    "rule": {"color": FAINT},
+    "concat": {"spacing": 22},
+}
+
+
+def colours(labels: Sequence[str]) -> dict[str, str]:
+    """One colour per label, in the order of `PALETTE`; call it once per paper, so a colour keeps its meaning.
+
+    Raises:
+        ValueError: there are more labels than colours that the eye can tell apart.
+    """
+    if len(labels) > len(PALETTE):
+        raise ValueError(f"{len(labels)} series are more than the {len(PALETTE)} colours; split the figure")
+    return dict(zip(labels, PALETTE, strict=False))
+
+
+def ink(colour: str) -> str:
+    """`colour` darkened as far as text on white needs it: a contrast of 4.5 to 1 (WCAG 2.2, 1.4.3)."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    for percent in range(100, 0, -5):
+        shade = [round(part * percent / 100) for part in (red, green, blue)]
+        if 1.05 / (_luminance(shade) + 0.05) >= 4.5:
+            break
+    return "#" + "".join(f"{part:02X}" for part in shade)
+
+
+def _luminance(parts: Sequence[int]) -> float:
+    """Relative luminance of an sRGB colour, 0 to 1 (WCAG 2.2)."""
+    linear = [part / 255 / 12.92 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,131 @@
+"""Labels that do not touch, colours that can be read, figures whose files agree and fetch nothing."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import altair as alt
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from septet.errors import InputError
+from septet_report import charts, draw, tables, theme
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=12), st.floats(0.1, 20))
+def test_spread_keeps_gap_range_and_order(given_positions, gap):
+    positions = np.array(given_positions)
+    found = charts.spread(positions, gap, 0.0, 100.0)
+    room = min(gap, 100.0 / max(len(positions) - 1, 1))
+    assert (np.diff(np.sort(found)) >= room - 1e-9).all()
+    assert found.min() >= -1e-9
+    assert found.max() <= 100 + 1e-9
+    order = np.argsort(positions, kind="stable")
+    assert (np.diff(found[order]) >= 0).all()
+    if (np.diff(np.sort(positions)) >= room).all():
+        np.testing.assert_allclose(found, positions, atol=1e-9)
+
+
+def test_spread_by_hand():
+    # three names on one spot part evenly around it; the fourth is far and stays
+    np.testing.assert_allclose(charts.spread(np.array([50.0, 50.0, 90.0, 50.0]), 10, 0, 100), [40, 50, 90, 60])
+    # at the edge they move inwards
+    np.testing.assert_allclose(charts.spread(np.array([0.0, 0.0]), 10, 0, 100), [0, 10])
+
+
+def test_colours_keep_their_place_and_text_can_be_read():
+    assert theme.colours(["a", "b"]) == {"a": theme.BLUE, "b": theme.VERMILION}
+    with pytest.raises(ValueError, match="split the figure"):
+        theme.colours([str(i) for i in range(9)])
+    assert theme.ink("#000000") == "#000000"
+    # white on white has no contrast; #767676 is the lightest grey that passes
+    assert int(theme.ink("#FFFFFF")[1:3], 16) <= 0x76
+
+
+def test_every_figure_has_its_four_files(drawn):
+    names = [figure.name for figure in draw.figures_of("dynts")]
+    assert sorted(path.name for path in drawn.iterdir()) == sorted(
+        f"{name}.{suffix}" for name in names for suffix in ("svg", "pdf", "png", "json")
+    )
+    for place, name in enumerate(names):
+        spec = json.loads((drawn / f"{name}.json").read_text())
+        meta = spec["usermeta"]["septet"]
+        assert (meta["name"], meta["place"]) == (name, place)
+        assert meta["title"]
+        assert meta["caption"]
+        assert spec["config"] == theme.CONFIG
+        ET.fromstring((drawn / f"{name}.svg").read_text())
+        assert (drawn / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (drawn / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_point_carries_its_run_card(drawn, demo):
+    runs = {card.id for card in tables.read_paper(demo / "dynts").cards}
+    spec = json.loads((drawn / "regret_curves.json").read_text())
+    rows = [row for data in spec["datasets"].values() for row in data if "low" in row]
+    assert len(rows) == 3 * 5 * 41
+    assert {row["run"] for row in rows} == runs
+
+
+def test_the_static_file_names_each_line_and_uses_the_house_font(drawn):
+    svg = (drawn / "regret_curves.svg").read_text()
+    for name in ("discount 0.99", "discount 0.999", "no discount", "UCB", "random"):
+        assert svg.count(f">{name}</text>") == 3
+    assert set(re.findall(r'font-family="([^"]+)"', svg)) == {theme.FONT}
+
+
+def test_names_at_line_ends_do_not_touch(drawn):
+    svg = (drawn / "regret_curves.svg").read_text()
+    names = (
+        r"transform=\"translate\(([\d.]+),([\d.]+)\)\"[^>]*>(?:discount 0\.99|discount 0\.999|no discount|UCB|random)<"
+    )
+    places = [(float(x), float(y)) for x, y in re.findall(names, svg)]
+    assert len(places) == 15
+    for panel in range(3):
+        heights = np.sort([y for _, y in places[5 * panel : 5 * panel + 5]])
+        assert np.diff(heights).min() >= theme.SIZE
+
+
+def test_a_setting_may_be_the_horizontal_axis(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "rate": [0.001, 0.01, 0.1, 0.001, 0.01, 0.1],
+            "world": ["slow"] * 3 + ["fast"] * 3,
+            "mean": [1.0, 2.0, 9.0, 8.0, 3.0, 4.0],
+            "low": [0.9, 1.8, 8.0, 7.0, 2.0, 3.0],
+            "high": [1.1, 2.2, 10.0, 9.0, 4.0, 5.0],
+            "run": "r1 r2",
+        }
+    )
+    series = [charts.Series("fast", "fast drift", theme.BLUE), charts.Series("slow", "slow drift", theme.GREY)]
+    chart = charts.curves(
+        frame, series, x="rate", column="world", x_title="rate", y_title="regret", log_x=True, log_y=True, points=True
+    )
+    spec = draw.export(chart, tmp_path, "u_shape", title="t", caption="c")
+    svg = (tmp_path / "u_shape.svg").read_text()
+    assert svg.count(">fast drift</text>") == svg.count(">slow drift</text>") == 1
+    lines = re.findall(r'class="mark-line[^>]*>.*?stroke="(#[0-9A-Fa-f]+)"', svg)
+    assert lines[-1] == theme.BLUE  # the first series lies on top
+    assert spec["layer"][2]["mark"]["opacity"] == 1
+
+
+def test_the_same_results_give_the_same_bytes(drawn, demo, tmp_path):
+    draw.draw(demo, tmp_path, "dynts")
+    for path in drawn.iterdir():
+        if path.suffix in (".svg", ".json", ".png"):
+            assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+
+def test_a_figure_that_points_elsewhere_is_not_fetched(tmp_path):
+    chart = alt.Chart(alt.UrlData(url="https://example.org/data.json")).mark_point().encode(x="a:Q")
+    with pytest.raises(ValueError, match="url not allowed"):
+        draw.export(chart, tmp_path, "remote", title="t", caption="c")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_paper_without_figures_is_bad_input(demo, tmp_path):
+    with pytest.raises(InputError, match="a paper with figures"):
+        draw.draw(demo, tmp_path, "unknown")

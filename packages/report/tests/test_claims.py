@@ -1,0 +1,91 @@
+"""What a claims file may hold, and how a wrong one is told."""
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from septet.config import Settings
+from septet.errors import InputError
+from septet_report import claims
+
+GOOD = {
+    "paper": {
+        "id": "dynts",
+        "title": "T",
+        "authors": "A",
+        "year": 2013,
+        "url": "https://example.org/1",
+        "method": "m",
+    },
+    "claims": [
+        {
+            "id": "c",
+            "statement": "s",
+            "source": "Table 1",
+            "reported": "not recovered",
+            "metric": "regret",
+            "direction": "lower",
+            "tasks": ["static"],
+            "estimand": {"kind": "advantage", "of": "a", "against": ["b"]},
+            "relation": {"kind": "greater", "than": 0},
+            "scales": ["laptop"],
+        }
+    ],
+}
+
+
+def write(tmp_path, **changes):
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, "claims": [{**GOOD["claims"][0], **changes}]}))
+    return path
+
+
+def test_one_label_may_stand_without_a_list(tmp_path):
+    claim = claims.read_claims(write(tmp_path)).claims[0]
+    assert claim.methods == ["a", "b"]
+    assert (claim.column, claim.is_area) == ("regret", False)
+    area = claims.read_claims(write(tmp_path, metric="auc(regret)")).claims[0]
+    assert (area.column, area.is_area) == ("regret", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"estimand": {"kind": "guess", "of": "a"}}, "claims.0.estimand"),
+        ({"estimand": {"kind": "level", "of": []}}, "claims.0.estimand.level.of"),
+        ({"estimand": {"kind": "advantage", "of": "a", "against": "a"}}, "each task and method once in claim c"),
+        ({"estimand": {"kind": "shift_of_best", "family": ["a", "b"], "attribute": "r"}}, "two tasks"),
+        ({"metric": "auc(regret)", "step": 10}, "step `last`"),
+        ({"relation": {"kind": "within", "center": 1}}, "claims.0.relation.within.tolerance"),
+        ({"relation": {"kind": "greater", "than": 1, "tolerance": -1}}, "claims.0.relation.greater.tolerance"),
+        ({"direction": "up"}, "claims.0.direction"),
+        ({"tasks": []}, "claims.0.tasks"),
+        ({"id": "Two words"}, "claims.0.id"),
+        ({"colour": "red"}, "unknown key claims.0.colour"),
+    ],
+)
+def test_a_wrong_claim_is_told_in_one_line(tmp_path, changes, words):
+    with pytest.raises(InputError) as error:
+        claims.read_claims(write(tmp_path, **changes))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_names_stand_once(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, "claims": GOOD["claims"] * 2}))
+    with pytest.raises(InputError, match="each claim id once"):
+        claims.read_claims(path)
+    good = write(tmp_path)
+    with pytest.raises(InputError, match="a second file of dynts"):
+        claims.read_all([good, good])
+
+
+def test_every_field_is_described():
+    def models(root: type[BaseModel]) -> list[type[BaseModel]]:
+        return [root, *(model for below in root.__subclasses__() for model in models(below))]
+
+    for model in models(Settings):
+        if model.__module__ == claims.__name__:
+            missing = [name for name, field in model.model_fields.items() if not field.description]
+            assert not missing, f"{model.__name__}: {missing}"

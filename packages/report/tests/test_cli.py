@@ -1,0 +1,100 @@
+"""The verbs as the workflow calls them: exit codes, files, what they import, what the terminal shows."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from septet_report.show import read_verdicts, show
+from septet_report.text import duration_text, estimate_text, number_text
+
+
+def run(*arguments, stdin=None):
+    command = [sys.executable, "-m", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+
+
+def call(verb, config, out):
+    return run("septet_report", verb, "--config", "-", "--out", out, stdin=json.dumps(config))
+
+
+def test_from_runs_to_verdicts_and_back_from_published(demo, claims_files, tmp_path):
+    runs = [str(path) for path in sorted((demo.parents[1] / "runs").iterdir())]
+    claims = [str(path) for path in claims_files]
+    results, published = tmp_path / "results", tmp_path / "published"
+    steps = [
+        ("evaluate", {"paper": "dynts", "runs": runs}, results / "dynts"),
+        ("judge", {"scale": "laptop", "results": str(results), "claims": claims}, results),
+        ("publish", {"results": str(results), "papers": ["dynts"], "scale": "laptop"}, published),
+        ("adopt", {"source": str(published), "paper": "dynts"}, tmp_path / "again" / "dynts"),
+        ("judge", {"scale": "laptop", "results": str(tmp_path / "again"), "claims": claims}, tmp_path / "again"),
+    ]
+    for verb, config, out in steps:
+        done = call(verb, config, out)
+        assert (done.returncode, done.stderr) == (0, ""), verb
+    assert (results / "verdicts.json").read_bytes() == (tmp_path / "again" / "verdicts.json").read_bytes()
+    outcomes = {one.claim: one.verdict for one in read_verdicts(results / "verdicts.json")}
+    assert outcomes == {
+        "static_no_discount": "reproduced",
+        "drift_discount": "reproduced",
+        "discount_beats_ucb": "not reproduced",
+        "shift": "reproduced",
+        "close_call": "undecided",
+        "hostile": "not judged at this scale",
+        "sparser": "not judged at this scale",
+    }
+    shown = run("septet_report.show", results)
+    assert shown.returncode == 0
+    assert "not judged at this scale: sparser" in shown.stdout
+    assert "3 reproduced, 1 not reproduced, 1 undecided, 2 not judged at this scale" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "config", "words"),
+    [
+        ("judge", {"scale": "laptop", "results": "nowhere", "claims": []}, "results: expected a folder"),
+        ("evaluate", {"paper": "dynts", "runs": ["nowhere"]}, "run.json"),
+        ("evaluate", {"paper": "../etc", "runs": []}, "paper"),
+        ("draw", {"paper": "unknown", "results": "nowhere"}, "a paper with figures"),
+        ("page", {"scale": "laptop", "results": "nowhere", "claims": []}, "verdicts.json"),
+        ("adopt", {"source": "nowhere", "paper": "dynts"}, "expected a file"),
+        ("publish", {"results": "nowhere", "papers": ["dynts"], "scale": "laptop"}, "scores.parquet"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(tmp_path, verb, config, words):
+    done = call(verb, config, tmp_path / "out")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_judging_loads_no_plotting_library():
+    text = "import sys, septet_report.__main__; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"altair", "vl_convert", "jinja2", "scipy", "pandas", "torch"} & set(loaded)
+
+
+def test_the_terminal_table_keeps_its_width(judged, tmp_path):
+    verdicts = read_verdicts(judged / "verdicts.json")
+    for width in (80, 100):
+        lines = show(verdicts, width).splitlines()
+        assert max(map(len, lines)) <= width
+    missing = run("septet_report.show", tmp_path / "nowhere")
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+
+
+def test_numbers_show_what_the_interval_knows(judged):
+    base = read_verdicts(judged / "verdicts.json")[0]
+    for numbers, text in (
+        ((46.22, 39.8, 52.4), "46 [40, 52] regret"),
+        ((0.0514, 0.0491, 0.0533), "0.0514 [0.0491, 0.0533] regret"),
+        ((-1234.5, -1300.0, -1200.0), "−1,234 [−1,300, −1,200] regret"),
+        ((1.0, 1.0, 1.0), "1.00 [1.00, 1.00] regret"),
+        ((None, None, None), "–"),
+    ):
+        estimate, low, high = numbers
+        assert estimate_text(base.model_copy(update={"estimate": estimate, "low": low, "high": high})) == text
+    assert number_text(-0.001, 1) == "0.0"
+    assert [duration_text(seconds) for seconds in (45, 720, 12_240)] == ["45 s", "12 min", "3.4 h"]

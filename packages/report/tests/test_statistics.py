@@ -1,0 +1,177 @@
+"""Each estimator against numbers worked out by hand, a naive loop, and its peers rliable and scipy."""
+
+import importlib.util
+import sys
+import types
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from septet.seeding import stream
+from septet_report import statistics
+
+FINITE = st.floats(-1e3, 1e3)
+TABLES = st.tuples(st.integers(1, 4), st.integers(1, 7)).flatmap(lambda shape: arrays(float, shape, elements=FINITE))
+
+
+@pytest.fixture(scope="module")
+def rliable():
+    """rliable's library. It needs `arch.bootstrap` alone; the rest of arch does not import beside pandas 3."""
+    if "arch" not in sys.modules:
+        bare = types.ModuleType("arch")
+        found = importlib.util.find_spec("arch")
+        assert found is not None
+        bare.__path__ = list(found.submodule_search_locations or [])
+        sys.modules["arch"] = bare
+    return importlib.import_module("rliable.library"), importlib.import_module("rliable.metrics")
+
+
+def test_by_hand():
+    # 8 scores: the two smallest (0, 1) and the two largest (9, 90) are dropped, (2 + 3 + 4 + 5) / 4 is left
+    assert statistics.iqm(np.array([[90.0, 0.0, 3.0, 2.0], [5.0, 4.0, 9.0, 1.0]])) == 3.5
+    # shortfalls from 1: 0.5, 0, 1 over three scores
+    assert statistics.optimality_gap(np.array([[0.5, 7.0, 0.0]])) == pytest.approx(0.5)
+    assert statistics.mean(np.array([[1.0, 2.0], [3.0, 6.0]])) == 3.0
+    # task 1: 2 beats 1, loses to 3 -> 1/2; task 2: a tie -> 1/2 and a win -> 1, mean 3/4; over tasks 5/8
+    x, y = np.array([[2.0], [5.0]]), np.array([[1.0, 3.0], [5.0, 4.0]])
+    assert statistics.probability_of_improvement(x, y) == 0.625
+    # trapezoids 1 * 1 and 3 * 3 over a range of 4
+    assert statistics.area_under_curve(np.array([0.0, 2.0, 4.0]), np.array([0, 1, 4])) == 2.5
+    assert statistics.area_under_curve(np.array([[7.0], [8.0]]), np.array([10])).tolist() == [7.0, 8.0]
+
+
+@given(TABLES)
+def test_iqm_and_gap_equal_rliable_and_scipy(scores):
+    from rliable import metrics
+
+    assert statistics.iqm(scores) == pytest.approx(scipy.stats.trim_mean(scores, 0.25, axis=None), abs=1e-9)
+    assert statistics.iqm(scores) == pytest.approx(metrics.aggregate_iqm(scores.T), abs=1e-9)
+    assert statistics.optimality_gap(scores) == pytest.approx(metrics.aggregate_optimality_gap(scores.T), abs=1e-9)
+
+
+@given(TABLES, st.randoms(use_true_random=False))
+def test_improvement_equals_a_naive_loop(x, random):
+    y = np.array([[random.choice([0.0, 1.0, x[0, 0]]) for _ in range(3)] for _ in x])
+    total = 0.0
+    for x_t, y_t in zip(x, y, strict=True):
+        wins = sum(1.0 if a > b else 0.5 if a == b else 0.0 for a in x_t for b in y_t)
+        total += wins / (len(x_t) * len(y_t))
+    found = statistics.probability_of_improvement(x, y)
+    assert found == pytest.approx(total / len(x))
+    assert found + statistics.probability_of_improvement(y, x) == pytest.approx(1.0)
+
+
+@given(TABLES)
+def test_aggregates_lie_within_the_scores_and_move_with_them(scores):
+    for aggregate in (statistics.mean, statistics.iqm):
+        value = float(aggregate(scores))
+        assert scores.min() - 1e-9 <= value <= scores.max() + 1e-9
+        assert float(aggregate(-2.0 * scores + 3.0)) == pytest.approx(-2.0 * value + 3.0, abs=1e-8)
+
+
+def test_leading_axes_are_a_batch():
+    scores = stream(0, "batch").standard_normal((3, 2, 4, 5))
+    for estimator in (statistics.mean, statistics.iqm, statistics.optimality_gap):
+        found = estimator(scores)
+        assert found.shape == (3, 2)
+        assert found[1, 1] == estimator(scores[1, 1])
+
+
+def test_bootstrap_equals_a_naive_loop_and_pairs_the_methods():
+    scores = stream(0, "pairs").standard_normal((2, 3, 4))
+    found = statistics.bootstrap(lambda x: x.mean(axis=(-2, -1)), scores, stream(1, "draws"), resamples=50)
+    drawn = statistics.draw_seeds(stream(1, "draws"), 50, 3, 4)
+    for b in range(50):
+        for m in range(2):
+            expected = np.mean([scores[m, t, drawn[b, t, s]] for t in range(3) for s in range(4)])
+            assert found[b, m] == pytest.approx(expected)
+
+
+def test_a_shared_shift_cancels_in_every_resample():
+    world = stream(0, "world").standard_normal((1, 2, 6))
+    scores = np.concatenate([world + 1.0, world])
+    gaps = statistics.bootstrap(lambda x: statistics.mean(x[:, 0] - x[:, 1]), scores, stream(0, "gap"), resamples=200)
+    np.testing.assert_allclose(gaps, 1.0)
+
+
+def test_the_blocks_do_not_change_the_numbers():
+    scores = stream(0, "blocks").standard_normal((2, 2, 5))
+    wide = np.tile(scores, (4_000, 1, 1))  # so many methods that 100 resamples take several blocks
+    whole = statistics.bootstrap(statistics.mean, scores, stream(0, "b"), resamples=100)
+    blocks = statistics.bootstrap(statistics.mean, wide, stream(0, "b"), resamples=100)
+    np.testing.assert_array_equal(blocks[:, :2], whole)
+
+
+@pytest.mark.parametrize("name", ["mean", "iqm", "optimality_gap"])
+def test_intervals_equal_those_of_rliable(rliable, name):
+    library, metrics = rliable
+    scores = 0.5 + 0.3 * stream(0, "peer").standard_normal((4, 10))
+    ours = statistics.bootstrap(
+        lambda x: getattr(statistics, name)(x)[:, 0], scores[None], stream(0, "ours"), resamples=10_000
+    )
+    low, high = statistics.percentile_interval(ours)
+    _, peer = library.get_interval_estimates(
+        {"x": scores.T},
+        lambda x: np.array([getattr(metrics, f"aggregate_{name}")(x)]),
+        reps=4_000,
+        random_state=np.random.RandomState(0),
+    )
+    # the standard error of a 2.5 % quantile from 4,000 resamples is about 4 % of their spread
+    np.testing.assert_allclose([low, high], peer["x"][:, 0], atol=0.2 * ours.std())
+
+
+def test_improvement_interval_equals_that_of_rliable(rliable):
+    library, metrics = rliable
+    rng = stream(0, "improvement")
+    x, y = rng.standard_normal((3, 8)) + 0.4, rng.standard_normal((3, 8))
+    point, peer = library.get_interval_estimates(
+        {"xy": [x.T, y.T]},
+        metrics.probability_of_improvement,
+        reps=1_000,
+        random_state=np.random.RandomState(0),
+    )
+    assert statistics.probability_of_improvement(x, y) == pytest.approx(float(point["xy"]))
+    # rliable resamples the two methods apart; with pairing switched off, by a task-wise draw for each, ours agrees
+    apart = np.stack(
+        [
+            np.take_along_axis(scores[None], statistics.draw_seeds(stream(0, "apart", name), 4_000, 3, 8), axis=-1)
+            for name, scores in (("x", x), ("y", y))
+        ]
+    )
+    ours = statistics.probability_of_improvement(apart[0], apart[1])
+    np.testing.assert_allclose(
+        statistics.percentile_interval(ours), np.asarray(peer["xy"]).ravel(), atol=0.3 * float(ours.std())
+    )
+
+
+def test_interval_of_the_mean_equals_scipy():
+    x = stream(0, "scipy").standard_normal(15)
+    ours = statistics.bootstrap(lambda a: statistics.mean(a)[:, 0], x[None, None], stream(0, "ours"))
+    peer = scipy.stats.bootstrap((x,), np.mean, method="percentile", n_resamples=10_000, rng=np.random.default_rng(0))
+    found = statistics.percentile_interval(ours)
+    np.testing.assert_allclose(found, peer.confidence_interval, atol=0.1 * ours.std())
+
+
+def test_curve_resamples_equal_a_naive_loop():
+    values = stream(0, "curve").standard_normal((4, 3))
+    found = statistics.bootstrap_means(values, stream(0, "draws"), resamples=20)
+    drawn = stream(0, "draws").integers(4, size=(20, 4))
+    np.testing.assert_allclose(found, [values[row].mean(axis=0) for row in drawn])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: statistics.mean(np.zeros(3)),
+        lambda: statistics.iqm(np.zeros((2, 0))),
+        lambda: statistics.bootstrap(statistics.mean, np.zeros((2, 2)), stream(0, "x")),
+        lambda: statistics.area_under_curve(np.zeros(2), np.array([3, 3])),
+    ],
+)
+def test_wrong_shapes_are_refused_by_name(call):
+    with pytest.raises(ValueError, match="shape"):
+        call()

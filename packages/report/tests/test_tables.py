@@ -1,0 +1,74 @@
+"""Curves and their run cards against naive loops."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from septet.errors import InputError
+from septet.seeding import stream
+from septet_report import tables
+from septet_report.statistics import bootstrap_means
+
+
+@pytest.fixture(scope="module")
+def paper(demo):
+    return tables.read_paper(demo / "dynts")
+
+
+def test_each_row_finds_its_run_card(paper):
+    rows = tables.with_runs(paper)
+    assert len(rows) == len(paper.scores)
+    cards = {card.id: card for card in paper.cards}
+    for method, task, seed, run in rows.select("method", "task", "seed", "run").unique().iter_rows():
+        assert task == cards[run].task
+        assert method in cards[run].methods
+        assert seed in cards[run].seeds
+
+
+def test_a_row_without_a_run_card_is_refused(paper):
+    with pytest.raises(InputError, match="a card that covers"):
+        tables.with_runs(tables.Paper("dynts", paper.scores, paper.cards[1:]))
+
+
+def test_curves_equal_a_naive_summary(paper):
+    found = tables.curves(paper, "regret", resamples=500)
+    assert found.columns == ["method", "task", "step", "seeds", "mean", "low", "high", "run"]
+    one = paper.scores.filter(pl.col("method") == "ucb", pl.col("task") == "drift").sort("seed", "step")
+    values = one["value"].to_numpy().reshape(10, -1)
+    row = found.filter(pl.col("method") == "ucb", pl.col("task") == "drift").sort("step")
+    np.testing.assert_allclose(row["mean"], values.mean(axis=0))
+    draws = bootstrap_means(values, stream(0, "curve", "dynts", "regret", "ucb", "drift"), 500)
+    np.testing.assert_allclose(row["low"], np.quantile(draws, 0.025, axis=0))
+    assert (row["low"] <= row["mean"]).all()
+    assert (row["mean"] <= row["high"]).all()
+    assert row["run"].unique().to_list() == ["15c0ffee0001"]
+
+
+def test_levels_are_the_last_points(paper):
+    levels = tables.levels(paper, "regret", resamples=50)
+    assert levels["step"].unique().to_list() == [5000]
+    assert len(levels) == 5 * 3
+
+
+def test_settings_come_from_the_run_cards(paper):
+    assert tables.settings(paper, "rate")["ts/exp-0.99"] == pytest.approx(0.01)
+    assert tables.settings(paper, "elsewhere") == {}
+    card = paper.cards[0].model_copy(update={"methods": {"ucb": {"rate": 3.0}}})
+    with pytest.raises(InputError, match=r"ucb\.rate"):
+        tables.settings(tables.Paper("dynts", paper.scores, [*paper.cards, card]), "rate")
+
+
+def test_a_metric_or_a_point_that_is_missing_is_told(paper):
+    with pytest.raises(InputError, match="expected the metric loss, found only regret"):
+        tables.curves(paper, "loss")
+    torn = tables.Paper("dynts", paper.scores[1:], paper.cards)
+    with pytest.raises(InputError, match="expected every seed at every step"):
+        tables.curves(torn, "regret", resamples=10)
+
+
+def test_torn_files_are_told(tmp_path, demo):
+    with pytest.raises(InputError, match=r"scores\.parquet"):
+        tables.read_paper(tmp_path)
+    (tmp_path / "runs.json").write_text("[1]")
+    with pytest.raises(InputError, match="a JSON list of run cards"):
+        tables.read_cards(tmp_path / "runs.json")

@@ -1,0 +1,202 @@
+# The helpers of all rules. Nothing here imports our packages: parsing needs Snakemake alone.
+import copy
+import functools
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
+
+# The checkout, as seen from the working directory: another workflow may use this one as a module.
+HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
+RUN_SCALES = "smoke|laptop|paper"
+NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
+
+# Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+
+
+def checked(settings, schema, where):
+    """`settings`, or one line that says which key breaks the schema."""
+    validator = Draft202012Validator(json.loads((HOUSE / "workflow" / "schemas" / schema).read_text()))
+    if error := best_match(validator.iter_errors(settings)):
+        raise WorkflowError(f"configuration {where}{error.json_path.removeprefix('$')}: {error.message}")
+    return settings
+
+
+def load(path):
+    """One YAML file of the checkout."""
+    return yaml.safe_load((HOUSE / path).read_text()) or {}
+
+
+for key, default in load("config/config.yaml").items():
+    config.setdefault(key, default)  # a module's user names only what differs
+checked(dict(config), "config.schema.json", "config")
+SCALE = config["scale"]
+PAPERS = config["papers"]
+
+
+@functools.cache
+def settings(paper, scale):
+    """A paper's configuration: its defaults, the scale's overlay, then what --config or a module says."""
+    merged = load(f"config/papers/{paper}.yaml")
+    update_config(merged, load(f"config/scale/{scale}.yaml").get(paper, {}))
+    update_config(merged, copy.deepcopy(config.get(paper, {})))
+    if config["data_dir"]:
+        merged["data_dir"] = config["data_dir"]
+    return checked(merged, f"{paper}.schema.json", paper)
+
+
+def runs(paper, file):
+    """Input function: `file` of every run of `paper` at the scale of the wildcards."""
+
+    def of(wildcards):
+        return [
+            f"results/{wildcards.scale}/{paper}/runs/{method}/{task}/{file}"
+            for task, methods in settings(paper, wildcards.scale)["runs"].items()
+            for method in methods
+        ]
+
+    return of
+
+
+def prepared(paper):
+    """Input function: the prepared data that a task needs, if it needs any."""
+
+    def of(wildcards):
+        data = settings(paper, wildcards.scale)["tasks"][wildcards.task].get("data")
+        return [f"results/{wildcards.scale}/{paper}/data/{data}.parquet"] if data else []
+
+    return of
+
+
+def training(paper):
+    """Parameter function: the resolved configuration of one training job, as JSON.
+
+    It holds what this job uses and nothing else, so that changing a hyper-parameter reruns the jobs
+    that use it and no other.
+    """
+
+    def of(wildcards, input):
+        every = settings(paper, wildcards.scale)
+        job = {key: value for key, value in every.items() if key not in NOT_OF_A_JOB}
+        job["method"] = {"name": wildcards.method, **every["methods"][wildcards.method]}
+        job["task"] = {"name": wildcards.task, **every["tasks"][wildcards.task]}
+        if input.data:
+            job["data_file"] = str(input.data)
+        return json.dumps(job)
+
+    return of
+
+
+def preparation(paper, *keys):
+    """Parameter function: the keys that `prepare` takes, as JSON."""
+
+    def of(wildcards):
+        return json.dumps({key: settings(paper, wildcards.scale)[key] for key in keys})
+
+    return of
+
+
+def sources(*packages):
+    """The source files of packages: as inputs, they make a rule run again when the code changes."""
+    return sorted(
+        str(file) for package in packages for file in (HOUSE / "packages" / package / "src").rglob("*") if is_source(file)
+    )
+
+
+def is_source(file):
+    return file.suffix in (".py", ".j2") and "__pycache__" not in file.parts
+
+
+def image(name):
+    """Path of a container image; its name carries the digest of its recipe and of the lock."""
+    parts = [HOUSE / "containers" / f"{name}.def", HOUSE / "requirements.lock"]
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:16]
+    return str(HOUSE / "containers" / "images" / f"{name}-{digest}.sif")
+
+
+def growing(base):
+    """Resource function: more with every attempt."""
+
+    def of(wildcards, attempt):
+        return base * attempt
+
+    return of
+
+
+def figure_files(paper, names):
+    """Output files of a paper's figures; the SVG ones appear in Snakemake's own report."""
+    files = []
+    for name in names:
+        stem = f"results/{{scale}}/figures/{paper}/{name}"
+        svg = report(
+            f"{stem}.svg", caption=f"../report/{paper}.rst", category=paper, labels={"figure": name.replace("_", " ")}
+        )
+        files += [svg, f"{stem}.pdf", f"{stem}.png", f"{stem}.json"]
+    return files
+
+
+def claims(papers):
+    """The claims files of papers."""
+    return [str(HOUSE / "config" / "claims" / f"{paper}.yaml") for paper in papers]
+
+
+def published(file):
+    """Input function: `file` of a paper in the folder that figures are redrawn from."""
+
+    def of(wildcards):
+        return str(adopted_folder() / wildcards.paper / file)
+
+    return of
+
+
+def adopted_folder():
+    """The folder that figures are redrawn from: published/, or one brought back from a cluster."""
+    return Path(config["adopt"]) if config["adopt"] else HOUSE / "published"
+
+
+def figures_of(papers):
+    """The specifications of all figures, for the page."""
+    names = {"dynts": DYNTS_FIGURES}
+    return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
+
+
+def evaluation(paper):
+    """Parameter function of `evaluate`: the run folders that make the paper's table."""
+
+    def of(wildcards, input):
+        folders = [str(Path(card).parent) for card in input.cards]
+        return json.dumps({"paper": paper, "scale": wildcards.scale, "runs": folders})
+
+    return of
+
+
+def drawing(paper):
+    """Parameter function of `draw`."""
+
+    def of(wildcards):
+        return json.dumps({"paper": paper, "results": f"results/{wildcards.scale}"})
+
+    return of
+
+
+def judgement(wildcards, input):
+    """Parameter function of `judge` and `page`."""
+    return json.dumps({"results": f"results/{wildcards.scale}", "claims": [str(file) for file in input.claims]})
+
+
+def adoption(wildcards):
+    """Parameter function of `adopt`."""
+    return json.dumps({"source": str(adopted_folder()), "paper": wildcards.paper})
+
+
+def publication(wildcards):
+    """Parameter function of `publish`."""
+    return json.dumps({"results": f"results/{wildcards.scale}", "papers": PAPERS})

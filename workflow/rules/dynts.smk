@@ -1,0 +1,108 @@
+# Thompson sampling in dynamic systems (packages/dynts).
+DYNTS_FIGURES = [
+    "regret_curves",
+    "regret_against_decay",
+    "policies",
+    "tracking",
+    "memory",
+    "headline_tracking",
+    "headline_bandit",
+]
+
+
+rule dynts_prepare:
+    input:
+        sources=sources("core", "dynts"),
+    output:
+        table="results/{scale}/dynts/data/upworthy.parquet",
+    log:
+        "logs/{scale}/dynts/prepare.log",
+    benchmark:
+        "benchmarks/{scale}/dynts/prepare.jsonl"
+    container:
+        image("light")
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        job=preparation("dynts", "data_dir", "data_source", "root_seed"),
+        out=subpath(output.table, parent=True),
+    shell:
+        "printf %s {params.job:q} | python -m dynts prepare --config - --out {params.out:q} 2> {log:q}"
+
+
+rule dynts_train:
+    input:
+        sources=sources("core", "dynts"),
+        data=prepared("dynts"),
+    output:
+        scores="results/{scale}/dynts/runs/{method}/{task}/scores.parquet",
+        timing="results/{scale}/dynts/runs/{method}/{task}/timing.parquet",
+        card="results/{scale}/dynts/runs/{method}/{task}/run.json",
+    log:
+        "logs/{scale}/dynts/{method}/{task}.log",
+    benchmark:
+        "benchmarks/{scale}/dynts/{method}/{task}.jsonl"
+    container:
+        image("light")
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        job=training("dynts"),
+        out=subpath(output.scores, parent=True),
+    shell:
+        "printf %s {params.job:q} | python -m dynts train --config - --out {params.out:q} 2> {log:q}"
+
+
+rule dynts_evaluate:
+    input:
+        sources=sources("core", "report"),
+        scores=runs("dynts", "scores.parquet"),
+        cards=runs("dynts", "run.json"),
+    output:
+        scores="results/{scale}/dynts/scores.parquet",
+        cards="results/{scale}/dynts/runs.json",
+    log:
+        "logs/{scale}/dynts/evaluate.log",
+    benchmark:
+        "benchmarks/{scale}/dynts/evaluate.jsonl"
+    wildcard_constraints:
+        scale=RUN_SCALES,
+    container:
+        image("light")
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        job=evaluation("dynts"),
+        out=subpath(output.scores, parent=True),
+    shell:
+        "printf %s {params.job:q} | python -m septet_report evaluate --config - --out {params.out:q} 2> {log:q}"
+
+
+rule dynts_figures:
+    input:
+        sources=sources("core", "report"),
+        scores="results/{scale}/dynts/scores.parquet",
+        cards="results/{scale}/dynts/runs.json",
+    output:
+        figure_files("dynts", DYNTS_FIGURES),
+    log:
+        "logs/{scale}/dynts/figures.log",
+    benchmark:
+        "benchmarks/{scale}/dynts/figures.jsonl"
+    container:
+        image("light")
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        job=drawing("dynts"),
+        out="results/{scale}/figures/dynts",
+    shell:
+        "printf %s {params.job:q} | python -m septet_report draw --config - --out {params.out:q} 2> {log:q}"

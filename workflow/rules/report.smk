@@ -1,0 +1,115 @@
+# Verdicts, the report page, and the published run.
+
+
+rule adopt:
+    input:
+        sources=sources("core", "report"),
+        scores=published("scores.parquet"),
+        cards=published("runs.json"),
+    output:
+        scores="results/published/{paper}/scores.parquet",
+        cards="results/published/{paper}/runs.json",
+    log:
+        "logs/published/{paper}/adopt.log",
+    benchmark:
+        "benchmarks/published/{paper}/adopt.jsonl"
+    container:
+        image("light")
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(5),
+    params:
+        job=adoption,
+        out=subpath(output.scores, parent=True),
+    shell:
+        "printf %s {params.job:q} | python -m septet_report adopt --config - --out {params.out:q} 2> {log:q}"
+
+
+rule judge:
+    input:
+        sources=sources("core", "report"),
+        scores=expand("results/{{scale}}/{paper}/scores.parquet", paper=PAPERS),
+        cards=expand("results/{{scale}}/{paper}/runs.json", paper=PAPERS),
+        claims=claims(PAPERS),
+    output:
+        verdicts=report(
+            "results/{scale}/verdicts.json",
+            caption="../report/verdicts.rst",
+            category="verdicts",
+            labels={"table": "verdicts"},
+        ),
+    log:
+        "logs/{scale}/judge.log",
+    benchmark:
+        "benchmarks/{scale}/judge.jsonl"
+    container:
+        image("light")
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        job=judgement,
+        out=subpath(output.verdicts, parent=True),
+    shell:
+        "printf %s {params.job:q} | python -m septet_report judge --config - --out {params.out:q} 2> {log:q}"
+
+
+rule page:
+    input:
+        sources=sources("core", "report"),
+        verdicts="results/{scale}/verdicts.json",
+        scores=expand("results/{{scale}}/{paper}/scores.parquet", paper=PAPERS),
+        cards=expand("results/{{scale}}/{paper}/runs.json", paper=PAPERS),
+        figures=figures_of(PAPERS),
+        claims=claims(PAPERS),
+    output:
+        page=report(
+            "results/{scale}/report/index.html",
+            caption="../report/page.rst",
+            category="verdicts",
+            labels={"table": "the whole report page"},
+        ),
+    log:
+        "logs/{scale}/page.log",
+    benchmark:
+        "benchmarks/{scale}/page.jsonl"
+    container:
+        image("light")
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        job=judgement,
+        out=subpath(output.page, parent=True),
+    shell:
+        "printf %s {params.job:q} | python -m septet_report page --config - --out {params.out:q} 2> {log:q}"
+
+
+rule publish:
+    input:
+        scores=expand("results/{{scale}}/{paper}/scores.parquet", paper=PAPERS),
+        cards=expand("results/{{scale}}/{paper}/runs.json", paper=PAPERS),
+    output:
+        # The manifest of what was published; published/ itself is an input of other rules, not an output.
+        manifest="results/{scale}/published.json",
+    log:
+        "logs/{scale}/publish.log",
+    benchmark:
+        "benchmarks/{scale}/publish.jsonl"
+    wildcard_constraints:
+        scale=RUN_SCALES,
+    container:
+        image("light")
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(5),
+    params:
+        job=publication,
+        out=str(HOUSE / "published"),
+    shell:
+        "(printf %s {params.job:q} | python -m septet_report publish --config - --out {params.out:q}"
+        " && cp {params.out:q}/manifest.json {output.manifest:q}) 2> {log:q}"
