@@ -93,7 +93,7 @@ def bench(quick: bool, file: Path) -> None:
         paper="vrda",
         verb="bench",
         task="text_like",
-        methods={name: {key: value for key, value in found.items()} for name, found in results.items()},
+        methods={name: dict(found) for name, found in results.items()},
         seeds=[0],
         config=setting,
         packages=["septet", "vrda"],
@@ -107,7 +107,7 @@ def bench(quick: bool, file: Path) -> None:
 
 
 def contenders(setting: Setting, folder: Path, quick: bool) -> tuple[dict[str, dict[str, float]], float]:
-    """Chosen setting, seconds per pass, extra memory, error and non-zeros of each; and seconds to read the rows once."""
+    """Setting, seconds per pass, memory, error and non-zeros of each contender; and seconds to read the rows once."""
     fifth = setting.examples // 5
     X, y = text_like(stream(0, "bench"), setting.examples + 2 * fifth, setting.columns, setting.nonzeros)
     save_npz(folder / "X.npz", X, compressed=False)
@@ -115,12 +115,12 @@ def contenders(setting: Setting, folder: Path, quick: bool) -> tuple[dict[str, d
     _write_vw(folder, X[: setting.examples], y[: setting.examples])
     results: dict[str, dict[str, float]] = {}
     for name, grid in GRIDS.items():
-        found = [_measure(folder, name, value, setting, time_it=False) for value in (grid[1:3] if quick else grid)]
+        found = [_measure(folder, name, value, setting) for value in (grid[-2:] if quick else grid)]
         results[name] = min(found, key=lambda one: one["dev_error"])
     timed: dict[str, list[dict[str, float]]] = {name: [] for name in results}
     for _ in range(setting.repeats):  # in turns, so that a slow moment of the machine meets all
         for name, best in results.items():
-            timed[name].append(_measure(folder, name, best["setting"], setting, time_it=True))
+            timed[name].append(_measure(folder, name, best["setting"], setting))
     for name, runs in timed.items():
         results[name].update({key: median(run[key] for run in runs) for key in ("seconds", "memory")})
     train = X[: setting.examples]
@@ -191,9 +191,9 @@ def _write_vw(folder: Path, X: csr_matrix, y: Array) -> None:
             file.write(f"{label} | {' '.join(map(str, columns.tolist()))}\n")
 
 
-def _measure(folder: Path, name: str, value: float, setting: Setting, time_it: bool) -> dict[str, float]:
+def _measure(folder: Path, name: str, value: float, setting: Setting) -> dict[str, float]:
     """Run one learner in a process of its own; see `_child`."""
-    order = json.dumps([str(folder), name, value, setting.examples, time_it])
+    order = json.dumps([str(folder), name, value, setting.examples])
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from vrda.bench import child; child(sys.argv[1])", order],
         check=True,
@@ -206,7 +206,7 @@ def _measure(folder: Path, name: str, value: float, setting: Setting, time_it: b
 
 def child(order: str) -> None:
     """Train one learner, and print what was measured as one line of JSON."""
-    where, name, value, examples, time_it = json.loads(order)
+    where, name, value, examples = json.loads(order)
     folder = Path(where)
     X, y = load_npz(folder / "X.npz"), np.load(folder / "y.npy")
     if name == "river":

@@ -66,7 +66,7 @@ class Method(Settings):
         return self
 
     def label(self, l1: float, prediction: str) -> str:
-        """Method label in the score table, e.g. ``vrda-hinge/l1-3e-4/averaged``."""
+        """Method label in the score table, e.g. ``vrda_hinge/l1-3e-4/averaged``."""
         return f"{self.name}/l1-{number(l1)}/{prediction}"
 
 
@@ -75,10 +75,8 @@ class Task(Settings):
 
     name: str = ""
     """Name of the task; filled in by the workflow for a job."""
-    corpus: Literal["craft", "ewt"] = "craft"
-    """Parses of the CRAFT treebank, or part-of-speech sequences of UD English EWT."""
     from_scratch: bool = False
-    """Train the first-pass model and make the lists, rather than read the ready ones."""
+    """Train the first-pass parser and make the lists from the CRAFT treebank, rather than read the ready lists."""
     train_lists: int | None = Field(default=2500, ge=20)
     """Training lists, the first of a fixed shuffle; null takes all (section 7: 2,500 is the small version)."""
     test_lists: int | None = Field(default=1000, ge=20)
@@ -87,12 +85,6 @@ class Task(Settings):
     """A feature is kept if it varies within at least so many training lists (section 7)."""
     test_split: Literal["dev", "test"] = "test"
     """Where F is measured: settings are chosen on dev, reported on test."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Task":
-        if self.corpus == "ewt" and not self.from_scratch:
-            raise ValueError("from_scratch: true for ewt, which has no ready lists")
-        return self
 
 
 class Preparation(Settings):
@@ -154,8 +146,8 @@ class Experiments(Common):
     """real data, a generated stand-in, or real data where they can be had and the stand-in elsewhere."""
     methods: dict[str, Method] = {
         "perceptron": Method(learner="perceptron", vote_l1=[0.0]),
-        "vrda-hinge": Method(l1=[0.0, 1e-4, 3e-4, 6e-4, 1e-3, 3e-3, 1e-2], vote_l1=[6e-4], bound=True),
-        "vrda-log": Method(loss="log", gamma=0.1, l1=[0.0, 1e-4, 3e-4, 6e-4, 1e-3, 3e-3]),
+        "vrda_hinge": Method(l1=[0.0, 1e-4, 3e-4, 6e-4, 1e-3, 3e-3, 1e-2], vote_l1=[6e-4], bound=True),
+        "vrda_log": Method(loss="log", gamma=0.1, l1=[0.0, 1e-4, 3e-4, 6e-4, 1e-3, 3e-3]),
         "rda": Method(learner="rda", l1=[0.0, 1e-4, 3e-4, 6e-4, 1e-3, 3e-3]),
         "tg": Method(learner="tg", l1=[0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]),
         "fobos": Method(learner="fobos", l1=[0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]),
@@ -163,17 +155,15 @@ class Experiments(Common):
     }
     """Learners and baselines of sections 2 and 5, with their lambdas."""
     tasks: dict[str, Task] = {
-        "craft-small": Task(),
+        "craft_small": Task(),
         "craft": Task(train_lists=None, test_lists=None),
-        "craft-scratch": Task(from_scratch=True, train_lists=None, test_lists=None),
-        "ewt-tags": Task(corpus="ewt", from_scratch=True, train_lists=None, test_lists=None),
+        "craft_scratch": Task(from_scratch=True, train_lists=None, test_lists=None),
     }
-    """Lists to rerank (section 7): the small version, the full ready lists, lists from scratch, the second task."""
+    """Lists to rerank (section 7): the small version, the full ready lists, lists from scratch."""
     runs: dict[str, list[str]] = {
-        "craft-small": ["perceptron", "vrda-hinge", "vrda-log", "rda", "tg", "fobos", "maxent"],
+        "craft_small": ["perceptron", "vrda_hinge", "vrda_log", "rda", "tg", "fobos", "maxent"],
         "craft": [],
-        "craft-scratch": [],
-        "ewt-tags": [],
+        "craft_scratch": [],
     }
     """Which methods run on which task; an empty list switches a task off."""
 

@@ -41,7 +41,7 @@ def _one(random: np.random.Generator) -> tuple[Described, Array]:
     options = random.integers(2, 4, decisions)
     # Option 0 of each decision is right. The gold tree itself is often out of reach.
     opinion = [random.normal(-FIRST_PASS * (np.arange(n) > 0), FIRST_PASS_NOISE) for n in options]
-    combinations = np.indices(options).reshape(decisions, -1).T
+    combinations = np.indices(tuple(options.tolist())).reshape(decisions, -1).T
     log_p = np.sum([opinion[d][combinations[:, d]] for d in range(decisions)], axis=0)
     best = np.argsort(-log_p, kind="stable")[:50]
     combinations, log_p = combinations[best], log_p[best]

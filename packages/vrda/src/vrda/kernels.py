@@ -24,8 +24,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from septet.compiled import compiled
 
 Array = NDArray[Any]
 
@@ -37,7 +38,7 @@ RUN = 7
 # Places in `form`: the regulariser, then 1.0 for the perceptron's scale q(k) = 1.
 L1, L2, RHO, GAMMA, PLAIN = range(5)
 
-jit = njit(cache=True, nogil=True, error_model="numpy")
+jit = compiled()
 
 
 @jit

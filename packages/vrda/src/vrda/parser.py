@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from septet.compiled import compiled
 from vrda.treebank import Tree, leaves
 
 Array = NDArray[Any]
@@ -124,7 +124,7 @@ def estimate(trees: Iterable[Tree]) -> Grammar:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _inside(n: int, best: Array, rules: Array, log_p: Array, by_left: Array) -> None:
     """Fill the chart: `best[i, j, A]` is the log probability of the best tree of A over words i..j."""
     size = by_left.shape[0] - 1
@@ -154,7 +154,7 @@ def _inside(n: int, best: Array, rules: Array, log_p: Array, by_left: Array) -> 
                             here[a] = score
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _edges(a: int, i: int, j: int, best: Array, rules: Array, log_p: Array, order: Array, by_parent: Array) -> Any:
     """All ways to build symbol a over words i..j: ``(scores, splits, rules)``."""
     most = (j - i - 1) * (by_parent[a + 1] - by_parent[a])

@@ -8,7 +8,6 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from septet.files import replacing, sha256, write_text
 from septet.progress import Progress
 from septet.seeding import stream
 from vrda.config import Preparation
+from vrda.craft_trees import TREES
 from vrda.features import Described, Vocabulary
 from vrda.generated import SPACE, generated_lists
 from vrda.lists import assemble, frequent, write_lists
@@ -87,10 +87,6 @@ def _generate(config: Preparation, note: str) -> tuple[dict[str, list[tuple[Desc
 def _real(config: Preparation, out: Path) -> tuple[dict[str, list[tuple[Described, Array]]], int, str]:
     """Describe the real lists; training lists come first, so that their features get the first numbers."""
     task, folder = config.task, data_dir(config.data_dir)
-    if task.corpus == "ewt":
-        from vrda.tagging import tag_lists
-
-        return tag_lists(config, folder, out)
     if task.from_scratch:
         articles = treebank(folder, out)
         sources = {
@@ -176,19 +172,19 @@ def treebank(folder: Path | None, out: Path) -> dict[str, dict[str, list[Tree]]]
 
 def pack_public(downloads: Path) -> None:
     """Download the 97 articles and the split, check each file, and pack the archive."""
-    digests = files("vrda").joinpath("craft-trees.sha256").read_text(encoding="utf-8").split()
-    trees = {name: digest for digest, name in zip(digests[::2], digests[1::2], strict=True)}
     for name, digest in TREEBANK.items():
         if name.endswith(".txt"):
             locate(_public(name, f"{_CRAFT}/articles/ids/{name}", digest), None, downloads)
     paths = {
-        name: locate(_public(name, f"{_CRAFT}/structural-annotation/treebank/penn/{name}", digest), None, downloads)
-        for name, digest in trees.items()
+        name: locate(
+            _public(name, f"{_CRAFT}/structural-annotation/treebank/penn/{name}.tree", digest), None, downloads
+        )
+        for name, digest in TREES.items()
     }
     with replacing(downloads / "craft-penn-trees.tar.gz") as temporary, tarfile.open(temporary, "w:gz") as tar:
         for name, path in paths.items():
             content = path.read_bytes()
-            member = tarfile.TarInfo(f"penn/{name}")
+            member = tarfile.TarInfo(f"penn/{name}.tree")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from septet.compiled import compiled
 
 Array = NDArray[Any]
 
@@ -12,7 +13,7 @@ DIRECT = 1 << 22
 """Up to this many columns a plain array over all of them is smaller and faster than a table."""
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _place(column: int, keys: Array) -> Any:
     """Where `column` stands in the open-addressing table, or the free place where it would."""
     mask = keys.shape[0] - 1
@@ -23,7 +24,7 @@ def _place(column: int, keys: Array) -> Any:
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _intern(indices: Array, start: int, keys: Array, slots: Array, columns: Array, count: int, out: Array) -> Any:
     """Number `indices[start:]`; stops where the table is half full, and returns ``(next, count)``."""
     room = min(keys.shape[0] // 2, columns.shape[0])
@@ -38,7 +39,7 @@ def _intern(indices: Array, start: int, keys: Array, slots: Array, columns: Arra
     return indices.shape[0], count
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _look_up(indices: Array, keys: Array, slots: Array, out: Array) -> None:
     for p in range(indices.shape[0]):
         at = _place(indices[p], keys)
