@@ -57,15 +57,13 @@ def text_like(random: np.random.Generator, examples: int, columns: int, draws: i
     """Rows of ones at Zipf-distributed columns, labels from a sparse hidden weight vector and 5 % noise."""
     # The head of a Zipf law over all columns, by inversion, so that any dimension can be drawn.
     ranks = np.exp(random.random((examples, draws)) * np.log(columns)).astype(np.int64) - 1
-    # Scatter neighbours in frequency over the whole space, as a hash of words would.
-    spread = (ranks * 2_654_435_761) % columns if columns & (columns - 1) == 0 else ranks
-    rows = csr_matrix((np.ones(spread.size), spread.ravel(), np.arange(0, spread.size + 1, draws)), (examples, columns))
+    rows = csr_matrix((np.ones(ranks.size), ranks.ravel(), np.arange(0, ranks.size + 1, draws)), (examples, columns))
     rows.sum_duplicates()
     rows.data[:] = 1.0
     # A weight is a function of its column: training and test share it, and no dense vector is made.
     hashed = (rows.indices.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     share = (hashed >> np.uint64(40)).astype(np.float64) / 2.0**24
-    weight = np.where(share < 0.1, np.sin(share * 1e4) * 3.0, 0.0)
+    weight = np.where((share < 0.3) & (rows.indices < 5000), np.sin(share * 1e4), 0.0)
     margin = np.add.reduceat(weight, rows.indptr[:-1])
     label = np.where(margin > 0, 1, -1)
     return rows, np.where(random.random(examples) < 0.05, -label, label)

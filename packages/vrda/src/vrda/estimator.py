@@ -182,7 +182,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._form = np.append(regulariser.weights(), 0.0)
         self._slots = Slots() if self.n_features_in_ > DIRECT else None
         size = 0 if self._slots else self.n_features_in_
-        self._s, self._total, self._since, self._prefix, self._run = kernels.new_state(size, 0, False)
+        self._s, self._tally, self._prefix, self._run = kernels.new_state(size, 0, False)
         self._log: list[tuple[csr_matrix, Array]] = []
 
     def _learn(self, X: Any, y: Array, orders: list[Array]) -> Self:
@@ -195,9 +195,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self._slots is not None:
             more = self._slots.count - len(self._s)
             self._s = np.append(self._s, np.zeros(more))
-            self._total = np.append(self._total, np.zeros(more))
-            # s is zero so far, so no predictor before now has a share to be added
-            self._since = np.append(self._since, np.ones(more, dtype=np.int64))
+            self._tally = np.concatenate([self._tally, np.zeros((more, 2))])
         room = len(y) if self.prediction == "voted" else 0
         for order in orders:
             log = np.empty((room, 3))
@@ -210,8 +208,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 float(self.fit_intercept),
                 order,
                 self._s,
-                self._total,
-                self._since,
+                self._tally,
                 self._prefix,
                 self._run,
                 self._form,
@@ -240,7 +237,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             w, w0 = kernels.last_weights(self._s, self._run, self._form)
             return w, float(w0)
         if "averaged" not in self._cache:
-            w, w0 = kernels.averaged_weights(self._s, self._total, self._since, self._prefix, self._run, self._form)
+            w, w0 = kernels.averaged_weights(self._s, self._tally, self._prefix, self._run, self._form)
             votes = max(self.t_, 1)
             self._cache["averaged"] = w / votes, float(w0) / votes
         return self._cache["averaged"]

@@ -7,14 +7,15 @@ computed when an example asks for it. The running average is kept exactly by pre
     c_i w_ij = -sign(s_j) (|s_j| c_i q(i) - c_i q(i) t(i))   as long as t(i) <= |s_j|, and 0 after,
 
 so the sum over a stretch `a..b` of predictors is a difference of the prefix sums of `c q` and of
-`c q t`, cut at the predictor where the weight dies (section 2.4 of our notes on the paper).
+`c q t`, cut at the predictor where the weight dies (section 2.4 of our notes on the paper). The
+terms of the stretch's start are taken off when the stretch begins, while their prefix row is at
+hand: a touch then reads an old row only for a weight that has died.
 
-A *state* is five arrays over the n features (or the touched ones, see `slots`):
+A *state* is four arrays over the n features (or the touched ones, see `slots`):
 
 ======== ============== =======================================================================
 `s`      ``(n,)``       sum of subgradients
-`total`  ``(n,)``       weights summed over the predictors before `since`, each times its votes
-`since`  ``(n,)``       first predictor that is not in `total` yet
+`tally`  ``(n, 2)``     voted sum of weights, less the start of the open stretch | first predictor of that stretch
 `prefix` ``(K, 2|7)``   row i: sums up to predictor i of c q, c q t | q, q t, q^2, q^2 t, q^2 t^2
 `run`    ``(7,)``       scalars, by the names below
 ======== ============== =======================================================================
@@ -62,16 +63,19 @@ def soft(v: float, shift: float) -> Any:
 
 
 @jit
-def last_alive(size: float, k: int, form: Array) -> int:
-    """The last predictor `i <= k` with `t(i) <= size`, for `size = |s_j|`."""
-    l1, half = form[L1], 0.5 * form[GAMMA] * form[RHO]
+def last_alive(size: float, k: int, l1: float, half: float) -> int:
+    """The last predictor `i <= k` with `t(i) <= size`, for `size = |s_j|` and `half = gamma rho / 2`."""
     if size <= 0.0:
         return 0
     if l1 == 0.0 and half == 0.0:
         return k
-    root = size / (2.0 * half) if l1 == 0.0 else (math.sqrt(half * half + l1 * size) - half) / l1
-    square = root * root if half > 0.0 else size / l1
-    return k if square >= k else int(square)
+    # One formula for every k: a stretch that opens as alive must be found alive when it closes.
+    if half == 0.0:
+        death = size / l1
+    else:
+        root = size / (2.0 * half) if l1 == 0.0 else (math.sqrt(half * half + l1 * size) - half) / l1
+        death = root * root
+    return k if death >= k else int(death)
 
 
 @jit
@@ -92,21 +96,9 @@ def retire(prefix: Array, k: int, votes: float, form: Array) -> None:
 
 
 @jit
-def stretch(s_j: float, since: int, k: int, prefix: Array, form: Array) -> Any:
-    """Sum of `c_i w_ij` over the predictors `i = since..k`, during which `s_j` stood still."""
-    size = abs(s_j)
-    end = last_alive(size, k, form)
-    if end < since:
-        return 0.0
-    value = size * (prefix[end, 0] - prefix[since - 1, 0]) - (prefix[end, 1] - prefix[since - 1, 1])
-    return -value if s_j > 0.0 else value
-
-
-@jit
-def norms(s_j: float, since: int, k: int, prefix: Array, form: Array) -> tuple[float, float]:
-    """Sums of `|w_ij|` and of `w_ij^2` over the predictors `i = since..k`."""
-    size = abs(s_j)
-    end = last_alive(size, k, form)
+def norms(size: float, since: int, k: int, prefix: Array, l1: float, half: float) -> tuple[float, float]:
+    """Sums of `|w_ij|` and of `w_ij^2` over the predictors `i = since..k`, for `size = |s_j|`."""
+    end = last_alive(size, k, l1, half)
     if end < since:
         return 0.0, 0.0
     a = since - 1
@@ -117,16 +109,45 @@ def norms(s_j: float, since: int, k: int, prefix: Array, form: Array) -> tuple[f
 
 
 @jit
-def touch(j: int, k: int, s: Array, total: Array, since: Array, prefix: Array, run: Array, form: Array) -> None:
-    """Bring feature j up to date through predictor k, before `s_j` changes."""
-    if since[j] <= k:
-        if s[j] != 0.0:
-            total[j] += stretch(s[j], since[j], k, prefix, form)
-            if prefix.shape[1] == 7:
-                one, two = norms(s[j], since[j], k, prefix, form)
-                run[SUM_L1] += one
-                run[SUM_L2] += two
-        since[j] = k + 1
+def move(
+    row: int,
+    step: float,
+    k: int,
+    indptr: Array,
+    indices: Array,
+    data: Array,
+    s: Array,
+    tally: Array,
+    prefix: Array,
+    run: Array,
+    form: Array,
+) -> None:
+    """Add `step` times a sparse row to `s`, after predictor k: close the stretches it touches and open new ones.
+
+    One call per row: a call per feature would spend more time on passing arrays than on the work.
+    """
+    with_norms = prefix.shape[1] == 7
+    l1, half = form[L1], 0.5 * form[GAMMA] * form[RHO]
+    p1, p2 = prefix[k, 0], prefix[k, 1]
+    for p in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
+        j = np.uint64(indices[p])
+        old, start, total = s[j], tally[j, 1], tally[j, 0]
+        new = old + step * data[p]
+        if old != 0.0:
+            size = abs(old)
+            # Touched twice at one tick, start is k + 1: the stretch is empty and its two parts cancel.
+            end = last_alive(size, max(k, int(start)), l1, half)
+            if end >= start:
+                e = np.uint64(min(end, k))
+                total -= math.copysign(size * prefix[e, 0] - prefix[e, 1], old)
+                if with_norms:
+                    one, two = norms(size, int(start), k, prefix, l1, half)
+                    run[SUM_L1] += one
+                    run[SUM_L2] += two
+        size = abs(new)
+        if last_alive(size, k + 1, l1, half) > k:
+            total += math.copysign(size * p1 - p2, new)
+        s[j], tally[j, 0], tally[j, 1] = new, total, k + 1
 
 
 @jit
@@ -146,8 +167,7 @@ def classify_pass(
     x0: float,
     order: Array,
     s: Array,
-    total: Array,
-    since: Array,
+    tally: Array,
     prefix: Array,
     run: Array,
     form: Array,
@@ -161,7 +181,7 @@ def classify_pass(
         y: labels -1 or 1, shape ``(m,)``.
         x0: value of the unpenalised feature (1 with an intercept, 0 without).
         order: rows in the order of this pass.
-        s, total, since, prefix, run: the state; `prefix` needs a row per mistake to come.
+        s, tally, prefix, run: the state; `prefix` needs a row per mistake to come.
         form: regulariser and scale, shape ``(5,)``.
         log_loss: whether the loss is logistic rather than hinge.
         log: filled with (row, slope, votes of the predictor that erred) per mistake; length 0 keeps none.
@@ -182,10 +202,7 @@ def classify_pass(
         step = -y[row] * slope(y[row] * score * scale(k, form), log_loss)
         if log.shape[0] > 0:
             log[k - before, 0], log[k - before, 1], log[k - before, 2] = row, step, votes
-        for p in range(indptr[row], indptr[row + 1]):
-            j = indices[p]
-            touch(j, k, s, total, since, prefix, run, form)
-            s[j] += step * data[p]
+        move(row, step, k, indptr, indices, data, s, tally, prefix, run, form)
         s0 += step * x0
         k += 1
         votes = 1.0
@@ -208,8 +225,7 @@ def list_pass(
     target: Array,
     order: Array,
     s: Array,
-    total: Array,
-    since: Array,
+    tally: Array,
     prefix: Array,
     run: Array,
     form: Array,
@@ -231,7 +247,7 @@ def list_pass(
         quality: F of each candidate.
         target: candidate of highest F in each list, shape ``(m,)``.
         order: lists in the order of this pass.
-        s, total, since, prefix, run, form, log_loss: as in `classify_pass`.
+        s, tally, prefix, run, form, log_loss: as in `classify_pass`.
         every: tick at every example.
         log: filled with (target, rival, slope, votes of the predictor before) per tick of the clock, rival
             -1 where nothing was learned; length 0 keeps none.
@@ -269,12 +285,8 @@ def list_pass(
             log[k - before, 0], log[k - before, 1] = good, rival
             log[k - before, 2], log[k - before, 3] = step, votes
         if learns:
-            for p in range(indptr[good], indptr[good + 1]):
-                touch(indices[p], k, s, total, since, prefix, run, form)
-                s[indices[p]] -= step * data[p]
-            for p in range(indptr[rival], indptr[rival + 1]):
-                touch(indices[p], k, s, total, since, prefix, run, form)
-                s[indices[p]] += step * data[p]
+            move(good, -step, k, indptr, indices, data, s, tally, prefix, run, form)
+            move(rival, step, k, indptr, indices, data, s, tally, prefix, run, form)
             s0 -= step * (base[good] - base[rival])
         k += 1
         votes = 1.0
@@ -298,26 +310,27 @@ def last_weights(s: Array, run: Array, form: Array) -> tuple[Array, float]:
 
 
 @jit
-def averaged_weights(
-    s: Array, total: Array, since: Array, prefix: Array, run: Array, form: Array
-) -> tuple[Array, float]:
+def averaged_weights(s: Array, tally: Array, prefix: Array, run: Array, form: Array) -> tuple[Array, float]:
     """The voted sum of predictors, the present one included: shape ``(n,)``, and of the unpenalised weight."""
     k = int(run[K])
-    w = total.copy()
+    l1, half = form[L1], 0.5 * form[GAMMA] * form[RHO]
+    w = tally[:, 0].copy()
     for j in range(s.shape[0]):
-        if s[j] != 0.0 and since[j] <= k:
-            w[j] += stretch(s[j], since[j], k, prefix, form)
+        end = last_alive(abs(s[j]), k, l1, half)
+        if s[j] != 0.0 and end >= tally[j, 1]:
+            w[j] -= math.copysign(abs(s[j]) * prefix[end, 0] - prefix[end, 1], s[j])
     return w, run[TOTAL0] - run[VOTES] * scale(k, form) * run[S0]
 
 
 @jit
-def summed_norms(s: Array, since: Array, prefix: Array, run: Array, form: Array) -> tuple[float, float]:
+def summed_norms(s: Array, tally: Array, prefix: Array, run: Array, form: Array) -> tuple[float, float]:
     """Sums of `|w_k|_1` and `|w_k|_2^2` over the predictors that made the M mistakes (all but the present one)."""
     k = int(run[K]) - 1
+    l1, half = form[L1], 0.5 * form[GAMMA] * form[RHO]
     one, two = run[SUM_L1], run[SUM_L2]
     for j in range(s.shape[0]):
-        if s[j] != 0.0 and since[j] <= k:
-            more = norms(s[j], since[j], k, prefix, form)
+        if s[j] != 0.0 and tally[j, 1] <= k:
+            more = norms(abs(s[j]), int(tally[j, 1]), k, prefix, l1, half)
             one += more[0]
             two += more[1]
     return one, two
@@ -336,10 +349,9 @@ def row_scores(indptr: Array, indices: Array, data: Array, base: Array, w: Array
     return scores
 
 
-def new_state(features: int, ticks: int, with_norms: bool) -> tuple[Array, Array, Array, Array, Array]:
+def new_state(features: int, ticks: int, with_norms: bool) -> tuple[Array, Array, Array, Array]:
     """An all-zero state for `features` features, with room for `ticks` predictors."""
     # np.empty on purpose: pages of `prefix` that no mistake reaches are never made.
     prefix = np.empty((ticks + 1, 7 if with_norms else 2))
     prefix[0] = 0.0
-    since = np.ones(features, dtype=np.int64)
-    return np.zeros(features), np.zeros(features), since, prefix, np.zeros(RUN)
+    return np.zeros(features), np.zeros((features, 2)), prefix, np.zeros(RUN)

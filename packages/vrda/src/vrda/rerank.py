@@ -63,7 +63,7 @@ class DualAveraging:
 
     def learn(self, order: Array) -> None:
         """One pass over the lists `order`."""
-        lists, run = self.lists, self._state[4]
+        lists, run = self.lists, self._state[3]
         kernels.list_pass(
             lists.starts,
             lists.indptr,
@@ -83,16 +83,16 @@ class DualAveraging:
     @property
     def ticks(self) -> int:
         """Ticks of the clock: mistakes, or examples with `every`."""
-        return int(self._state[4][kernels.K])
+        return int(self._state[3][kernels.K])
 
     @property
     def mistakes(self) -> int:
         """Lists whose best-scored candidate was worse than the target."""
-        return int(self._state[4][kernels.MISTAKES])
+        return int(self._state[3][kernels.MISTAKES])
 
     def last(self) -> Weights:
         """The present predictor."""
-        w, w0 = kernels.last_weights(self._state[0], self._state[4], self.form)
+        w, w0 = kernels.last_weights(self._state[0], self._state[3], self.form)
         return w, float(w0)
 
     def averaged(self) -> Weights:
@@ -108,7 +108,7 @@ class DualAveraging:
         rival = np.where(log[:, 1] >= 0, log[:, 1], log[:, 0]).astype(np.int64)
         g = (rows[rival] - rows[good]).multiply(log[:, 2:3]).tocsr()
         g.sort_indices()
-        votes = np.append(log[1:, 3], self._state[4][kernels.VOTES])
+        votes = np.append(log[1:, 3], self._state[3][kernels.VOTES])
         return Updates(g, log[:, 2] * (base[rival] - base[good]), votes)
 
     def bound(self, updates: Updates) -> tuple[float, float]:
@@ -117,7 +117,7 @@ class DualAveraging:
         For hinge and l1 only (`vrda.vrda.fitted_bound`); at lambda 0 the strength is 0.
         """
         g_max = float(np.sqrt((updates.g.multiply(updates.g).sum(axis=1).A1 + updates.g0**2).max()))
-        sum_l1, _ = kernels.summed_norms(self._state[0], self._state[2], self._state[3], self._state[4], self.form)
+        sum_l1, _ = kernels.summed_norms(*self._state, self.form)
         mean_l1 = sum_l1 / self.ticks * self.regulariser.gamma
         found = []
         for w, w0 in (self.last(), self.averaged()):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from vrda.kernels import jit, last_alive, threshold
+from vrda.kernels import GAMMA, L1, RHO, jit, last_alive, threshold
 
 Array = NDArray[Any]
 
@@ -96,7 +96,7 @@ def _replay(
     tally: Array,
 ) -> None:
     """Replay the updates over the test columns `(indptr, rows, data)`, adding each predictor's vote to `tally`."""
-    ticks = g0.shape[0]
+    ticks, l1, half = g0.shape[0], form[L1], 0.5 * form[GAMMA] * form[RHO]
     ab, s0 = np.zeros((base.shape[0], 2)), 0.0
     active = np.zeros(s.shape[0], dtype=np.bool_)
     # Weights due to die at each tick, as linked lists; a note is void if its feature was touched since.
@@ -112,7 +112,7 @@ def _replay(
             new_a, new_b = (s[j], _sign(s[j])) if active[j] else (0.0, 0.0)
             if new_a != old_a:
                 _shift_column(j, new_a - old_a, new_b - old_b, indptr, rows, data, ab)
-            end = last_alive(abs(s[j]), ticks, form) + 1
+            end = last_alive(abs(s[j]), ticks, l1, half) + 1
             if active[j] and end <= ticks:
                 end = max(end, k)
                 following[p] = due[end]
