@@ -187,10 +187,9 @@ def lists_from_binary(X: csr_matrix, y: Array) -> NBest:
         y: labels -1 or 1, shape ``(m,)``.
     """
     m = X.shape[0]
-    indptr = np.repeat(X.indptr, 2)[1:].astype(np.int64)
     return NBest(
         starts=np.arange(0, 2 * m + 1, 2, dtype=np.int64),
-        indptr=np.append(indptr, X.indptr[-1]).astype(np.int64)[: 2 * m + 1],
+        indptr=np.repeat(X.indptr, 2)[:-1].astype(np.int64),
         indices=X.indices,
         data=X.data * np.repeat(y, np.diff(X.indptr)),
         base=np.zeros(2 * m),
