@@ -70,6 +70,7 @@ lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh enviro
 	.venv-lock/bin/python -m pip install --quiet -c requirements.lock -r requirements-dev.in
 	.venv-lock/bin/python -m pip freeze | grep -vxFf requirements.lock > requirements-dev.lock
 	rm -rf .venv-lock
+	$(PYTHON) tools/pixi_pins.py
 
 clean:  ## remove results, logs and caches; keeps .venv and published/
 	rm -rf results logs benchmarks .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -112,7 +112,7 @@ def sources(*packages):
 
 
 def is_source(file):
-    return file.suffix in (".py", ".j2") and "__pycache__" not in file.parts
+    return file.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in file.parts
 
 
 def image(name):

@@ -166,7 +166,7 @@ def write_demo(folder: Path) -> Path:
         )
         for place, task in enumerate(DRIFT)
     ]
-    collect.evaluate("dynts", runs, folder / "results" / "laptop" / "dynts")
+    collect.evaluate("dynts", "laptop", runs, folder / "results" / "laptop" / "dynts")
     return folder / "results" / "laptop"
 
 
@@ -185,7 +185,7 @@ def claims_files(demo: Path) -> list[Path]:
 @pytest.fixture(scope="session")
 def judged(demo: Path, claims_files: list[Path]) -> Path:
     """The results folder of the demo, with its verdicts."""
-    judge(Judge(scale="laptop", results=demo, claims=claims_files), demo)
+    judge(Judge(results=demo, claims=claims_files), demo)
     return demo
 
 

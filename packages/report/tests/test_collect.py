@@ -10,6 +10,8 @@ import pytest
 from septet.errors import InputError
 from septet.scores import read_scores
 from septet_report import collect, tables
+from septet_report.__main__ import Judge, judge
+from septet_report.show import read_verdicts
 
 
 def constant(method, card, steps):
@@ -19,13 +21,52 @@ def constant(method, card, steps):
 def test_runs_are_merged_whatever_their_order(tmp_path, make_card, make_run):
     first = make_run(tmp_path / "1", make_card("r1", seeds=[0, 1]), constant)
     second = make_run(tmp_path / "2", make_card("r2", seeds=[2]), constant)
-    collect.evaluate("dynts", [first, second], tmp_path / "a")
-    collect.evaluate("dynts", [second, first], tmp_path / "b")
+    collect.evaluate("dynts", "laptop", [first, second], tmp_path / "a")
+    collect.evaluate("dynts", "laptop", [second, first], tmp_path / "b")
     for file in collect.FILES:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     paper = tables.read_paper(tmp_path / "a")
     assert len(paper.scores) == 9
     assert [card.id for card in paper.cards] == ["r1", "r2"]
+    assert paper.scale == "laptop"
+    stored = json.loads((tmp_path / "a" / "runs.json").read_text())
+    assert sorted(stored) == ["runs", "scale"]
+    assert (stored["scale"], [run["id"] for run in stored["runs"]]) == ("laptop", ["r1", "r2"])
+
+
+def add_metric(run, seeds, steps):
+    """A metric `recall`, 0.5 at each of the pairs of `seeds` and `steps`, beside what a run of method a holds."""
+    every = read_scores(run / "scores.parquet")
+    pairs = pl.DataFrame({"seed": seeds, "step": steps}, schema={name: every.schema[name] for name in ("seed", "step")})
+    recall = every.join(pairs, on=["seed", "step"]).with_columns(metric=pl.lit("recall"), value=pl.lit(0.5))
+    assert len(recall) == len(pairs)
+    pl.concat([every, recall]).write_parquet(run / "scores.parquet")
+    return run
+
+
+def test_a_metric_may_stand_for_some_of_the_seeds(tmp_path, make_card, make_run):
+    run = add_metric(make_run(tmp_path / "run", make_card("r1"), constant), [0, 0, 2, 2], [0, 100, 0, 100])
+    collect.evaluate("dynts", "laptop", [run], tmp_path / "out")
+    paper = tables.read_paper(tmp_path / "out")
+    assert paper.cards[0].seeds == [0, 1, 2]
+    assert len(paper.scores) == 3 * 3 + 2 * 2
+    assert tables.curves(paper, "recall", resamples=10)["seeds"].to_list() == [2, 2]
+    assert tables.curves(paper, "regret", resamples=10)["seeds"].to_list() == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "steps", "found"),
+    [
+        ([0, 0, 2], [0, 100, 100], "3 values for 2 seeds and 2 steps"),
+        # as many values for each seed, and yet at other steps
+        ([0, 0, 2, 2], [0, 50, 50, 100], "4 values for 2 seeds and 3 steps"),
+    ],
+)
+def test_each_of_these_seeds_stands_at_every_step(tmp_path, make_card, make_run, seeds, steps, found):
+    run = add_metric(make_run(tmp_path / "run", make_card("r1"), constant), seeds, steps)
+    with pytest.raises(InputError, match=f"recall of a: expected every seed at every step, found {found}"):
+        collect.evaluate("dynts", "laptop", [run], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_does_not_fit_is_refused(tmp_path, make_card, make_run):
@@ -58,12 +99,12 @@ def test_what_does_not_fit_is_refused(tmp_path, make_card, make_run):
     ]
     for runs, words in cases:
         with pytest.raises(InputError, match=words):
-            collect.evaluate("dynts", runs, tmp_path / "out")
+            collect.evaluate("dynts", "laptop", runs, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
 
 def test_published_results_come_back_unchanged(tmp_path, demo):
-    collect.publish(demo, ["dynts"], "laptop", tmp_path / "published")
+    collect.publish(demo, ["dynts"], tmp_path / "published")
     manifest = json.loads((tmp_path / "published" / "manifest.json").read_text())
     assert manifest["scale"] == "laptop"
     assert sorted(manifest["files"]) == ["dynts/runs.json", "dynts/scores.parquet"]
@@ -75,7 +116,7 @@ def test_published_results_come_back_unchanged(tmp_path, demo):
 
 def test_results_that_changed_on_the_way_are_refused(tmp_path, demo):
     source = tmp_path / "published"
-    collect.publish(demo, ["dynts"], "laptop", source)
+    collect.publish(demo, ["dynts"], source)
     shutil.copytree(source / "dynts", source / "vrda")
     with pytest.raises(InputError, match="a file of the manifest"):
         collect.adopt(source, "vrda", tmp_path / "out")
@@ -94,7 +135,7 @@ def test_results_that_changed_on_the_way_are_refused(tmp_path, demo):
 
 def test_only_whole_papers_are_published_and_adopted(tmp_path, demo):
     with pytest.raises(InputError, match=r"vrda/scores\.parquet"):
-        collect.publish(demo, ["dynts", "vrda"], "laptop", tmp_path / "published")
+        collect.publish(demo, ["dynts", "vrda"], tmp_path / "published")
     assert not (tmp_path / "published").exists()
     shutil.copytree(demo / "dynts", tmp_path / "renamed" / "vrda")
     with pytest.raises(InputError, match="expected scores of vrda"):
@@ -102,3 +143,45 @@ def test_only_whole_papers_are_published_and_adopted(tmp_path, demo):
     (tmp_path / "renamed" / "vrda" / "scores.parquet").write_bytes(b"PAR1 half a file")
     with pytest.raises(InputError, match="a whole Parquet score table"):
         collect.adopt(tmp_path / "renamed", "vrda", tmp_path / "out")
+
+
+def test_one_scale_is_the_scale_that_all_share(tmp_path, demo):
+    laptop = tables.read_paper(demo / "dynts")
+    paper = tables.Paper("vrda", laptop.scores, laptop.cards, "paper")
+    assert collect.one_scale([laptop]) == "laptop"
+    assert collect.one_scale([paper, paper]) == "paper"
+    with pytest.raises(InputError, match="expected runs of one scale, found laptop, paper"):
+        collect.one_scale([paper, laptop, paper])
+    with pytest.raises(InputError, match="expected runs of one scale, found no paper"):
+        collect.one_scale([])
+
+
+def test_a_mixture_of_scales_is_neither_judged_nor_published(tmp_path, demo, claims_files, make_card, make_run):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(demo / "dynts", mixed / "dynts")
+    run = make_run(tmp_path / "run", make_card("r1", paper="vrda"), constant)
+    collect.evaluate("vrda", "paper", [run], mixed / "vrda")
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="found laptop, paper"):
+        judge(Judge(results=mixed, claims=claims_files), out)
+    with pytest.raises(InputError, match="found laptop, paper"):
+        collect.publish(mixed, ["dynts", "vrda"], out)
+    with pytest.raises(InputError, match="found no paper"):
+        judge(Judge(results=tmp_path / "run", claims=claims_files), out)
+    with pytest.raises(InputError, match="found no paper"):
+        collect.publish(mixed, [], out)
+    assert not out.exists()
+    # either alone passes, at its own scale
+    collect.publish(mixed, ["vrda"], out)
+    assert json.loads((out / "manifest.json").read_text())["scale"] == "paper"
+
+
+def test_the_scale_of_the_verdicts_is_that_of_the_runs(tmp_path, demo, claims_files):
+    folder = tmp_path / "any_name"
+    shutil.copytree(demo / "dynts", folder / "dynts")
+    path = folder / "dynts" / "runs.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "scale": "smoke"}))
+    judge(Judge(results=folder, claims=claims_files), tmp_path / "out")
+    found = read_verdicts(tmp_path / "out" / "verdicts.json")
+    assert {verdict.scale for verdict in found} == {"smoke"}
+    assert all(verdict.reason.startswith("judged only at scale") for verdict in found)

@@ -1,6 +1,7 @@
 """Each estimator against numbers worked out by hand, a naive loop, and its peers rliable and scipy."""
 
 import importlib.util
+import math
 import sys
 import types
 
@@ -154,6 +155,43 @@ def test_interval_of_the_mean_equals_scipy():
     peer = scipy.stats.bootstrap((x,), np.mean, method="percentile", n_resamples=10_000, rng=np.random.default_rng(0))
     found = statistics.percentile_interval(ours)
     np.testing.assert_allclose(found, peer.confidence_interval, atol=0.1 * ours.std())
+
+
+def test_the_expanded_interval_by_hand():
+    """Of resamples that fill 0 to 1 evenly, the quantile at q is q itself."""
+    even = np.linspace(0.0, 1.0, 10_001)
+    # five seeds: t_4(0.025) = -2.776445, times sqrt(5/4) = 1.118034 is -3.104160, and Phi(-3.104160) = 0.000954
+    q = 0.5 * math.erfc(2.776445 * math.sqrt(5 / 4) / math.sqrt(2))
+    assert q == pytest.approx(0.000954, abs=5e-7)
+    assert statistics.percentile_interval(even, 5) == pytest.approx((q, 1 - q), abs=1e-8)
+    # two seeds: t_1(0.25) = -1, times sqrt(2) is -1.414214, and Phi(-1.414214) = erfc(1) / 2
+    assert statistics.percentile_interval(even, 2, level=0.5) == pytest.approx((0.0786496, 0.9213504), abs=1e-7)
+    # one seed tells nothing of its spread: the whole range; without seeds nothing is expanded
+    assert statistics.percentile_interval(even, 1) == pytest.approx((0.0, 1.0))
+    assert statistics.percentile_interval(even) == pytest.approx((0.025, 0.975))
+    assert statistics.percentile_interval(even, level=0.5) == pytest.approx((0.25, 0.75))
+
+
+def test_the_expanded_interval_narrows_to_the_plain_one():
+    even = np.linspace(0.0, 1.0, 10_001)
+    lows = [float(statistics.percentile_interval(even, seeds)[0]) for seeds in (2, 3, 5, 10, 100, 10_000)]
+    assert lows == sorted(lows)
+    assert lows[-1] == pytest.approx(0.025, rel=1e-3)
+    assert lows[-1] < 0.025
+
+
+@pytest.mark.parametrize("seeds", [5, 10, 20])
+def test_the_expanded_interval_of_normal_resamples_is_students(seeds):
+    """The bootstrap's mean is about normal with the variance `s^2 (n - 1) / n^2`; Student's takes `s^2 / n`."""
+    x = stream(0, "student", seeds).standard_normal(seeds)
+    ranks = (np.arange(200_000) + 0.5) / 200_000
+    resamples = scipy.stats.norm.ppf(ranks, x.mean(), x.std() / np.sqrt(seeds))
+    both = np.stack([resamples, -resamples], axis=-1)
+    low, high = statistics.percentile_interval(both, seeds)
+    peer = scipy.stats.ttest_1samp(x, 0.0).confidence_interval(0.95)
+    reach = (peer.high - peer.low) / 2
+    np.testing.assert_allclose(low, [peer.low, -peer.high], atol=1e-3 * reach)
+    np.testing.assert_allclose(high, [peer.high, -peer.low], atol=1e-3 * reach)
 
 
 def test_curve_resamples_equal_a_naive_loop():

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+import scipy.stats
 
 from septet.errors import InputError
 from septet.seeding import stream
@@ -27,7 +28,7 @@ def test_each_row_finds_its_run_card(paper):
 
 def test_a_row_without_a_run_card_is_refused(paper):
     with pytest.raises(InputError, match="a card that covers"):
-        tables.with_runs(tables.Paper("dynts", paper.scores, paper.cards[1:]))
+        tables.with_runs(tables.Paper("dynts", paper.scores, paper.cards[1:], "laptop"))
 
 
 def test_curves_equal_a_naive_summary(paper):
@@ -38,7 +39,11 @@ def test_curves_equal_a_naive_summary(paper):
     row = found.filter(pl.col("method") == "ucb", pl.col("task") == "drift").sort("step")
     np.testing.assert_allclose(row["mean"], values.mean(axis=0))
     draws = bootstrap_means(values, stream(0, "curve", "dynts", "regret", "ucb", "drift"), 500)
-    np.testing.assert_allclose(row["low"], np.quantile(draws, 0.025, axis=0))
+    q = scipy.stats.norm.cdf(np.sqrt(10 / 9) * scipy.stats.t.ppf(0.025, 9))  # expanded for ten seeds
+    assert q == pytest.approx(0.008551, abs=5e-7)
+    np.testing.assert_allclose(row["low"], np.quantile(draws, q, axis=0))
+    np.testing.assert_allclose(row["high"], np.quantile(draws, 1 - q, axis=0))
+    assert row["seeds"].unique().to_list() == [10]
     assert (row["low"] <= row["mean"]).all()
     assert (row["mean"] <= row["high"]).all()
     assert row["run"].unique().to_list() == ["15c0ffee0001"]
@@ -55,13 +60,13 @@ def test_settings_come_from_the_run_cards(paper):
     assert tables.settings(paper, "elsewhere") == {}
     card = paper.cards[0].model_copy(update={"methods": {"ucb": {"rate": 3.0}}})
     with pytest.raises(InputError, match=r"ucb\.rate"):
-        tables.settings(tables.Paper("dynts", paper.scores, [*paper.cards, card]), "rate")
+        tables.settings(tables.Paper("dynts", paper.scores, [*paper.cards, card], "laptop"), "rate")
 
 
 def test_a_metric_or_a_point_that_is_missing_is_told(paper):
     with pytest.raises(InputError, match="expected the metric loss, found only regret"):
         tables.curves(paper, "loss")
-    torn = tables.Paper("dynts", paper.scores[1:], paper.cards)
+    torn = tables.Paper("dynts", paper.scores[1:], paper.cards, "laptop")
     with pytest.raises(InputError, match="expected every seed at every step"):
         tables.curves(torn, "regret", resamples=10)
 
@@ -69,6 +74,15 @@ def test_a_metric_or_a_point_that_is_missing_is_told(paper):
 def test_torn_files_are_told(tmp_path, demo):
     with pytest.raises(InputError, match=r"scores\.parquet"):
         tables.read_paper(tmp_path)
-    (tmp_path / "runs.json").write_text("[1]")
-    with pytest.raises(InputError, match="a JSON list of run cards"):
-        tables.read_cards(tmp_path / "runs.json")
+    for text, words in (
+        ("[1]", "a JSON mapping with scale and runs"),
+        ('{"scale": "laptop", "ru', "a JSON file of run cards"),
+        ('{"runs": []}', r"runs\.json: scale: expected a value"),
+        ('{"scale": "laptop"}', r"runs\.json: runs: expected a value"),
+        ('{"scale": "laptop", "runs": {}}', r"runs\.json: runs: expected a valid list"),
+        ('{"scale": "laptop", "runs": [1]}', r"runs\.json: runs\.0: expected"),
+        ('{"scale": "laptop", "runs": [], "more": 1}', "the unknown key more"),
+    ):
+        (tmp_path / "runs.json").write_text(text)
+        with pytest.raises(InputError, match=words):
+            tables.read_runs(tmp_path / "runs.json")

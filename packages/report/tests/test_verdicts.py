@@ -50,7 +50,7 @@ def paper(make_card, scores, *, steps=(1,), data="simulated", metric="score", se
     cards: list[RunCard] = [
         make_card(f"run-{task}", task=task, methods=methods[task], seeds=seeds[task], data=data) for task in methods
     ]
-    return Paper("dynts", pl.concat(frames), cards)
+    return Paper("dynts", pl.concat(frames), cards, "laptop")
 
 
 def relation(**fields) -> Relation:
@@ -135,17 +135,22 @@ def test_each_kind_on_a_table(make_card):
     settings = {"a": {"rate": 0.1}, "b": {"rate": 0.001}}
     table = paper(
         make_card,
-        {("a", "t"): [1, 2, 3], ("b", "t"): [2, 4, 6], ("a", "u"): [9, 9, 9], ("b", "u"): [5, 4, 3]},
+        {
+            ("a", "t"): [1, 2, 3, 4, 5],
+            ("b", "t"): [2, 4, 6, 8, 10],
+            ("a", "u"): [9, 9, 9, 9, 9],
+            ("b", "u"): [5, 4, 3, 2, 1],
+        },
         settings=settings,
     )
     cases = [
-        ({"estimand": {"kind": "level", "of": "a"}, "relation": {"kind": "within", "center": 2, "tolerance": 1}}, 2.0),
-        ({"estimand": {"kind": "level", "of": ["a", "b"]}}, 3.0),
-        ({"estimand": {"kind": "advantage", "of": "a", "against": "b"}, **lower}, 2.0),
+        ({"estimand": {"kind": "level", "of": "a"}, "relation": {"kind": "within", "center": 3, "tolerance": 2}}, 3.0),
+        ({"estimand": {"kind": "level", "of": ["a", "b"]}}, 4.5),
+        ({"estimand": {"kind": "advantage", "of": "a", "against": "b"}, **lower}, 3.0),
         ({"estimand": {"kind": "relative_advantage", "of": "a", "against": "b"}, **lower}, 0.5),
         ({"estimand": {"kind": "ratio", "of": "b", "against": "a"}}, 2.0),
-        # 2 beats 1, ties with 2, loses to 3; 4 and 6 beat all three: 7.5 of 9
-        ({"estimand": {"kind": "improvement", "of": "b", "against": "a"}}, 7.5 / 9),
+        # 2 beats 1 and ties with 2; 4 beats 1, 2, 3 and ties with 4; 6, 8 and 10 beat all five: 1.5 + 3.5 + 15 of 25
+        ({"estimand": {"kind": "improvement", "of": "b", "against": "a"}}, 20 / 25),
         (
             {
                 "estimand": {"kind": "shift_of_best", "family": ["a", "b"], "attribute": "rate"},
@@ -170,29 +175,42 @@ def test_each_kind_on_a_table(make_card):
         assert verdict.high >= expected - 1e-12
         assert verdict.verdict == ("not reproduced" if expected < 0 else "reproduced"), changes
     assert verdict.runs == ["run-t", "run-u"]
-    assert verdict.seeds == 3
+    assert verdict.seeds == 5
 
 
 def test_verdicts_from_tables(make_card):
-    better = {("a", "t"): [2.0, 2.1, 2.2, 2.3], ("b", "t"): [1.0, 1.1, 1.0, 1.1]}
+    better = {("a", "t"): [2.0, 2.1, 2.2, 2.3, 2.4, 2.5], ("b", "t"): [1.0, 1.1, 1.0, 1.1, 1.0, 1.1]}
     worse = {("a", "t"): better["b", "t"], ("b", "t"): better["a", "t"]}
-    level = {("a", "t"): [0.0, 1.0, 0.0, 1.0], ("b", "t"): [1.0, 0.0, 1.0, 0.0]}
+    level = {("a", "t"): [0.0, 1.0, 0.0, 1.0, 0.0, 1.0], ("b", "t"): [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]}
     for scores, expected in ((better, "reproduced"), (worse, "not reproduced"), (level, "undecided")):
         assert judge_claim(claim(), "dynts", paper(make_card, scores), "laptop").verdict == expected
 
 
+def test_the_interval_is_the_expanded_one(make_card):
+    """One of five seeds is 0, the others 1: the mean of five draws is 0 with probability 0.2^5 = 0.00032.
+
+    It is 0.2 or less with probability 0.00032 + 5 * 0.2^4 * 0.8 = 0.0067, and 0.4 or less with 0.058. So the
+    quantile at 0.000954 is 0.2, where the plain one at 0.025 would be 0.4. At the upper end both are 1.
+    """
+    table = paper(make_card, {("a", "t"): [0, 1, 1, 1, 1], ("b", "t"): [0, 0, 0, 0, 0]})
+    for than, expected in ((0.1, "reproduced"), (0.3, "undecided")):
+        verdict = judge_claim(claim(relation={"kind": "greater", "than": than}), "dynts", table, "laptop")
+        assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((0.8, 0.2, 1.0))
+        assert verdict.verdict == expected
+
+
 def test_what_cannot_be_judged_says_why(make_card):
-    good = {("a", "t"): [2.0, 2.1, 2.2], ("b", "t"): [1.0, 1.1, 1.0]}
-    two = {key: values[:2] for key, values in good.items()}
-    zero = {("a", "t"): [1.0, 1.0, 1.0], ("b", "t"): [0.0, 0.0, 0.0]}
+    good = {("a", "t"): [2.0, 2.1, 2.2, 2.3, 2.4], ("b", "t"): [1.0, 1.1, 1.0, 1.1, 1.0]}
+    four = {key: values[:4] for key, values in good.items()}
+    zero = {("a", "t"): [1.0, 1.0, 1.0, 1.0, 1.0], ("b", "t"): [0.0, 0.0, 0.0, 0.0, 0.0]}
     ratio = {"estimand": {"kind": "ratio", "of": "a", "against": "b"}}
     cases = [
         (claim(), paper(make_card, good), "smoke", "judged only at scale laptop"),
         (claim(), None, "laptop", "there are no results of this paper"),
         (claim(tasks=["elsewhere"]), paper(make_card, good), "laptop", "no score of a on elsewhere and 1 more"),
         (claim(metric="loss"), paper(make_card, good), "laptop", "no loss of a on t and 1 more"),
-        (claim(step=7), paper(make_card, good), "laptop", "3 seeds are needed at one step, 0 are shared"),
-        (claim(), paper(make_card, two), "laptop", "3 seeds are needed at one step, 2 are shared"),
+        (claim(step=7), paper(make_card, good), "laptop", "5 seeds are needed at one step, 0 are shared"),
+        (claim(), paper(make_card, four), "laptop", "5 seeds are needed at one step, 4 are shared"),
         (claim(data="real"), paper(make_card, good, data="generated by f"), "laptop", "needs the real data"),
         (claim(**ratio), paper(make_card, zero), "laptop", "divides by zero"),
     ]
@@ -204,25 +222,25 @@ def test_what_cannot_be_judged_says_why(make_card):
 
 
 def test_real_data_are_judged(make_card):
-    good = {("a", "t"): [2.0, 2.1, 2.2], ("b", "t"): [1.0, 1.1, 1.0]}
+    good = {("a", "t"): [2.0, 2.1, 2.2, 2.3, 2.4], ("b", "t"): [1.0, 1.1, 1.0, 1.1, 1.0]}
     table = paper(make_card, good, data="upworthy 0a1b")
     assert judge_claim(claim(data="real"), "dynts", table, "laptop").verdict == "reproduced"
 
 
 def test_the_step_and_the_area_that_are_read(make_card):
-    curve = np.tile([0.0, 1.0, 4.0], (3, 1))
+    curve = np.tile([0.0, 1.0, 4.0], (5, 1))
     table = paper(make_card, {("a", "t"): curve, ("b", "t"): 0 * curve}, steps=(0, 10, 20))
     for changes, expected in (({"step": 10}, 1.0), ({}, 4.0), ({"metric": "auc(score)"}, 1.5)):
         assert judge_claim(claim(**changes), "dynts", table, "laptop").estimate == expected
     # b stops early: the last step that both share is read
     short = table.scores.filter((pl.col("method") == "a") | (pl.col("step") < 20))
-    assert judge_claim(claim(), "dynts", Paper("dynts", short, table.cards), "laptop").estimate == 1.0
+    assert judge_claim(claim(), "dynts", Paper("dynts", short, table.cards, "laptop"), "laptop").estimate == 1.0
 
 
 def test_only_shared_seeds_count(make_card):
-    table = paper(make_card, {("a", "t"): [1.0, 2.0, 3.0, 99.0], ("b", "t"): [0.0, 0.0, 0.0]})
+    table = paper(make_card, {("a", "t"): [1.0, 2.0, 3.0, 4.0, 5.0, 99.0], ("b", "t"): [0.0, 0.0, 0.0, 0.0, 0.0]})
     verdict = judge_claim(claim(), "dynts", table, "laptop")
-    assert (verdict.estimate, verdict.seeds) == (2.0, 3)
+    assert (verdict.estimate, verdict.seeds) == (3.0, 5)
 
 
 def test_the_same_results_give_the_same_verdict(make_card):
@@ -232,7 +250,8 @@ def test_the_same_results_give_the_same_verdict(make_card):
 
 
 def test_a_setting_that_no_card_holds_is_bad_input(make_card):
-    table = paper(make_card, {(m, t): [1.0, 2.0, 3.0] for m in "ab" for t in "tu"}, settings={"a": {"rate": 0.0}})
+    scores = {(m, t): [1.0, 2.0, 3.0, 4.0, 5.0] for m in "ab" for t in "tu"}
+    table = paper(make_card, scores, settings={"a": {"rate": 0.0}})
     estimand = {"kind": "shift_of_best", "family": ["a", "b"], "attribute": "rate"}
     with pytest.raises(InputError, match=r"a\.rate: expected a positive number"):
         judge_claim(claim(estimand=estimand, tasks=["t", "u"]), "dynts", table, "laptop")
@@ -240,16 +259,16 @@ def test_a_setting_that_no_card_holds_is_bad_input(make_card):
         judge_claim(claim(estimand={**estimand, "log": False}, tasks=["t", "u"]), "dynts", table, "laptop")
 
 
-@pytest.mark.parametrize(("seeds", "stated"), [(20, 0.038), (10, 0.05), (5, 0.08), (3, 0.12)])
+@pytest.mark.parametrize(("seeds", "stated"), [(20, 0.026), (10, 0.028), (5, 0.04)])
 def test_how_often_chance_alone_is_called_reproduced(seeds, stated):
     """With no effect at all, many seeds would give 2.5 %; the page states the shares below for few.
 
-    The percentile interval is too narrow for few seeds. This guards the statement, and the statement the reader.
+    This guards the statement, and the statement the reader.
     """
     studies = 8_000
     x = stream(0, "null", seeds).standard_normal((studies, 1, seeds))
     # each 'method' is one study, so one call judges them all
-    low, high = percentile_interval(bootstrap(mean, x, stream(0, "draws", seeds), resamples=1_000))
+    low, high = percentile_interval(bootstrap(mean, x, stream(0, "draws", seeds), resamples=2_000), seeds)
     sides = [relation(kind="greater", than=0.0), relation(kind="less", than=0.0)]
     hits = [outcome(side, *ends)[0] == "reproduced" for side in sides for ends in zip(low, high, strict=True)]
-    assert np.mean(hits) == pytest.approx(stated, abs=0.008)  # its standard error is at most 0.003
+    assert np.mean(hits) == pytest.approx(stated, abs=0.005)  # its standard error is at most 0.0016

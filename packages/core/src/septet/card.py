@@ -134,12 +134,12 @@ class Stopwatch:
 
 
 def source_digest(package: str) -> str:
-    """SHA-256 over the Python sources of one installed import package."""
+    """SHA-256 over the source files of one installed import package."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"no package {package}")
     root = Path(spec.origin).parent
-    return sha256_tree(root, root.rglob("*.py"))
+    return sha256_tree(root, (file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts))
 
 
 def lock_digest() -> str | None:

@@ -23,6 +23,8 @@ class Evaluate(Settings):
 
     paper: PaperId
     """Id of the paper."""
+    scale: str
+    """The scale of the runs."""
     runs: list[Path]
     """Run folders, each with `scores.parquet` and `run.json`."""
 
@@ -30,8 +32,6 @@ class Evaluate(Settings):
 class Judge(Settings):
     """Configuration of `judge`."""
 
-    scale: str
-    """The scale of the runs."""
     results: Path
     """The folder `results/<scale>`, with one folder per paper."""
     claims: list[Path]
@@ -50,8 +50,6 @@ class Draw(Settings):
 class Page(Settings):
     """Configuration of `page`."""
 
-    scale: str
-    """The scale of the runs."""
     results: Path
     """The folder `results/<scale>`, with verdicts, figures and one folder per paper."""
     claims: list[Path]
@@ -65,8 +63,6 @@ class Publish(Settings):
     """The folder `results/<scale>`, with one folder per paper."""
     papers: list[PaperId]
     """Ids of the papers to publish."""
-    scale: str
-    """The scale of the runs."""
 
 
 class Adopt(Settings):
@@ -80,18 +76,18 @@ class Adopt(Settings):
 
 def evaluate(settings: Evaluate, out: Path) -> None:
     """Merge the runs of one paper."""
-    collect.evaluate(settings.paper, settings.runs, out)
+    collect.evaluate(settings.paper, settings.scale, settings.runs, out)
 
 
 def judge(settings: Judge, out: Path) -> None:
     """Decide for each claim whether it was reproduced."""
     if not settings.results.is_dir():
         raise InputError("results", expected="a folder", found=str(settings.results))
-    found = []
-    for file in claims.read_all(settings.claims):
-        folder = settings.results / file.paper.id
-        paper = tables.read_paper(folder) if folder.is_dir() else None
-        found += verdicts.judge(file, paper, settings.scale)
+    files = claims.read_all(settings.claims)
+    folders = {file.paper.id: settings.results / file.paper.id for file in files}
+    papers = {paper: tables.read_paper(folder) for paper, folder in folders.items() if folder.is_dir()}
+    scale = collect.one_scale(list(papers.values()))
+    found = [one for file in files for one in verdicts.judge(file, papers.get(file.paper.id), scale)]
     rows = [verdict.model_dump(mode="json") for verdict in found]
     write_text(out / "verdicts.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
@@ -107,12 +103,12 @@ def page(settings: Page, out: Path) -> None:
     """Write the report page."""
     from septet_report.page import page as write_page
 
-    write_page(settings.scale, settings.results, claims.read_all(settings.claims), out)
+    write_page(settings.results, claims.read_all(settings.claims), out)
 
 
 def publish(settings: Publish, out: Path) -> None:
     """Copy scores and run cards, with checksums, to where figures can be redrawn from."""
-    collect.publish(settings.results, list(settings.papers), settings.scale, out)
+    collect.publish(settings.results, list(settings.papers), out)
 
 
 def adopt(settings: Adopt, out: Path) -> None:

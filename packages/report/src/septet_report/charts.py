@@ -5,6 +5,7 @@ behind the point, so that it can be followed back (`septet_report.tables.curves`
 frames). Series are named at the ends of their lines instead of in a legend.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,7 @@ def curves(
     log_x: bool = False,
     log_y: bool = False,
     points: bool = False,
+    x_ticks: Mapping[float, str] | None = None,
     y_domain: tuple[float, float] | None = None,
     width: int = 260,
     height: int = 180,
@@ -55,6 +57,7 @@ def curves(
         x: the column of the horizontal axis.
         column: the column that names the series.
         points: show the points; right where `x` is a setting and not time.
+        x_ticks: tick -> its text, where the axis needs other ones than round numbers.
         y_domain: limits of the vertical axis, if panels are to share them; else from the bands.
     """
     upwards = pl.Enum([one.name for one in reversed(series)])  # what is drawn last lies on top
@@ -62,7 +65,7 @@ def curves(
     low, high = y_domain or _domain(rows, log_y)
     ends = rows[x].to_numpy()
     x_scale = _scale(float(ends.min()), float(ends.max()), log_x)
-    x_axis = alt.X(f"{x}:Q", title=x_title, axis=_axis(), scale=x_scale)
+    x_axis = alt.X(f"{x}:Q", title=x_title, axis=_axis(x_ticks), scale=x_scale)
     y_scale = _scale(low, high, log_y)
     y_axis = alt.Y("mean:Q", title=y_title, axis=_axis(), scale=y_scale)
     colour = _colour(series)
@@ -223,7 +226,11 @@ def _scale(low: float, high: float, log: bool) -> alt.Scale:
     return alt.Scale(domain=[low, high], nice=False, zero=False)
 
 
-def _axis() -> alt.Axis:
+def _axis(ticks: Mapping[float, str] | None = None) -> alt.Axis:
+    if ticks is not None:
+        places = [float(tick) for tick in ticks]
+        named = f"{json.dumps(list(ticks.values()))}[indexof({json.dumps(places)}, datum.value)]"
+        return alt.Axis(values=places, labelExpr=named, labelFlush=False)
     # One notation per tick: Vega's own SI format would write 0.2k beside 1k, and 50m for 0.05.
     text = "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : format(datum.value, ',~g')"
     return alt.Axis(tickCount=5, labelExpr=text, labelOverlap="greedy", labelSeparation=6, labelFlush=False)

@@ -13,7 +13,7 @@ from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.files import replacing, sha256, write_text
 from septet.scores import read_scores, write_scores
-from septet_report.tables import read_paper
+from septet_report.tables import Paper, Runs, read_paper
 
 FILES = ("scores.parquet", "runs.json")
 
@@ -27,7 +27,7 @@ class Manifest(Settings):
     """Path below the published folder -> SHA-256."""
 
 
-def evaluate(paper: str, runs: list[Path], out: Path) -> None:
+def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
     """Merge the score tables and run cards of one paper's runs.
 
     Args:
@@ -56,17 +56,16 @@ def evaluate(paper: str, runs: list[Path], out: Path) -> None:
         cards.append(card)
     write_scores(out / "scores.parquet", frames)
     cards.sort(key=lambda card: (card.task, card.id))
-    _write_json(out / "runs.json", [card.model_dump(mode="json") for card in cards])
+    _write_json(out / "runs.json", Runs(scale=scale, runs=cards).model_dump(mode="json"))
 
 
-def publish(results: Path, papers: list[str], scale: str, out: Path) -> None:
+def publish(results: Path, papers: list[str], out: Path) -> None:
     """Copy each paper's scores and run cards, and write a manifest with their checksums.
 
     Raises:
         InputError: a paper's results are missing or do not parse; nothing is written then.
     """
-    for paper in papers:
-        read_paper(results / paper)
+    scale = one_scale([read_paper(results / paper) for paper in papers])
     files = {}
     for name in sorted(f"{paper}/{file}" for paper in papers for file in FILES):
         copy(results / name, out / name)
@@ -97,6 +96,14 @@ def adopt(source: Path, paper: str, out: Path) -> None:
         copy(source / paper / file, out / file)
 
 
+def one_scale(papers: list[Paper]) -> str:
+    """The scale that all papers were run at; InputError if they differ or there is no paper."""
+    scales = sorted({paper.scale for paper in papers})
+    if len(scales) != 1:
+        raise InputError("papers", expected="runs of one scale", found=", ".join(scales) or "no paper")
+    return scales[0]
+
+
 def copy(source: Path, target: Path) -> None:
     """Copy one file, whole or not at all."""
     with replacing(target) as temporary:
@@ -110,9 +117,9 @@ def _check_run(run: Path, paper: str, card: RunCard, scores: pl.DataFrame) -> No
     for column, listed in (("method", card.methods), ("task", [card.task]), ("seed", card.seeds)):
         _check_same(f"{run}: {column}s", set(listed), set(_unique(scores, column)))
     for (method, metric), rows in scores.group_by(["method", "metric"], maintain_order=True):
-        steps = rows["step"].n_unique()
-        if len(rows) != len(set(card.seeds)) * steps:
-            found_text = f"{len(rows)} values for {len(set(card.seeds))} seeds and {steps} steps"
+        seeds, steps = rows["seed"].n_unique(), rows["step"].n_unique()
+        if len(rows) != seeds * steps:
+            found_text = f"{len(rows)} values for {seeds} seeds and {steps} steps"
             raise InputError(f"{run}: {metric} of {method}", expected="every seed at every step", found=found_text)
 
 

@@ -19,7 +19,7 @@ from septet.files import write_text
 from septet_report import text
 from septet_report.claims import About, Claim, ClaimsFile
 from septet_report.show import read_verdicts
-from septet_report.tables import read_cards
+from septet_report.tables import read_runs
 from septet_report.verdicts import OUTCOMES, Verdict, band
 
 STRIP = 120.0
@@ -45,7 +45,7 @@ class Part:
     cards: list[RunCard]
 
 
-def page(scale: str, results: Path, files: list[ClaimsFile], out: Path) -> None:
+def page(results: Path, files: list[ClaimsFile], out: Path) -> None:
     """Write `index.html` for the papers of `files`, in their order.
 
     Args:
@@ -62,7 +62,8 @@ def page(scale: str, results: Path, files: list[ClaimsFile], out: Path) -> None:
             str(results / "verdicts.json"), expected="one verdict for each claim", found=f"a mismatch at {odd}"
         )
     parts = [_part(file, verdicts, results) for file in files]
-    write_text(out / "index.html", render(scale, parts))
+    scales = sorted({verdict.scale for verdict in verdicts.values()})
+    write_text(out / "index.html", render(" and ".join(scales), parts))
 
 
 def render(scale: str, parts: list[Part]) -> str:
@@ -129,7 +130,7 @@ def _part(file: ClaimsFile, verdicts: dict[tuple[str, str], Verdict], results: P
     for claim in file.claims:
         verdict = verdicts[name, claim.id]
         rows.append(Row(verdict, strip(claim, verdict)))
-    cards = read_cards(results / name / "runs.json") if (results / name).is_dir() else []
+    cards = read_runs(results / name / "runs.json").runs if (results / name).is_dir() else []
     return Part(file.paper, rows, _specs(results / "figures" / name), cards)
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from septet.card import RunCard
-from septet.config import validate
+from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.scores import read_scores
 from septet.seeding import stream
@@ -25,31 +25,42 @@ class Paper:
     """The score table, see `septet.scores`."""
     cards: list[RunCard]
     """The run cards behind it; each row belongs to exactly one."""
+    scale: str
+    """The scale of the runs."""
 
 
 def read_paper(folder: Path) -> Paper:
-    """Read a results folder: `scores.parquet` and `runs.json`, a list of run cards.
+    """Read a results folder: `scores.parquet` and `runs.json`.
 
     Raises:
         InputError: a file is missing, torn or of another form, or the rows are not of one paper.
     """
     scores = read_scores(folder / "scores.parquet")
-    cards = read_cards(folder / "runs.json")
+    runs = read_runs(folder / "runs.json")
     papers = scores["paper"].unique().sort().to_list()
     if len(papers) != 1:
         raise InputError(str(folder / "scores.parquet"), expected="rows of one paper", found=papers)
-    return Paper(papers[0], scores, cards)
+    return Paper(papers[0], scores, runs.runs, runs.scale)
 
 
-def read_cards(path: Path) -> list[RunCard]:
-    """Read a JSON list of run cards; raises InputError if it is missing or is none."""
+class Runs(Settings):
+    """The run cards of one paper at one scale: `runs.json`."""
+
+    scale: str
+    """The scale of the runs."""
+    runs: list[RunCard]
+    """Their cards."""
+
+
+def read_runs(path: Path) -> Runs:
+    """Read `runs.json`; raises InputError if it is missing or holds something else than run cards."""
     try:
-        cards = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(str(path), expected="a JSON list of run cards", found=str(error)) from None
-    if not isinstance(cards, list) or not all(isinstance(card, dict) for card in cards):
-        raise InputError(str(path), expected="a JSON list of run cards", found=cards)
-    return [validate(RunCard, card, f"{path}: {place}") for place, card in enumerate(cards)]
+        raise InputError(str(path), expected="a JSON file of run cards", found=str(error)) from None
+    if not isinstance(data, dict):
+        raise InputError(str(path), expected="a JSON mapping with scale and runs", found=data)
+    return validate(Runs, data, str(path))
 
 
 def with_runs(paper: Paper, rows: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -87,7 +98,7 @@ def curves(paper: Paper, metric: str, *, resamples: int = 2_000) -> pl.DataFrame
     for (method, task), group in rows.group_by(["method", "task"], maintain_order=True):
         values, steps = _seed_by_step(paper.id, group)
         draws = bootstrap_means(values, stream(0, "curve", paper.id, metric, str(method), str(task)), resamples)
-        low, high = percentile_interval(draws)
+        low, high = percentile_interval(draws, len(values))
         parts.append(
             pl.DataFrame({"step": steps, "mean": values.mean(axis=0), "low": low, "high": high}).select(
                 pl.lit(method).alias("method"),

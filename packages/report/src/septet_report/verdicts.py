@@ -31,7 +31,7 @@ from septet_report.tables import Paper
 
 Outcome = Literal["reproduced", "not reproduced", "undecided", "not judged at this scale"]
 OUTCOMES: tuple[Outcome, ...] = ("reproduced", "not reproduced", "undecided", "not judged at this scale")
-LEAST_SEEDS = 3
+LEAST_SEEDS = 5
 RESAMPLES = 10_000
 
 
@@ -115,7 +115,7 @@ def _judged(claim: Claim, paper_id: str, paper: Paper, resamples: int) -> dict[s
     draws = bootstrap(statistic, scores, stream(0, "verdict", paper_id, claim.id), resamples)
     if not np.isfinite(draws).all():
         raise NotJudged("the estimate divides by zero on some resamples")
-    low, high = (float(end) for end in percentile_interval(draws))
+    low, high = (float(end) for end in percentile_interval(draws, len(seeds)))
     verdict, reason = outcome(claim.relation, low, high)
     return {
         "estimate": estimate,
@@ -178,7 +178,7 @@ def seed_array(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
         Array of shape ``(M, T, S)``, methods in the order of `Claim.methods`, and the S seeds.
 
     Raises:
-        NotJudged: a method, task or step is missing, or fewer than three seeds are shared.
+        NotJudged: a method, task or step is missing, or fewer than five seeds are shared.
     """
     rows = paper.scores.filter(pl.col("metric") == claim.column, pl.col("task").is_in(claim.tasks))
     present = {(method, task) for method, task in rows.select("method", "task").unique().iter_rows()}

@@ -3,12 +3,12 @@
 import altair as alt
 import polars as pl
 
+from septet.seeding import stream
 from septet_report import charts, tables, theme
 from septet_report.charts import Series
 from septet_report.draw import Figure
 from septet_report.statistics import bootstrap_means, percentile_interval
 from septet_report.tables import Paper
-from septet.seeding import stream
 
 WORLDS = {
     "static": "Static",
@@ -20,6 +20,7 @@ WORLDS = {
 }
 NO_DECAY = 3e-5
 """Where 'no decay' stands on the logarithmic axes, whose next value is 1e-4."""
+TICKS = {NO_DECAY: "none", 1e-4: "0.0001", 5e-4: "0.0005", 2e-3: "0.002", 1e-2: "0.01"}
 
 CURVES = [
     Series("ts/exp-0.998", "TS, γ = 0.998", theme.BLUE),
@@ -66,8 +67,8 @@ SCHEDULES = [
 ]
 PATHS = {
     "ts/none": "No decay",
-    "ts/exp-0.998": "γ = 0.998, matched",
-    "ts/exp-0.99": "γ = 0.99, too small",
+    "ts/exp-0.998": "γ = 0.998",
+    "ts/exp-0.99": "γ = 0.99",
 }
 PATH_SERIES = [
     Series("posterior", "posterior", theme.BLUE),
@@ -119,7 +120,7 @@ def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
         for (task, forgetting), group in rows.group_by(["task", "forgetting"], maintain_order=True):
             values = group.sort("seed").select("value", "base").to_numpy()
             sums = bootstrap_means(values, stream(0, "decay", method, str(task)))
-            low, high = percentile_interval(sums[:, 0] / sums[:, 1])
+            low, high = percentile_interval(sums[:, 0] / sums[:, 1], len(values))
             parts.append(
                 {
                     "task": name,
@@ -144,7 +145,9 @@ def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
             x_title="1 - γ",
             y_title="regret / regret without decay",
             log_x=True,
+            log_y=True,
             points=True,
+            x_ticks=TICKS,
             y_domain=domain,
             height=240,
         ),
@@ -180,8 +183,9 @@ def tracking(paper: Paper) -> alt.TopLevelMixin:
         both,
         PATHS,
         lambda rows: charts.curves(
-            rows, PATH_SERIES, column="series_of", x_title="round", y_title="weight", y_domain=domain
+            rows, PATH_SERIES, column="series_of", x_title="round", y_title="weight", y_domain=domain, width=200
         ),
+        columns=3,
     )
 
 
@@ -219,7 +223,7 @@ def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
         HEADLINES,
         lambda rows: charts.curves(
             rows, TRACKERS, x="forgetting", x_title="1 - γ", y_title="log loss per 1,000 impressions", log_x=True,
-            points=True, height=220,
+            points=True, x_ticks=TICKS, height=220,
         ),
     )  # fmt: skip
 
@@ -238,7 +242,6 @@ def _present(series: list[Series], rows: pl.DataFrame) -> list[Series]:
 
 
 INTERVAL = "Bands and bars are 95 % bootstrap intervals over seeds."
-NONE_AT = f"'No decay' stands at {NO_DECAY:g}."
 
 FIGURES = [
     Figure(
@@ -251,8 +254,8 @@ FIGURES = [
     Figure(
         "regret_against_decay",
         "How fast to forget",
-        "Regret at the end relative to the same policy without decay on the same seeds, against 1 - γ (logarithmic). "
-        "Below 1 forgetting helps: the faster the drift, the further right the minimum. " + NONE_AT + " " + INTERVAL,
+        "Regret at the end relative to the same policy without decay on the same seeds, against 1 - γ (both axes "
+        "logarithmic). Below 1 forgetting helps: the faster the drift, the further right the minimum. " + INTERVAL,
         regret_against_decay,
     ),
     Figure(
@@ -271,15 +274,15 @@ FIGURES = [
     Figure(
         "memory",
         "What a schedule remembers",
-        "Effective sample size and mean posterior variance under Thompson sampling, by schedule. A constant decay keeps "
-        "the variance, and so the exploration, from vanishing. " + INTERVAL,
+        "Effective sample size and mean posterior variance under Thompson sampling, by schedule. A constant decay "
+        "keeps the variance, and so the exploration, from vanishing. " + INTERVAL,
         memory,
     ),
     Figure(
         "headline_tracking",
         "Real click rates: tracking",
         "Log loss per 1,000 impressions of click rates predicted before they are seen, headlines in the order of time, "
-        "against 1 - γ; with the best constant in hindsight and the real rates themselves. " + NONE_AT + " " + INTERVAL,
+        "against 1 - γ; with the best constant in hindsight and the real rates themselves. " + INTERVAL,
         headline_tracking,
     ),
     Figure(
