@@ -96,10 +96,14 @@ def training(paper):
 
 
 def preparation(paper, *keys):
-    """Parameter function: the keys that `prepare` takes, as JSON."""
+    """Parameter function: the keys that `prepare` takes, and the task if data are prepared per task, as JSON."""
 
     def of(wildcards):
-        return json.dumps({key: settings(paper, wildcards.scale)[key] for key in keys})
+        every = settings(paper, wildcards.scale)
+        job = {key: every[key] for key in keys}
+        if "task" in wildcards.keys():
+            job["task"] = {"name": wildcards.task, **every["tasks"][wildcards.task]}
+        return json.dumps(job)
 
     return of
 
@@ -164,7 +168,7 @@ def adopted_folder():
 
 def figures_of(papers):
     """The specifications of all figures, for the page."""
-    names = {"dynts": DYNTS_FIGURES}
+    names = {"dynts": DYNTS_FIGURES, "vrda": VRDA_FIGURES}
     return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
 
 
