@@ -167,7 +167,7 @@ def bound(paper: Paper) -> alt.TopLevelMixin:
         for task, name in TASKS.items()
         if task in set(strength["task"])
     ]  # fmt: skip
-    return alt.concat(*panels, columns=2)
+    return alt.concat(*panels, columns=2).resolve_scale(color="independent")
 
 
 def predictions(paper: Paper) -> alt.TopLevelMixin:
