@@ -53,6 +53,10 @@ def settings(paper, scale):
     return checked(merged, f"{paper}.schema.json", paper)
 
 
+for paper in PAPERS:
+    settings(paper, SCALE)  # a bad configuration is refused before anything runs
+
+
 def runs(paper, file):
     """Input function: `file` of every run of `paper` at the scale of the wildcards."""
 
@@ -109,10 +113,10 @@ def preparation(paper, *keys):
 
 
 def sources(*packages):
-    """The source files of packages: as inputs, they make a rule run again when the code changes."""
-    return sorted(
-        str(file) for package in packages for file in (HOUSE / "packages" / package / "src").rglob("*") if is_source(file)
-    )
+    """The source files of packages, and the lock: as inputs, they make a rule run again when the code changes."""
+    folders = [HOUSE / "packages" / package / "src" for package in packages]
+    files = sorted(str(file) for folder in folders for file in folder.rglob("*") if is_source(file))
+    return [*files, str(HOUSE / "requirements.lock")]
 
 
 def is_source(file):

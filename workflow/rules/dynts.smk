@@ -30,6 +30,7 @@ rule dynts_prepare:
         out=subpath(output.table, parent=True),
     shell:
         "printf %s {params.job:q} | python -m dynts prepare --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule dynts_train:
@@ -55,6 +56,7 @@ rule dynts_train:
         out=subpath(output.scores, parent=True),
     shell:
         "printf %s {params.job:q} | python -m dynts train --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule dynts_evaluate:
@@ -82,6 +84,7 @@ rule dynts_evaluate:
         out=subpath(output.scores, parent=True),
     shell:
         "printf %s {params.job:q} | python -m septet_report evaluate --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule dynts_figures:
@@ -106,3 +109,4 @@ rule dynts_figures:
         out="results/{scale}/figures/dynts",
     shell:
         "printf %s {params.job:q} | python -m septet_report draw --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"

@@ -24,6 +24,7 @@ rule adopt:
         out=subpath(output.scores, parent=True),
     shell:
         "printf %s {params.job:q} | python -m septet_report adopt --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule judge:
@@ -54,6 +55,7 @@ rule judge:
         out=subpath(output.verdicts, parent=True),
     shell:
         "printf %s {params.job:q} | python -m septet_report judge --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule page:
@@ -86,6 +88,7 @@ rule page:
         out=subpath(output.page, parent=True),
     shell:
         "printf %s {params.job:q} | python -m septet_report page --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule publish:
@@ -113,3 +116,4 @@ rule publish:
     shell:
         "(printf %s {params.job:q} | python -m septet_report publish --config - --out {params.out:q}"
         " && cp {params.out:q}/manifest.json {output.manifest:q}) 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"

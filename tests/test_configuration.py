@@ -1,0 +1,159 @@
+"""Configuration, profiles and manifests agree with each other."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from septet.config import validate
+from septet.house import House, generated
+from septet_report.claims import read_claims
+from septet_report.draw import figures_of
+
+ROOT = Path(__file__).parents[1]
+SCALES = ("smoke", "laptop", "paper")
+PROFILES = ("local", "local-container", "slurm")
+
+
+def test_defaults_and_schemas_are_those_of_the_models():
+    for path, text in generated(ROOT).items():
+        assert path.read_text() == text, f"{path.relative_to(ROOT)} differs from its model: run make config"
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("paper", House().papers)
+def test_each_scale_is_an_overlay_of_the_paper_s_schema(scale, paper):
+    settings = yaml.safe_load((ROOT / f"config/papers/{paper}.yaml").read_text())
+    update_config(settings, yaml.safe_load((ROOT / f"config/scale/{scale}.yaml").read_text())[paper])
+    validate(importlib.import_module(f"{paper}.config").Experiments, settings, scale)
+
+
+@pytest.mark.parametrize("paper", House().papers)
+def test_claims_name_methods_and_tasks_that_the_laptop_scale_runs(paper):
+    settings = yaml.safe_load((ROOT / f"config/papers/{paper}.yaml").read_text())
+    update_config(settings, yaml.safe_load((ROOT / "config/scale/laptop.yaml").read_text())[paper])
+    for claim in read_claims(ROOT / f"config/claims/{paper}.yaml").claims:
+        for task in claim.tasks:
+            for label in claim.methods:
+                method, _, variant = label.partition("/")
+                assert method in settings["runs"][task], f"{claim.id}: {label} on {task}"
+                assert variant in settings["methods"][method].get("schedules", ["none"]), f"{claim.id}: {label}"
+
+
+@pytest.mark.parametrize("paper", House().papers)
+def test_the_rules_name_the_figures_that_the_report_draws(paper):
+    rules = (ROOT / f"workflow/rules/{paper}.smk").read_text()
+    listed = re.search(rf"{paper.upper()}_FIGURES = \[(.*?)\]", rules, re.DOTALL).group(1)
+    assert re.findall(r'"(\w+)"', listed) == [figure.name for figure in figures_of(paper)]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_scale_plans_under_every_profile(house, tmp_path, scale, profile):
+    stub = tmp_path / "apptainer"  # a dry run with containers asks for the program's version
+    stub.write_text("#!/bin/sh\necho apptainer version 1.4.5\n")
+    stub.chmod(0o755)
+    done = house.snakemake(
+        "-n", "--quiet", "rules", "--profile", f"profiles/{profile}", "--config", f"scale={scale}",
+        PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert int(re.search(r"^total +(\d+)", done.stdout, re.MULTILINE).group(1)) > 15
+
+
+def test_the_snakefile_parses_in_under_a_second(house):
+    """Listing the rules, less starting snakemake at all: medians of three, a margin for a busy machine."""
+
+    def seconds(*arguments):
+        code = f"""
+import sys, time
+from snakemake.cli import main
+start = time.perf_counter()
+try:
+    main({list(arguments)!r})
+except SystemExit:
+    pass
+print("took", time.perf_counter() - start)
+"""
+        taken = []
+        for _ in range(3):
+            done = subprocess.run(
+                [sys.executable, "-c", code], cwd=house.folder, env=house.environment(), capture_output=True, text=True
+            )  # fmt: skip
+            taken.append(float(done.stdout.rsplit("took", 1)[1]))
+        return sorted(taken)[1]
+
+    (house.folder / "Empty").write_text("rule a:\n    shell: 'true'\n")
+    assert seconds("--list") - seconds("--list", "-s", "Empty") < 1.0
+
+
+def locked(file):
+    lines = (ROOT / file).read_text().splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+def test_direct_pins_are_those_of_the_locks():
+    for asked, lock in (("requirements.in", "requirements.lock"), ("requirements-dev.in", "requirements-dev.lock")):
+        names = {name.lower().replace("_", "-"): version for name, version in locked(lock).items()}
+        for name, version in locked(asked).items():
+            assert names[name.lower().replace("_", "-")] == version
+
+
+def test_pixi_has_the_pins_of_the_locks_and_the_commands_of_the_makefile():
+    manifest = tomllib.loads((ROOT / "pixi.toml").read_text())
+    # the tables that pixi's manifest knows, https://pixi.sh/latest/reference/pixi_manifest
+    assert set(manifest) <= {
+        "workspace", "dependencies", "pypi-dependencies", "feature", "environments", "tasks", "activation", "target",
+        "pypi-options", "system-requirements", "host-dependencies", "build-dependencies", "package",
+    }  # fmt: skip
+    assert set(manifest["workspace"]) <= {"name", "version", "description", "channels", "platforms", "license"}
+    assert {"name", "channels", "platforms"} <= set(manifest["workspace"])
+    for table, lock in ((manifest, "requirements.lock"), (manifest["feature"]["dev"], "requirements-dev.lock")):
+        pins = {name: version for name, version in table["pypi-dependencies"].items() if isinstance(version, str)}
+        assert pins == {name: f"=={version}" for name, version in locked(lock).items()}
+    editable = {table["path"] for table in manifest["pypi-dependencies"].values() if isinstance(table, dict)}
+    assert editable == {f"packages/{path.parent.name}" for path in ROOT.glob("packages/*/pyproject.toml")}
+    tasks = {**manifest["tasks"], **manifest["feature"]["dev"]["tasks"]}
+    for name, task in tasks.items():
+        assert commands_of_make(name)[-len(commands_of(task)) :] == commands_of(task), name
+
+
+def commands_of(task):
+    text = task["cmd"] if isinstance(task, dict) else task
+    return text.split(" && ")
+
+
+def commands_of_make(target):
+    done = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True,
+        env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "PROFILE")},
+    )  # fmt: skip
+    return [line.replace(".venv/bin/", "") for line in done.stdout.splitlines()]
+
+
+def test_the_set_up_is_whole():
+    subprocess.run([sys.executable, "-m", "pip", "check"], check=True, capture_output=True)
+
+
+def test_the_catalog_finds_what_it_asks_for():
+    catalog = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())
+    assert {"mandatory-flags", "software-stack-deployment", "report"} <= set(catalog["usage"])
+    assert (ROOT / "workflow/Snakefile").is_file() and (ROOT / "config/README.md").is_file()
+
+
+def test_no_machine_path_or_package_index_in_tracked_files():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    suspicious = re.compile(r"/(?:work|root|home)/|/simple/|files\.pythonhosted|pypi\.org/")
+    for name in filter(None, listed.split("\0")):
+        path = ROOT / name
+        if path.suffix in (".parquet", ".png") or path == Path(__file__) or not path.is_file():
+            continue
+        match = suspicious.search(path.read_text(encoding="utf-8"))
+        assert match is None, f"{name}: {match.group(0)}"

@@ -1,0 +1,190 @@
+"""The workflow as a user meets it: a run, what it reruns, redrawing, use as a module."""
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+TRAINING = {
+    *(f"dynts_train {method}/static" for method in ("random", "greedy", "ts")),
+    *(
+        f"dynts_train {method}/tau200"
+        for method in ("oracle", "ucb", "ts", "ts_quarter", "ts_window", "ts_kalman", "beta")
+    ),
+    "dynts_train ts_diagonal/shared1000",
+    "dynts_train tracker/headlines",
+    "dynts_train ts/headline_bandit",
+}
+AFTER = {"dynts_evaluate", "dynts_figures", "judge", "page", "all"}
+
+
+def edited(path: Path):
+    """Append a comment to a file; undo puts back the very bytes and times."""
+    before, status = path.read_bytes(), path.stat()
+    path.write_bytes(before + b"\n# edited\n")
+
+    def undo():
+        path.write_bytes(before)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    return undo
+
+
+def test_a_run_leaves_verdicts_figures_and_a_page(smoke):
+    results = smoke.folder / "results/smoke"
+    verdicts = json.loads((results / "verdicts.json").read_text())
+    assert {verdict["verdict"] for verdict in verdicts} == {"not judged at this scale"}
+    page = (results / "report/index.html").read_text()
+    assert all(verdict["statement"].split(",")[0] in page for verdict in verdicts)
+    for suffix in ("svg", "pdf", "png", "json"):
+        assert len(list((results / "figures/dynts").glob(f"*.{suffix}"))) == 7
+    scores = pl.read_parquet(results / "dynts/scores.parquet")
+    assert scores["task"].unique().sort().to_list() == [
+        "headline_bandit", "headlines", "shared1000", "static", "tau200",
+    ]  # fmt: skip
+    log = (smoke.folder / "logs/smoke/dynts/ts/tau200.log").read_text()
+    assert "rounds/s" in log and "left" in log
+    benchmark = (smoke.folder / "benchmarks/smoke/dynts/ts/tau200.jsonl").read_text()
+    assert json.loads(benchmark)["s"] > 0
+
+
+def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
+    start = time.monotonic()
+    done = smoke.snakemake("--profile", "profiles/local", "--config", "scale=smoke")
+    assert "Nothing to be done" in done.stdout
+    assert time.monotonic() - start < 6  # 2 s on an idle machine
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("packages/dynts/src/dynts/filter.py", {"dynts_prepare", *TRAINING, *AFTER}),
+        ("packages/core/src/septet/seeding.py", {"dynts_prepare", *TRAINING, *AFTER}),
+        ("packages/report/src/septet_report/charts.py", AFTER),
+        ("packages/report/src/septet_report/template/page.css", AFTER),
+        ("config/claims/dynts.yaml", {"judge", "page", "all"}),
+        # the lock is the software environment of every rule
+        ("requirements.lock", {"dynts_prepare", *TRAINING, *AFTER}),
+        ("README.md", set()),
+        ("packages/dynts/README.md", set()),
+        ("config/README.md", set()),
+        ("packages/dynts/tests/test_filter.py", set()),
+        ("Makefile", set()),
+    ],
+)
+def test_an_edit_reruns_what_follows_from_it_and_nothing_else(smoke, file, expected):
+    undo = edited(smoke.folder / file)
+    try:
+        assert smoke.planned() == expected
+    finally:
+        undo()
+    assert smoke.planned() == set()
+
+
+def test_documentation_reruns_nothing(smoke):
+    for page in (smoke.folder / "docs").rglob("*.md"):
+        page.write_text(page.read_text() + "\nedited\n")
+    assert smoke.planned() == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "trained"),
+    [
+        ('dynts={"methods": {"ts": {"schedules": ["none", "exp-0.9"]}}}',
+         {"dynts_train ts/static", "dynts_train ts/tau200", "dynts_train ts/headline_bandit"}),
+        ('dynts={"tasks": {"tau200": {"period": 150}}}',
+         {job for job in TRAINING if job.endswith("/tau200")}),
+        ('dynts={"horizon": 500}', TRAINING),
+    ],
+)  # fmt: skip
+def test_a_hyper_parameter_reruns_the_jobs_that_use_it(smoke, change, trained):
+    done = smoke.planned(change)
+    assert done == {*trained, *AFTER}
+
+
+def test_redrawing_trains_nothing_and_gives_the_same_figures(smoke):
+    config = ["--cores", "2", "--config", "adopt=results/smoke"]
+    planned = smoke.snakemake("-n", *config, "--", "figures")
+    assert "dynts_train" not in planned.stdout and "adopt" in planned.stdout
+    done = smoke.snakemake(*config, "--", "figures")
+    assert done.returncode == 0, done.stdout[-3000:]
+    before, after = (smoke.folder / f"results/{name}/figures/dynts" for name in ("smoke", "published"))
+    for file in sorted(before.glob("*")):
+        if file.suffix in (".svg", ".png", ".json"):
+            assert digest(file) == digest(after / file.name), file.name
+    verdicts = [(smoke.folder / f"results/{name}/verdicts.json").read_text() for name in ("smoke", "published")]
+    assert verdicts[0] == verdicts[1]
+
+
+def test_publishing_keeps_scores_and_cards_with_checksums(smoke):
+    done = smoke.snakemake("--cores", "2", "--config", "scale=smoke", "--", "results/smoke/published.json")
+    assert done.returncode == 0, done.stdout[-3000:]
+    manifest = json.loads((smoke.folder / "published/manifest.json").read_text())
+    assert manifest["scale"] == "smoke"
+    for name, expected in manifest["files"].items():
+        assert digest(smoke.folder / "published" / name) == expected
+    assert smoke.planned() == set()  # publishing is no input of a run
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_snakemake_draws_its_own_report(smoke):
+    done = smoke.snakemake("--config", "scale=smoke", "--report", "snakemake-report.zip")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (smoke.folder / "snakemake-report.zip").stat().st_size > 100_000
+
+
+def test_another_workflow_uses_it_as_a_module(smoke, tmp_path):
+    (tmp_path / "Snakefile").write_text(f"""
+module septet:
+    snakefile: {str(smoke.folder / "workflow/Snakefile")!r}
+    config: {{"scale": "smoke", "dynts": {{"seeds": [3, 4]}}}}
+
+use rule * from septet as septet_*
+
+rule mine:
+    default_target: True
+    input: "results/smoke/dynts/runs/ts/tau200/scores.parquet"
+    output: "rows.txt"
+    shell: "wc -c {{input}} > {{output}}"
+""")
+    done = smoke.snakemake("--cores", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (tmp_path / "rows.txt").is_file()
+    scores = pl.read_parquet(tmp_path / "results/smoke/dynts/runs/ts/tau200/scores.parquet")
+    assert scores.filter(pl.col("metric") == "regret")["seed"].unique().sort().to_list() == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("scale=enormous", "config.scale: 'enormous' is not one of"),
+        ("colour=blue", "config: Additional properties are not allowed ('colour' was unexpected)"),
+        ('dynts={"horizn": 3}', "dynts: Additional properties are not allowed ('horizn' was unexpected)"),
+        ('dynts={"horizon": "long"}', "dynts.horizon: 'long' is not of type 'integer'"),
+        ('dynts={"seeds": []}', "dynts.seeds: "),
+        ('dynts={"methods": {"ts": {"epsilon": 2}}}', "dynts.methods.ts.epsilon: 2 is greater than the maximum of 1"),
+    ],
+)
+def test_a_bad_configuration_is_refused_before_anything_runs(house, config, says):
+    done = house.snakemake("-n", "--cores", "1", "--config", config)
+    assert done.returncode != 0
+    line = next(line for line in done.stdout.splitlines() if line.startswith("configuration"))
+    assert says in line
+
+
+def test_a_failed_job_shows_its_one_line(house, tmp_path):
+    """The message of a package's command reaches the terminal, and the outputs of the job are not there."""
+    done = house.snakemake(
+        "--profile", "profiles/local", "--config", "scale=smoke", 'dynts={"data_source": "real"}',
+        "data_dir=" + str(tmp_path), "--", "results/smoke/dynts/data/upworthy.parquet",
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert f"dynts: data_dir {tmp_path}: expected the file upworthy-exploratory/" in done.stdout
+    assert not (house.folder / "results/smoke/dynts/data/upworthy.parquet").exists()
