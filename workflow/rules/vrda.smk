@@ -23,6 +23,7 @@ rule vrda_prepare:
         out=subpath(output.lists, parent=True),
     shell:
         "printf %s {params.job:q} | python -m vrda prepare --config - --out {params.out:q} > {log:q} 2>&1"
+        " || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule vrda_train:
@@ -48,6 +49,7 @@ rule vrda_train:
         out=subpath(output.scores, parent=True),
     shell:
         "printf %s {params.job:q} | python -m vrda train --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule vrda_evaluate:
@@ -75,6 +77,7 @@ rule vrda_evaluate:
         out=subpath(output.scores, parent=True),
     shell:
         "printf %s {params.job:q} | python -m septet_report evaluate --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule vrda_figures:
@@ -99,3 +102,4 @@ rule vrda_figures:
         out="results/{scale}/figures/vrda",
     shell:
         "printf %s {params.job:q} | python -m septet_report draw --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"

@@ -69,6 +69,15 @@ class Method(Settings):
         """Method label in the score table, e.g. ``vrda_hinge/l1-3e-4/averaged``."""
         return f"{self.name}/l1-{number(l1)}/{prediction}"
 
+    def predictions(self, l1: float) -> list[str]:
+        """The predictions that are read off a run: a batch learner has one predictor, the vote is taken on request."""
+        kinds = ["last"] if self.learner == "maxent" else ["last", "averaged"]
+        return [*kinds, "voted"] if l1 in self.vote_l1 else kinds
+
+    def labels(self) -> list[str]:
+        """Method labels in the score table, one per lambda and prediction."""
+        return [self.label(l1, kind) for l1 in self.l1 for kind in self.predictions(l1)]
+
 
 class Task(Settings):
     """N-best lists to rerank (section 7)."""

@@ -157,9 +157,7 @@ def score_tables(
     for index, l1 in enumerate(job.method.l1):
         curve = {name: state["curves"][index, :, :, at] for at, name in enumerate(CURVES)}
         end = {name: state["ends"][index, :, at, None] for at, name in enumerate(ENDS)}
-        kinds = ["last"] if job.method.learner == "maxent" else ["last", "averaged"]
-        kinds += ["voted"] if l1 in job.method.vote_l1 else []
-        for kind in kinds:
+        for kind in job.method.predictions(l1):
             label = job.method.label(l1, kind)
             methods[label] = {**settings, "l1": l1, "prediction": kind}
             if kind == "voted":
