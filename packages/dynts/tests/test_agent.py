@@ -1,5 +1,7 @@
 """The method as another program would use it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,14 @@ def play(agent, weights, rounds, shared, seed=0):
             agent.update(x, float(rng.random() < p[arm]), arm)
         regret += p.max() - p[arm]
     return regret
+
+
+def test_the_example_of_the_page_runs():
+    page = (Path(__file__).parents[1] / "README.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    names = {}
+    exec(code, names)
+    assert np.abs(names["agent"].mu).max() > 0.3  # it has learned something
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -116,6 +116,8 @@ def _check_run(run: Path, paper: str, card: RunCard, scores: pl.DataFrame) -> No
             raise InputError(f"{run / file}: paper", expected=paper, found=", ".join(found) or "no row")
     for column, listed in (("method", card.methods), ("task", [card.task]), ("seed", card.seeds)):
         _check_same(f"{run}: {column}s", set(listed), set(_unique(scores, column)))
+    for (method,), rows in scores.group_by(["method"], maintain_order=True):
+        _check_same(f"{run}: seeds of {method}", set(card.seeds), set(_unique(rows, "seed")))
     for (method, metric), rows in scores.group_by(["method", "metric"], maintain_order=True):
         seeds, steps = rows["seed"].n_unique(), rows["step"].n_unique()
         if len(rows) != seeds * steps:
