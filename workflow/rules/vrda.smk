@@ -16,7 +16,7 @@ rule vrda_prepare:
         image("light")
     threads: 1
     resources:
-        mem_mb=growing(3000),
+        mem_mb=growing(6000),
         runtime=growing(60),
     params:
         job=preparation("vrda", "data_dir", "data_source", "root_seed"),
