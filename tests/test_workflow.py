@@ -20,6 +20,9 @@ TRAINING = {
     "dynts_train ts/headline_bandit",
 }
 AFTER = {"dynts_evaluate", "dynts_figures", "judge", "page", "all"}
+LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", "rda", "tg", "fobos", "maxent")
+VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS), "vrda_evaluate", "vrda_figures"}
+DRAWN = {*AFTER, "vrda_evaluate", "vrda_figures"}
 
 
 def edited(path: Path):
@@ -63,12 +66,13 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
     ("file", "expected"),
     [
         ("packages/dynts/src/dynts/filter.py", {"dynts_prepare", *TRAINING, *AFTER}),
-        ("packages/core/src/septet/seeding.py", {"dynts_prepare", *TRAINING, *AFTER}),
-        ("packages/report/src/septet_report/charts.py", AFTER),
-        ("packages/report/src/septet_report/template/page.css", AFTER),
+        ("packages/vrda/src/vrda/kernels.py", {*VRDA, "judge", "page", "all"}),
+        ("packages/core/src/septet/seeding.py", {"dynts_prepare", *TRAINING, *AFTER, *VRDA}),
+        ("packages/report/src/septet_report/charts.py", DRAWN),
+        ("packages/report/src/septet_report/template/page.css", DRAWN),
         ("config/claims/dynts.yaml", {"judge", "page", "all"}),
         # the lock is the software environment of every rule
-        ("requirements.lock", {"dynts_prepare", *TRAINING, *AFTER}),
+        ("requirements.lock", {"dynts_prepare", *TRAINING, *AFTER, *VRDA}),
         ("README.md", set()),
         ("packages/dynts/README.md", set()),
         ("config/README.md", set()),

@@ -18,20 +18,14 @@ RUN_SCALES = "smoke|laptop|paper"
 NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
-os.environ.update(
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
-)
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 
 def checked(settings, schema, where):
     """`settings`, or one line that says which key breaks the schema."""
-    validator = Draft202012Validator(
-        json.loads((HOUSE / "workflow" / "schemas" / schema).read_text())
-    )
+    validator = Draft202012Validator(json.loads((HOUSE / "workflow" / "schemas" / schema).read_text()))
     if error := best_match(validator.iter_errors(settings)):
-        raise WorkflowError(
-            f"configuration {where}{error.json_path.removeprefix('$')}: {error.message}"
-        )
+        raise WorkflowError(f"configuration {where}{error.json_path.removeprefix('$')}: {error.message}")
     return settings
 
 
@@ -89,9 +83,7 @@ def prepared(paper):
 
     def of(wildcards):
         data = settings(paper, wildcards.scale)["tasks"][wildcards.task].get("data")
-        return (
-            [f"results/{wildcards.scale}/{paper}/data/{data}.parquet"] if data else []
-        )
+        return [f"results/{wildcards.scale}/{paper}/data/{data}.parquet"] if data else []
 
     return of
 
@@ -116,10 +108,14 @@ def training(paper):
 
 
 def preparation(paper, *keys):
-    """Parameter function: the keys that `prepare` takes, as JSON."""
+    """Parameter function: the keys that `prepare` takes, and the task if data are prepared per task, as JSON."""
 
     def of(wildcards):
-        return json.dumps({key: settings(paper, wildcards.scale)[key] for key in keys})
+        every = settings(paper, wildcards.scale)
+        job = {key: every[key] for key in keys}
+        if "task" in wildcards.keys():
+            job["task"] = {"name": wildcards.task, **every["tasks"][wildcards.task]}
+        return json.dumps(job)
 
     return of
 
@@ -127,24 +123,18 @@ def preparation(paper, *keys):
 def sources(*packages):
     """The source files of packages, and the lock: as inputs, they make a rule run again when the code changes."""
     folders = [HOUSE / "packages" / package / "src" for package in packages]
-    files = sorted(
-        str(file) for folder in folders for file in folder.rglob("*") if is_source(file)
-    )
+    files = sorted(str(file) for folder in folders for file in folder.rglob("*") if is_source(file))
     return [*files, str(HOUSE / "requirements.lock")]
 
 
 def is_source(file):
-    return (
-        file.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in file.parts
-    )
+    return file.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in file.parts
 
 
 def image(name):
     """Path of a container image; its name carries the digest of its recipe and of the lock."""
     parts = [HOUSE / "containers" / f"{name}.def", HOUSE / "requirements.lock"]
-    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[
-        :16
-    ]
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:16]
     return str(HOUSE / "containers" / "images" / f"{name}-{digest}.sif")
 
 
@@ -193,12 +183,8 @@ def adopted_folder():
 
 def figures_of(papers):
     """The specifications of all figures, for the page."""
-    names = {"dynts": DYNTS_FIGURES}
-    return [
-        f"results/{{scale}}/figures/{paper}/{name}.json"
-        for paper in papers
-        for name in names[paper]
-    ]
+    names = {"dynts": DYNTS_FIGURES, "vrda": VRDA_FIGURES}
+    return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
 
 
 def evaluation(paper):

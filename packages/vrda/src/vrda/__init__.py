@@ -1,0 +1,24 @@
+"""Voted regularised dual averaging (vRDA): sparse online classification, updates on mistakes only.
+
+=============  ==========================================================================
+`vrda`         the method as pure functions that read like the paper, and its bounds
+`kernels`      the same over sparse rows, each example at the cost of its non-zeros
+`estimator`    `VRDAClassifier`, a scikit-learn estimator
+`baselines`    perceptron, RDA on every example, truncated gradient, FOBOS, batch l1
+`treebank`     Penn trees in and out, brackets, the CRAFT corpus
+`parser`       an unlexicalised PCFG, exact CKY and lazy k-best: where n-best lists come from
+`features`     lexicalised features of candidate parses
+`lists`        n-best lists as arrays; the file that `prepare` writes and `train` reads
+`prepare`      from trees to lists: `python -m vrda prepare`
+`generated`    stand-in lists for a machine without data
+`rerank`       learners on n-best lists, F, mistakes, votes
+`votes`        the exact vote of every predictor
+`slots`        columns of a huge space, numbered by first touch
+`train`        one method on one task, over seeds: `python -m vrda train`
+`bench`        this package beside its peers: `python -m vrda bench`
+=============  ==========================================================================
+"""
+
+from vrda.estimator import VRDAClassifier
+
+__all__ = ["VRDAClassifier"]

@@ -1,0 +1,109 @@
+"""`VRDAClassifier` against scikit-learn's contract and against the exact vote."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix, random_array
+from sklearn.utils.estimator_checks import check_estimator
+
+from vrda import VRDAClassifier
+from vrda.slots import Slots
+from vrda.vrda import Regulariser
+
+
+@pytest.mark.parametrize("prediction", ["averaged", "last", "voted"])
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learn_contract(prediction):
+    failed = [
+        check
+        for check in check_estimator(VRDAClassifier(prediction=prediction), on_fail=None)
+        if check["status"] == "failed"
+    ]
+    assert not failed, failed
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("prediction", ["averaged", "last", "voted"])
+def test_dense_sparse_and_hashed_columns_agree(kind, prediction, problem):
+    X, y = problem(1)
+    rows = csr_matrix(X.astype(kind))
+    # The same columns spread over a space that is too large for arrays.
+    far = csr_matrix((rows.data, rows.indices.astype(np.int64) * 3_000_017, rows.indptr), (80, 30 * 3_000_017))
+    settings = {"l1": 0.02, "prediction": prediction, "random_state": 3}
+    scores = [VRDAClassifier(**settings).fit(Z, y).decision_function(Z) for Z in (X.astype(kind), rows, far)]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(scores[2], scores[0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("l1", [0.0, 1 / 64, 1 / 8])
+def test_vote_is_that_of_every_predictor(l1, naive, problem):
+    X, y = problem(2)
+    test, _ = problem(3)
+    fit = VRDAClassifier(l1=l1, prediction="voted", fit_intercept=False, shuffle=False, max_iter=3).fit(X, y)
+    W, c, _ = naive(X, y, [np.arange(len(y))] * 3, Regulariser(l1=l1), "hinge")
+    # predictor 0 is all zero and abstains
+    votes = (c[1:, None] * np.sign(np.round(W[1:] @ test.T, 9))).sum(0) / c[1:].sum()
+    np.testing.assert_allclose(fit.decision_function(test), votes, atol=1e-12)
+
+
+def test_one_row_at_a_time_is_one_pass(problem):
+    X, y = problem(4)
+    whole = VRDAClassifier(l1=0.01).partial_fit(X, y, classes=[-1, 1])
+    rows = VRDAClassifier(l1=0.01)
+    for i in range(len(y)):
+        rows.partial_fit(X[i : i + 1], y[i : i + 1], classes=[-1, 1])
+    np.testing.assert_allclose(rows.coef_, whole.coef_, atol=1e-13)
+    assert rows.mistakes_ == whole.mistakes_
+
+
+def test_sparsify_changes_no_prediction(problem):
+    X, y = problem(4)
+    fit = VRDAClassifier(l1=0.1, prediction="last", random_state=0).fit(X, y)
+    before, dense = fit.predict(X), fit.coef_
+    assert fit.sparsify().coef_.nnz == np.count_nonzero(dense) < X.shape[1]
+    np.testing.assert_array_equal(fit.predict(X), before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loss": "square"}, "loss: expected 'hinge' or 'log', found 'square'"),
+        ({"prediction": "best"}, "prediction: expected"),
+        ({"l1": -1.0}, "l1: expected a finite number >= 0, found -1.0"),
+        ({"max_iter": 0}, "max_iter: expected a whole number >= 1, found 0"),
+    ],
+)
+def test_bad_parameters_are_one_line(change, message, problem):
+    X, y = problem(4)
+    with pytest.raises(ValueError, match=message) as caught:
+        VRDAClassifier(**change).fit(X, y)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_data_are_refused(problem):
+    X, y = problem(4)
+    with pytest.raises(ValueError, match="NaN"):
+        VRDAClassifier().fit(np.where(X == 0, np.nan, X), y)
+    with pytest.raises(ValueError, match="Only binary"):
+        VRDAClassifier().fit(X, np.arange(len(y)) % 3)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        VRDAClassifier().fit(X, y[:-1])
+    with pytest.raises(ValueError, match="y: expected labels from"):
+        VRDAClassifier().partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="features"):
+        VRDAClassifier().fit(X, y).predict(X[:, :-1])
+
+
+def test_slots_are_numbered_by_first_touch_and_survive_growth():
+    columns = np.random.default_rng(0).integers(0, 10**8, 50_000)
+    slots = Slots(places=16)
+    numbers = slots.intern(columns)
+    np.testing.assert_array_equal(slots.columns[numbers], columns)
+    assert slots.count == len(np.unique(columns))
+    np.testing.assert_array_equal(slots.look_up(columns), numbers)
+    assert slots.look_up(np.array([10**8 + 1]))[0] == -1
+
+
+def test_memory_follows_the_touched_features():
+    X = random_array((200, 10**8), density=1e-7, format="csr", rng=np.random.default_rng(0))
+    fit = VRDAClassifier(l1=0.0).fit(csr_matrix(X), np.arange(200) % 2)
+    assert len(fit._s) == len(np.unique(X.indices))
