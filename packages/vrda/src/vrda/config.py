@@ -84,8 +84,10 @@ class Task(Settings):
 
     name: str = ""
     """Name of the task; filled in by the workflow for a job."""
+    treebank: Literal["craft", "ewt"] = "craft"
+    """Parses of CRAFT, or part-of-speech tags of UD English EWT (then F is tag accuracy)."""
     from_scratch: bool = False
-    """Train the first-pass parser and make the lists from the CRAFT treebank, rather than read the ready lists."""
+    """Train the first-pass parser (ewt: tagger) and make the lists from the treebank, rather than read ready lists."""
     train_lists: int | None = Field(default=2500, ge=20)
     """Training lists, the first of a fixed shuffle; null takes all (section 7: 2,500 is the small version)."""
     test_lists: int | None = Field(default=1000, ge=20)
@@ -94,6 +96,12 @@ class Task(Settings):
     """A feature is kept if it varies within at least so many training lists (section 7)."""
     test_split: Literal["dev", "test"] = "test"
     """Where F is measured: settings are chosen on dev, reported on test."""
+
+    @model_validator(mode="after")
+    def _has_lists(self) -> "Task":
+        if self.treebank == "ewt" and not self.from_scratch:
+            raise ValueError("from_scratch for ewt, which has no ready lists")
+        return self
 
 
 class Preparation(Settings):
@@ -167,12 +175,14 @@ class Experiments(Common):
         "craft_small": Task(),
         "craft": Task(train_lists=None, test_lists=None),
         "craft_scratch": Task(from_scratch=True, train_lists=None, test_lists=None),
+        "ewt": Task(treebank="ewt", from_scratch=True, train_lists=None, test_lists=None),
     }
-    """Lists to rerank (section 7): the small version, the full ready lists, lists from scratch."""
+    """Lists to rerank (section 7): the small version, the full ready lists, lists from scratch; tags of EWT."""
     runs: dict[str, list[str]] = {
         "craft_small": ["perceptron", "vrda_hinge", "vrda_log", "rda", "tg", "fobos", "maxent"],
         "craft": [],
         "craft_scratch": [],
+        "ewt": [],
     }
     """Which methods run on which task; an empty list switches a task off."""
 

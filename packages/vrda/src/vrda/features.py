@@ -5,7 +5,7 @@ described once per sentence, however many candidates hold it, and not at all whe
 holds it: what does not vary within a list cannot change a ranking.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -86,26 +86,31 @@ class Vocabulary:
         for row, found in zip(table, counts, strict=True):
             np.add.at(row, found, 1)
         match, guess, golds = _bracket_counts(table, held, words)
-        inner = table[1:]
-        varying = np.flatnonzero((inner != inner[0]).any(axis=0))
+        rows = self.rows(table[1:], lambda context: node_features(*held[context], words))
+        return Described(rows, match, guess, golds)
+
+    def rows(self, table: Array, features: Callable[[int], Iterator[Hashable]]) -> csr_matrix:
+        """Features of candidates that are made of parts: candidates x numbers, what varies only.
+
+        Args:
+            table: how often each candidate holds each part, shape ``(candidates, parts)``.
+            features: the features of a part.
+        """
+        varying = np.flatnonzero((table != table[0]).any(axis=0))
         described = [
-            [self.numbers.setdefault(name, len(self.numbers)) for name in node_features(*held[c], words)]
-            for c in varying
+            [self.numbers.setdefault(name, len(self.numbers)) for name in features(c)] for c in varying.tolist()
         ]
         rows = np.repeat(np.arange(len(varying)), [len(names) for names in described])
         columns = np.array([number for names in described for number in names], dtype=np.int64)
         local, place = np.unique(columns, return_inverse=True)
-        per_context = csr_matrix(
-            (np.ones(len(rows), dtype=np.float32), (rows, place)), shape=(len(varying), len(local))
-        )
-        dense = (csr_matrix(inner[:, varying].astype(np.float32)) @ per_context).toarray()
+        per_part = csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, place)), shape=(len(varying), len(local)))
+        dense = (csr_matrix(table[:, varying].astype(np.float32)) @ per_part).toarray()
         # Only differences within the list matter: taking the commonest value off each column
         # drops what does not vary and halves the non-zeros of what does.
         dense -= np.sort(dense, axis=0)[len(dense) // 2]
         keep = np.flatnonzero(dense.any(axis=0))
         sparse = csr_matrix(dense[:, keep])
-        wide = csr_matrix((sparse.data, local[keep][sparse.indices], sparse.indptr), (len(inner), len(self.numbers)))
-        return Described(wide, match, guess, golds)
+        return csr_matrix((sparse.data, local[keep][sparse.indices], sparse.indptr), (len(table), len(self.numbers)))
 
 
 def _intern(tree: Tree, words: list[tuple[str, str]], nodes: dict[Hashable, Node]) -> Node:

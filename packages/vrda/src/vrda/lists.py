@@ -27,8 +27,8 @@ class NBest:
         starts: list i holds candidates ``starts[i]..starts[i + 1]``, best first-pass score first; shape ``(m + 1,)``.
         indptr, indices, data: one sparse row of counts per candidate; shapes ``(N + 1,)``, ``(nnz,)``, ``(nnz,)``.
         base: first-pass log probability, less that of the first candidate; unpenalised; shape ``(N,)``.
-        match, guess: right and all brackets of each candidate, shape ``(N,)``.
-        gold: brackets of each gold tree, shape ``(m,)``.
+        match, guess: right and all brackets of each candidate, shape ``(N,)``. Of tags: right ones and words.
+        gold: brackets of each gold tree, shape ``(m,)``. Of tags: words, so that F is accuracy.
         features: width of the feature space.
     """
 

@@ -20,11 +20,13 @@ from septet.files import replacing, sha256, write_text
 from septet.progress import Progress
 from septet.seeding import stream
 from vrda.config import Preparation
+from vrda.conllu import FILES, ewt
 from vrda.craft_trees import TREES
 from vrda.features import Described, Vocabulary
 from vrda.generated import SPACE, generated_lists
 from vrda.lists import assemble, frequent, write_lists
 from vrda.parser import estimate, in_range, jackknife, parse
+from vrda.tags import described_tags, jackknifed_tags, tagged
 from vrda.treebank import Tree, craft_articles, leaves, read_trees
 
 Array = NDArray[Any]
@@ -87,7 +89,16 @@ def _generate(config: Preparation, note: str) -> tuple[dict[str, list[tuple[Desc
 def _real(config: Preparation, out: Path) -> tuple[dict[str, list[tuple[Described, Array]]], int, str]:
     """Describe the real lists; training lists come first, so that their features get the first numbers."""
     task, folder = config.task, data_dir(config.data_dir)
-    if task.from_scratch:
+    describe: Callable[[Vocabulary, Any], tuple[Described, Array]] = described_parses
+    if task.treebank == "ewt":
+        train, test = ewt(folder, out / "downloads", "train"), ewt(folder, out / "downloads", task.test_split)
+        sources: dict[str, Callable[[Take], list[Any]]] = {
+            "train": lambda take: take(list(jackknifed_tags(train))),
+            "test": lambda take: take(list(tagged(train, test))),
+        }
+        describe = described_tags
+        note = f"ud-english-ewt {FILES['train'][1][:12]}, tags"
+    elif task.from_scratch:
         articles = treebank(folder, out)
         sources = {
             "train": lambda take: take(list(jackknifed(articles["train"]))),
@@ -112,13 +123,18 @@ def _real(config: Preparation, out: Path) -> tuple[dict[str, list[tuple[Describe
         chosen = sources[split](partial(_first, wanted, stream(config.root_seed, "choice", split)))
         progress = Progress(f"vrda features of {split} lists", len(chosen), "lists", out)
         described = []
-        for done, (gold, parses) in enumerate(chosen, 1):
-            one = vocabulary.describe(gold, [tree for _, tree in parses])
-            described.append((one, np.array([log_p for log_p, _ in parses])))
+        for done, one in enumerate(chosen, 1):
+            described.append(describe(vocabulary, one))
             progress.update(done)
         progress.finish()
         splits[split] = described
     return splits, len(vocabulary), note
+
+
+def described_parses(vocabulary: Vocabulary, one: Candidates) -> tuple[Described, Array]:
+    """The features of one list of parses, and their log probabilities."""
+    gold, parses = one
+    return vocabulary.describe(gold, [tree for _, tree in parses]), np.array([log_p for log_p, _ in parses])
 
 
 def _first(wanted: int | None, random: np.random.Generator, things: list[Any]) -> list[Any]:
