@@ -1,5 +1,5 @@
 # Voted RDA: sparse online classification (packages/vrda).
-VRDA_FIGURES = ["table", "nonzeros", "f_against_lambda", "frontier", "learning", "bound", "predictions"]
+VRDA_FIGURES = ["table", "nonzeros", "f_against_lambda", "frontier", "learning", "bound", "mistakes", "predictions"]
 
 
 rule vrda_prepare:

@@ -150,3 +150,19 @@ def test_defaults_hold_together():
     experiments = Experiments()
     assert set(experiments.runs) <= set(experiments.tasks)
     assert [number(x) for x in (0.0, 3e-4, 0.01, 2.5e-5, 1.0)] == ["0", "3e-4", "1e-2", "2.5e-5", "1e0"]
+
+
+def test_the_bound_holds_at_every_read_and_is_that_of_the_run_until_there(lists, tmp_path):
+    long = job(lists, l1=[0.0, 0.01], bound=True)
+    short = long.model_copy(update={"epochs": 1, "reads": [0.5, 1.0]})
+    found = []
+    for name, wanted in (("long", long), ("short", short)):
+        train(wanted, tmp_path / name)
+        scores = read_scores(tmp_path / name / "scores.parquet").filter(pl.col("metric").is_in(["mistakes", "bound"]))
+        found.append(scores.pivot("metric", index=["method", "seed", "step"], values="value"))
+    both = found[1].join(found[0], on=["method", "seed", "step"], how="left")
+    assert len(both) == 2 * 2 * 2
+    assert (both["bound"] == both["bound_right"]).all()
+    assert len(found[0]) == 2 * 2 * 3
+    assert (found[0]["mistakes"] > 0).all()
+    assert (found[0]["mistakes"] <= found[0]["bound"]).all()

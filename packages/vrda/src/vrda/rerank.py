@@ -111,11 +111,14 @@ class DualAveraging:
         votes = np.append(log[1:, 3], self._state[3][kernels.VOTES])
         return Updates(g, log[:, 2] * (base[rival] - base[good]), votes)
 
-    def bound(self, updates: Updates) -> tuple[float, float]:
-        """Mistake bound, the lesser of two comparators (last and averaged predictor), with its `Lambda_M`.
+    def bound(self) -> tuple[float, float]:
+        """Bound on the mistakes so far, the lesser of two comparators (last and averaged predictor), with `Lambda_M`.
 
         For hinge and l1 only (`vrda.vrda.fitted_bound`); at lambda 0 the strength is 0.
         """
+        if self.ticks == 0:
+            return 0.0, 0.0
+        updates = self.updates()
         g_max = float(np.sqrt((updates.g.multiply(updates.g).sum(axis=1).A1 + updates.g0**2).max()))
         sum_l1, _ = kernels.summed_norms(*self._state, self.form)
         mean_l1 = sum_l1 / self.ticks * self.regulariser.gamma

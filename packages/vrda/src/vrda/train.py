@@ -26,7 +26,9 @@ from vrda.vrda import Regulariser
 Array = NDArray[Any]
 PAPER = "vrda"
 CURVES = [f"{name}_{kind}" for kind in ("last", "averaged") for name in ("f", "nonzeros")] + ["mistakes"]
-ENDS = ["f_voted", "bound", "strength"]
+BOUND = ["bound", "strength"]
+READ = [*CURVES, *BOUND]
+ENDS = ["f_voted"]
 
 
 def train(job: Job, out: Path) -> None:
@@ -42,7 +44,7 @@ def train(job: Job, out: Path) -> None:
     units = [(l1, seed) for l1 in range(len(job.method.l1)) for seed in range(len(job.seeds))]
     steps = np.round(np.array(job.reads) * len(lists.gold)).astype(np.int64)
     state = {
-        "curves": np.zeros((len(job.method.l1), len(job.seeds), len(steps), len(CURVES))),
+        "curves": np.zeros((len(job.method.l1), len(job.seeds), len(steps), len(READ))),
         "ends": np.zeros((len(job.method.l1), len(job.seeds), len(ENDS))),
     }
     store = Checkpoints(out / "checkpoint", _identity(job, origin))
@@ -92,14 +94,14 @@ def train(job: Job, out: Path) -> None:
 
 
 def run(job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array) -> tuple[Array, Array]:
-    """One lambda, one shuffle: metrics at each step, shape ``(P, len(CURVES))``, and at the end, ``(len(ENDS),)``."""
+    """One lambda, one shuffle: metrics at each step, shape ``(P, len(READ))``, and at the end, ``(len(ENDS),)``."""
     method, penalty = job.method, job.method.l1[l1]
-    curves, ends = np.zeros((len(steps), len(CURVES))), np.zeros(len(ENDS))
+    curves, ends = np.zeros((len(steps), len(READ))), np.zeros(len(ENDS))
     if method.learner == "maxent":
         weights = Batch(lists, penalty).solve()
         score = [test.f_score(choose(test, weights)), float(np.count_nonzero(weights[0]))]
         mistakes = int((lists.quality[choose(lists, weights)] < lists.quality[lists.target]).sum())
-        curves[:] = [*score, *score, float(mistakes)]
+        curves[:] = [*score, *score, float(mistakes), 0.0, 0.0]
         return curves, ends
     learner = make(method, penalty, lists, int(steps[-1]))
     shuffles = [
@@ -111,13 +113,10 @@ def run(job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array) -
         row = []
         for weights in (learner.last(), learner.averaged()):
             row += [test.f_score(choose(test, weights)), float(np.count_nonzero(weights[0]))]
-        curves[at] = [*row, float(learner.mistakes)]
-    if isinstance(learner, DualAveraging) and (method.bound or penalty in method.vote_l1):
-        updates = learner.updates()
-        if penalty in method.vote_l1:
-            ends[0] = test.f_score(vote(test, learner, updates))
-        if method.bound:
-            ends[1:] = learner.bound(updates)
+        bound = learner.bound() if method.bound and isinstance(learner, DualAveraging) else (0.0, 0.0)
+        curves[at] = [*row, float(learner.mistakes), *bound]
+    if penalty in method.vote_l1 and isinstance(learner, DualAveraging):
+        ends[0] = test.f_score(vote(test, learner, learner.updates()))
     return curves, ends
 
 
@@ -155,7 +154,7 @@ def score_tables(
 
     settings = job.method.model_dump(mode="json", exclude={"name", "l1", "vote_l1", "bound"})
     for index, l1 in enumerate(job.method.l1):
-        curve = {name: state["curves"][index, :, :, at] for at, name in enumerate(CURVES)}
+        curve = {name: state["curves"][index, :, :, at] for at, name in enumerate(READ)}
         end = {name: state["ends"][index, :, at, None] for at, name in enumerate(ENDS)}
         for kind in job.method.predictions(l1):
             label = job.method.label(l1, kind)
@@ -167,8 +166,8 @@ def score_tables(
         label = job.method.label(l1, "last")
         add(label, steps, {"mistakes": curve["mistakes"]})
         if job.method.bound:
-            share = curve["mistakes"][:, -1:] / end["bound"]
-            add(label, steps[-1:], {"bound": end["bound"], "strength": end["strength"], "bound_share": share})
+            share = curve["mistakes"] / np.maximum(curve["bound"], 1.0)
+            add(label, steps, {**{name: curve[name] for name in BOUND}, "bound_share": share})
     return methods, frames
 
 

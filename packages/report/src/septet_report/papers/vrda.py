@@ -12,6 +12,7 @@ TASKS = {
     "craft_small": "Parses, 2,500 training sentences",
     "craft": "Parses, all ready lists",
     "craft_scratch": "Parses, lists from scratch",
+    "ewt": "Tags of UD English EWT (F is accuracy)",
 }
 NO_L1 = 3e-5
 """Where 'no l1' stands on the logarithmic axes, whose next value is 1e-4."""
@@ -56,6 +57,12 @@ METHODS = [
     Series("perceptron/l1-0/averaged", "perceptron, averaged", theme.GREY),
     Series("perceptron/l1-0/voted", "perceptron, voted", theme.GREY),
     Series("perceptron/l1-0/last", "perceptron, last", theme.GREY),
+]
+GROWING = [
+    Series("bound/vrda_hinge/l1-6e-4/last", "bound, λ = 6e-4", theme.VERMILION),
+    Series("mistakes/vrda_hinge/l1-6e-4/last", "mistakes, λ = 6e-4", theme.BLUE),
+    Series("bound/vrda_hinge/l1-1e-2/last", "bound, λ = 1e-2", theme.ORANGE),
+    Series("mistakes/vrda_hinge/l1-1e-2/last", "mistakes, λ = 1e-2", theme.SKY),
 ]
 BOUND = [
     Series("bound", "bound", theme.VERMILION),
@@ -170,6 +177,24 @@ def bound(paper: Paper) -> alt.TopLevelMixin:
     return alt.concat(*panels, columns=2).resolve_scale(color="independent")
 
 
+def mistakes(paper: Paper) -> alt.TopLevelMixin:
+    """Mistakes so far and the bound on them, as the lists go by."""
+    frame = pl.concat(
+        [
+            tables.curves(paper, metric).with_columns(kind=pl.concat_str(pl.lit(f"{metric}/"), "method"))
+            for metric in ("mistakes", "bound")
+        ]
+    )
+    return charts.panels(
+        frame,
+        TASKS,
+        lambda rows: charts.curves(
+            rows, _present(GROWING, rows, "kind"), column="kind", x_title="lists presented",
+            y_title="mistakes so far", log_y=True, points=True, height=260, width=360,
+        ),
+    )  # fmt: skip
+
+
 def predictions(paper: Paper) -> alt.TopLevelMixin:
     """Last, averaged and voted prediction of the same runs."""
     voted = [label.removesuffix("/voted") for label in set(paper.scores["method"]) if label.endswith("/voted")]
@@ -214,6 +239,13 @@ FIGURES = [
         "Training mistakes M and the bound at the better of two comparators, the last and the averaged predictor, each "
         f"at the multiple that fits the mistakes best; beside it the relative strength of regularisation. {INTERVAL}",
         bound,
+    ),
+    Figure(
+        "mistakes",
+        "Mistakes as examples go by",
+        "Training mistakes so far against the lists presented (several passes), and the bound on them computed at the "
+        f"same points from the mistakes until then; vertical axis logarithmic. {INTERVAL}",
+        mistakes,
     ),
     Figure(
         "predictions",
