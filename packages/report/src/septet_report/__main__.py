@@ -1,4 +1,4 @@
-"""`python -m septet_report VERB`: evaluate, judge, draw, page, publish, adopt.
+"""`python -m septet_report VERB`: evaluate, judge, draw, bench_figures, page, publish, adopt.
 
 The modules that draw are imported by the verbs that draw: judging must not wait for a plotting library.
 """
@@ -45,6 +45,15 @@ class Draw(Settings):
     """Id of the paper."""
     results: Path
     """The folder `results/<scale>`, with one folder per paper."""
+
+
+class BenchFigures(Settings):
+    """Configuration of `bench_figures`."""
+
+    paper: PaperId
+    """Id of the paper."""
+    file: Path
+    """The bench file, as `published/bench/<package>.json`."""
 
 
 class Page(Settings):
@@ -99,6 +108,13 @@ def draw(settings: Draw, out: Path) -> None:
     draw_figures(settings.results, out, settings.paper)
 
 
+def bench_figures(settings: BenchFigures, out: Path) -> None:
+    """Draw the figures of one paper's bench."""
+    from septet_report.bench import draw_bench
+
+    draw_bench(settings.file, settings.paper, out)
+
+
 def page(settings: Page, out: Path) -> None:
     """Write the report page."""
     from septet_report.page import page as write_page
@@ -123,6 +139,7 @@ if __name__ == "__main__":
             "evaluate": Verb(Evaluate, evaluate),
             "judge": Verb(Judge, judge),
             "draw": Verb(Draw, draw),
+            "bench_figures": Verb(BenchFigures, bench_figures),
             "page": Verb(Page, page),
             "publish": Verb(Publish, publish),
             "adopt": Verb(Adopt, adopt),
