@@ -10,7 +10,8 @@
 `theme`        colours, fonts and lines of every figure
 `charts`       the building blocks of the figures
 `draw`         figures to files
-`papers`       one module per paper: its figures
+`bench`        figures of a bench file
+`papers`       one module per paper: its figures; `<paper>_bench`: those of its bench
 `page`         the report page
 `text`         numbers and symbols as text
 `show`         the verdicts in a terminal
