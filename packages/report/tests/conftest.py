@@ -1,6 +1,8 @@
 """A small results folder with two made-up papers, and the claims about them."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -189,15 +191,31 @@ def judged(demo: Path, claims_files: list[Path]) -> Path:
     return demo
 
 
+@contextmanager
+def demo_modules() -> Iterator[None]:
+    """Within, `septet_report.papers.dynts` is the demo's module."""
+    name = "septet_report.papers.dynts"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(papers, "__path__", [str(Path(__file__).parent / "papers")])
+        patch.delitem(sys.modules, name, raising=False)
+        yield
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def demo_papers() -> Iterator[None]:
+    """The demo's module of figures, for one test."""
+    with demo_modules():
+        yield
+
+
 @pytest.fixture(scope="session")
-def drawn(demo: Path) -> Iterator[Path]:
-    """The figures of the demo; meanwhile `septet_report.papers.dynts` is the demo's module."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(papers, "__path__", [str(Path(__file__).parent / "papers")])
+def drawn(demo: Path) -> Path:
+    """The figures of the demo."""
     folder = demo / "figures" / "dynts"
-    draw(demo, folder, "dynts")
-    yield folder
-    patch.undo()
+    with demo_modules():
+        draw(demo, folder, "dynts")
+    return folder
 
 
 @pytest.fixture(scope="session")

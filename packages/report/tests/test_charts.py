@@ -45,6 +45,7 @@ def test_colours_keep_their_place_and_text_can_be_read():
     assert int(theme.ink("#FFFFFF")[1:3], 16) <= 0x76
 
 
+@pytest.mark.usefixtures("demo_papers")
 def test_every_figure_has_its_four_files(drawn):
     names = [figure.name for figure in draw.figures_of("dynts")]
     assert sorted(path.name for path in drawn.iterdir()) == sorted(
@@ -112,6 +113,7 @@ def test_a_setting_may_be_the_horizontal_axis(tmp_path):
     assert spec["layer"][2]["mark"]["opacity"] == 1
 
 
+@pytest.mark.usefixtures("demo_papers")
 def test_the_same_results_give_the_same_bytes(drawn, demo, tmp_path):
     draw.draw(demo, tmp_path, "dynts")
     for path in drawn.iterdir():
