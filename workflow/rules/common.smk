@@ -88,20 +88,23 @@ def prepared(paper):
     return of
 
 
-def training(paper):
+def training(paper, data):
     """Parameter function: the resolved configuration of one training job, as JSON.
 
     It holds what this job uses and nothing else, so that changing a hyper-parameter reruns the jobs
-    that use it and no other.
+    that use it and no other. It depends on wildcards alone: Snakemake does not compare parameters
+    that depend on inputs with those of the last run.
+
+    `data` is the pattern, or input function, of the prepared data.
     """
 
-    def of(wildcards, input):
+    def of(wildcards):
         every = settings(paper, wildcards.scale)
         job = {key: value for key, value in every.items() if key not in NOT_OF_A_JOB}
         job["method"] = {"name": wildcards.method, **every["methods"][wildcards.method]}
         job["task"] = {"name": wildcards.task, **every["tasks"][wildcards.task]}
-        if input.data:
-            job["data_file"] = str(input.data)
+        for file in data(wildcards) if callable(data) else expand(data, **wildcards):
+            job["data_file"] = file
         return json.dumps(job)
 
     return of

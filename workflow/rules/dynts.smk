@@ -52,7 +52,7 @@ rule dynts_train:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        job=training("dynts"),
+        job=training("dynts", prepared("dynts")),
         out=subpath(output.scores, parent=True),
     shell:
         "printf %s {params.job:q} | python -m dynts train --config - --out {params.out:q} 2> {log:q}"
