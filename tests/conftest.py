@@ -20,9 +20,9 @@ class House:
     folder: Path
 
     def environment(self, **more: str) -> dict[str, str]:
-        """This process's environment, with the copy's packages in front of the installed ones."""
+        """This process's environment, with the copy's packages first and no data sets."""
         sources = os.pathsep.join(str(path) for path in sorted(self.folder.glob("packages/*/src")))
-        return {**os.environ, "PYTHONPATH": sources, **more}
+        return {**os.environ, "PYTHONPATH": sources, "SEPTET_DATA": "", **more}
 
     def snakemake(
         self, *arguments: str, cwd: Path | None = None, **environment: str
@@ -40,9 +40,9 @@ class House:
             check=False,
         )
 
-    def planned(self, *config: str) -> set[str]:
+    def planned(self, *config: str, **environment: str) -> set[str]:
         """What snakemake would run at scale `smoke` with more `config`: ``rule`` or ``rule method/task``."""
-        return jobs(self.snakemake("-n", "--cores", "2", "--config", "scale=smoke", *config))
+        return jobs(self.snakemake("-n", "--cores", "2", "--config", "scale=smoke", *config, **environment))
 
 
 def jobs(done: subprocess.CompletedProcess[str]) -> set[str]:

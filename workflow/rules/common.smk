@@ -15,6 +15,8 @@ from snakemake.utils import update_config
 # The checkout, as seen from the working directory: another workflow may use this one as a module.
 HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
 RUN_SCALES = "smoke|laptop|paper"
+# A parameter of every `prepare`: a run on generated data is done again once the real ones are there.
+DATA_AT_HAND = bool(os.environ.get("SEPTET_DATA"))
 NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
@@ -88,20 +90,23 @@ def prepared(paper):
     return of
 
 
-def training(paper):
+def training(paper, data):
     """Parameter function: the resolved configuration of one training job, as JSON.
 
     It holds what this job uses and nothing else, so that changing a hyper-parameter reruns the jobs
-    that use it and no other.
+    that use it and no other. It depends on wildcards alone: Snakemake does not compare parameters
+    that depend on inputs with those of the last run.
+
+    `data` is the pattern, or input function, of the prepared data.
     """
 
-    def of(wildcards, input):
+    def of(wildcards):
         every = settings(paper, wildcards.scale)
         job = {key: value for key, value in every.items() if key not in NOT_OF_A_JOB}
         job["method"] = {"name": wildcards.method, **every["methods"][wildcards.method]}
         job["task"] = {"name": wildcards.task, **every["tasks"][wildcards.task]}
-        if input.data:
-            job["data_file"] = str(input.data)
+        for file in data(wildcards) if callable(data) else expand(data, **wildcards):
+            job["data_file"] = file
         return json.dumps(job)
 
     return of

@@ -27,6 +27,7 @@ rule dynts_prepare:
         runtime=growing(10),
     params:
         job=preparation("dynts", "data_dir", "data_source", "root_seed"),
+        data_at_hand=DATA_AT_HAND,
         out=subpath(output.table, parent=True),
     shell:
         "printf %s {params.job:q} | python -m dynts prepare --config - --out {params.out:q} 2> {log:q}"
@@ -52,7 +53,7 @@ rule dynts_train:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        job=training("dynts"),
+        job=training("dynts", prepared("dynts")),
         out=subpath(output.scores, parent=True),
     shell:
         "printf %s {params.job:q} | python -m dynts train --config - --out {params.out:q} 2> {log:q}"

@@ -1,12 +1,13 @@
 # Voted RDA: sparse online classification (packages/vrda).
 VRDA_FIGURES = ["table", "nonzeros", "f_against_lambda", "frontier", "learning", "bound", "mistakes", "predictions"]
+VRDA_LISTS = "results/{scale}/vrda/lists/{task}/lists.safetensors"
 
 
 rule vrda_prepare:
     input:
         sources=sources("core", "vrda"),
     output:
-        lists="results/{scale}/vrda/lists/{task}/lists.safetensors",
+        lists=VRDA_LISTS,
         digest="results/{scale}/vrda/lists/{task}/lists.sha256",
     log:
         "logs/{scale}/vrda/prepare_{task}.log",
@@ -20,6 +21,7 @@ rule vrda_prepare:
         runtime=growing(60),
     params:
         job=preparation("vrda", "data_dir", "data_source", "root_seed"),
+        data_at_hand=DATA_AT_HAND,
         out=subpath(output.lists, parent=True),
     shell:
         "printf %s {params.job:q} | python -m vrda prepare --config - --out {params.out:q} > {log:q} 2>&1"
@@ -29,7 +31,7 @@ rule vrda_prepare:
 rule vrda_train:
     input:
         sources=sources("core", "vrda"),
-        data="results/{scale}/vrda/lists/{task}/lists.safetensors",
+        data=VRDA_LISTS,
     output:
         scores="results/{scale}/vrda/runs/{method}/{task}/scores.parquet",
         timing="results/{scale}/vrda/runs/{method}/{task}/timing.parquet",
@@ -45,7 +47,7 @@ rule vrda_train:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        job=training("vrda"),
+        job=training("vrda", VRDA_LISTS),
         out=subpath(output.scores, parent=True),
     shell:
         "printf %s {params.job:q} | python -m vrda train --config - --out {params.out:q} 2> {log:q}"
