@@ -15,8 +15,6 @@ from snakemake.utils import update_config
 # The checkout, as seen from the working directory: another workflow may use this one as a module.
 HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
 RUN_SCALES = "smoke|laptop|paper"
-# A parameter of every `prepare`: a run on generated data is done again once the real ones are there.
-DATA_AT_HAND = bool(os.environ.get("SEPTET_DATA"))
 NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.

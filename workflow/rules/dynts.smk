@@ -27,7 +27,6 @@ rule dynts_prepare:
         runtime=growing(10),
     params:
         job=preparation("dynts", "data_dir", "data_source", "root_seed"),
-        data_at_hand=DATA_AT_HAND,
         out=subpath(output.table, parent=True),
     shell:
         "printf %s {params.job:q} | python -m dynts prepare --config - --out {params.out:q} 2> {log:q}"

@@ -21,7 +21,6 @@ rule vrda_prepare:
         runtime=growing(60),
     params:
         job=preparation("vrda", "data_dir", "data_source", "root_seed"),
-        data_at_hand=DATA_AT_HAND,
         out=subpath(output.lists, parent=True),
     shell:
         "printf %s {params.job:q} | python -m vrda prepare --config - --out {params.out:q} > {log:q} 2>&1"
