@@ -1,6 +1,6 @@
 """Configuration, profiles and manifests agree with each other."""
 
-import importlib
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from snakemake.utils import update_config
 
 from septet.config import validate
@@ -138,6 +140,16 @@ def commands_of_make(target):
         env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "PROFILE")},
     )  # fmt: skip
     return [line.replace(".venv/bin/", "") for line in done.stdout.splitlines()]
+
+
+def test_the_lock_of_a_run_needs_nothing_of_the_lock_of_the_tests():
+    """A reader's set-up has requirements.lock alone; here the tests' packages would hide a gap."""
+    names = {canonicalize_name(name) for name in locked("requirements.lock")}
+    for name in names:
+        for line in importlib.metadata.requires(name) or []:
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                assert canonicalize_name(needed.name) in names, f"{name} needs {line}"
 
 
 def test_the_set_up_is_whole():
