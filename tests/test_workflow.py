@@ -59,7 +59,7 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
     start = time.monotonic()
     done = smoke.snakemake("--profile", "profiles/local", "--config", "scale=smoke")
     assert "Nothing to be done" in done.stdout
-    assert time.monotonic() - start < 6  # 2 s on an idle machine
+    assert time.monotonic() - start < 10  # under 3 s on an idle machine; other tests run beside this one
 
 
 @pytest.mark.parametrize(
