@@ -21,6 +21,7 @@ setup-dev: .venv/.installed-dev  ## setup, and what tests, checks and benches ne
 	$(PYTHON) -c 'import sys; sys.exit("Septet needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else 0'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock  # the CUDA libraries, where torch asks for them
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
 	touch $@
 
@@ -67,9 +68,9 @@ test: check  ## check, then the whole test suite
 lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh environment
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet -r requirements.in
-	.venv-lock/bin/python -m pip freeze > requirements.lock
+	.venv-lock/bin/python -m pip freeze | sed 's/+cpu$$//' > requirements.lock
 	.venv-lock/bin/python -m pip install --quiet -c requirements.lock -r requirements-dev.in
-	.venv-lock/bin/python -m pip freeze | grep -vxFf requirements.lock > requirements-dev.lock
+	.venv-lock/bin/python -m pip freeze | sed 's/+cpu$$//' | grep -vxFf requirements.lock > requirements-dev.lock
 	rm -rf .venv-lock
 	$(PYTHON) tools/pixi_pins.py
 

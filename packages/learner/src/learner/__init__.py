@@ -1,0 +1,1 @@
+"""Policy learning with seeds in lockstep: VPG, TRPO, PPO, DDPG."""

@@ -1,0 +1,1 @@
+"""Experience collection: batched MuJoCo environments and parallel samplers."""
