@@ -68,9 +68,9 @@ test: check  ## check, then the whole test suite
 lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh environment
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet -r requirements.in
-	.venv-lock/bin/python -m pip freeze | sed 's/+cpu$$//' > requirements.lock
+	.venv-lock/bin/python -m pip freeze --all | sed '/^pip==/d; s/+cpu$$//' > requirements.lock
 	.venv-lock/bin/python -m pip install --quiet -c requirements.lock -r requirements-dev.in
-	.venv-lock/bin/python -m pip freeze | sed 's/+cpu$$//' | grep -vxFf requirements.lock > requirements-dev.lock
+	.venv-lock/bin/python -m pip freeze --all | sed '/^pip==/d; s/+cpu$$//' | grep -vxFf requirements.lock > requirements-dev.lock
 	rm -rf .venv-lock
 	$(PYTHON) tools/pixi_pins.py
 
