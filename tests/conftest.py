@@ -41,7 +41,7 @@ class House:
         )
 
     def planned(self, *config: str, **environment: str) -> set[str]:
-        """What snakemake would run at scale `smoke` with more `config`: ``rule`` or ``rule method/task``."""
+        """What snakemake would run at scale `smoke` with more `config`: ``rule``, ``rule paper`` or ``rule method/task``."""
         return jobs(self.snakemake("-n", "--cores", "2", "--config", "scale=smoke", *config, **environment))
 
 
@@ -56,7 +56,7 @@ def jobs(done: subprocess.CompletedProcess[str]) -> set[str]:
         wildcards = dict(re.findall(r"(\w+)=([^,\s]+)", re.search(r"wildcards: (.*)", block).group(1))) if (
             "wildcards:" in block
         ) else {}  # fmt: skip
-        job = f"{wildcards['method']}/{wildcards['task']}" if "method" in wildcards else ""
+        job = f"{wildcards['method']}/{wildcards['task']}" if "method" in wildcards else wildcards.get("paper", "")
         names.add(f"{name.group(1)} {job}".strip())
     return names
 

@@ -65,17 +65,23 @@ for paper in PAPERS:
     settings(paper, SCALE)  # a bad configuration is refused before anything runs
 
 
-def runs(paper, file):
-    """Input function: `file` of every run of `paper` at the scale of the wildcards."""
+def runs(file):
+    """Input function: `file` of every run of a paper at a scale."""
 
     def of(wildcards):
         return [
-            f"results/{wildcards.scale}/{paper}/runs/{method}/{task}/{file}"
-            for task, methods in settings(paper, wildcards.scale)["runs"].items()
+            f"results/{wildcards.scale}/{wildcards.paper}/runs/{method}/{task}/{file}"
+            for task, methods in settings(wildcards.paper, wildcards.scale)["runs"].items()
             for method in methods
         ]
 
     return of
+
+
+def collected(*papers):
+    """The tables of papers that figures and verdicts are made from."""
+    files = ("scores.parquet", "timing.parquet", "runs.json")
+    return [f"results/{{scale}}/{paper}/{file}" for paper in papers for file in files]
 
 
 def prepared(paper):
@@ -190,14 +196,10 @@ def figures_of(papers):
     return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
 
 
-def evaluation(paper):
+def evaluation(wildcards, input):
     """Parameter function of `evaluate`: the run folders that make the paper's table."""
-
-    def of(wildcards, input):
-        folders = [str(Path(card).parent) for card in input.cards]
-        return json.dumps({"paper": paper, "scale": wildcards.scale, "runs": folders})
-
-    return of
+    folders = [str(Path(card).parent) for card in input.cards]
+    return json.dumps({"paper": wildcards.paper, "scale": wildcards.scale, "runs": folders})
 
 
 def drawing(paper):

@@ -59,39 +59,10 @@ rule dynts_train:
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 
-rule dynts_evaluate:
-    input:
-        sources=sources("core", "report"),
-        scores=runs("dynts", "scores.parquet"),
-        cards=runs("dynts", "run.json"),
-    output:
-        scores="results/{scale}/dynts/scores.parquet",
-        cards="results/{scale}/dynts/runs.json",
-    log:
-        "logs/{scale}/dynts/evaluate.log",
-    benchmark:
-        "benchmarks/{scale}/dynts/evaluate.jsonl"
-    wildcard_constraints:
-        scale=RUN_SCALES,
-    container:
-        image("light")
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        job=evaluation("dynts"),
-        out=subpath(output.scores, parent=True),
-    shell:
-        "printf %s {params.job:q} | python -m septet_report evaluate --config - --out {params.out:q} 2> {log:q}"
-        " || {{ cat {log:q} >&2; exit 1; }}"
-
-
 rule dynts_figures:
     input:
         sources=sources("core", "report"),
-        scores="results/{scale}/dynts/scores.parquet",
-        cards="results/{scale}/dynts/runs.json",
+        tables=collected("dynts"),
     output:
         figure_files("dynts", DYNTS_FIGURES),
     log:

@@ -1,13 +1,45 @@
-# Verdicts, the report page, and the published run.
+# One paper's runs as one table, verdicts, the report page, and the published run.
+
+
+rule evaluate:
+    input:
+        sources=sources("core", "report"),
+        scores=runs("scores.parquet"),
+        timing=runs("timing.parquet"),
+        cards=runs("run.json"),
+    output:
+        scores="results/{scale}/{paper}/scores.parquet",
+        timing="results/{scale}/{paper}/timing.parquet",
+        cards="results/{scale}/{paper}/runs.json",
+    log:
+        "logs/{scale}/{paper}/evaluate.log",
+    benchmark:
+        "benchmarks/{scale}/{paper}/evaluate.jsonl"
+    wildcard_constraints:
+        scale=RUN_SCALES,
+    container:
+        image("light")
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        job=evaluation,
+        out=subpath(output.scores, parent=True),
+    shell:
+        "printf %s {params.job:q} | python -m septet_report evaluate --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule adopt:
     input:
         sources=sources("core", "report"),
         scores=published("scores.parquet"),
+        timing=published("timing.parquet"),
         cards=published("runs.json"),
     output:
         scores="results/published/{paper}/scores.parquet",
+        timing="results/published/{paper}/timing.parquet",
         cards="results/published/{paper}/runs.json",
     log:
         "logs/published/{paper}/adopt.log",
@@ -30,8 +62,7 @@ rule adopt:
 rule judge:
     input:
         sources=sources("core", "report"),
-        scores=expand("results/{{scale}}/{paper}/scores.parquet", paper=PAPERS),
-        cards=expand("results/{{scale}}/{paper}/runs.json", paper=PAPERS),
+        tables=collected(*PAPERS),
         claims=claims(PAPERS),
     output:
         verdicts=report(
@@ -62,8 +93,7 @@ rule page:
     input:
         sources=sources("core", "report"),
         verdicts="results/{scale}/verdicts.json",
-        scores=expand("results/{{scale}}/{paper}/scores.parquet", paper=PAPERS),
-        cards=expand("results/{{scale}}/{paper}/runs.json", paper=PAPERS),
+        tables=collected(*PAPERS),
         figures=figures_of(PAPERS),
         claims=claims(PAPERS),
     output:
@@ -93,8 +123,7 @@ rule page:
 
 rule publish:
     input:
-        scores=expand("results/{{scale}}/{paper}/scores.parquet", paper=PAPERS),
-        cards=expand("results/{{scale}}/{paper}/runs.json", paper=PAPERS),
+        tables=collected(*PAPERS),
     output:
         # The manifest of what was published; published/ itself is an input of other rules, not an output.
         manifest="results/{scale}/published.json",

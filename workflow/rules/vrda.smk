@@ -53,39 +53,10 @@ rule vrda_train:
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 
-rule vrda_evaluate:
-    input:
-        sources=sources("core", "report"),
-        scores=runs("vrda", "scores.parquet"),
-        cards=runs("vrda", "run.json"),
-    output:
-        scores="results/{scale}/vrda/scores.parquet",
-        cards="results/{scale}/vrda/runs.json",
-    log:
-        "logs/{scale}/vrda/evaluate.log",
-    benchmark:
-        "benchmarks/{scale}/vrda/evaluate.jsonl"
-    wildcard_constraints:
-        scale=RUN_SCALES,
-    container:
-        image("light")
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        job=evaluation("vrda"),
-        out=subpath(output.scores, parent=True),
-    shell:
-        "printf %s {params.job:q} | python -m septet_report evaluate --config - --out {params.out:q} 2> {log:q}"
-        " || {{ cat {log:q} >&2; exit 1; }}"
-
-
 rule vrda_figures:
     input:
         sources=sources("core", "report"),
-        scores="results/{scale}/vrda/scores.parquet",
-        cards="results/{scale}/vrda/runs.json",
+        tables=collected("vrda"),
     output:
         figure_files("vrda", VRDA_FIGURES),
     log:

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 
 from septet.card import RunCard
 from septet.config import validate
-from septet.scores import score_rows, write_scores
+from septet.scores import TIMING, score_rows, write_scores, write_timing
 from septet.seeding import stream
 from septet_report import collect, papers
 from septet_report.__main__ import Judge, judge
@@ -57,8 +58,20 @@ def write_run(folder: Path, card: RunCard, value, *, steps=(0, 50, 100), metric=
         for method in card.methods
     ]
     write_scores(folder / "scores.parquet", frames)
+    write_timing(folder / "timing.parquet", [times(card, {"train": [card.wall_seconds]})])
     card.write(folder / "run.json")
     return folder
+
+
+def times(card: RunCard, phases: dict[str, list[float]]) -> pl.DataFrame:
+    """Rows of the timing table: seconds of each phase, one value per iteration."""
+    rows = [
+        (card.paper, method, card.task, card.seeds[0], step, phase, value)
+        for method in card.methods
+        for phase, values in phases.items()
+        for step, value in enumerate(values)
+    ]
+    return pl.DataFrame(rows, schema=TIMING, orient="row")
 
 
 def demo_value(method, card, steps):
@@ -228,3 +241,9 @@ def make_card():
 def make_run():
     """`make_run(folder, card, value, steps=..., metric=...)` writes a run folder."""
     return write_run
+
+
+@pytest.fixture(scope="session")
+def make_times():
+    """`make_times(card, {phase: seconds of each iteration})` gives rows of the timing table."""
+    return times

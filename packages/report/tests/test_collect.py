@@ -107,7 +107,7 @@ def test_published_results_come_back_unchanged(tmp_path, demo):
     collect.publish(demo, ["dynts"], tmp_path / "published")
     manifest = json.loads((tmp_path / "published" / "manifest.json").read_text())
     assert manifest["scale"] == "laptop"
-    assert sorted(manifest["files"]) == ["dynts/runs.json", "dynts/scores.parquet"]
+    assert sorted(manifest["files"]) == ["dynts/runs.json", "dynts/scores.parquet", "dynts/timing.parquet"]
     for source in (tmp_path / "published", demo):  # with a manifest, and without one
         collect.adopt(source, "dynts", tmp_path / "adopted")
         for file in collect.FILES:
@@ -141,7 +141,7 @@ def test_only_whole_papers_are_published_and_adopted(tmp_path, demo):
     with pytest.raises(InputError, match="expected scores of vrda"):
         collect.adopt(tmp_path / "renamed", "vrda", tmp_path / "out")
     (tmp_path / "renamed" / "vrda" / "scores.parquet").write_bytes(b"PAR1 half a file")
-    with pytest.raises(InputError, match="a whole Parquet score table"):
+    with pytest.raises(InputError, match="a whole Parquet table"):
         collect.adopt(tmp_path / "renamed", "vrda", tmp_path / "out")
 
 

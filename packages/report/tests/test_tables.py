@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 
 from septet.errors import InputError
+from septet.scores import SCORES
 from septet.seeding import stream
 from septet_report import tables
 from septet_report.statistics import bootstrap_means
@@ -86,3 +87,26 @@ def test_torn_files_are_told(tmp_path, demo):
         (tmp_path / "runs.json").write_text(text)
         with pytest.raises(InputError, match=words):
             tables.read_runs(tmp_path / "runs.json")
+
+
+def test_times_as_scores_by_hand(make_card, make_times):
+    """Iterations stand for seeds, the first one is left out; the share is of all phases of the iteration."""
+    cards = [make_card(f"run{n}", task="t", methods={f"n{n}": {}}, seeds=[0, 1]) for n in (1, 2)]
+    timing = pl.concat(
+        [
+            make_times(cards[0], {"collect": [9.0, 3.0, 5.0], "learn": [9.0, 1.0, 3.0]}),
+            make_times(cards[1], {"collect": [9.0, 1.5, 2.5], "learn": [9.0, 0.5, 2.5]}),
+        ]
+    )
+    rows = tables.timed(tables.Paper("dynts", pl.DataFrame(schema=SCORES), cards, "laptop", timing))
+
+    def values(method, metric):
+        return rows.scores.filter(method=method, metric=metric).sort("seed")["value"].to_list()
+
+    assert values("n1", "seconds(collect)") == [3.0, 5.0]
+    assert values("n1", "seconds(iteration)") == [4.0, 8.0]
+    assert values("n1", "share(learn)") == [0.25, 0.375]
+    assert values("n2", "share(collect)") == [0.75, 0.5]
+    assert rows.scores["seed"].unique().sort().to_list() == [1, 2] == rows.cards[0].seeds
+    assert tables.levels(rows, "seconds(learn)", resamples=10).sort("method")["mean"].to_list() == [2.0, 1.5]
+    assert set(tables.with_runs(rows)["run"]) == {"run1", "run2"}

@@ -272,3 +272,24 @@ def test_how_often_chance_alone_is_called_reproduced(seeds, stated):
     sides = [relation(kind="greater", than=0.0), relation(kind="less", than=0.0)]
     hits = [outcome(side, *ends)[0] == "reproduced" for side in sides for ends in zip(low, high, strict=True)]
     assert np.mean(hits) == pytest.approx(stated, abs=0.005)  # its standard error is at most 0.0016
+
+
+def test_a_claim_about_time_counts_iterations(make_card, make_times):
+    def judged(iterations):
+        """n2 collects in half the time of n1; the first iteration is ten times slower, for n2 alone."""
+        cards = [make_card(f"run{n}", task="t", methods={f"n{n}": {}}, seeds=[0]) for n in (1, 2)]
+        ones = [1.0 + 0.01 * step for step in range(iterations)]
+        timing = pl.concat(
+            [make_times(cards[0], {"collect": ones}), make_times(cards[1], {"collect": [5.0, *ones[1:]]})]
+        )
+        timing = timing.with_columns(seconds=pl.col("seconds") / pl.when(pl.col("method") == "n2").then(2).otherwise(1))
+        scores = paper(make_card, {("n1", "t"): [0.0], ("n2", "t"): [0.0]}).scores
+        estimand = {"kind": "ratio", "of": "n1", "against": "n2"}
+        asked = claim(metric="seconds(collect)", direction="lower", estimand=estimand)
+        asked = asked.model_copy(update={"relation": relation(kind="within", center=2.0, tolerance=0.05)})
+        return judge_claim(asked, "dynts", Paper("dynts", scores, cards, "laptop", timing), "laptop")
+
+    verdict = judged(6)
+    assert (verdict.verdict, verdict.seeds, verdict.runs) == ("reproduced", 5, ["run1", "run2"])
+    assert verdict.estimate == pytest.approx(2.0)
+    assert "5 iterations are needed, 4 are shared" in judged(5).reason

@@ -101,20 +101,33 @@ def read_scores(path: Path) -> pl.DataFrame:
     Raises:
         InputError: the file is missing, torn, or has other columns than the contract.
     """
-    try:
-        return scan_scores(path).collect()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _torn(path, error) from None
+    return _read(path, SCORES)
+
+
+def read_timing(path: Path) -> pl.DataFrame:
+    """Read a timing table; raises as `read_scores` does."""
+    return _read(path, TIMING)
 
 
 def scan_scores(path: Path) -> pl.LazyFrame:
     """A score table to be read lazily; its columns are checked now. Raises as `read_scores` does."""
+    return _scan(path, SCORES)
+
+
+def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
+    try:
+        return _scan(path, schema).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _torn(path, error) from None
+
+
+def _scan(path: Path, schema: pl.Schema) -> pl.LazyFrame:
     try:
         frame = pl.scan_parquet(path, glob=False)
         columns = frame.collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _torn(path, error) from None
-    _check_columns(path, columns, SCORES)
+    _check_columns(path, columns, schema)
     return frame
 
 
@@ -132,7 +145,7 @@ def _write(path: Path, frames: Sequence[pl.DataFrame], schema: pl.Schema, key: l
 
 
 def _torn(path: Path, error: Exception) -> InputError:
-    return InputError(str(path), expected="a whole Parquet score table", found=str(error).partition("\n")[0])
+    return InputError(str(path), expected="a whole Parquet table", found=str(error).partition("\n")[0])
 
 
 def _check_columns(path: Path, found: pl.Schema, expected: pl.Schema) -> None:

@@ -161,6 +161,7 @@ class Within(Settings):
 Relation = Annotated[Greater | AtLeast | Less | Within, Field(discriminator="kind")]
 
 _AUC = re.compile(r"auc\(([^()]+)\)")
+_TIMED = re.compile(r"(seconds|share)\(([^()]+)\)")
 
 
 class Claim(Settings):
@@ -177,7 +178,8 @@ class Claim(Settings):
     ours: bool = False
     """True for a claim that we add ourselves."""
     metric: str
-    """Metric of the score table, or `auc(metric)`: its average over the steps (area under the curve)."""
+    """Metric of the score table; `auc(metric)`: its average over the steps (area under the curve); `seconds(phase)`
+    or `share(phase)` of the timing table, where iterations stand in the place of seeds."""
     direction: Literal["higher", "lower"]
     """Whether a higher or a lower value of the metric is better."""
     step: Literal["last"] | int = "last"
@@ -210,6 +212,11 @@ class Claim(Settings):
     def is_area(self) -> bool:
         """Whether the metric is an area under a curve."""
         return _AUC.fullmatch(self.metric) is not None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the claim is about the timing table."""
+        return _TIMED.fullmatch(self.metric) is not None
 
     @property
     def column(self) -> str:

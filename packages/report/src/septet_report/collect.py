@@ -12,10 +12,10 @@ from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.files import replacing, sha256, write_text
-from septet.scores import read_scores, write_scores
+from septet.scores import read_scores, read_timing, write_scores, write_timing
 from septet_report.tables import Paper, Runs, read_paper
 
-FILES = ("scores.parquet", "runs.json")
+FILES = ("scores.parquet", "timing.parquet", "runs.json")
 
 
 class Manifest(Settings):
@@ -28,11 +28,11 @@ class Manifest(Settings):
 
 
 def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
-    """Merge the score tables and run cards of one paper's runs.
+    """Merge the score tables, timing tables and run cards of one paper's runs.
 
     Args:
-        runs: folders that each hold `scores.parquet` and `run.json`.
-        out: folder for `scores.parquet` and `runs.json`.
+        runs: folders that each hold `scores.parquet`, `timing.parquet` and `run.json`.
+        out: folder for `scores.parquet`, `timing.parquet` and `runs.json`.
 
     Raises:
         InputError: no run, a run of another paper, the same run or the same scores twice, or a table
@@ -41,11 +41,13 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
     if not runs:
         raise InputError("runs", expected="at least one run folder", found="none")
     frames: list[pl.DataFrame] = []
+    timings: list[pl.DataFrame] = []
     cards: list[RunCard] = []
     owners: dict[tuple[str, str, int], Path] = {}
     for run in runs:
         card, scores = RunCard.read(run / "run.json"), read_scores(run / "scores.parquet")
-        _check_run(run, paper, card, scores)
+        timing = read_timing(run / "timing.parquet")
+        _check_run(run, paper, card, scores, timing)
         if card.id in {other.id for other in cards}:
             raise InputError(str(run), expected="each run once", found=f"a second run {card.id}")
         for key in scores.select("method", "task", "seed").unique().sort(pl.all()).iter_rows():
@@ -53,14 +55,16 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
                 raise InputError(str(run), expected="scores that no other run holds", found=f"{key} of {owners[key]}")
             owners[key] = run
         frames.append(scores)
+        timings.append(timing)
         cards.append(card)
     write_scores(out / "scores.parquet", frames)
+    write_timing(out / "timing.parquet", timings)
     cards.sort(key=lambda card: (card.task, card.id))
     _write_json(out / "runs.json", Runs(scale=scale, runs=cards).model_dump(mode="json"))
 
 
 def publish(results: Path, papers: list[str], out: Path) -> None:
-    """Copy each paper's scores and run cards, and write a manifest with their checksums.
+    """Copy each paper's scores, times and run cards, and write a manifest with their checksums.
 
     Raises:
         InputError: a paper's results are missing or do not parse; nothing is written then.
@@ -74,7 +78,7 @@ def publish(results: Path, papers: list[str], out: Path) -> None:
 
 
 def adopt(source: Path, paper: str, out: Path) -> None:
-    """Take over one paper's scores and run cards from a published folder or from results made elsewhere.
+    """Take over one paper's scores, times and run cards from a published folder or from results made elsewhere.
 
     Raises:
         InputError: a file is missing, differs from the manifest that lies in `source`, or does not parse.
@@ -110,8 +114,10 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def _check_run(run: Path, paper: str, card: RunCard, scores: pl.DataFrame) -> None:
-    for file, found in (("run.json", [card.paper]), ("scores.parquet", _unique(scores, "paper"))):
+def _check_run(run: Path, paper: str, card: RunCard, scores: pl.DataFrame, timing: pl.DataFrame) -> None:
+    tables = {"scores.parquet": scores, "timing.parquet": timing}
+    papers = {name: _unique(table, "paper") for name, table in tables.items()}
+    for file, found in {"run.json": [card.paper], **papers}.items():
         if found != [paper]:
             raise InputError(f"{run / file}: paper", expected=paper, found=", ".join(found) or "no row")
     for column, listed in (("method", card.methods), ("task", [card.task]), ("seed", card.seeds)):

@@ -1,7 +1,7 @@
 """One paper's scores and run cards, and what is summarised from them."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
-from septet.scores import read_scores
+from septet.scores import TIMING, read_scores, read_timing
 from septet.seeding import stream
 from septet_report.statistics import Array, area_under_curve, bootstrap_means, percentile_interval
 
@@ -27,10 +27,12 @@ class Paper:
     """The run cards behind it; each row belongs to exactly one."""
     scale: str
     """The scale of the runs."""
+    timing: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TIMING))
+    """The timing table, see `septet.scores`."""
 
 
 def read_paper(folder: Path) -> Paper:
-    """Read a results folder: `scores.parquet` and `runs.json`.
+    """Read a results folder: `scores.parquet`, `timing.parquet` and `runs.json`.
 
     Raises:
         InputError: a file is missing, torn or of another form, or the rows are not of one paper.
@@ -40,7 +42,34 @@ def read_paper(folder: Path) -> Paper:
     papers = scores["paper"].unique().sort().to_list()
     if len(papers) != 1:
         raise InputError(str(folder / "scores.parquet"), expected="rows of one paper", found=papers)
-    return Paper(papers[0], scores, runs.runs, runs.scale)
+    return Paper(papers[0], scores, runs.runs, runs.scale, read_timing(folder / "timing.parquet"))
+
+
+def timed(paper: Paper) -> Paper:
+    """The paper with its times as scores, each iteration of a run taken for one repetition.
+
+    The first iteration is left out: it starts processes and fills caches. In place of the seed stands
+    the number of the iteration, 1 for the second one. The metrics are `seconds(P)` for each phase P
+    of the timing table and for `iteration`, their sum, and `share(P)`, the phase's part of that sum.
+    """
+    key = ["paper", "method", "task", "step"]
+    own = paper.timing.group_by(*key, "phase").agg(pl.col("seconds").sum())
+    whole = own.group_by(key).agg(pl.col("seconds").sum(), phase=pl.lit("iteration"))
+    share = own.join(whole, on=key, suffix="_whole").with_columns(pl.col("seconds") / pl.col("seconds_whole"))
+    named = [
+        rows.select(*key, pl.format(f"{name}({{}})", "phase").alias("metric"), pl.col("seconds").alias("value"))
+        for name, rows in (("seconds", own), ("seconds", whole), ("share", share))
+    ]
+    iteration = (pl.col("step").rank("dense").over("method", "task") - 1).cast(pl.Int64)
+    scores = (
+        pl.concat(named).with_columns(seed=iteration).filter(pl.col("seed") > 0).with_columns(step=pl.lit(0, pl.Int64))
+    )
+    scores = scores.select(paper.scores.columns).sort(pl.all())
+    cards = []
+    for card in paper.cards:
+        mine = scores.filter(pl.col("task") == card.task, pl.col("method").is_in(list(card.methods)))
+        cards.append(card.model_copy(update={"seeds": mine["seed"].unique().sort().to_list()}))
+    return Paper(paper.id, scores, cards, paper.scale, paper.timing)
 
 
 class Runs(Settings):

@@ -67,7 +67,7 @@ class Verdict(Settings):
     scale: str
     """The scale of the runs."""
     seeds: int
-    """Number of seeds that the estimate stands on."""
+    """Number of seeds (of iterations, for a claim about time) that the estimate stands on."""
     runs: list[str]
     """Ids of the run cards that the estimate stands on."""
 
@@ -108,6 +108,7 @@ def judge_claim(claim: Claim, paper_id: str, paper: Paper | None, scale: str, re
 
 def _judged(claim: Claim, paper_id: str, paper: Paper, resamples: int) -> dict[str, Any]:
     """What the results say about a claim: the fields of its verdict that depend on them."""
+    paper = tables.timed(paper) if claim.is_timed else paper
     scores, seeds = seed_array(claim, paper)
     cards = _cards_behind(claim, paper, seeds)
     statistic = _Statistic(claim, paper)
@@ -192,7 +193,8 @@ def seed_array(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
     pairs = len(claim.methods) * len(claim.tasks)
     shared = values.group_by("seed").len().filter(pl.col("len") == pairs)["seed"].sort()
     if len(shared) < LEAST_SEEDS:
-        raise NotJudged(f"{LEAST_SEEDS} seeds are needed at one step, {len(shared)} are shared by all methods")
+        unit = "iterations are needed" if claim.is_timed else "seeds are needed at one step"
+        raise NotJudged(f"{LEAST_SEEDS} {unit}, {len(shared)} are shared by all methods")
     ordered = values.filter(pl.col("seed").is_in(shared.implode())).sort(
         pl.col("method").cast(pl.Enum(claim.methods)), pl.col("task").cast(pl.Enum(claim.tasks)), "seed"
     )
