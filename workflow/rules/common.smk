@@ -94,14 +94,14 @@ def prepared(paper):
     return of
 
 
-def training(paper, data):
+def training(paper, data=()):
     """Parameter function: the resolved configuration of one training job, as JSON.
 
     It holds what this job uses and nothing else, so that changing a hyper-parameter reruns the jobs
     that use it and no other. It depends on wildcards alone: Snakemake does not compare parameters
     that depend on inputs with those of the last run.
 
-    `data` is the pattern, or input function, of the prepared data.
+    `data` is the pattern, or input function, of the prepared data; empty if the task is simulated.
     """
 
     def of(wildcards):
@@ -112,6 +112,15 @@ def training(paper, data):
         for file in data(wildcards) if callable(data) else expand(data, **wildcards):
             job["data_file"] = file
         return json.dumps(job)
+
+    return of
+
+
+def samplers_and_learner(paper):
+    """Threads function: a core for each sampler process of a job, and one for the learner."""
+
+    def of(wildcards):
+        return 1 + max(1, settings(paper, wildcards.scale)["methods"][wildcards.method].get("samplers", 1))
 
     return of
 
@@ -192,7 +201,7 @@ def adopted_folder():
 
 def figures_of(papers):
     """The specifications of all figures, for the page."""
-    names = {"dynts": DYNTS_FIGURES, "vrda": VRDA_FIGURES}
+    names = {"walle": WALLE_FIGURES, "dynts": DYNTS_FIGURES, "vrda": VRDA_FIGURES}
     return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
 
 
