@@ -139,7 +139,7 @@ class GaussianPolicy:
 
 @compiled(nogil=True)
 def tanh(x: np.float32) -> np.float32:
-    r"""Hyperbolic tangent in float32, to 2 units in the last place, without a branch or a call.
+    r"""Hyperbolic tangent in float32, to 3 units in the last place, without a branch or a call.
 
     .. math:: \tanh|x| = \frac{t}{t + 2},\qquad t = e^{2|x|} - 1 = 2^n (e^r - 1) + (2^n - 1),\quad
               2|x| = n\ln 2 + r,\ |r| \le \tfrac12\ln 2
