@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from learner import gaussian, kernels
-from learner.config import PPO
+from learner.collecting import Batch, permutations
+from learner.config import PPO, Job
 from learner.networks import Parameters, backward
-from learner.on_policy import EPS, Batch, OnPolicy, permutations
+from learner.on_policy import EPS, OnPolicy
 from learner.optimisers import Adam, clip_norms
 
 
@@ -93,7 +94,7 @@ def update(
     seeds = torch.arange(len(order)).unsqueeze(1)
     found = []
     for epoch in torch.from_numpy(order).unbind(1):
-        for rows in epoch.split(method.batch, dim=1):
+        for rows in torch.split(epoch, method.batch, dim=1):
             part = Batch(*(each[seeds, rows] for each in batch))
             mean, v = policy(part.observation), value(part.observation).squeeze(2)
             of = losses(mean, policy.free, v, part, method.clip, method.entropy_weight, method.value_weight)
@@ -105,12 +106,14 @@ def update(
     return torch.stack(found).mean(0).double().numpy()
 
 
-class PPOLearner(OnPolicy[PPO]):
+class PPOLearner(OnPolicy):
     """PPO on a task, all seeds in lockstep."""
 
-    def rates(self) -> tuple[float, float]:
-        """One rate for both nets."""
-        return self.method.rate, self.method.rate
+    def __init__(self, job: Job) -> None:
+        method = job.method
+        assert isinstance(method, PPO)
+        super().__init__(job, method, (method.rate, method.rate))
+        self.method = method
 
     def learn(self, batch: Batch, iteration: int) -> dict[str, NDArray[np.float64]]:
         """Go through the samples `epochs` times in mini-batches."""
