@@ -236,7 +236,7 @@ class PPOKLLearner(Collecting[Samples]):
         }
 
     def fit_values(self, batch: Samples, iteration: int) -> Array:
-        """Fit returns on this batch and the one before, as many mini-batches an epoch as this one fills (section 2.2)."""
+        """Fit returns on this batch and the last, as many mini-batches an epoch as this one fills (section 2.2)."""
         method, order, sizes, new = self.method, [], [], []
         for s, seed in enumerate(self.job.seeds):
             count = int((batch.weight[s] > 0).sum())
