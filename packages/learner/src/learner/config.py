@@ -65,6 +65,9 @@ class TRPO(_OnPolicy):
     """Conjugate-gradient steps."""
     damping: float = Field(default=0.1, ge=0.0)
     """Multiple of the identity that is added to the Fisher matrix."""
+    divergence_per_action: bool = False
+    """Divide the KL divergence by the number of action dimensions: sb3-contrib takes the mean over them, so that with
+    its settings a step is longer than the paper's by their square root."""
     shrink: float = Field(default=0.8, gt=0.0, lt=1.0)
     """Factor between two trials of the line search."""
     trials: int = Field(default=10, ge=1)

@@ -42,6 +42,8 @@ def update(network: Network, flat: Tensor, batch: Batch, method: TRPO) -> tuple[
         New parameters (S, P); fraction of the step taken (S,), 0 for none; KL divergence there (S,).
     """
     advantage = standardised(batch.advantage)
+    share = 1.0 / batch.action.shape[2] if method.divergence_per_action else 1.0
+    radius, damping = method.target_kl / share, method.damping / share  # the same as share * KL and share * F
     with torch.no_grad():
         mean_old, log_std_old = network(flat, batch.observation), network.split(flat)[1].clone()
 
@@ -59,13 +61,11 @@ def update(network: Network, flat: Tensor, batch: Batch, method: TRPO) -> tuple[
     leaf = flat.detach().clone().requires_grad_()
     start = loss(leaf, network(leaf, batch.observation), every)
     (gradient,) = torch.autograd.grad(start.sum(), leaf)
-    product = trust_region.fisher_product(network, flat, batch.observation, method.damping)
+    product = trust_region.fisher_product(network, flat, batch.observation, damping)
     direction = trust_region.conjugate_gradient(product, -gradient, method.cg_steps)
-    beta = trust_region.step_length(direction, product(direction), method.target_kl)
+    beta = trust_region.step_length(direction, product(direction), radius)
     step = beta.unsqueeze(1) * direction
-    return trust_region.line_search(
-        evaluate, flat.detach(), step, start.detach(), method.target_kl, method.shrink, method.trials
-    )
+    return trust_region.line_search(evaluate, flat.detach(), step, start.detach(), radius, method.shrink, method.trials)
 
 
 class TRPOLearner(OnPolicy):
