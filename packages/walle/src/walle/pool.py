@@ -93,6 +93,7 @@ class Pool:
         self.recoverable = bool(state)
         self.given = False  # whether the learner gives the noise
         self.restored = False  # whether the state at the start of `iteration` is in shared memory
+        self.gone: str | None = None  # why nothing can be collected any more
         self.closed = False
         cuts = [collection.size * k // processes for k in range(processes + 1)]
         self.samplers = [Sampler(k, first, last) for k, (first, last) in enumerate(zip(cuts, cuts[1:], strict=False))]
@@ -116,6 +117,8 @@ class Pool:
         Raises:
             SamplerDied: a sampler died, was started anew, and died again.
         """
+        if self.closed:
+            raise InputError("samplers: collect", expected="open samplers", found="closed ones")
         self.given = noise is not None
         if noise is not None:
             self.shared["noise"][: len(noise)] = noise
@@ -134,8 +137,9 @@ class Pool:
     @property
     def state(self) -> Arrays:
         """State of all environments, in their order, at the start of the iteration to be collected next."""
-        self._begin_all()
-        self._await(lambda sampler: sampler.ready)
+        if not all(sampler.ready for sampler in self.samplers):
+            self._begin_all()
+            self._await(lambda sampler: sampler.ready)
         return {name: view.copy() for name, view in start_state(self.shared, self.iteration, slice(None)).items()}
 
     def restore(self, iteration: int, state: Mapping[str, Array]) -> None:
@@ -152,7 +156,7 @@ class Pool:
         for name, view in kept.items():
             view[:] = state[name]
         self.iteration = self.granted = iteration
-        self.restored = True
+        self.restored, self.gone = True, None
         for sampler in self.samplers:
             sampler.done, sampler.failed, sampler.steps = iteration, -1, {}
 
@@ -227,6 +231,8 @@ class Pool:
 
     def _await(self, enough: Callable[[Sampler], bool]) -> None:
         """Read what samplers say until each has said enough; those that die are started anew, once."""
+        if self.gone is not None:
+            raise SamplerDied(self.gone)
         while waiting := [sampler for sampler in self.samplers if not enough(sampler)]:
             spoke = wait([sampler.connection for sampler in waiting if sampler.connection is not None], LOOK)
             for sampler in waiting:
@@ -272,9 +278,11 @@ class Pool:
         about = f"sampler {sampler.index} (environments {sampler.first} to {sampler.last - 1}) of {self.collection.task}"
         text = f"{about} died in iteration {sampler.done}: {why}"
         if sampler.failed == sampler.done:
-            raise SamplerDied(f"{text.rstrip()}\nfor the second time")
-        if not self.recoverable:
-            raise SamplerDied(f"{text.rstrip()}\nand {self.collection.task} cannot tell its state, to go on from")
+            self.gone = f"{text.rstrip()}\nfor the second time"
+        elif not self.recoverable:
+            self.gone = f"{text.rstrip()}\nand {self.collection.task} cannot tell its state, to go on from"
+        if self.gone is not None:
+            raise SamplerDied(self.gone)
         print(f"{text.rstrip()}\nit is started anew, and the iteration redone", file=sys.stderr, flush=True)
         sampler.failed = sampler.done
         self._launch(sampler)
