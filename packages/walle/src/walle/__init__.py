@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from septet.errors import InputError
-from walle import classic, runners
+from walle import balance, classic, runners, walkers
 from walle.batch import Batch, CompiledBatch, Step
 from walle.task import Task
 
@@ -15,6 +15,11 @@ TASKS: dict[str, Callable[[str, Mapping[str, Any]], Task]] = {
     "Hopper-v5": runners.task,
     "Walker2d-v5": runners.task,
     "Swimmer-v5": runners.task,
+    "Ant-v5": walkers.ant,
+    "Humanoid-v5": walkers.humanoid,
+    "Reacher-v5": balance.reacher,
+    "InvertedPendulum-v5": balance.inverted_pendulum,
+    "InvertedDoublePendulum-v5": balance.inverted_double_pendulum,
     "Pendulum-v1": classic.pendulum,
     "ContinuousCartPole": classic.cart_pole,
 }

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,8 +144,8 @@ class CompiledBatch(Batch):
         threads = min(threads, self.size)
         self._simulators = [task.simulator() for _ in range(threads)]
         self._handles: list[Integers] = [simulator.handles for simulator in self._simulators]
-        cuts = np.linspace(0, self.size, threads + 1).astype(int).tolist()
-        self._slices = list(zip(cuts[:-1], cuts[1:], strict=True))
+        cuts = [self.size * i // threads for i in range(threads + 1)]
+        self._slices = list(pairwise(cuts))
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self._state = np.zeros((self.size, task.state_size))
         self._observation = np.zeros((self.size, task.observation_size))
