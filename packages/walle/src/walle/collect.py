@@ -108,6 +108,8 @@ class Collector:
             if not np.isfinite([self.low, self.high]).all():
                 raise InputError(f"{collection.task}: bounds", expected="finite ones to scale to", found="infinite")
             self.middle, self.half = (self.low + self.high) / 2, (self.high - self.low) / 2
+        if collection.whole_episodes and batch.time_limit < 1:
+            raise InputError(f"{collection.task}: whole episodes", expected="a time limit", found="none")
         self.member = np.arange(self.first, self.last) // collection.environments
         self.most_steps = collection.steps + (batch.time_limit - 1 if collection.whole_episodes else 0)
         self.observation = np.zeros((size, policy.observation_size))

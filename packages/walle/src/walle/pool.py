@@ -85,7 +85,10 @@ class Pool:
         self.collection, self.patience, self.slots = collection, patience, slots
         probe = Collector(collection, first=0, last=1)
         probe.reset()
-        state = probe.state
+        try:
+            state = probe.state
+        except InputError:  # one of Gymnasium's own environments
+            state = {}
         probe.batch.close()
         self.shared = SharedArrays(plan(collection, probe.most_steps, state, processes, slots))
         self.iteration = 0  # to be collected next
@@ -106,6 +109,7 @@ class Pool:
 
     def broadcast(self, weights: Array, mean: Array, scale: Array, version: int) -> None:
         """Put new weights where samplers find them at the start of an iteration."""
+        self._need_open()
         with self.shared.locked(self.patience, exclusive=True):
             for name, array in (("weights", weights), ("mean", mean), ("scale", scale)):
                 self.shared[name][:] = array
@@ -117,8 +121,7 @@ class Pool:
         Raises:
             SamplerDied: a sampler died, was started anew, and died again.
         """
-        if self.closed:
-            raise InputError("samplers: collect", expected="open samplers", found="closed ones")
+        self._need_open()
         self.given = noise is not None
         if noise is not None:
             self.shared["noise"][: len(noise)] = noise
@@ -137,6 +140,7 @@ class Pool:
     @property
     def state(self) -> Arrays:
         """State of all environments, in their order, at the start of the iteration to be collected next."""
+        self._need_state()
         if not all(sampler.ready for sampler in self.samplers):
             self._begin_all()
             self._await(lambda sampler: sampler.ready)
@@ -144,6 +148,7 @@ class Pool:
 
     def restore(self, iteration: int, state: Mapping[str, Array]) -> None:
         """Go on from the start of an iteration; what samplers have done or are doing is dropped."""
+        self._need_state()
         kept = start_state(self.shared, iteration, slice(None))
         for name, view in kept.items():
             if name not in state or np.shape(state[name]) != view.shape:
@@ -176,6 +181,15 @@ class Pool:
                 except subprocess.TimeoutExpired:
                     self._end(sampler)
         self.shared.close()
+
+    def _need_open(self) -> None:
+        if self.closed:
+            raise InputError("samplers", expected="open ones", found="closed ones")
+
+    def _need_state(self) -> None:
+        if not self.recoverable:
+            what = "a task that walle steps itself"
+            raise InputError(f"{self.collection.task}: state", expected=what, found="one of Gymnasium's")
 
     def _launch(self, sampler: Sampler) -> None:
         """Start the interpreter, which imports while we go on."""
