@@ -1,5 +1,6 @@
 """A batch of environments of one task: arrays in, arrays out."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import count, pairwise
@@ -172,6 +173,8 @@ class CompiledBatch(Batch):
             raise InputError(f"{self.task}: step", expected="a reset before it", found="none")
         action = self.checked(action)
         outcome = np.empty((size, self.observation_size)), np.empty(size), np.empty(size, bool), np.empty(size, bool)
+        if self._task.delay > 0:
+            time.sleep(self._task.delay * (size if active is None else np.count_nonzero(active)))
         slices = self._slices
         if active is not None:
             slices = [run for part in slices for run in runs(active, *part)]

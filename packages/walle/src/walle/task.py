@@ -61,6 +61,7 @@ class Task:
         step, reset: the kernels.
         draw: start of an episode from a random stream, drawn in Gymnasium's order.
         simulator: makes what a thread needs: an object with `handles`.
+        delay: seconds that each environment's step waits, one after the other.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Task:
     reset: ResetKernel
     draw: Callable[[np.random.Generator], Array]
     simulator: Callable[[], Any]
+    delay: float = 0.0
 
 
 def settings(task: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
