@@ -1,7 +1,7 @@
 """A batch of environments of one task: arrays in, arrays out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count, pairwise
 from typing import Any, NamedTuple
 
@@ -114,7 +114,9 @@ class Batch(ABC):
     def not_finite(self, action: Array) -> InputError:
         """The error for an action that is not a finite number."""
         e, j = np.argwhere(~np.isfinite(action))[0]
-        return InputError(f"{self.task}: action of environment {e}", expected="finite numbers", found=float(action[e, j]))
+        return InputError(
+            f"{self.task}: action of environment {e}", expected="finite numbers", found=float(action[e, j])
+        )
 
 
 class CompiledBatch(Batch):
@@ -140,7 +142,8 @@ class CompiledBatch(Batch):
         self.task, self.observation_size = task.name, task.observation_size
         self.action_low, self.action_high = task.action_low, task.action_high
         self.action_size, self.time_limit = len(task.action_low), task.time_limit
-        self._task, self._step = task, task.step
+        self._task = task
+        self._step: Callable[..., int] = task.step
         self._constants = task.constants
         threads = min(threads, self.size)
         self._simulators = [task.simulator() for _ in range(threads)]
@@ -167,7 +170,7 @@ class CompiledBatch(Batch):
             raise InputError(f"{self.task}: step", expected="a reset before it", found="none")
         action = self.checked(action)
         outcome = np.empty((size, self.observation_size)), np.empty(size), np.empty(size, bool), np.empty(size, bool)
-        arrays = (self._constants, self._state, self.elapsed, action, *outcome)
+        arrays: Any = (self._constants, self._state, self.elapsed, action, *outcome)
         if self._crew is None:
             ended = self._step(self._handles[0], *arrays, 0, size)
         else:
@@ -182,7 +185,7 @@ class CompiledBatch(Batch):
         self._observation = observation
         return Step(observation, reward, terminated, truncated, following)
 
-    def _work(self, arrays: tuple[Any, ...]) -> Work:
+    def _work(self, arrays: Any) -> Work:
         """What each thread does: take slices of the batch until none is left."""
         tickets = count()
 

@@ -14,7 +14,7 @@ from walle.batch import Batch, State, Step
 from walle.physics import Array, silence
 
 
-class _Named(gymnasium.Wrapper):  # type: ignore[misc]
+class _Named(gymnasium.Wrapper):
     """Start each episode from the random stream that a batch names."""
 
     def __init__(self, env: Any, batch: "GymnasiumBatch", row: int) -> None:
