@@ -182,7 +182,7 @@ def test_a_step_before_the_first_reset_and_a_foreign_state_are_refused():
     before = batch.state
     with pytest.raises(InputError, match="state elapsed: expected int64"):
         batch.state = {**before, "elapsed": np.zeros(3, dtype=np.int64)}
-    with pytest.raises(InputError, match="state episode: expected .* found nothing"):
+    with pytest.raises(InputError, match=r"state episode: expected .* found nothing"):
         batch.state = {name: array for name, array in before.items() if name != "episode"}
     for name, array in batch.state.items():
         np.testing.assert_array_equal(array, before[name])

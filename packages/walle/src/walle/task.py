@@ -87,6 +87,7 @@ def settings(task: str, defaults: Mapping[str, Any], options: Mapping[str, Any])
             raise InputError(f"{task}: option", expected=f"one of {', '.join(defaults)}", found=name)
         default = defaults[name]
         given = np.asarray(value)
+        fits: Any
         if isinstance(default, bool):
             what, fits = "true or false", given.dtype == bool and given.ndim == 0
         elif isinstance(default, int):
