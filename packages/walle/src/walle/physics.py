@@ -109,6 +109,7 @@ class Simulator:
     """
 
     def __init__(self, model: Any, frame_skip: int) -> None:
+        self.frame_skip = frame_skip
         self.model, self.data = model, mujoco.MjData(model)  # kept: the handles point into both
         handles = np.zeros(HANDLES, dtype=np.int64)
         handles[MODEL], handles[DATA] = model._address, self.data._address
