@@ -137,7 +137,9 @@ def test_asynchronous_samplers_run_ahead_but_not_too_far():
             # the actions are those of the version that the rollout says
             weights = np.stack([weights_of(samplers, int(v)) for v in rollout.version])
             member = np.arange(6)
-            zero = samplers.collection.policy.act(weights[:, member // 3][member, member], member, rollout.observation[7])
+            zero = samplers.collection.policy.act(
+                weights[:, member // 3][member, member], member, rollout.observation[7]
+            )
             spread = np.exp(weights[member, member // 3, -1:])
             noise = (rollout.action[7] - zero) / spread
             assert np.abs(noise).max() < 5
@@ -206,7 +208,9 @@ def test_a_sampler_that_fails_twice_stops_the_run_with_its_traceback_and_a_state
         run(samplers, 1)
         state = samplers.state
         samplers.broadcast(np.full_like(weights_of(samplers), np.nan))
-        with pytest.raises(SamplerDied, match=r"iteration 1: (?s:.*)Traceback(?s:.*)finite numbers, found nan(?s:.*)second"):
+        with pytest.raises(
+            SamplerDied, match=r"iteration 1: (?s:.*)Traceback(?s:.*)finite numbers, found nan(?s:.*)second"
+        ):
             samplers.collect()
         for name, value in samplers.state.items():
             np.testing.assert_array_equal(value, state[name])
@@ -286,7 +290,9 @@ def test_no_process_and_no_memory_outlives_the_parent(end, steps, mode, tmp_path
         _, alive = psutil.wait_procs(below, timeout=2.0)
         assert not alive
         _, said = parent.communicate(timeout=LIMIT)
-        assert (said.count(b"Traceback"), b"KeyboardInterrupt" in said) == ((1, True) if end == signal.SIGINT else (0, False))
+        assert (said.count(b"Traceback"), b"KeyboardInterrupt" in said) == (
+            (1, True) if end == signal.SIGINT else (0, False)
+        )
     finally:
         parent.kill()
         parent.wait()

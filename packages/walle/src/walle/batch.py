@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count, pairwise
 from typing import Any, NamedTuple
 
@@ -120,7 +120,9 @@ class Batch(ABC):
     def not_finite(self, action: Array) -> InputError:
         """The error for an action that is not a finite number."""
         e, j = np.argwhere(~np.isfinite(action))[0]
-        return InputError(f"{self.task}: action of environment {e}", expected="finite numbers", found=float(action[e, j]))
+        return InputError(
+            f"{self.task}: action of environment {e}", expected="finite numbers", found=float(action[e, j])
+        )
 
 
 class CompiledBatch(Batch):
@@ -146,11 +148,12 @@ class CompiledBatch(Batch):
         self.task, self.observation_size = task.name, task.observation_size
         self.action_low, self.action_high = task.action_low, task.action_high
         self.action_size, self.time_limit = len(task.action_low), task.time_limit
-        self._task, self._step = task, task.step
+        self._task = task
+        self._step: Callable[..., int] = task.step
         self._constants = task.constants
         threads = min(threads, self.size)
-        self._simulators = [task.simulator() for _ in range(threads)]
-        self._handles: list[Integers] = [simulator.handles for simulator in self._simulators]
+        self.simulators = [task.simulator() for _ in range(threads)]
+        self._handles: list[Integers] = [simulator.handles for simulator in self.simulators]
         pieces = min(self.size, PIECES * threads)  # more than threads: whoever is done first takes the next
         self._slices = list(pairwise([self.size * i // pieces for i in range(pieces + 1)]))
         self._crew = Crew(threads) if threads > 1 else None
@@ -179,7 +182,7 @@ class CompiledBatch(Batch):
         if active is not None:
             slices = [run for part in slices for run in runs(active, *part)]
             outcome = self._observation.copy(), np.zeros(size), np.zeros(size, bool), np.zeros(size, bool)
-        arrays = (self._constants, self._state, self.elapsed, action, *outcome)
+        arrays: Any = (self._constants, self._state, self.elapsed, action, *outcome)
         if self._crew is not None:
             ended = self._crew.run(self._work(arrays, slices))
         elif active is None:
@@ -196,7 +199,7 @@ class CompiledBatch(Batch):
         self._observation = observation
         return Step(observation, reward, terminated, truncated, following)
 
-    def _work(self, arrays: tuple[Any, ...], slices: list[tuple[int, int]]) -> Work:
+    def _work(self, arrays: Any, slices: list[tuple[int, int]]) -> Work:
         """What each thread does: take slices of the batch until none is left."""
         tickets = count()
 

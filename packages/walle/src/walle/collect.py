@@ -118,7 +118,9 @@ class Collector:
         self.moments = (np.zeros(size), np.zeros(self.observation.shape), np.zeros(self.observation.shape))
         self.buffers = {
             name: np.zeros(shape, kind)
-            for name, (shape, kind) in layout(self.most_steps, size, policy.observation_size, policy.action_size).items()
+            for name, (shape, kind) in layout(
+                self.most_steps, size, policy.observation_size, policy.action_size
+            ).items()
         }
 
     def reset(self) -> None:

@@ -15,7 +15,7 @@ from walle.physics import Array, silence
 from walle.task import Flags
 
 
-class _Named(gymnasium.Wrapper):  # type: ignore[misc]
+class _Named(gymnasium.Wrapper):
     """Start each episode from the random stream that a batch names."""
 
     def __init__(self, env: Any, batch: "GymnasiumBatch", row: int) -> None:

@@ -289,7 +289,9 @@ class Pool:
         code = self._end(sampler) if why else sampler.process.wait()
         if not why:
             why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        about = f"sampler {sampler.index} (environments {sampler.first} to {sampler.last - 1}) of {self.collection.task}"
+        about = (
+            f"sampler {sampler.index} (environments {sampler.first} to {sampler.last - 1}) of {self.collection.task}"
+        )
         text = f"{about} died in iteration {sampler.done}: {why}"
         if sampler.failed == sampler.done:
             self.gone = f"{text.rstrip()}\nfor the second time"
