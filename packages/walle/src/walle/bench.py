@@ -7,6 +7,7 @@ the environments. Contenders take turns; a row holds medians. The peers are deve
 import importlib
 import importlib.util
 import json
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
@@ -28,10 +29,13 @@ from septet.files import write_text
 from walle.batch import CompiledBatch
 from walle.physics import Array, silence
 from walle.policy import GaussianPolicy
+from walle.samplers import Samplers
 
-TASKS = {"HalfCheetah-v5": "half_cheetah.xml", "Hopper-v5": "hopper.xml", "Ant-v5": "ant.xml"}
-BATCH = 64  # environments of ours and of EnvPool; the others are at their best with fewer
+TASKS = ["HalfCheetah-v5", "Hopper-v5", "Ant-v5"]
+BATCH = 64  # environments per core of ours and of EnvPool; the others are at their best with fewer
+STEPS = 64  # of each environment in an iteration of the sampler processes
 ROOT = 1806
+PRELOADED = ["gymnasium.envs.mujoco", "stable_baselines3.common.vec_env"]  # once for all processes of the peers
 
 
 class Setting(Settings):
@@ -39,6 +43,8 @@ class Setting(Settings):
 
     tasks: list[str]
     cores: int
+    processes: int
+    """Environments, each in a process of its own, of Gymnasium's and Stable-Baselines3's vectors."""
     rounds: int
     seconds: float
     """How long a contender runs in a round."""
@@ -73,8 +79,12 @@ def bench(quick: bool, file: Path) -> None:
         if importlib.util.find_spec(peer) is None:
             raise InputError("bench", expected=f"the peer {peer} (make setup-dev)", found="it is not installed")
     watch = Stopwatch()
-    rounds, seconds = (3, 0.15) if quick else (9, 1.0)
-    setting = Setting(tasks=list(TASKS), cores=len(os.sched_getaffinity(0)), rounds=rounds, seconds=seconds)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["walle.bench", *PRELOADED])
+    cores = len(os.sched_getaffinity(0))
+    if quick:
+        setting = Setting(tasks=TASKS, cores=cores, processes=4 * cores, rounds=3, seconds=0.15)
+    else:
+        setting = Setting(tasks=TASKS, cores=cores, processes=8 * cores, rounds=9, seconds=1.0)
     rates = {task: measure(task, setting) for task in setting.tasks}
     rows = [one for task in setting.tasks for one in compare(task, rates[task], setting.cores)]
     card = watch.card(
@@ -90,7 +100,7 @@ def bench(quick: bool, file: Path) -> None:
     )
     write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
     for one in rows:
-        ours, theirs = f"{one['name']:44}{one['value']:>9,.0f}", f"{one['peer']:40}{one['peer_value']:>9,.0f}"
+        ours, theirs = f"{one['name']:44}{one['value']:>9,.0f}", f"{one['peer']:32}{one['peer_value']:>9,.0f}"
         print(f"{ours}  {theirs}  ratio {one['ratio']:5.2f}  of the limit {one['limit_ratio']:.2f}")
 
 
@@ -127,11 +137,12 @@ def measure(task: str, setting: Setting) -> dict[str, float]:
     contenders = [
         ours(task, 1, "walle, 1 core"),
         ours(task, cores, f"walle, {cores} threads"),
+        samplers(task, cores, f"walle, {cores} sampler processes"),
         envpool(task, 1, "EnvPool, 1 core"),
         envpool(task, cores, f"EnvPool, {cores} threads"),
         gymnasium_sync(task, 16, "Gymnasium sync, 1 core"),
-        gymnasium_async(task, 8 * cores, f"Gymnasium async, {8 * cores} processes"),
-        stable_baselines(task, 8 * cores, f"Stable-Baselines3 SubprocVecEnv, {8 * cores} processes"),
+        gymnasium_async(task, setting.processes, f"Gymnasium async, {setting.processes} processes"),
+        stable_baselines(task, setting.processes, f"SubprocVecEnv, {setting.processes} processes"),
     ]
     limit = Replay(task, seconds=setting.seconds)
     rates: dict[str, list[float]] = {one.name: [] for one in contenders}
@@ -199,6 +210,19 @@ def ours(task: str, threads: int, name: str) -> Contender:
     size = BATCH * threads
     batch = walle.make(task, seeds=[0], environments=size, threads=threads)
     return loop(name, task, size, batch.reset(), lambda action: batch.step(action).observation, batch.close)
+
+
+def samplers(task: str, processes: int, name: str) -> Contender:
+    """Our sampler processes: a step is a whole iteration, broadcast and rollout."""
+    act = Actor(task, 1)
+    pool = Samplers(task, act.policy, seeds=[0], environments=BATCH * processes, steps=STEPS, processes=processes)
+
+    def iteration() -> int:
+        pool.broadcast(act.weights)
+        pool.collect()
+        return BATCH * processes * STEPS
+
+    return Contender(name, iteration, pool.close)
 
 
 def envpool(task: str, threads: int, name: str) -> Contender:
