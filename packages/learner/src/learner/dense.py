@@ -10,8 +10,6 @@ functions because an update needs different ones of each network: the critic's w
 but only its actions in the actor's.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -178,12 +176,3 @@ def adam_and_polyak(
         w = weights[i] - size * m / (np.sqrt(v) * root + small)
         mean[i], square[i], weights[i] = m, v, w
         target[i] += part * (w - target[i])
-
-
-def uniform_fan_in(generator: np.random.Generator, sizes: Sizes, out: NDArray[Any]) -> None:
-    r"""Initial weights and biases, uniform in :math:`\pm 1/\sqrt{n_{l-1}}` (PyTorch's for linear layers), to ``(P,)``."""
-    at = 0
-    for rows, columns in zip(sizes[:-1], sizes[1:], strict=True):
-        count = int((rows + 1) * columns)
-        out[at : at + count] = generator.uniform(-1.0, 1.0, count) / np.sqrt(rows)
-        at += count
