@@ -87,9 +87,7 @@ class Agent:
         single = batch.ndim == 2
         batch = np.ascontiguousarray(batch[:, None] if single else batch)
         out = np.empty((*batch.shape[:2], int(self.actor_sizes[-1])), dtype=np.float32)
-        needed = batch.shape[1] * hidden_count(self.actor_sizes)
-        hidden = self._hidden if single else np.empty(needed, dtype=np.float32)
-        actions(self.networks.actor if weights is None else weights, self.actor_sizes, batch, hidden, out)
+        actions(self.networks.actor if weights is None else weights, self.actor_sizes, batch, self._hidden, out)
         return out[:, 0] if single else out
 
     def learn(self, replay: Replay, rows: NDArray[np.int64]) -> Array:

@@ -15,7 +15,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.dense import adam_and_polyak, backward, forward, hidden_count, input_gradient, weight_count, weight_gradient
+from learner.dense import (
+    adam_and_polyak,
+    backward,
+    forward,
+    forward_one,
+    hidden_count,
+    input_gradient,
+    weight_count,
+    weight_gradient,
+)
 from septet.compiled import compiled
 
 Float32 = NDArray[np.float32]
@@ -179,7 +188,8 @@ def actions(actor: Float32, sizes: Sizes, observation: Float32, hidden: Float32,
     """Actions ``(S, N, A)`` in [-1, 1] of S actors ``(S, P)`` at observations ``(S, N, O)``.
 
     Args:
-        hidden: workspace, ``(N * hidden units,)``.
+        hidden: workspace, ``(hidden units,)``.
     """
     for s in range(actor.shape[0]):
-        forward(actor[s], sizes, observation[s], hidden, out[s], True)
+        for i in range(observation.shape[1]):
+            forward_one(actor[s], sizes, observation[s, i], hidden, out[s, i])
