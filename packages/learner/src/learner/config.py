@@ -9,14 +9,17 @@ from septet.config import Settings
 
 class _Method(Settings):
     name: str = ""
-    """Label of the method in the score table; the algorithm's name if empty."""
+    """Label of the method in the score table; the algorithm's name if empty, with /sb3 for the peer."""
+    implementation: Literal["septet", "stable_baselines3"] = "septet"
+    """Ours, or the peer of the validation (PPO, TRPO and DDPG)."""
     gamma: float = Field(default=0.99, gt=0.0, le=1.0)
     """Discount per step."""
 
     @property
     def label(self) -> str:
         """Label in the score table."""
-        return self.name or str(self.algorithm)  # type: ignore[attr-defined]  # every variant has one
+        algorithm: str = self.algorithm  # type: ignore[attr-defined]  # every variant has one
+        return self.name or (algorithm if self.implementation == "septet" else f"{algorithm}/sb3")
 
 
 class _OnPolicy(_Method):
