@@ -36,7 +36,7 @@ class Reference:
     """One seed with autograd, torch's Adam and a loop for the targets."""
 
     def __init__(self, of: Agent, index: int, method: DDPG = METHOD) -> None:
-        self.method = method
+        self.method, self.updates = method, 0
         self.nets = {
             "actor": Network(tuple(int(n) for n in of.actor_sizes), "relu"),
             "critic": Network(tuple(int(n) for n in of.critic_sizes), "relu"),
@@ -64,6 +64,9 @@ class Reference:
             y = r + self.method.gamma * (1 - d) * next_q
         critic_loss = ((self.q(self.flat["critic"], o, a) - y) ** 2).mean()
         self.step("critic", critic_loss)
+        self.updates += 1
+        if self.updates % self.method.actor_every:
+            return critic_loss.item(), 0.0
         actor_loss = -self.q(self.flat["critic"], o, self.mu(self.flat["actor"], o)).mean()
         self.step("actor", actor_loss)
         with torch.no_grad():
@@ -77,7 +80,7 @@ class Reference:
         self.adam[name].step()
 
 
-@pytest.mark.parametrize("method", [METHOD, METHOD.model_copy(update={"critic_decay": 1e-2, "hidden": (20,)})])
+@pytest.mark.parametrize("method", [METHOD, METHOD.model_copy(update={"critic_decay": 1e-2, "hidden": (20,), "actor_every": 2})])
 def test_updates_are_those_of_autograd(method: DDPG) -> None:
     seeds = [3, 5]
     ours, replay = agent(seeds, method), filled(seeds)

@@ -121,6 +121,8 @@ class DDPG(_Method):
     """Environment steps between two rounds of updates."""
     updates: int = Field(default=1, ge=1)
     """Updates in one round."""
+    actor_every: int = Field(default=1, ge=1)
+    """Updates of the critic for one of the actor and of the targets."""
     noise: Literal["none", "gaussian", "uniform", "ornstein_uhlenbeck", "parameter"] = "none"
     """Exploration: on the action, or on the actor's weights (adaptive)."""
     noise_scale: float = Field(default=0.1, gt=0.0)

@@ -110,6 +110,7 @@ class Agent:
             rows,
             self._work[part],
             self.updates,
+            method.actor_every,
             method.actor_rate,
             method.critic_rate,
             method.critic_decay,

@@ -119,7 +119,7 @@ def peer_settings(job: Job) -> dict[str, Any]:
     method = job.method
     layers = list(method.hidden)
     if isinstance(method, DDPG):
-        _refuse(method, {"last_layer": None, "critic_decay": 0.0, "critic_rate": method.actor_rate})
+        _refuse(method, {"last_layer": None, "critic_decay": 0.0, "critic_rate": method.actor_rate, "actor_every": 1})
         return {
             "learning_rate": method.actor_rate,
             "buffer_size": min(method.replay, job.steps),
