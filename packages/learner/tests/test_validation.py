@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from learner.config import Job
 from learner.validation import PeerLearner
-
 from septet.config import validate
 from septet.errors import InputError
 

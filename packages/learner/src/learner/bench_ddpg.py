@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,9 +36,9 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     settings = [((64, 64), 64, 300 if quick else 1500), ((400, 300), 256, 60 if quick else 300)]
     for hidden, batch, steps in settings:
         contenders: dict[str, Callable[[], float]] = {
-            "one": lambda h=hidden, b=batch, n=steps: ours(h, b, 1, n),
-            "five": lambda h=hidden, b=batch, n=steps: ours(h, b, 5, n // 3),
-            "Stable-Baselines3 DDPG": lambda h=hidden, b=batch, n=steps: stable_baselines3(h, b, n),
+            "one": partial(ours, hidden, batch, 1, steps),
+            "five": partial(ours, hidden, batch, 5, steps // 3),
+            "Stable-Baselines3 DDPG": partial(stable_baselines3, hidden, batch, steps),
         }
         rate = in_turns(contenders, 1 if quick else 5)
         limit = matrix_rate() / update_flops(hidden, batch, 17, 6)
@@ -49,9 +51,9 @@ def rows(quick: bool) -> list[dict[str, Any]]:
         peer = "CleanRL ddpg_continuous_action"
         rate = in_turns(
             {
-                "one": lambda: ours(hidden, batch, 1, steps, actor_every=2),
-                "five": lambda: ours(hidden, batch, 5, steps // 3, actor_every=2),
-                peer: lambda: cleanrl(Path(clone), steps),
+                "one": partial(ours, hidden, batch, 1, steps, actor_every=2),
+                "five": partial(ours, hidden, batch, 5, steps // 3, actor_every=2),
+                peer: partial(cleanrl, Path(clone), steps),
             },
             1 if quick else 5,
         )
@@ -155,7 +157,7 @@ def update_flops(hidden: tuple[int, ...], batch: int, size: int, actions: int, a
     actor, critic = (size, *hidden, actions), (size + actions, *hidden, 1)
 
     def products(sizes: tuple[int, ...]) -> int:
-        return sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        return sum(a * b for a, b in itertools.pairwise(sizes))
 
     inner, inner_critic = products(actor[1:]), products(critic[1:])  # back through all but the first layer
     of_critic = products(actor) + 2 * products(critic) + inner_critic + products(critic)

@@ -97,7 +97,9 @@ def _peer(job: Job) -> Any:
     packages["trpo"] = ("sb3_contrib", "TRPO")
     where = "job: method.implementation"
     if job.method.algorithm not in packages:
-        raise InputError(where, expected=f"septet (a peer is known for {', '.join(packages)})", found=job.method.algorithm)
+        raise InputError(
+            where, expected=f"septet (a peer is known for {', '.join(packages)})", found=job.method.algorithm
+        )
     package, name = packages[job.method.algorithm]
     if importlib.util.find_spec(package) is None:
         raise InputError(where, expected=f"the peer {package} (make setup-dev)", found="it is not installed")
@@ -187,10 +189,10 @@ def _peer_noise(job: Job) -> Any:
 
 
 def _generators() -> tuple[Any, Any, Any]:
-    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002  # what the peer draws from
 
 
 def _set_generators(saved: tuple[Any, Any, Any]) -> None:
     random.setstate(saved[0])
-    np.random.set_state(saved[1])
+    np.random.set_state(saved[1])  # noqa: NPY002
     torch.set_rng_state(saved[2])
