@@ -81,10 +81,10 @@ class WallE(_Experiments):
     tasks: dict[str, WallETask] = {
         "half_cheetah": WallETask(environment="HalfCheetah-v5", environments=10, steps=120_000),
         "slow_simulator": WallETask(
-            environment="SlowPendulum", environments=8, iteration_steps=50, steps=6 * 400, seeds=[0, 1, 2, 3, 4]
+            environment="SlowPendulum", iteration_steps=200, steps=6 * 200, seeds=[0, 1, 2, 3, 4, 5, 6, 7]
         ),
         "processor_bound": WallETask(
-            environment="HalfCheetah-v5", environments=4, iteration_steps=1000, steps=6 * 4000, seeds=[0, 1, 2, 3, 4]
+            environment="HalfCheetah-v5", environments=4, steps=6 * 4000, seeds=[0, 1, 2, 3]
         ),
     }
     """HalfCheetah as in section 3 (10,000 samples in an iteration), a simulator that waits 1 ms a step and one that
