@@ -178,7 +178,8 @@ class CompiledBatch(Batch):
         action = self.checked(action)
         outcome = np.empty((size, self.observation_size)), np.empty(size), np.empty(size, bool), np.empty(size, bool)
         if self._task.delay > 0:
-            time.sleep(self._task.delay * (size if active is None else np.count_nonzero(active)))
+            for _ in range(size if active is None else np.count_nonzero(active)):  # each pays the timer's lateness
+                time.sleep(self._task.delay)
         slices = self._slices
         if active is not None:
             slices = [run for part in slices for run in runs(active, *part)]
