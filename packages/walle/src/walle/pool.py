@@ -110,12 +110,19 @@ class Pool:
             raise
 
     def broadcast(self, weights: Array, mean: Array, scale: Array, version: int) -> None:
-        """Put new weights where samplers find them at the start of an iteration."""
+        """Put new weights where samplers find them at the start of an iteration.
+
+        Raises:
+            SamplerDied: a sampler was stopped just while it read the old ones.
+        """
         self._need_open()
-        with self.shared.locked(self.patience, exclusive=True):
-            for name, array in (("weights", weights), ("mean", mean), ("scale", scale)):
-                self.shared[name][:] = array
-            self.shared["version"][0] = version
+        try:
+            with self.shared.locked(self.patience, exclusive=True):
+                for name, array in (("weights", weights), ("mean", mean), ("scale", scale)):
+                    self.shared[name][:] = array
+                self.shared["version"][0] = version
+        except TimeoutError as error:
+            raise SamplerDied(f"broadcast: {error}") from None
 
     def collect(self, version: int, noise: Array | None) -> Rollout:
         """The next iteration's rollout, once every sampler has done its part.
