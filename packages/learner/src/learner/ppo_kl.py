@@ -21,6 +21,9 @@ from septet.seeding import stream
 from walle.policy import GaussianPolicy
 from walle.rollout import Rollout
 
+BLOCK = 1024
+"""Samples that go through the net together: what lies between two layers stays in the cache."""
+
 
 def widths(inputs: int, last: int, small: bool = False) -> tuple[int, int, int]:
     """Hidden units h1 = 10 inputs, h2 = floor(sqrt(h1 h3)), h3 = last; a small net has a tenth of inputs (section 2.2).
@@ -110,7 +113,8 @@ def update(
     divergence = torch.zeros(len(beta))
     for step in range(method.policy_steps + 1):
         with torch.set_grad_enabled(step < method.policy_steps):
-            mean, log_std = policy(batch.observation), log_std_of(policy.free, actions)
+            mean = torch.cat([policy(part) for part in torch.split(batch.observation, BLOCK, dim=1)], 1)
+            log_std = log_std_of(policy.free, actions)
             new = (gaussian.kl(old_mean, old_log_std, mean, log_std) * batch.weight).sum(1)
             divergence = torch.where(active, new.detach(), divergence)
             active &= divergence <= 4.0 * method.target_kl
