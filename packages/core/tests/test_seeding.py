@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from septet.seeding import stream
+from septet.seeding import restart, stream
 
 
 def first(*name):
@@ -84,3 +84,13 @@ def test_streams_of_neighbouring_seeds_are_uncorrelated():
 def test_a_name_that_is_neither_text_nor_integer_is_an_error():
     with pytest.raises(TypeError):
         stream(0, np.int64(3))
+
+
+def test_a_restarted_stream_is_the_one_it_names():
+    used = stream(1, "other")
+    used.integers(0, 5, size=3, dtype=np.uint32)  # leaves half a word behind
+    for name in (("reset", "task", 0, 3), ("é", 10**12)):
+        again, fresh = restart(used, 7, *name), stream(7, *name)
+        np.testing.assert_array_equal(again.integers(0, 9, size=3, dtype=np.uint32), fresh.integers(0, 9, 3, np.uint32))
+        np.testing.assert_array_equal(again.standard_normal(9), fresh.standard_normal(9))
+        np.testing.assert_array_equal(again.random(5), fresh.random(5))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from septet.errors import InputError
-from septet.seeding import stream
+from septet.seeding import restart, stream
 from walle.crew import Crew, Work
 from walle.physics import Array, Integers
 from walle.task import Flags, Task
@@ -71,10 +71,10 @@ class Batch(ABC):
         self.members = members or (0, len(self.seeds) * environments)
         self.size = self.members[1] - self.members[0]
 
-    def start(self, row: int, episode: int) -> np.random.Generator:
-        """The random stream from which an environment (its row here) starts an episode."""
+    def stream_name(self, row: int, episode: int) -> tuple[int, str, str, int, int, int]:
+        """Root and name of the random stream from which an environment (its row here) starts an episode."""
         seed, environment = divmod(self.members[0] + row, self.environments)
-        return stream(self.root, "reset", self.task, self.seeds[seed], environment, episode)
+        return self.root, "reset", self.task, self.seeds[seed], environment, episode
 
     @abstractmethod
     def reset(self) -> Array:
@@ -157,6 +157,7 @@ class CompiledBatch(Batch):
         pieces = min(self.size, PIECES * threads)  # more than threads: whoever is done first takes the next
         self._slices = list(pairwise([self.size * i // pieces for i in range(pieces + 1)]))
         self._crew = Crew(threads) if threads > 1 else None
+        self._generator = stream(root)
         self._state = np.zeros((self.size, task.state_size))
         self._observation = np.zeros((self.size, task.observation_size))
         self._episode = np.full(self.size, -1, dtype=np.int64)  # number of the running episode
@@ -177,7 +178,8 @@ class CompiledBatch(Batch):
         action = self.checked(action)
         outcome = np.empty((size, self.observation_size)), np.empty(size), np.empty(size, bool), np.empty(size, bool)
         if self._task.delay > 0:
-            time.sleep(self._task.delay * (size if active is None else np.count_nonzero(active)))
+            for _ in range(size if active is None else np.count_nonzero(active)):  # each pays the timer's lateness
+                time.sleep(self._task.delay)
         slices = self._slices
         if active is not None:
             slices = [run for part in slices for run in runs(active, *part)]
@@ -215,7 +217,12 @@ class CompiledBatch(Batch):
         """Start the next episode in some environments."""
         self._episode[rows] += 1
         self.elapsed[rows] = 0
-        start = np.array([self._task.draw(self.start(e, int(self._episode[e]))) for e in rows.tolist()])
+        start = np.array(
+            [
+                self._task.draw(restart(self._generator, *self.stream_name(e, episode)))
+                for e, episode in zip(rows.tolist(), self._episode[rows].tolist(), strict=True)
+            ]
+        )
         self._task.reset(self._handles[0], self._constants, self._state, start, rows, observation)
 
     @property

@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from septet.errors import InputError
+from septet.seeding import stream
 from walle.batch import Batch, State, Step
 from walle.physics import Array, silence
 from walle.task import Flags
@@ -25,7 +26,7 @@ class _Named(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset with the next episode's stream as the environment's generator."""
         self._episode += 1
-        self.unwrapped.np_random = self._batch.start(self._row, self._episode)
+        self.unwrapped.np_random = stream(*self._batch.stream_name(self._row, self._episode))
         return self.env.reset(options=options)
 
 
