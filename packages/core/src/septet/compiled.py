@@ -16,13 +16,16 @@ from septet.files import source_digest
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(*, reassociate: bool = False, nogil: bool = False) -> Callable[[Function], Function]:
+def compiled(
+    *, reassociate: bool = False, nogil: bool = False, uses: tuple[str, ...] = ()
+) -> Callable[[Function], Function]:
     """Decorator: compile a function of arrays and numbers at its first call.
 
     Args:
         reassociate: let the compiler reorder sums, so that it can vectorise them. The same machine
             still gives the same bits; another kind of processor may differ in the last ones.
         nogil: let other Python threads run meanwhile.
+        uses: our other packages whose compiled functions it calls: an edit there compiles it anew too.
     """
 
     def decorate(function: Function) -> Function:
@@ -30,7 +33,7 @@ def compiled(*, reassociate: bool = False, nogil: bool = False) -> Callable[[Fun
 
         config: Any = numba.config  # its attributes are made at run time
         before = config.CACHE_DIR
-        config.CACHE_DIR = str(cache_folder(function.__module__.partition(".")[0]))
+        config.CACHE_DIR = str(cache_folder(function.__module__.partition(".")[0], *uses))
         try:
             options = {"contract", "reassoc"} if reassociate else False
             dispatcher: Any = numba.njit(cache=True, fastmath=options, nogil=nogil)(function)
@@ -42,8 +45,8 @@ def compiled(*, reassociate: bool = False, nogil: bool = False) -> Callable[[Fun
 
 
 @functools.cache
-def cache_folder(package: str) -> Path:
-    """Cache folder of a package: below SEPTET_CACHE, or the user's cache folder."""
+def cache_folder(package: str, *uses: str) -> Path:
+    """Cache folder of a package that calls others': below SEPTET_CACHE, or the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     root = Path(os.environ.get("SEPTET_CACHE") or Path(home) / "septet")
-    return root / "numba" / f"{package}-{source_digest(package)[:16]}"
+    return root / "numba" / "-".join([package, *(source_digest(name)[:16] for name in (package, *uses))])

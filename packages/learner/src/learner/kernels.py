@@ -19,7 +19,7 @@ Integers = NDArray[np.int64]
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
-@compiled(reassociate=True)
+@compiled(reassociate=True, uses=("walle",))
 def forward(sizes: Sequence[int], w: Array, n: int, units: Array) -> None:
     """Fill the units of every layer for n inputs; tanh hidden layers, linear output.
 
@@ -49,7 +49,7 @@ def forward(sizes: Sequence[int], w: Array, n: int, units: Array) -> None:
         at += (i + 1) * o
 
 
-@compiled(reassociate=True)
+@compiled(reassociate=True, uses=("walle",))
 def backward(sizes: Sequence[int], w: Array, n: int, units: Array, delta: Array, spare: Array, gradient: Array) -> None:
     """Fill `gradient` of the layers from dL/d(output), which lies in the first n * out numbers of `delta`.
 
@@ -84,7 +84,7 @@ def backward(sizes: Sequence[int], w: Array, n: int, units: Array, delta: Array,
             delta, spare = spare, delta
 
 
-@compiled(reassociate=True)
+@compiled(reassociate=True, uses=("walle",))
 def adam(w: Array, g: Array, scale: float, m: Array, v: Array, t: int, rate: float, eps: float) -> None:
     """One step of Adam (betas .9, .999) on `scale` * g, in place; t counts from 1."""
     b1, b2 = np.float32(0.9), np.float32(0.999)
@@ -99,7 +99,7 @@ def adam(w: Array, g: Array, scale: float, m: Array, v: Array, t: int, rate: flo
         w[k] -= np.divide(length * m[k], np.sqrt(v[k]) * root + small)  # numpy's: a plain / would test for zero
 
 
-@compiled(reassociate=True)
+@compiled(reassociate=True, uses=("walle",))
 def ppo_epochs(
     sizes: Sequence[int],
     value_sizes: Sequence[int],
@@ -234,7 +234,7 @@ def ppo_epochs(
     return sums / steps
 
 
-@compiled(reassociate=True)
+@compiled(reassociate=True, uses=("walle",))
 def value_epochs(
     sizes: Sequence[int],
     w: Array,

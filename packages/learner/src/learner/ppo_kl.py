@@ -15,11 +15,14 @@ from torch import Tensor
 from learner import gaussian, returns, values
 from learner.collecting import Array, Arrays, Collecting, by_seed, by_step, normalised, sizes_of, values_at
 from learner.config import PPOKL, Job
-from learner.networks import Draw, Network, Parameters, backward, initial
+from learner.networks import Activation, Draw, Network, Parameters, backward, initial
 from learner.optimisers import Adam, AMSGrad
 from septet.seeding import stream
 from walle.policy import GaussianPolicy
 from walle.rollout import Rollout
+
+BLOCK = 1024
+"""Samples that go through the net together: what lies between two layers stays in the cache."""
 
 
 def widths(inputs: int, last: int, small: bool = False) -> tuple[int, int, int]:
@@ -82,7 +85,7 @@ class Samples(NamedTuple):
 
 def log_std_of(table: Tensor, actions: int) -> Tensor:
     """log s = (sum_k l_k - 1) / 2 from the (S, K * A) table of log-variances l (section 2.2)."""
-    return 0.5 * (table.unflatten(1, (-1, actions)).sum(1) - 1.0)
+    return 0.5 * (table.view(len(table), -1, actions).sum(1) - 1.0)
 
 
 def update(
@@ -110,7 +113,8 @@ def update(
     divergence = torch.zeros(len(beta))
     for step in range(method.policy_steps + 1):
         with torch.set_grad_enabled(step < method.policy_steps):
-            mean, log_std = policy(batch.observation), log_std_of(policy.free, actions)
+            mean = torch.cat([policy(part) for part in torch.split(batch.observation, BLOCK, dim=1)], 1)
+            log_std = log_std_of(policy.free, actions)
             new = (gaussian.kl(old_mean, old_log_std, mean, log_std) * batch.weight).sum(1)
             divergence = torch.where(active, new.detach(), divergence)
             active &= divergence <= 4.0 * method.target_kl
@@ -146,7 +150,7 @@ class PPOKLLearner(Collecting[Samples]):
             per_sampler_scaling=method.per_sampler_scaling,
         )
         rows = max(1, 10 * h3 // 48)
-        third = "linear" if linear else "tanh"
+        third: Activation = "linear" if linear else "tanh"
         network = Network((inputs, h1, h2, h3, actions), ("tanh", "tanh", third, "linear"), free=rows * actions)
         hidden = widths(inputs, 5, small)
         value = Network((inputs, *hidden, 1))
