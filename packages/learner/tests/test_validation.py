@@ -16,7 +16,7 @@ pytest.importorskip("sb3_contrib")
 
 METHODS: dict[str, dict[str, Any]] = {
     "ppo": {"steps": 250, "batch": 50, "epochs": 2},
-    "trpo": {"steps": 250, "batch": 50, "value_epochs": 2},
+    "trpo": {"steps": 250, "batch": 50, "value_epochs": 2, "divergence_per_action": True},
     "ddpg": {"hidden": [16, 16], "batch": 16, "learning_starts": 200, "report": 250, "noise": "gaussian"},
 }
 
@@ -52,6 +52,7 @@ def test_settings_that_the_peer_lacks_are_refused() -> None:
     for algorithm, setting, name in (
         ("ddpg", {"noise": "parameter"}, "noise"),
         ("ddpg", {"critic_rate": 1e-4}, "critic_rate"),
+        ("trpo", {"divergence_per_action": False}, "divergence_per_action"),
         ("ppo", {"normalise_observations": True}, "normalise_observations"),
     ):
         with pytest.raises(InputError, match=f"method.{name}"):
