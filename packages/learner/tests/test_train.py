@@ -105,13 +105,13 @@ def test_a_value_that_is_no_number_stops_with_its_name_and_keeps_the_checkpoint(
 
     def broken(iteration):
         if iteration == 2:
-            one.policy.flat[1, 0] = np.nan
+            one.value.flat[1, 0] = np.nan
         return iterate(iteration)
 
     monkeypatch.setattr(one, "iterate", broken)
     monkeypatch.setattr(module, "build", lambda _: one)
     monkeypatch.setattr(module.Checkpoints, "due", lambda _: True)
-    with pytest.raises((loop.NotFinite, InputError), match=r"iteration 2.*not finite.*seed 1"):
+    with pytest.raises(loop.NotFinite, match=r"iteration 2.*not finite.*seed 1"):
         train(job("ppo"), tmp_path)
     assert (tmp_path / "checkpoint/000000000002.json").is_file() and not (tmp_path / "scores.parquet").exists()
 

@@ -151,8 +151,9 @@ class Collecting(ABC, Generic[B]):
         batch, scores = self.prepare(rollout)
         mean_return, episodes = returns_of(rollout, len(seeds))
         scores |= self.learn(batch, iteration)
-        for name, value in {**scores, "policy": self.weights()}.items():
+        for name, value in scores.items():
             check_finite(name, value, iteration, seeds)
+        check_finite("policy", self.weights(), iteration, seeds)
         parts = (rollout.count, rollout.moment_mean, rollout.moment_m2)
         each = [part.reshape(len(seeds), -1, *part.shape[1:]) for part in parts]
         self.moments = self.moments.merge(Moments(*merge_moments(*each)))

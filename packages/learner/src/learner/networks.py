@@ -63,7 +63,7 @@ class Network:
         widths = [width for i, o in self.shapes for width in (i * o, o)]
         *parts, free = torch.split(flat, [*widths, self.free], dim=1)
         layers = [
-            (parts[2 * k].unflatten(1, shape), parts[2 * k + 1]) for k, shape in enumerate(self.shapes)
+            (parts[2 * k].view(len(flat), *shape), parts[2 * k + 1]) for k, shape in enumerate(self.shapes)
         ]  # one split: its gradient is one concatenation
         return layers, free
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from learner import gaussian, returns, values
 from learner.collecting import Array, Arrays, Collecting, by_seed, by_step, normalised, sizes_of, values_at
 from learner.config import PPOKL, Job
-from learner.networks import Draw, Network, Parameters, backward, initial
+from learner.networks import Activation, Draw, Network, Parameters, backward, initial
 from learner.optimisers import Adam, AMSGrad
 from septet.seeding import stream
 from walle.policy import GaussianPolicy
@@ -82,7 +82,7 @@ class Samples(NamedTuple):
 
 def log_std_of(table: Tensor, actions: int) -> Tensor:
     """log s = (sum_k l_k - 1) / 2 from the (S, K * A) table of log-variances l (section 2.2)."""
-    return 0.5 * (table.unflatten(1, (-1, actions)).sum(1) - 1.0)
+    return 0.5 * (table.view(len(table), -1, actions).sum(1) - 1.0)
 
 
 def update(
@@ -146,7 +146,7 @@ class PPOKLLearner(Collecting[Samples]):
             per_sampler_scaling=method.per_sampler_scaling,
         )
         rows = max(1, 10 * h3 // 48)
-        third = "linear" if linear else "tanh"
+        third: Activation = "linear" if linear else "tanh"
         network = Network((inputs, h1, h2, h3, actions), ("tanh", "tanh", third, "linear"), free=rows * actions)
         hidden = widths(inputs, 5, small)
         value = Network((inputs, *hidden, 1))
