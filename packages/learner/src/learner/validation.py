@@ -119,7 +119,6 @@ def peer_settings(job: Job) -> dict[str, Any]:
         InputError: the peer has nothing like one of the settings.
     """
     method = job.method
-    layers = list(method.hidden)
     if isinstance(method, DDPG):
         _refuse(method, {"last_layer": None, "critic_decay": 0.0, "critic_rate": method.actor_rate, "actor_every": 1})
         return {
@@ -132,15 +131,16 @@ def peer_settings(job: Job) -> dict[str, Any]:
             "train_freq": method.train_every,
             "gradient_steps": method.updates,
             "action_noise": _peer_noise(job),
-            "policy_kwargs": {"net_arch": layers},
+            "policy_kwargs": {"net_arch": list(method.hidden)},
         }
+    assert isinstance(method, PPO | TRPO)
     _refuse(method, {"normalise_observations": False, "bootstrap_time_limits": True})
     shared = {
         "n_steps": method.steps,
         "batch_size": method.batch,
         "gamma": method.gamma,
         "gae_lambda": method.gae_lambda,
-        "policy_kwargs": {"net_arch": {"pi": layers, "vf": layers}},
+        "policy_kwargs": {"net_arch": {"pi": list(method.hidden), "vf": list(method.hidden)}},
     }
     if isinstance(method, PPO):
         return shared | {
@@ -151,7 +151,7 @@ def peer_settings(job: Job) -> dict[str, Any]:
             "vf_coef": method.value_weight,
             "max_grad_norm": method.max_gradient,
         }
-    assert isinstance(method, TRPO)
+    _refuse(method, {"divergence_per_action": True})
     return shared | {
         "learning_rate": method.value_rate,
         "target_kl": method.target_kl,
