@@ -83,9 +83,7 @@ class WallE(_Experiments):
         "slow_simulator": WallETask(
             environment="SlowPendulum", iteration_steps=200, steps=6 * 200, seeds=[0, 1, 2, 3, 4, 5, 6, 7]
         ),
-        "processor_bound": WallETask(
-            environment="HalfCheetah-v5", environments=4, steps=6 * 4000, seeds=[0, 1, 2, 3]
-        ),
+        "processor_bound": WallETask(environment="HalfCheetah-v5", environments=4, steps=6 * 4000, seeds=[0, 1, 2, 3]),
     }
     """HalfCheetah as in section 3 (10,000 samples in an iteration), a simulator that waits 1 ms a step and one that
     keeps a core busy (section 7A), with the seeds' samples together in an iteration."""

@@ -56,7 +56,9 @@ def _returns(paper: Paper) -> pl.DataFrame:
 def _minutes(paper: Paper) -> pl.DataFrame:
     """Minutes from the start of a run to the end of each iteration, per method and task."""
     spent = paper.timing.group_by("method", "task", "step").agg(pl.col("seconds").sum()).sort("step")
-    return spent.select("method", "task", "step", (pl.col("seconds").cum_sum().over("method", "task") / 60).alias("minutes"))
+    return spent.select(
+        "method", "task", "step", (pl.col("seconds").cum_sum().over("method", "task") / 60).alias("minutes")
+    )
 
 
 def return_against_time(paper: Paper) -> alt.TopLevelMixin:
@@ -118,7 +120,7 @@ def _summary(
         samplers = max(float(group["samplers"][0]), 1.0)
         points.append((task, method, samplers, draws[0], float(low), float(high), group["run"][0]))
     columns = {"task": pl.String, "method": pl.String, "samplers": pl.Float64}
-    numbers = {name: pl.Float64 for name in ("mean", "low", "high")}
+    numbers = dict.fromkeys(("mean", "low", "high"), pl.Float64)
     return pl.DataFrame(points, schema={**columns, **numbers, "run": pl.String}, orient="row")
 
 
@@ -147,7 +149,9 @@ def speedup(paper: Paper) -> alt.TopLevelMixin:
             str(task): _medians(group["value"].to_numpy(), f"{task}/n1/reference")
             for (task,), group in rows.filter(pl.col("samplers") == 1).group_by(["task"])
         }
-        frame = _summary(rows, lambda task, method, draws, ones=ones: draws[:1] / draws if method == "n1" else ones[task] / draws)
+        frame = _summary(
+            rows, lambda task, method, draws, ones=ones: draws[:1] / draws if method == "n1" else ones[task] / draws
+        )
         frames.append(frame.with_columns(kind=pl.lit(phase)))
     measured = frames[0]
     share = _summary(_pools(paper, "share(collect)").filter(pl.col("samplers") == 1, _kind() == POOL.label))
