@@ -41,7 +41,7 @@ class House:
         )
 
     def planned(self, *config: str, **environment: str) -> set[str]:
-        """What snakemake would run at scale `smoke` with more `config`: ``rule``, ``rule paper`` or ``rule method/task``."""
+        """What snakemake would run at scale `smoke` with more `config`: ``rule [paper | method/task]``."""
         return jobs(self.snakemake("-n", "--cores", "2", "--config", "scale=smoke", *config, **environment))
 
 
