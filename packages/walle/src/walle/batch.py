@@ -78,8 +78,12 @@ class Batch(ABC):
         """Start the next episode everywhere; the first observations ``(E, obs)``."""
 
     @abstractmethod
-    def step(self, action: Array) -> Step:
+    def step(self, action: Array, active: Flags | None = None) -> Step:
         """Step every environment by its action ``(E, act)``; ended episodes start anew.
+
+        Args:
+            action: of each environment, also of those that rest.
+            active: which environments step ``(E,)``, all if none; the others stay as they are, with reward 0.
 
         Raises:
             InputError: an action of the wrong shape, or one that is not finite; nothing was stepped.
@@ -158,17 +162,23 @@ class CompiledBatch(Batch):
         self._observation = observation
         return observation
 
-    def step(self, action: Array) -> Step:
+    def step(self, action: Array, active: Flags | None = None) -> Step:
         """See `Batch.step`."""
-        size = self.size
         if self._episode[0] < 0:
             raise InputError(f"{self.task}: step", expected="a reset before it", found="none")
         action = self.checked(action)
+        size, parts = self.size, [[part] for part in self._slices]
         outcome = np.empty((size, self.observation_size)), np.empty(size), np.empty(size, bool), np.empty(size, bool)
-        if self._pool is None:
-            ended = self._step(self._handles[0], self._constants, self._state, self.elapsed, action, *outcome, 0, size)
-        else:
-            ended = self._step_threads(self._pool, action, outcome)
+        if active is not None:
+            parts = [runs(active, *part) for part in self._slices]
+            outcome = self._observation.copy(), np.zeros(size), np.zeros(size, bool), np.zeros(size, bool)
+        arrays = (self._constants, self._state, self.elapsed, action, *outcome)
+        waiting = [
+            self._pool.submit(self._advance, handles, arrays, part)
+            for handles, part in zip(self._handles[1:], parts[1:], strict=True)
+            if self._pool is not None
+        ]
+        ended = self._advance(self._handles[0], arrays, parts[0]) + sum(one.result() for one in waiting)
         if ended < 0:
             raise self.not_finite(action)
         following, reward, terminated, truncated = outcome
@@ -179,14 +189,8 @@ class CompiledBatch(Batch):
         self._observation = observation
         return Step(observation, reward, terminated, truncated, following)
 
-    def _step_threads(self, pool: ThreadPoolExecutor, action: Array, outcome: tuple[Any, ...]) -> int:
-        arrays = (self._constants, self._state, self.elapsed, action, *outcome)
-        waiting = [
-            pool.submit(self._step, handles, *arrays, first, last)
-            for handles, (first, last) in zip(self._handles[1:], self._slices[1:], strict=True)
-        ]
-        ended = self._step(self._handles[0], *arrays, *self._slices[0])
-        return ended + sum(one.result() for one in waiting)
+    def _advance(self, handles: Integers, arrays: tuple[Any, ...], part: list[tuple[int, int]]) -> int:
+        return sum(self._step(handles, *arrays, first, last) for first, last in part)
 
     def _begin(self, rows: Integers, observation: Array) -> None:
         """Start the next episode in some environments."""
@@ -224,3 +228,9 @@ class CompiledBatch(Batch):
         if self._pool is not None:
             self._pool.shutdown()
         self._pool = None
+
+
+def runs(active: Flags, first: int, last: int) -> list[tuple[int, int]]:
+    """Runs of active environments among `first` to `last`: where each begins, and one past its end."""
+    edges = np.flatnonzero(np.diff(active[first:last].astype(np.int8), prepend=0, append=0)) + first
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
