@@ -72,6 +72,8 @@ class Samplers:
         )
         self.iteration = 0
         self.version = -1
+        if processes < 0:
+            raise InputError("samplers: processes", expected="at least 0", found=processes)
         if mode not in MODES:
             raise InputError("samplers: mode", expected=" or ".join(MODES), found=mode)
         if mode == "asynchronous" and not (processes >= 1 and max_lag >= 1):
@@ -102,12 +104,12 @@ class Samplers:
         ):
             if np.shape(array) != (members, size):
                 raise InputError(f"broadcast: {name}", expected=f"shape {(members, size)}", found=np.shape(array))
-        self.version += 1
         if self._pool is not None:
-            self._pool.broadcast(weights, mean, scale, self.version)
+            self._pool.broadcast(weights, mean, scale, self.version + 1)
         else:
             self._weights = np.array(weights, np.float32)
             self._mean, self._scale = np.array(mean, float), np.array(scale, float)
+        self.version += 1
 
     def collect(self, noise: Array | None = None) -> Rollout:
         """Collect the next iteration; the rollout holds until the next call.
@@ -165,9 +167,11 @@ class Samplers:
             self._collector.batch.close()
 
     def __enter__(self) -> Self:
+        """Itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Close."""
         self.close()
