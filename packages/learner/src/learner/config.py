@@ -1,23 +1,26 @@
 """Configuration of a training job: one method on one task, all seeds in lockstep."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from septet.config import Settings
 
 
 class _Method(Settings):
     name: str = ""
-    """Label of the method in the score table; the algorithm's name if empty."""
+    """Label of the method in the score table; the algorithm's name if empty, with /sb3 for the peer."""
+    implementation: Literal["septet", "stable_baselines3"] = "septet"
+    """Ours, or the peer of the validation (PPO, TRPO and DDPG)."""
     gamma: float = Field(default=0.99, gt=0.0, le=1.0)
     """Discount per step."""
 
     @property
     def label(self) -> str:
         """Label in the score table."""
-        return self.name or str(self.algorithm)  # type: ignore[attr-defined]  # every variant has one
+        algorithm: str = self.algorithm  # type: ignore[attr-defined]  # every variant has one
+        return self.name or (algorithm if self.implementation == "septet" else f"{algorithm}/sb3")
 
 
 class _OnPolicy(_Method):
@@ -101,6 +104,48 @@ class PPO(_OnPolicy):
     """Largest norm of the gradient of policy and value net together."""
 
 
+class DDPG(_Method):
+    """Deep deterministic policy gradient, with Stable-Baselines3's settings as defaults."""
+
+    algorithm: Literal["ddpg"]
+    """Selects this method."""
+    hidden: tuple[int, ...] = Field(default=(400, 300), min_length=1)
+    """Hidden units of the actor and of the critic, relu."""
+    last_layer: float | None = Field(default=None, gt=0.0)
+    """Bound of the last layers' uniform initial weights (Lillicrap et al.: 0.003); null for PyTorch's rule."""
+    actor_rate: float = Field(default=1e-3, gt=0.0)
+    """Adam's rate for the actor."""
+    critic_rate: float = Field(default=1e-3, gt=0.0)
+    """Adam's rate for the critic."""
+    critic_decay: float = Field(default=0.0, ge=0.0)
+    """L2 on the critic's weights, added to its gradient."""
+    tau: float = Field(default=0.005, gt=0.0, le=1.0)
+    """Share of the new weights in the target networks after each update."""
+    replay: int = Field(default=1_000_000, ge=1)
+    """Transitions that the replay holds, per seed."""
+    batch: int = Field(default=256, ge=1)
+    """Transitions in a mini-batch."""
+    learning_starts: int = Field(default=100, ge=1)
+    """Steps with uniform actions before the first update."""
+    train_every: int = Field(default=1, ge=1)
+    """Environment steps between two rounds of updates."""
+    updates: int = Field(default=1, ge=1)
+    """Updates in one round."""
+    actor_every: int = Field(default=1, ge=1)
+    """Updates of the critic for one of the actor and of the targets."""
+    noise: Literal["none", "gaussian", "uniform", "ornstein_uhlenbeck", "parameter"] = "none"
+    """Exploration: on the action, or on the actor's weights (adaptive)."""
+    noise_scale: float = Field(default=0.1, gt=0.0)
+    """Standard deviation (gaussian), half width (uniform), sigma (ornstein_uhlenbeck), or distance of the actions that
+    the noise on the weights shall keep (parameter); actions are in [-1, 1]."""
+    noise_theta: float = Field(default=0.15, ge=0.0)
+    """Pull of the Ornstein-Uhlenbeck process to 0."""
+    noise_dt: float = Field(default=0.01, gt=0.0)
+    """Time step of the Ornstein-Uhlenbeck process (Lillicrap et al.: 1)."""
+    report: int = Field(default=1000, ge=1)
+    """Environment steps per seed between two rows of the score table."""
+
+
 class PPOKL(_Method):
     """The paper walle's learner: proximal policy optimisation with an adaptive KL penalty (section 2.2)."""
 
@@ -139,7 +184,7 @@ class PPOKL(_Method):
     """Each sampler scales observations by its own moments, as published (pitfall 3)."""
 
 
-Method = Annotated[VPG | TRPO | PPO | PPOKL, Field(discriminator="algorithm")]
+Method = Annotated[VPG | TRPO | PPO | PPOKL | DDPG, Field(discriminator="algorithm")]
 
 
 class Task(Settings):
@@ -156,6 +201,10 @@ class Task(Settings):
     def label(self) -> str:
         """Label in the score table."""
         return self.name or self.environment
+
+
+OF_A_TASK = {"seeds", "steps", "environments"}
+OF_A_POOL = {"samplers", "mode", "threads"}
 
 
 class Job(Settings):
@@ -181,6 +230,20 @@ class Job(Settings):
     """synchronous: samplers wait for new weights; asynchronous: they go on with what they have (lag in the scores)."""
     threads: int = Field(default=1, ge=1)
     """Threads that step environments when there is no sampler process."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_parts(cls, data: Any) -> Any:
+        """What an experiment says of the job in its task or its method (see `learner.experiments`), lifted to it."""
+        if not (isinstance(data, dict) and isinstance(data.get("task"), dict) and isinstance(data.get("method"), dict)):
+            return data
+        data = {**data, "task": dict(data["task"]), "method": dict(data["method"])}
+        for part, names in (("task", OF_A_TASK), ("method", OF_A_POOL)):
+            for name in names & data[part].keys():
+                data[name] = data[part].pop(name)
+        if "iteration_steps" in data["task"]:
+            data["method"]["steps"] = data["task"].pop("iteration_steps")
+        return data
 
     @field_validator("seeds")
     @classmethod

@@ -29,12 +29,15 @@ LEARNERS = {
     "ppo_kl": "learner.ppo_kl.PPOKLLearner",
     "ddpg": "learner.ddpg.DDPGLearner",
 }
+PEER = "learner.validation.PeerLearner"
+LIBRARIES, PEERS = ["numpy", "numba", "torch", "mujoco", "gymnasium", "polars"], ["stable-baselines3", "sb3-contrib"]
 PACKAGES = ["septet", "walle", "learner"]
 
 
 def build(job: Job) -> Learner:
     """The learner of a job's method."""
-    module, _, name = LEARNERS[job.method.algorithm].rpartition(".")
+    ours = job.method.implementation == "septet"
+    module, _, name = (LEARNERS[job.method.algorithm] if ours else PEER).rpartition(".")
     learner: Learner = getattr(importlib.import_module(module), name)(job)
     return learner
 
@@ -85,7 +88,7 @@ def train(job: Job, out: Path) -> None:
         seeds=job.seeds,
         config=job,
         packages=PACKAGES,
-        libraries=["numpy", "numba", "torch", "mujoco", "gymnasium", "polars"],
+        libraries=[*LIBRARIES, *(PEERS if job.method.implementation == "stable_baselines3" else [])],
         steps=int(history.steps[-1].sum()),
     )
     write_timing(out / "timing.parquet", [history.timing(job)])
