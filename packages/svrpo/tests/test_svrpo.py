@@ -76,7 +76,7 @@ def test_values_past_the_radius_are_cut_short():
         assert (problem.value(here, radius)[1] <= radius) == inside
 
 
-@pytest.mark.parametrize("chunk", [7, 1024])
+@pytest.mark.parametrize("chunk", [7, 2048])
 def test_hessian_products_are_those_of_double_backpropagation_and_of_dense_algebra(chunk, monkeypatch):
     monkeypatch.setattr(passes, "CHUNK", chunk)
     w, _, problem = make()
@@ -222,9 +222,7 @@ def test_the_variance_ratio_is_the_ratio_of_the_spreads_over_blocks():
     w, _, problem = make()
     here = elsewhere(w)
     ratio = variance_ratio(problem, w, [w, here, here])
-    plain, old = (
-        np.stack([problem.block_gradient(row, k).numpy() for k in range(N // BLOCK)]) for row in (here, w)
-    )
+    plain, old = (np.stack([problem.block_gradient(row, k).numpy() for k in range(N // BLOCK)]) for row in (here, w))
     assert np.isclose(ratio[1], (plain - old).var(0).sum() / plain.var(0).sum())
     assert np.isclose(ratio[0], 0.0, atol=1e-20) and ratio[2] == ratio[1]
     iterates = run(problem, w, InnerSettings(steps=4), keep_iterates=True).iterates

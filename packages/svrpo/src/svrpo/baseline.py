@@ -12,7 +12,7 @@ Integers = NDArray[np.int64]
 RIDGE = 1e-5
 
 
-def features(observation: Array, elapsed: Array) -> Array:
+def features(observation: Array, elapsed: Integers) -> Array:
     """Features [o, o², t/100, (t/100)², (t/100)³, 1] with o clipped to ±10, (..., 2 o + 4).
 
     Args:
@@ -32,7 +32,7 @@ def fit(x: Array, target: Array, ridge: float = RIDGE) -> Array:
     """
     transposed = x.swapaxes(1, 2)
     gram = transposed @ x + ridge * np.eye(x.shape[-1])
-    return np.linalg.solve(gram, (transposed @ target[..., None]))[..., 0]
+    return np.asarray(np.linalg.solve(gram, transposed @ target[..., None])[..., 0], np.float64)
 
 
 def steps_since_reset(start: Integers, ended: Flags) -> Integers:

@@ -94,9 +94,7 @@ class Source:
             x_final = baseline.features(rollout.final_observation, elapsed[at] + 1)
             final_value = np.zeros(rollout.reward.shape)
             final_value[at] = (x_final * self.coefficients[at[1] // self.environments]).sum(1)
-        target = baseline.returns(
-            rollout.reward, rollout.terminated, rollout.truncated, last_value, final_value, gamma
-        )
+        target = baseline.returns(rollout.reward, rollout.terminated, rollout.truncated, last_value, final_value, gamma)
         target = self._by_seed(target)
         self.elapsed = following
         self.coefficients = baseline.fit(x, target)

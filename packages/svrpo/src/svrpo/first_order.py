@@ -92,8 +92,8 @@ class FirstOrderLearner:
                 raise InputError(where, expected="episodes that end at the time limit only", found="one that fell")
             sums["return"] += experience.episode_return
             for s in range(len(seeds)):
+                sums["inner_steps"][s] += self.inner[s] >= 0
                 norm, spread = self.learn(s, experience)
-                sums["inner_steps"][s] += self.inner[s] > 0
                 sums["gradient_norm"][s] += norm
                 sums["weight_spread"][s] += spread
             check_finite("parameters", self.w.numpy(), iteration, seeds)

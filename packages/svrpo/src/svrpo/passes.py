@@ -15,7 +15,7 @@ from learner.gaussian import LOG_2PI
 from learner.networks import Layers, Network
 from walle.policy import squash
 
-CHUNK = 1024
+CHUNK = 2048
 """States in one matrix product, so that what lies between two layers stays in the cache."""
 
 
@@ -38,7 +38,7 @@ Parts = list[Samples]
 
 def chunks(samples: Samples) -> Parts:
     """The samples in parts of `CHUNK` states."""
-    return [Samples(*parts) for parts in zip(*(tensor.split(CHUNK) for tensor in samples), strict=True)]
+    return [Samples(*parts) for parts in zip(*(torch.split(tensor, CHUNK) for tensor in samples), strict=True)]
 
 
 def size(parts: Parts) -> int:
@@ -186,8 +186,8 @@ def kl_hessian(network: Network, row: Tensor, parts: Parts, old_log_std: Tensor)
     The derivative R{.} of the gradient in direction v, forwards and backwards through activations that are kept
     (Pearlmutter 1994):
 
-        R{z_k} = R{h_k} W_k + h_k V_k + c_k            R{h_k+1} = (1 - h²) R{z_k}
-        R{dW_k} = R{h_k}' d_k + h_k' R{d_k}            R{d_k-1} = (1 - h²) (R{d_k} W_k' + d_k V_k') - 2 h R{h} (d_k W_k')
+        R{z_k} = R{h_k} W_k + h_k V_k + c_k,    R{h_k+1} = (1 - h²) R{z_k}
+        R{dW_k} = R{h_k}' d_k + h_k' R{d_k},    R{d_k-1} = (1 - h²) (R{d_k} W_k' + d_k V_k') - 2 h R{h} (d_k W_k')
 
     At the sampling policy d = 0, which leaves the Fisher matrix; elsewhere H may be indefinite.
     """
@@ -214,7 +214,8 @@ def kl_hessian(network: Network, row: Tensor, parts: Parts, old_log_std: Tensor)
 def _keep(layers: Layers, part: Samples, precision: Tensor) -> _Kept:
     inputs, mean = forward(layers, part.observation)
     away = mean - part.mean
-    deltas, bends, slopes = [away * precision], [], [slope(h) for h in inputs[1:]]
+    deltas, slopes = [away * precision], [slope(h) for h in inputs[1:]]
+    bends: list[Tensor] = []
     for k in reversed(range(1, len(layers))):
         below = deltas[0] @ layers[k][0].T
         bends.insert(0, -2.0 * inputs[k] * below)

@@ -81,5 +81,5 @@ def _ordered(samples: Samples, order: Tensor) -> Samples:
 
 def _cut(samples: Samples, size: int) -> list[Parts]:
     """The samples in blocks of `size`, each in parts."""
-    blocks = zip(*(tensor.split(size) for tensor in samples), strict=True)
+    blocks = zip(*(torch.split(tensor, size) for tensor in samples), strict=True)
     return [passes.chunks(Samples(*block)) for block in blocks]

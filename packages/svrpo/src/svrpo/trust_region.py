@@ -92,7 +92,7 @@ class TrustRegionLearner:
         task, w, draws = self.job.task, self.w[s].clone(), self._stream(name, s, iteration)
         layers, log_std = split(self.network, w)
         observation = experience.observation[s]
-        mean = torch.cat([forward(layers, part)[1] for part in observation.split(CHUNK)])
+        mean = torch.cat([forward(layers, part)[1] for part in torch.split(observation, CHUNK)])
         advantage = torch.from_numpy(baseline.standardise(experience.advantage[s : s + 1])[0].astype(np.float32))
         return Problem(
             self.network,
