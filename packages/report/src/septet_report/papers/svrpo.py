@@ -98,7 +98,7 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
 
 
 def _last_task(paper: Paper) -> str:
-    present = set(paper.scores["task"])
+    present = set(paper.scores.filter(pl.col("metric") == "kl")["task"])
     return [task for task in TASKS if task in present][-1]
 
 
