@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner.normalise import Moments, merge_environments, standard
+from learner.normalise import Moments, standard
 
 
 def moments(x):
@@ -19,15 +19,6 @@ def test_two_parts_make_the_whole(seed, cut):
     x = 100.0 + np.random.default_rng(seed).standard_normal((2, 30, 3))
     both = moments(x[:, :cut]).merge(moments(x[:, cut:]))
     assert np.allclose(both.mean, x.mean(1)) and np.allclose(both.variance, x.var(1))
-
-
-def test_environments_go_to_their_seeds():
-    x = np.random.default_rng(0).standard_normal((4, 10, 3))  # two seeds, two environments each
-    each = moments(x)
-    total = merge_environments(Moments.none(2, 3), each.count, each.mean, each.squares)
-    for s in range(2):
-        own = x[2 * s : 2 * s + 2].reshape(-1, 3)
-        assert np.allclose(total.mean[s], own.mean(0)) and np.allclose(total.variance[s], own.var(0))
 
 
 def test_nothing_seen_leaves_observations_as_they_are():

@@ -20,7 +20,7 @@ def case():
 
 
 def mean_kl(network, old, x):
-    layers, log_std = network.split(old)
+    log_std = network.split(old)[1]
     mean, log_std = network(old, x).detach(), log_std.detach()
     return lambda w: gaussian.kl(mean, log_std, network(w, x), network.split(w)[1]).mean(1)
 

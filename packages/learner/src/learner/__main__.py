@@ -1,6 +1,9 @@
 """`python -m learner train|bench`."""
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy loads it: one math thread, as torch gets
 
 from learner.config import Job
 from septet.cli import Verb, main

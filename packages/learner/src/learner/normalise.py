@@ -42,22 +42,6 @@ class Moments:
         return np.where(few, 1.0, self.squares / np.maximum(self.count, 1.0)[:, None])
 
 
-def merge_environments(total: Moments, count: Array, mean: Array, squares: Array) -> Moments:
-    """Merge the moments of S x B environments, seed-major, into the S seeds' totals, in environment order.
-
-    Args:
-        total: moments so far.
-        count: (E,).
-        mean: (E, d).
-        squares: sums of squared deviations, (E, d).
-    """
-    seeds = len(total.count)
-    each = count.reshape(seeds, -1), mean.reshape(seeds, -1, mean.shape[1]), squares.reshape(seeds, -1, mean.shape[1])
-    for b in range(each[0].shape[1]):
-        total = total.merge(Moments(*(part[:, b] for part in each)))
-    return total
-
-
 def standard(moments: Moments) -> tuple[Array, Array]:
     """Mean and scale (S, d) of (o - mean) / sqrt(variance + 1e-8)."""
     return moments.mean, 1.0 / np.sqrt(moments.variance + 1e-8)
