@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from septet.errors import InputError
-from walle import classic, runners
+from walle import balance, classic, runners, walkers
 from walle.batch import Batch, CompiledBatch, Step
 from walle.task import Task
 
@@ -15,6 +15,11 @@ TASKS: dict[str, Callable[[str, Mapping[str, Any]], Task]] = {
     "Hopper-v5": runners.task,
     "Walker2d-v5": runners.task,
     "Swimmer-v5": runners.task,
+    "Ant-v5": walkers.ant,
+    "Humanoid-v5": walkers.humanoid,
+    "Reacher-v5": balance.reacher,
+    "InvertedPendulum-v5": balance.inverted_pendulum,
+    "InvertedDoublePendulum-v5": balance.inverted_double_pendulum,
     "Pendulum-v1": classic.pendulum,
     "ContinuousCartPole": classic.cart_pole,
 }
@@ -50,6 +55,9 @@ def make(
             raise InputError(f"{task}: {name}", expected="at least one", found=value)
     if members is not None and not 0 <= members[0] < members[1] <= total:
         raise InputError(f"{task}: members", expected=f"0 <= first < last <= {total}", found=members)
-    if task not in TASKS:
-        raise InputError("task", expected=f"one of {', '.join(TASKS)}", found=task)
-    return CompiledBatch(TASKS[task](task, options), seeds, environments, root=root, threads=threads, members=members)
+    if task in TASKS:
+        made = TASKS[task](task, options)
+        return CompiledBatch(made, seeds, environments, root=root, threads=threads, members=members)
+    from walle.foreign import GymnasiumBatch  # importing Gymnasium takes half a second
+
+    return GymnasiumBatch(task, seeds, environments, root=root, members=members, options=options, listing=list(TASKS))

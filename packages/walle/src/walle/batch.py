@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from itertools import count, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from septet.errors import InputError
 from septet.seeding import stream
+from walle.crew import Crew, Work
 from walle.physics import Array, Integers
 from walle.task import Flags, Task
 
 State = dict[str, NDArray[Any]]
+PIECES = 4  # slices of a batch per thread
 
 
 class Step(NamedTuple):
@@ -112,7 +114,7 @@ class Batch(ABC):
     def not_finite(self, action: Array) -> InputError:
         """The error for an action that is not a finite number."""
         e, j = np.argwhere(~np.isfinite(action))[0]
-        return InputError(f"{self.task}: action of environment {e}", expected="finite numbers", found=action[e, j])
+        return InputError(f"{self.task}: action of environment {e}", expected="finite numbers", found=float(action[e, j]))
 
 
 class CompiledBatch(Batch):
@@ -143,9 +145,9 @@ class CompiledBatch(Batch):
         threads = min(threads, self.size)
         self._simulators = [task.simulator() for _ in range(threads)]
         self._handles: list[Integers] = [simulator.handles for simulator in self._simulators]
-        cuts = np.linspace(0, self.size, threads + 1).astype(int).tolist()
-        self._slices = list(zip(cuts[:-1], cuts[1:], strict=True))
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        pieces = min(self.size, PIECES * threads)  # more than threads: whoever is done first takes the next
+        self._slices = list(pairwise([self.size * i // pieces for i in range(pieces + 1)]))
+        self._crew = Crew(threads) if threads > 1 else None
         self._state = np.zeros((self.size, task.state_size))
         self._observation = np.zeros((self.size, task.observation_size))
         self._episode = np.full(self.size, -1, dtype=np.int64)  # number of the running episode
@@ -165,10 +167,11 @@ class CompiledBatch(Batch):
             raise InputError(f"{self.task}: step", expected="a reset before it", found="none")
         action = self.checked(action)
         outcome = np.empty((size, self.observation_size)), np.empty(size), np.empty(size, bool), np.empty(size, bool)
-        if self._pool is None:
-            ended = self._step(self._handles[0], self._constants, self._state, self.elapsed, action, *outcome, 0, size)
+        arrays = (self._constants, self._state, self.elapsed, action, *outcome)
+        if self._crew is None:
+            ended = self._step(self._handles[0], *arrays, 0, size)
         else:
-            ended = self._step_threads(self._pool, action, outcome)
+            ended = self._crew.run(self._work(arrays))
         if ended < 0:
             raise self.not_finite(action)
         following, reward, terminated, truncated = outcome
@@ -179,14 +182,17 @@ class CompiledBatch(Batch):
         self._observation = observation
         return Step(observation, reward, terminated, truncated, following)
 
-    def _step_threads(self, pool: ThreadPoolExecutor, action: Array, outcome: tuple[Any, ...]) -> int:
-        arrays = (self._constants, self._state, self.elapsed, action, *outcome)
-        waiting = [
-            pool.submit(self._step, handles, *arrays, first, last)
-            for handles, (first, last) in zip(self._handles[1:], self._slices[1:], strict=True)
-        ]
-        ended = self._step(self._handles[0], *arrays, *self._slices[0])
-        return ended + sum(one.result() for one in waiting)
+    def _work(self, arrays: tuple[Any, ...]) -> Work:
+        """What each thread does: take slices of the batch until none is left."""
+        tickets = count()
+
+        def work(number: int) -> int:
+            ended = 0
+            while (ticket := next(tickets)) < len(self._slices):
+                ended += self._step(self._handles[number], *arrays, *self._slices[ticket])
+            return ended
+
+        return work
 
     def _begin(self, rows: Integers, observation: Array) -> None:
         """Start the next episode in some environments."""
@@ -221,6 +227,5 @@ class CompiledBatch(Batch):
 
     def close(self) -> None:
         """See `Batch.close`."""
-        if self._pool is not None:
-            self._pool.shutdown()
-        self._pool = None
+        if self._crew is not None:
+            self._crew.close()

@@ -55,8 +55,18 @@ _FUNCTIONS = {
 }
 
 
-def _quiet(message: str) -> None:
-    """Take the place of MuJoCo's log: it would append to a file in the working directory."""
+def silence() -> None:
+    """Keep MuJoCo's warnings from the terminal and from a MUJOCO_LOG.TXT in the working directory.
+
+    They are a deprecated attribute in a model, and simulations that become unstable, which MuJoCo then
+    starts anew. MuJoCo counts the latter in MjData all the same. A handler of the process's own stays.
+    """
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(_ignore)
+
+
+def _ignore(message: str) -> None:
+    """Take a warning of MuJoCo."""
 
 
 @functools.cache
@@ -69,10 +79,7 @@ def _library() -> ctypes.CDLL:
 
 
 def load_model(file: str) -> Any:
-    """Compile one of the MJCF files that Gymnasium installs, without MuJoCo's remarks.
-
-    MuJoCo's warnings (a deprecated attribute here, an unstable simulation later) go nowhere unless the
-    process has a warning handler of its own: MuJoCo counts them in MjData all the same.
+    """Compile one of the MJCF files that Gymnasium installs.
 
     Args:
         file: name among Gymnasium's assets, e.g. ``"half_cheetah.xml"``.
@@ -86,8 +93,7 @@ def load_model(file: str) -> Any:
     path = Path(found.origin).parent / "envs" / "mujoco" / "assets" / file
     if not path.exists():
         raise InputError(f"gymnasium: {file}", expected="an installed MJCF file", found="none")
-    if mujoco.get_mju_user_warning() is None:
-        mujoco.set_mju_user_warning(_quiet)
+    silence()
     return mujoco.MjModel.from_xml_path(str(path))
 
 
