@@ -1,6 +1,6 @@
 """The loop that collects: policy, environments, and the running episodes between iterations."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class Collection:
         whole_episodes: each environment runs episodes to their end until it has `steps` steps (section 2.1).
         bounds: how an action reaches the environment: ``"clip"`` to its bounds, or ``"scale"`` from ±1 to them.
         time_feature: append 0.001 * (steps since the reset) to the observation (section 2.2).
-        own_scaling: scale observations with moments that the sampler keeps for itself, as published (section
+        per_sampler_scaling: scale observations with moments that the sampler keeps for itself, as published (section
             2.2), not with those that the learner broadcasts.
 
     Raises:
@@ -46,7 +46,7 @@ class Collection:
     whole_episodes: bool = False
     bounds: str = "clip"
     time_feature: bool = False
-    own_scaling: bool = False
+    per_sampler_scaling: bool = False
     options: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -108,6 +108,8 @@ class Collector:
             if not np.isfinite([self.low, self.high]).all():
                 raise InputError(f"{collection.task}: bounds", expected="finite ones to scale to", found="infinite")
             self.middle, self.half = (self.low + self.high) / 2, (self.high - self.low) / 2
+        if collection.whole_episodes and batch.time_limit < 1:
+            raise InputError(f"{collection.task}: whole episodes", expected="a time limit", found="none")
         self.member = np.arange(self.first, self.last) // collection.environments
         self.most_steps = collection.steps + (batch.time_limit - 1 if collection.whole_episodes else 0)
         self.observation = np.zeros((size, policy.observation_size))
@@ -116,7 +118,9 @@ class Collector:
         self.moments = (np.zeros(size), np.zeros(self.observation.shape), np.zeros(self.observation.shape))
         self.buffers = {
             name: np.zeros(shape, kind)
-            for name, (shape, kind) in layout(self.most_steps, size, *policy.sizes[:: len(policy.sizes) - 1]).items()
+            for name, (shape, kind) in layout(
+                self.most_steps, size, policy.observation_size, policy.action_size
+            ).items()
         }
 
     def reset(self) -> None:
@@ -203,7 +207,7 @@ class Collector:
             noise = self.noise(iteration, self.most_steps)
         mean = np.zeros((len(weights), policy.observation_size)) if mean is None else mean
         scale = np.ones(mean.shape) if scale is None else scale
-        if plan.own_scaling:
+        if plan.per_sampler_scaling:
             mean, scale = self.own_scaling()
         out["mean"][:], out["scale"][:] = mean[self.member], scale[self.member]
         observation, returns, lengths = self.observation, self.running_return, self.running_length
@@ -255,7 +259,7 @@ class Collector:
             out["valid"][:t] = True
         out["last_observation"][:] = observation
         moments(out["observation"][:t], out["valid"][:t], out["count"], out["moment_mean"], out["moment_m2"])
-        if plan.own_scaling:
+        if plan.per_sampler_scaling:
             self.remember(out)
         return t
 
@@ -287,5 +291,3 @@ class Collector:
         new = (out["count"], out["moment_mean"], out["moment_m2"])
         pairs = [np.stack(pair, axis=1) for pair in zip(self.moments, new, strict=True)]
         self.moments = merge_moments(*pairs)
-
-

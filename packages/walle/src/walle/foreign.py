@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from septet.errors import InputError
 from walle.batch import Batch, State, Step
 from walle.physics import Array, silence
+from walle.task import Flags
 
 
-class _Named(gymnasium.Wrapper):  # type: ignore[misc]
+class _Named(gymnasium.Wrapper):
     """Start each episode from the random stream that a batch names."""
 
     def __init__(self, env: Any, batch: "GymnasiumBatch", row: int) -> None:
@@ -93,8 +94,10 @@ class GymnasiumBatch(Batch):
         self.elapsed[:] = 0
         return np.asarray(self._vector.reset()[0], dtype=np.float64).reshape(self.size, -1)
 
-    def step(self, action: Array) -> Step:
+    def step(self, action: Array, active: Flags | None = None) -> Step:
         """See `Batch.step`."""
+        if active is not None and not active.all():
+            raise InputError(f"{self.task}: active", expected="all, as Gymnasium's vectors have it", found="some")
         action = self.checked(action)
         if not np.isfinite(action).all():
             raise self.not_finite(action)

@@ -9,6 +9,7 @@ solver's warm start) is a row of an array, written into MjData before its step a
 import ctypes
 import functools
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ import mujoco
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+from numba import extending, types
 from numpy.typing import NDArray
 
 from septet.compiled import compiled
@@ -25,6 +25,9 @@ from septet.errors import InputError
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+carray: Any = vars(numba)["carray"]  # made at run time, for mypy
+intrinsic: Callable[[Callable[..., Any]], Any] = extending.intrinsic
 
 # Places of the handles: the model, the data, MuJoCo's functions, arrays of MjData, sizes.
 MODEL, DATA, STEP, FORWARD, RESET, POST_CONSTRAINT = 0, 1, 2, 3, 4, 5
@@ -106,12 +109,13 @@ class Simulator:
     """
 
     def __init__(self, model: Any, frame_skip: int) -> None:
+        self.frame_skip = frame_skip
         self.model, self.data = model, mujoco.MjData(model)  # kept: the handles point into both
         handles = np.zeros(HANDLES, dtype=np.int64)
         handles[MODEL], handles[DATA] = model._address, self.data._address
         library = _library()
         for place, name in _FUNCTIONS.items():
-            handles[place] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+            handles[place] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
         for place, name in _ARRAYS.items():
             handles[place] = getattr(self.data, name).ctypes.data
         handles[BODY_MASS] = model.body_mass.ctypes.data
@@ -128,7 +132,8 @@ def _pointer(context: Any, address: Any) -> Any:
     def codegen(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], target.get_value_type(signature.return_type))
 
-    return types.CPointer(types.float64)(address), codegen
+    pointer: Any = types.CPointer
+    return pointer(types.float64)(address), codegen
 
 
 @intrinsic
@@ -155,7 +160,7 @@ def call(handles: Integers, function: int) -> None:
 @compiled(nogil=True)
 def field(handles: Integers, place: int, size: int) -> Array:
     """The first `size` numbers of an array of MjData, as a view."""
-    return numba.carray(_pointer(handles[place]), (size,))
+    return carray(_pointer(handles[place]), (size,))
 
 
 @compiled(nogil=True)
