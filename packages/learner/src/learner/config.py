@@ -1,5 +1,6 @@
 """Configuration of a training job: one method on one task, all seeds in lockstep."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -28,6 +29,12 @@ class _OnPolicy(_Method):
     """Hidden units of the policy and of the value net, which share nothing."""
     normalise_observations: bool = False
     """Subtract the running mean of each observation and divide by its standard deviation, clipped to ±10."""
+
+    @property
+    def clip_observations(self) -> float:
+        """Bound of an observation as the nets see it."""
+        return 10.0 if self.normalise_observations else math.inf
+
     bootstrap_time_limits: bool = True
     """Count the value of the last observation when an episode was cut off by its time limit."""
 
@@ -91,7 +98,45 @@ class PPO(_OnPolicy):
     """Largest norm of the gradient of policy and value net together."""
 
 
-Method = Annotated[VPG | TRPO | PPO, Field(discriminator="algorithm")]
+class PPOKL(_Method):
+    """The paper walle's learner: proximal policy optimisation with an adaptive KL penalty (section 2.2)."""
+
+    algorithm: Literal["ppo_kl"]
+    """Selects this method."""
+    gamma: float = Field(default=0.995, gt=0.0, lt=1.0)
+    """Discount per step; rewards are scaled by 1 - gamma."""
+    gae_lambda: float = Field(default=0.98, ge=0.0, le=1.0)
+    """lambda of the generalised advantage estimate."""
+    steps: int = Field(default=1000, ge=1)
+    """b, least steps of each environment between two updates; episodes are whole."""
+    target_kl: float = Field(default=0.003, gt=0.0)
+    """kappa, target of the mean KL divergence."""
+    beta: float = Field(default=1.0, gt=0.0)
+    """beta_0, weight of the divergence at the start."""
+    hinge: float = Field(default=50.0, ge=0.0)
+    """eta, weight of the squared divergence beyond 2 kappa."""
+    policy_steps: int = Field(default=20, ge=1)
+    """Most full-batch steps of the policy in an iteration."""
+    rate: float = Field(default=9e-4, gt=0.0)
+    """AMSGrad's rate for the policy, times the square root of h2."""
+    value_rate: float = Field(default=1e-2, gt=0.0)
+    """Adam's rate for the value net, times the square root of its h2."""
+    value_epochs: int = Field(default=10, ge=1)
+    """Passes of the value net."""
+    value_batch: int = Field(default=256, ge=1)
+    """Samples in a mini-batch of the value net, about."""
+    small_net: bool = False
+    """h1 = d_o, h3 = d_a, as for Humanoid, HumanoidStandup and Ant, in place of ten times as many."""
+    policy: Literal["linear", "tanh"] = "linear"
+    """linear: uniform ±.05 weights and a linear third layer, as in the parallel script; tanh: normal weights and tanh
+    on all three layers, as in the script for one sampler (pitfall 1)."""
+    bootstrap_time_limits: bool = False
+    """Count the value of the last observation when a time limit cut the episode (pitfall 6)."""
+    per_sampler_scaling: bool = False
+    """Each sampler scales observations by its own moments, as published (pitfall 3)."""
+
+
+Method = Annotated[VPG | TRPO | PPO | PPOKL, Field(discriminator="algorithm")]
 
 
 class Task(Settings):
@@ -129,6 +174,8 @@ class Job(Settings):
     """B, environments per seed."""
     samplers: int = Field(default=0, ge=0)
     """Sampler processes; 0 collects in this process."""
+    mode: Literal["synchronous", "asynchronous"] = "synchronous"
+    """synchronous: samplers wait for new weights; asynchronous: they go on with what they have (lag in the scores)."""
     threads: int = Field(default=1, ge=1)
     """Threads that step environments when there is no sampler process."""
 

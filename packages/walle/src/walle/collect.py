@@ -224,8 +224,8 @@ class Collector:
                     break
                 done += active
                 out["valid"][t] = active
-            act_rows(policy.sizes, tanh_hidden, tanh_output, weights, self.member, observation, noise[t], mean, scale,
-                     action)  # fmt: skip
+            act_rows(policy.sizes, tanh_hidden, tanh_output, policy.clip, weights, self.member, observation, noise[t],
+                     mean, scale, action)  # fmt: skip
             np.multiply(action, self.half, out=control)
             control += self.middle
             np.clip(control, self.low, self.high, out=control)
