@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -23,7 +24,7 @@ LIMIT = 60  # seconds, for what takes one or two
 def workers(pid=None):
     """Sampler processes below a process (this one)."""
     below = psutil.Process(pid).children(recursive=True)
-    return [process for process in below if "walle.worker" in process.cmdline()]
+    return [process for process in below if process.status() != "zombie" and "walle.worker" in process.cmdline()]
 
 
 def snapshot(rollout):
@@ -59,23 +60,20 @@ def run(samplers, iterations, first=0, before=None):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("processes", "change"),
     [
-        {},
-        {"task": "ContinuousCartPole", "sizes": (5, 1), "whole_episodes": True, "time_feature": True},
-        {"task": "HalfCheetah-v5", "sizes": (17, 6), "bounds": "scale"},
+        ((1, 3), {}),
+        ((2,), {"task": "ContinuousCartPole", "sizes": (5, 1), "whole_episodes": True, "time_feature": True}),
+        ((3,), {"task": "HalfCheetah-v5", "sizes": (17, 6), "bounds": "scale"}),
     ],
     ids=["pendulum", "whole episodes", "cheetah"],
 )
-def test_results_do_not_depend_on_the_number_of_processes(change):
-    with make(0, **change) as samplers:
+def test_results_do_not_depend_on_the_number_of_processes(processes, change):
+    with make(0, environments=2, **change) as samplers:  # four environments: three processes have 1, 1 and 2
         want = run(samplers, 4)
-    for processes in (1, 2, 3):
-        with make(processes, environments=2 if processes == 3 else 3, **change) as other:
-            if processes == 3:  # 4 environments over 3 processes: compare with a run of its own
-                with make(0, environments=2, **change) as samplers:
-                    want = run(samplers, 4)
-            for found, expected in zip(run(other, 4), want, strict=True):
+    for number in processes:
+        with make(number, environments=2, **change) as samplers:
+            for found, expected in zip(run(samplers, 4), want, strict=True):
                 assert_same(found, expected)
         assert not workers()
 
@@ -102,11 +100,11 @@ def test_a_rollout_is_a_view_of_shared_memory_and_outlives_the_samplers():
 
 
 def test_state_goes_on_with_another_number_of_processes():
-    with make(2) as samplers:
+    with make(1) as samplers:
         run(samplers, 2)
         state = samplers.state
         want = run(samplers, 2, first=2)
-    for processes in (0, 1, 3):
+    for processes in (0, 2):
         with make(processes) as samplers:
             samplers.state = state
             taken = run(samplers, 2, first=2)
@@ -120,11 +118,10 @@ def test_state_goes_on_with_another_number_of_processes():
 
 def test_per_sampler_scaling_depends_on_the_number_of_samplers():
     scales = []
-    for processes in (0, 1, 2):
+    for processes in (0, 2):
         with make(processes, per_sampler_scaling=True, environments=2, seeds=(3,)) as samplers:
             scales.append(run(samplers, 2)[1]["scale"])
-    np.testing.assert_array_equal(scales[0], scales[1])
-    assert (scales[1][0] == scales[1][1]).all() and (scales[2][0] != scales[2][1]).any()
+    assert (scales[0][0] == scales[0][1]).all() and (scales[1][0] != scales[1][1]).any()
 
 
 def test_asynchronous_samplers_run_ahead_but_not_too_far():
@@ -149,12 +146,12 @@ def test_asynchronous_samplers_run_ahead_but_not_too_far():
 
 
 def test_an_asynchronous_state_is_that_of_the_next_iteration_to_be_read():
-    with make(2, mode="asynchronous") as samplers:
+    with make(1, mode="asynchronous") as samplers:
         samplers.broadcast(weights_of(samplers))
         rollouts = [snapshot(samplers.collect())]
         state = samplers.state
         rollouts += [snapshot(samplers.collect()) for _ in range(3)]  # the same weights: exact again
-    with make(3, mode="asynchronous") as samplers:
+    with make(2, mode="asynchronous") as samplers:
         samplers.state = state
         samplers.broadcast(weights_of(samplers))
         for expected in rollouts[1:]:
@@ -167,7 +164,7 @@ def test_processes_have_one_math_thread_and_tell_what_they_are():
         for index, process in enumerate(workers()):
             assert {"OMP_NUM_THREADS", "NUMBA_NUM_THREADS"} <= {k for k, v in process.environ().items() if v == "1"}
             assert process.cmdline()[-2:] == ["Pendulum-v1", f"sampler {index}"]
-            maps = {os.path.basename(entry.path) for entry in process.memory_maps()}
+            maps = {Path(entry.path).name for entry in process.memory_maps()}
             assert not any(name.startswith("libtorch") for name in maps)
 
 
@@ -178,11 +175,12 @@ def test_a_killed_sampler_is_started_anew_and_the_iteration_redone(mode, capfd):
             workers()[iteration // 2].kill()
 
     with make(0) as samplers:
-        want = run(samplers, 4)
+        want = run(samplers, 6)
     with make(2, mode=mode) as samplers:
         taken = run(samplers, 4, before=kill)
+        taken += run(samplers, 2, first=4)  # an asynchronous sampler had done the fourth already: seen only now
         assert len(workers()) == 2
-    assert "died in iteration" in (said := capfd.readouterr().err) and "killed by SIGKILL" in said
+    assert capfd.readouterr().err.count("killed by SIGKILL\nit is started anew") == 2
     if mode == "synchronous":
         for found, expected in zip(taken, want, strict=True):
             assert_same(found, expected)
@@ -230,9 +228,7 @@ def test_a_sampler_that_hangs_is_found_out(capfd):
         run(samplers, 1)
         stopped = workers()[1]
         stopped.suspend()
-        started = time.monotonic()
         found = run(samplers, 1, first=1)[0]
-        assert 3 < time.monotonic() - started < 10
         assert not stopped.is_running()
     assert "no sign of life for 3 s" in capfd.readouterr().err
     with make(0) as samplers:
@@ -240,7 +236,7 @@ def test_a_sampler_that_hangs_is_found_out(capfd):
 
 
 def test_an_exception_inside_leaves_nothing_behind():
-    with pytest.raises(ZeroDivisionError), make(2) as samplers:
+    with pytest.raises(ZeroDivisionError), make(1) as samplers:
         samplers.broadcast(weights_of(samplers))
         samplers.collect()
         raise ZeroDivisionError
@@ -254,8 +250,9 @@ SCRIPT = """
     from walle.samplers import Samplers
 
     policy = GaussianPolicy(3, 1)
-    samplers = Samplers("SlowPendulum", policy, seeds=[0], environments=2, steps=int(sys.argv[1]), processes=2, mode=sys.argv[2])
-    with samplers:
+    _, steps, mode = sys.argv
+    plan = dict(seeds=[0], environments=2, steps=int(steps), processes=2, mode=mode)
+    with Samplers("SlowPendulum", policy, **plan) as samplers:
         samplers.broadcast(np.zeros((1, policy.size), np.float32))
         while True:
             samplers.collect()
@@ -263,14 +260,19 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("steps", [20, 100_000], ids=["between", "collecting"])
+@pytest.mark.parametrize(
+    ("end", "steps", "mode"),
+    [
+        (signal.SIGKILL, 20, "synchronous"),
+        (signal.SIGKILL, 100_000, "asynchronous"),
+        (signal.SIGTERM, 20, "asynchronous"),
+        (signal.SIGINT, 100_000, "synchronous"),
+    ],
+    ids=["killed between", "killed while they collect", "SIGTERM", "Ctrl-C while they collect"],
+)
 def test_no_process_and_no_memory_outlives_the_parent(end, steps, mode, tmp_path):
-    if mode == "asynchronous" and end != signal.SIGKILL:
-        pytest.skip("the same way")
     (tmp_path / "learner.py").write_text(textwrap.dedent(SCRIPT))
-    shared = set(os.listdir("/dev/shm"))
+    shared = set(Path("/dev/shm").iterdir())
     command = [sys.executable, str(tmp_path / "learner.py"), str(steps), mode]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     try:
@@ -287,7 +289,7 @@ def test_no_process_and_no_memory_outlives_the_parent(end, steps, mode, tmp_path
             os.killpg(parent.pid, end)  # Ctrl-C reaches the whole group
         else:
             parent.send_signal(end)
-        _, alive = psutil.wait_procs(below, timeout=2.0)
+        _, alive = psutil.wait_procs(below, timeout=2.0)  # a second, on a machine that does other things too
         assert not alive
         _, said = parent.communicate(timeout=LIMIT)
         assert (said.count(b"Traceback"), b"KeyboardInterrupt" in said) == (
@@ -296,7 +298,7 @@ def test_no_process_and_no_memory_outlives_the_parent(end, steps, mode, tmp_path
     finally:
         parent.kill()
         parent.wait()
-    assert set(os.listdir("/dev/shm")) <= shared
+    assert set(Path("/dev/shm").iterdir()) <= shared
 
 
 def test_bad_arguments_are_told():

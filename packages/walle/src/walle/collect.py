@@ -50,6 +50,7 @@ class Collection:
     options: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        """Check."""
         object.__setattr__(self, "seeds", tuple(int(seed) for seed in self.seeds))
         for name, value in (("seeds", len(self.seeds)), ("environments", self.environments), ("steps", self.steps)):
             if value < 1:

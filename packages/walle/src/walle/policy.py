@@ -60,6 +60,7 @@ class GaussianPolicy:
     clip: float = 10.0
 
     def __post_init__(self) -> None:
+        """Check."""
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
         if min(self.sizes) < 1:
             raise InputError("policy: sizes", expected="layer sizes of at least 1", found=self.sizes)

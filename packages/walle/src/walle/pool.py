@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from multiprocessing.connection import Connection, Pipe, wait
 
 import numpy as np
@@ -27,10 +28,10 @@ from walle.worker import Start
 
 # A sampler ends with its pipe, not by the signals that the learner answers with a checkpoint.
 LEARNERS_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
-ONE_MATH_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-}
+MATH_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+NO_WINDOW = {"MUJOCO_GL": "disable"}  # its libraries take a tenth of the start; an outer setting stays
 LOOK = 1.0  # seconds between looks at processes that say nothing
+TIME_TO_START = 120.0  # seconds, compiling included; `patience` if that is longer
 TIME_TO_END = 2.0  # seconds
 
 
@@ -45,7 +46,8 @@ class Sampler:
     Attributes:
         index: its number; first, last: its environments.
         process, connection: once it is launched.
-        begun: it was told what to do; ready: it has environments, and their state is kept.
+        begun: the process was told what to do; ready: it has its environments.
+        kept: the state at the start of its iteration is in shared memory.
         done: iterations that it has finished; steps: of those not yet read.
         failed: the iteration in which it died last.
         heard, beat: when it last gave a sign of life, and which.
@@ -58,6 +60,7 @@ class Sampler:
     connection: Connection | None = None
     begun: bool = False
     ready: bool = False
+    kept: bool = False
     done: int = 0
     steps: dict[int, int] = field(default_factory=dict)
     failed: int = -1
@@ -95,11 +98,10 @@ class Pool:
         self.granted = 0  # iterations that samplers may begin
         self.recoverable = bool(state)
         self.given = False  # whether the learner gives the noise
-        self.restored = False  # whether the state at the start of `iteration` is in shared memory
         self.gone: str | None = None  # why nothing can be collected any more
         self.closed = False
         cuts = [collection.size * k // processes for k in range(processes + 1)]
-        self.samplers = [Sampler(k, first, last) for k, (first, last) in enumerate(zip(cuts, cuts[1:], strict=False))]
+        self.samplers = [Sampler(k, first, last) for k, (first, last) in enumerate(pairwise(cuts))]
         try:
             for sampler in self.samplers:
                 self._launch(sampler)
@@ -141,9 +143,9 @@ class Pool:
     def state(self) -> Arrays:
         """State of all environments, in their order, at the start of the iteration to be collected next."""
         self._need_state()
-        if not all(sampler.ready for sampler in self.samplers):
+        if not all(sampler.kept for sampler in self.samplers):
             self._begin_all()
-            self._await(lambda sampler: sampler.ready)
+            self._await(lambda sampler: sampler.kept)
         return {name: view.copy() for name, view in start_state(self.shared, self.iteration, slice(None)).items()}
 
     def restore(self, iteration: int, state: Mapping[str, Array]) -> None:
@@ -161,9 +163,9 @@ class Pool:
         for name, view in kept.items():
             view[:] = state[name]
         self.iteration = self.granted = iteration
-        self.restored, self.gone = True, None
+        self.gone = None
         for sampler in self.samplers:
-            sampler.done, sampler.failed, sampler.steps = iteration, -1, {}
+            sampler.kept, sampler.done, sampler.failed, sampler.steps = True, iteration, -1, {}
 
     def close(self) -> None:
         """End the processes; at most a few seconds, whatever they are doing."""
@@ -196,7 +198,8 @@ class Pool:
         ours, theirs = Pipe()
         command = [sys.executable, "-P", "-m", "walle.worker", theirs.fileno(), self.shared.descriptor, os.getpid()]
         note = [f"{self.collection.task}", f"sampler {sampler.index}"]  # for those who look at the list of processes
-        environment = {**os.environ, **ONE_MATH_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {**NO_WINDOW, **os.environ, **dict.fromkeys(MATH_THREADS, "1")}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         # A blocked signal stays blocked in the child: from its first instruction on it takes none of them.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, LEARNERS_SIGNALS)
         try:
@@ -209,7 +212,7 @@ class Pool:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
-        sampler.connection, sampler.begun, sampler.heard = ours, False, time.monotonic()
+        sampler.connection, sampler.begun, sampler.ready = ours, False, False
 
     def _begin_all(self) -> None:
         for sampler in self.samplers:
@@ -218,7 +221,6 @@ class Pool:
 
     def _begin(self, sampler: Sampler) -> None:
         """Give a launched process its environments and the iterations it may do."""
-        fresh = not (self.restored or sampler.ready)
         start = Start(
             collection=self.collection,
             first=sampler.first,
@@ -226,7 +228,7 @@ class Pool:
             index=sampler.index,
             layout=self.shared.layout,
             iteration=sampler.done,
-            fresh=fresh,
+            fresh=not sampler.kept,
             patience=self.patience,
             bound=threading.current_thread() is threading.main_thread(),
         )
@@ -265,7 +267,7 @@ class Pool:
             return
         sampler.heard = time.monotonic()
         if kind == "ready":
-            sampler.ready = True
+            sampler.ready = sampler.kept = True
         elif kind == "done":
             iteration, steps = what
             sampler.done, sampler.steps[iteration] = iteration + 1, steps
@@ -280,8 +282,8 @@ class Pool:
             sampler.beat, sampler.heard = beat, now
         if sampler.process.poll() is not None:
             self._lost(sampler, "")
-        elif now - sampler.heard > self.patience:
-            self._lost(sampler, f"no sign of life for {self.patience:g} s")
+        elif now - sampler.heard > (patience := self.patience if sampler.ready else max(self.patience, TIME_TO_START)):
+            self._lost(sampler, f"no sign of life for {patience:g} s")
 
     def _lost(self, sampler: Sampler, why: str) -> None:
         """Start a dead sampler anew from the iteration that it did not finish, or give up on the second time."""

@@ -167,9 +167,11 @@ class Samplers:
             self._collector.batch.close()
 
     def __enter__(self) -> Self:
+        """Itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Close."""
         self.close()

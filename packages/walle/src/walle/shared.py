@@ -43,6 +43,7 @@ class SharedArrays:
         }
 
     def __getitem__(self, name: str) -> Array:
+        """One of the arrays."""
         return self.arrays[name]
 
     @contextmanager
