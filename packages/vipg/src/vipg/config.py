@@ -27,6 +27,9 @@ class _Policies(_Method):
     returns. Several are run in lockstep and labelled name/alpha-VALUE."""
     gradient: Literal["pathwise", "score", "stein"] = "pathwise"
     """How the sampler is moved: section 2.1, from returns alone, or along Stein's directions (section 5)."""
+    scale_rate: float = Field(default=5.0, ge=0.0)
+    """Rate of the log-scales in multiples of the rate of the other parameters, for Adam: their natural step is longer
+    by 1 / (2 sigma^2), which would be 200 at the start."""
     freeze_sigma: bool = False
     """Leave the log-scales as they are: parameter noise of fixed size (section 5)."""
     sigma: float = Field(default=0.05, gt=0.0, le=1.0)

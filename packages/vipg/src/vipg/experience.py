@@ -19,6 +19,7 @@ from walle.policy import GaussianPolicy
 from walle.rollout import Rollout
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 class Batch(NamedTuple):
@@ -92,18 +93,32 @@ def gather(array: NDArray[np.generic], valid: NDArray[np.bool_], policies: int) 
 
 
 def advantages(rollout: Rollout, x: Array, weights: Array, gamma: float, lam: float) -> tuple[Array, Array]:
+    """Generalised advantages and discounted returns (T, E) of a rollout; see `advantages_of`."""
+    ended = rollout.terminated | rollout.truncated
+    return advantages_of(rollout.reward, ended, rollout.truncated, rollout.valid, x, weights, gamma, lam)
+
+
+def advantages_of(
+    reward: Array,
+    ended: Flags,
+    truncated: Flags,
+    valid: Flags,
+    x: Array,
+    weights: Array,
+    gamma: float,
+    lam: float,
+) -> tuple[Array, Array]:
     """Generalised advantages and discounted returns (T, E); a time limit ends the task, and the features know time.
 
     Args:
+        reward: (T, E); ended, truncated, valid: the same.
         x: features of the baseline, (T, E, F).
         weights: of the baseline, (R, F).
     """
     value = baseline.values(weights, x)
-    ended = rollout.terminated | rollout.truncated
     following = np.concatenate([value[1:], np.zeros((1, value.shape[1]))])
-    advantage = returns.gae(rollout.reward, value, following, ended, rollout.truncated, rollout.valid, gamma, lam)
-    target = returns.discounted(rollout.reward, following, ended, rollout.truncated, rollout.valid, gamma)
-    return advantage, target
+    advantage = returns.gae(reward, value, following, ended, truncated, valid, gamma, lam)
+    return advantage, returns.discounted(reward, following, ended, truncated, valid, gamma)
 
 
 def sort(

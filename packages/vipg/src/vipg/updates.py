@@ -113,6 +113,14 @@ def shared(problem: Problem) -> slice | None:
     return None if isinstance(problem.sampler, Particles) else slice(d, 2 * d)
 
 
+def rates(problem: Problem, method: VPG | PPO) -> Tensor:
+    """Adam's rate of each parameter (Q + A,)."""
+    rate = torch.full((problem.old.shape[1],), method.rate)
+    if (columns := shared(problem)) is not None:
+        rate[columns] *= method.scale_rate
+    return rate
+
+
 def update(
     problem: Problem, method: VPG | TRPO | PPO, moments: Moments, value: Tensor, iteration: int
 ) -> tuple[Tensor, Moments, dict[str, Tensor]]:
@@ -126,7 +134,7 @@ def update(
         if isinstance(method, TRPO):
             parameters, found["step"] = natural_step(problem, method, slope)
         else:
-            parameters, moments = ascend(problem.old, slope, moments, method.rate, shared(problem))
+            parameters, moments = ascend(problem.old, slope, moments, rates(problem, method), shared(problem))
     with torch.no_grad():
         found["kl"] = problem.evaluate(parameters, "surrogate")[1]
     return parameters, moments, found
@@ -145,14 +153,14 @@ def proximal(problem: Problem, method: PPO, moments: Moments, iteration: int) ->
         problem.prior_scale, problem.old,
     )  # fmt: skip
     parameters = problem.old.clone()
-    active = torch.ones(problem.rows, dtype=torch.bool)
+    active, rate = torch.ones(problem.rows, dtype=torch.bool), rates(problem, method)
     block = -(-n // method.parts)
     for _ in range(method.epochs):
         for first in range(0, n, block):
             leaf = parameters.detach().requires_grad_()
             (slope,) = torch.autograd.grad(mixed.clipped(leaf, method.clip, slice(first, first + block)).sum(), leaf)
             slope = frozen(problem, slope) if method.freeze_sigma else slope
-            parameters, moments = ascend(parameters, slope, moments, method.rate, shared(problem), active)
+            parameters, moments = ascend(parameters, slope, moments, rate, shared(problem), active)
         with torch.no_grad():
             active = active & (problem.evaluate(parameters, "surrogate")[1] <= 1.5 * method.target_kl)
         if not bool(active.any()):
