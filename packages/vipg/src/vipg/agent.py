@@ -128,7 +128,11 @@ class Agent:
         if (iteration + 1) % job.evaluate_every == 0 or iteration + 1 == self.iterations:
             centre = self.evaluate()
             scores["mean_policy_return"], scores["mean_policy_score"] = centre, self.score(centre)
-        seconds = {"collect": collected - start, "learn": learned - collected, "evaluate": time.perf_counter() - learned}
+        seconds = {
+            "collect": collected - start,
+            "learn": learned - collected,
+            "evaluate": time.perf_counter() - learned,
+        }
         return Iteration(episodes.steps.astype(np.float64), scores, seconds)
 
     def describe(

@@ -124,7 +124,9 @@ class Precursor:
             self.task.gamma, self.method.gae_lambda,
         )  # fmt: skip
         self.baseline = baseline.fit(x, target, valid, self.rows)
-        parts = [experience.gather(a, valid, self.rows) for a in (found["observation"], found["action"], advantage, valid)]
+        parts = [
+            experience.gather(a, valid, self.rows) for a in (found["observation"], found["action"], advantage, valid)
+        ]
         batch = experience.Batch(*(torch.from_numpy(part) for part in parts))
         self.update(batch, experience.standardised(batch, self.rows), iteration)
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -132,7 +134,9 @@ class Precursor:
         learned = time.perf_counter()
         total = reward.sum(axis=0).reshape(self.rows, -1)
         with torch.no_grad():
-            spread = (bounded(self.network(self.std, batch.observation)).mean(2) * batch.valid).sum(1) / batch.valid.sum(1)
+            spread = (bounded(self.network(self.std, batch.observation)).mean(2) * batch.valid).sum(
+                1
+            ) / batch.valid.sum(1)
         average = total.mean(axis=1)
         scores = {
             "return": average,
@@ -144,7 +148,11 @@ class Precursor:
             centre = self.evaluate()
             scores["mean_policy_return"], scores["mean_policy_score"] = centre, self.score(centre)
         steps = valid.sum(axis=0).reshape(self.rows, -1).sum(axis=1).astype(np.float64)
-        seconds = {"collect": collected - start, "learn": learned - collected, "evaluate": time.perf_counter() - learned}
+        seconds = {
+            "collect": collected - start,
+            "learn": learned - collected,
+            "evaluate": time.perf_counter() - learned,
+        }
         return Iteration(steps, scores, seconds)
 
     def update(self, batch: experience.Batch, advantage: Tensor, iteration: int) -> None:

@@ -127,9 +127,7 @@ class Training:
             name: dict(zip(at[name].tolist(), values, strict=True)) for name, values in part("metric").items()
         }
         phases = part("seconds")
-        self.seconds = [
-            dict(zip(phases, map(float, each), strict=True)) for each in zip(*phases.values(), strict=True)
-        ]
+        self.seconds = [dict(zip(phases, map(float, each), strict=True)) for each in zip(*phases.values(), strict=True)]
 
     def finish(self) -> tuple[list[pl.DataFrame], int]:
         """Score tables, and environment steps over all rows.
@@ -214,7 +212,9 @@ class Fitting:
             metrics = dict(self.found[variant])
             samples = metrics.pop("samples")[:1]
             columns = {name: np.asarray(each)[:, None] for name, each in metrics.items()}
-            frames.append(score_rows(PAPER, label, job.task.name, seeds=job.seeds, steps=[self.method.steps], metrics=columns))
+            frames.append(
+                score_rows(PAPER, label, job.task.name, seeds=job.seeds, steps=[self.method.steps], metrics=columns)
+            )
             shown = {"sample_x": samples[..., 0], "sample_y": samples[..., 1]}
             steps = list(range(samples.shape[1]))
             frames.append(score_rows(PAPER, label, job.task.name, seeds=job.seeds[:1], steps=steps, metrics=shown))

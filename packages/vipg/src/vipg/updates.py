@@ -25,7 +25,9 @@ def gradient(problem: Problem, method: VPG | TRPO | PPO, value: Tensor) -> Tenso
         theta = sampler(phi, problem.xi)[0].detach()
         score = drive - alpha[:, None, None] * theta / problem.prior_scale**2
         moved = direction(theta, score, alpha)
-        own = moved.flatten(1) if isinstance(sampler, Particles) else pathwise(sampler, phi, problem.xi, moved, 0.0, 1.0)
+        own = (
+            moved.flatten(1) if isinstance(sampler, Particles) else pathwise(sampler, phi, problem.xi, moved, 0.0, 1.0)
+        )
     elif method.gradient == "score":
         own = score_function(sampler, phi, problem.xi, value)
         own = own + pathwise(sampler, phi, problem.xi, torch.zeros_like(drive), alpha, problem.prior_scale)
