@@ -16,12 +16,13 @@ from septet.card import source_digest
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(*, reassociate: bool = False) -> Callable[[Function], Function]:
+def compiled(*, reassociate: bool = False, nogil: bool = False) -> Callable[[Function], Function]:
     """Decorator: compile a function of arrays and numbers at its first call.
 
     Args:
         reassociate: let the compiler reorder sums, so that it can vectorise them. The same machine
             still gives the same bits; another kind of processor may differ in the last ones.
+        nogil: let other Python threads run meanwhile.
     """
 
     def decorate(function: Function) -> Function:
@@ -32,7 +33,7 @@ def compiled(*, reassociate: bool = False) -> Callable[[Function], Function]:
         config.CACHE_DIR = str(cache_folder(function.__module__.partition(".")[0]))
         try:
             options = {"contract", "reassoc"} if reassociate else False
-            dispatcher: Any = numba.njit(cache=True, fastmath=options)(function)
+            dispatcher: Any = numba.njit(cache=True, fastmath=options, nogil=nogil)(function)
         finally:
             config.CACHE_DIR = before
         return cast(Function, dispatcher)

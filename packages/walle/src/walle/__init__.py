@@ -1,1 +1,60 @@
 """Experience collection: batched MuJoCo environments and parallel samplers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from septet.errors import InputError
+from walle import balance, classic, runners, walkers
+from walle.batch import Batch, CompiledBatch, Step
+from walle.task import Task
+
+__all__ = ["TASKS", "Batch", "Step", "make"]
+
+TASKS: dict[str, Callable[[str, Mapping[str, Any]], Task]] = {
+    "HalfCheetah-v5": runners.task,
+    "Hopper-v5": runners.task,
+    "Walker2d-v5": runners.task,
+    "Swimmer-v5": runners.task,
+    "Ant-v5": walkers.ant,
+    "Humanoid-v5": walkers.humanoid,
+    "Reacher-v5": balance.reacher,
+    "InvertedPendulum-v5": balance.inverted_pendulum,
+    "InvertedDoublePendulum-v5": balance.inverted_double_pendulum,
+    "Pendulum-v1": classic.pendulum,
+    "ContinuousCartPole": classic.cart_pole,
+}
+
+
+def make(
+    task: str,
+    *,
+    seeds: Sequence[int],
+    environments: int,
+    root: int = 0,
+    threads: int = 1,
+    members: tuple[int, int] | None = None,
+    **options: Any,
+) -> Batch:
+    """Make a batch of environments.
+
+    Args:
+        task: a name of `TASKS`, or any id that Gymnasium knows (through its vector API, slower).
+        seeds: the S seeds.
+        environments: environments per seed, B.
+        root: root seed of the run.
+        threads: threads that step the environments.
+        members: first environment and one past the last of the S * B, to make a part of them.
+        options: settings of the task, named as in Gymnasium, and ``time_limit``.
+
+    Raises:
+        InputError: an unknown task or option, or a size that is not positive.
+    """
+    total = len(seeds) * environments
+    for name, value in (("seeds", len(seeds)), ("environments", environments), ("threads", threads)):
+        if value < 1:
+            raise InputError(f"{task}: {name}", expected="at least one", found=value)
+    if members is not None and not 0 <= members[0] < members[1] <= total:
+        raise InputError(f"{task}: members", expected=f"0 <= first < last <= {total}", found=members)
+    if task not in TASKS:
+        raise InputError("task", expected=f"one of {', '.join(TASKS)}", found=task)
+    return CompiledBatch(TASKS[task](task, options), seeds, environments, root=root, threads=threads, members=members)

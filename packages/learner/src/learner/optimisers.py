@@ -1,0 +1,121 @@
+"""Optimisers over one flat (S, P) tensor: all layers of all seeds in one step."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Adam:
+    """Adam with bias correction, as one fused step.
+
+        m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g²
+        w <- w - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
+
+    Kingma and Ba 2015, algorithm 1.
+
+    Args:
+        flat: parameters (S, P), changed in place.
+        gradient: tensor of the same shape that `step` reads.
+        rate: lr.
+        betas: b1, b2.
+        eps: eps.
+    """
+
+    def __init__(
+        self, flat: Tensor, gradient: Tensor, rate: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
+        self.flat, self.gradient, self.rate, self.betas, self.eps = flat, gradient, rate, betas, eps
+        self.mean, self.square = torch.zeros_like(flat), torch.zeros_like(flat)
+        self.steps = torch.zeros(())
+
+    def step(self) -> None:
+        """Take one step along the gradient that lies in `gradient`."""
+        self.steps += 1
+        torch._fused_adam_(
+            [self.flat],
+            [self.gradient],
+            [self.mean],
+            [self.square],
+            [],
+            [self.steps],
+            lr=self.rate,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=0.0,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    @property
+    def state(self) -> dict[str, NDArray[np.float32]]:
+        """Moments and number of steps, as arrays; to set is to restore."""
+        tensors = {"mean": self.mean, "square": self.square, "steps": self.steps}
+        return {name: tensor.numpy().copy() for name, tensor in tensors.items()}
+
+    @state.setter
+    def state(self, saved: dict[str, NDArray[np.float32]]) -> None:
+        self.mean.copy_(torch.from_numpy(saved["mean"]))
+        self.square.copy_(torch.from_numpy(saved["square"]))
+        self.steps.fill_(float(saved["steps"]))
+
+
+def clip_norms(gradients: list[Tensor], limit: float) -> Tensor:
+    """Scale the gradients of each seed in place so that their joint norm is at most `limit`.
+
+        g <- g min(1, limit / (|g| + 1e-6))
+
+    Args:
+        gradients: tensors (S, P_k); the norm of a seed is taken over all of them.
+        limit: largest norm.
+
+    Returns:
+        Norms (S,) before clipping.
+    """
+    squares = sum((g.square().sum(1) for g in gradients[1:]), gradients[0].square().sum(1))
+    norms = squares.sqrt()
+    scale = (limit / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1)
+    for g in gradients:
+        g.mul_(scale)
+    return norms
+
+
+class AMSGrad:
+    """AMSGrad without bias correction, with a rate per seed.
+
+        m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g²,  u <- max(u, v)
+        w <- w - lr m / (sqrt(u) + eps)
+
+    Reddi, Kale and Kumar 2018, algorithm 2, with eps as in section 2.2 of the brief `walle`.
+
+    Args:
+        flat: parameters (S, P), changed in place.
+        betas: b1, b2.
+        eps: eps.
+    """
+
+    def __init__(self, flat: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+        self.flat, self.betas, self.eps = flat, betas, eps
+        self.mean, self.square, self.largest = (torch.zeros_like(flat) for _ in range(3))
+
+    def step(self, gradient: Tensor, rate: Tensor, active: Tensor | None = None) -> None:
+        """Take one step along `gradient` (S, P) at `rate` (S,), for the seeds that are `active` (S,) bool."""
+        rows = torch.arange(len(self.flat)) if active is None else active.nonzero().squeeze(1)
+        g, (b1, b2) = gradient[rows], self.betas
+        mean = self.mean[rows].lerp_(g, 1.0 - b1)
+        square = self.square[rows].mul_(b2).addcmul_(g, g, value=1.0 - b2)
+        largest = torch.maximum(self.largest[rows], square)
+        self.mean[rows], self.square[rows], self.largest[rows] = mean, square, largest
+        self.flat[rows] -= rate[rows].unsqueeze(1) * mean / (largest.sqrt() + self.eps)
+
+    @property
+    def state(self) -> dict[str, NDArray[np.float32]]:
+        """Moments, as arrays; to set is to restore."""
+        tensors = {"mean": self.mean, "square": self.square, "largest": self.largest}
+        return {name: tensor.numpy().copy() for name, tensor in tensors.items()}
+
+    @state.setter
+    def state(self, saved: dict[str, NDArray[np.float32]]) -> None:
+        for name, tensor in (("mean", self.mean), ("square", self.square), ("largest", self.largest)):
+            tensor.copy_(torch.from_numpy(saved[name]))

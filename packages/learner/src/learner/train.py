@@ -1,0 +1,182 @@
+"""The `train` verb: one method on one task, all seeds in lockstep."""
+
+import hashlib
+import importlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from learner.config import Job
+from learner.loop import Iteration, Learner
+from septet.card import Stopwatch, source_digest
+from septet.checkpoint import Checkpoints
+from septet.cli import stop_request
+from septet.errors import Interrupted
+from septet.progress import Progress
+from septet.scores import TIMING, score_rows, write_scores, write_timing
+
+LEARNERS = {
+    "vpg": "learner.vpg.VPGLearner",
+    "trpo": "learner.trpo.TRPOLearner",
+    "ppo": "learner.ppo.PPOLearner",
+    "ppo_kl": "learner.ppo_kl.PPOKLLearner",
+    "ddpg": "learner.ddpg.DDPGLearner",
+}
+PEER = "learner.validation.PeerLearner"
+LIBRARIES, PEERS = ["numpy", "numba", "torch", "mujoco", "gymnasium", "polars"], ["stable-baselines3", "sb3-contrib"]
+PACKAGES = ["septet", "walle", "learner"]
+
+
+def build(job: Job) -> Learner:
+    """The learner of a job's method."""
+    ours = job.method.implementation == "septet"
+    module, _, name = (LEARNERS[job.method.algorithm] if ours else PEER).rpartition(".")
+    learner: Learner = getattr(importlib.import_module(module), name)(job)
+    return learner
+
+
+def train(job: Job, out: Path) -> None:
+    """Train one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
+    watch = Stopwatch()
+    torch.set_num_threads(1)
+
+    # environments, model
+    learner = build(job)
+    history = History(len(job.seeds))
+    store = Checkpoints(out / "checkpoint", _identity(job))
+    iteration = 0
+    if (saved := store.load()) is not None:
+        iteration, arrays = saved
+        learner.state = _part("learner", arrays)
+        history.state = _part("history", arrays)
+
+    # loop
+    total = learner.iterations
+    label = f"{job.paper} {job.method.label} on {job.task.label}"
+    progress = Progress(label, total, "iterations", store.folder, iteration)
+
+    def save() -> None:
+        store.save(iteration, _named("learner", learner.state) | _named("history", history.state))
+
+    try:
+        while iteration < total:
+            history.add(learner.iterate(iteration))
+            iteration += 1
+            progress.update(iteration)
+            if stop_request.signal is not None:
+                save()
+                progress.finish()
+                raise Interrupted(f"stopped by signal {stop_request.signal} at iteration {iteration}, state saved")
+            if store.due():
+                save()
+    finally:
+        learner.close()
+
+    # write
+    card = watch.card(
+        paper=job.paper,
+        verb="train",
+        task=job.task.label,
+        methods={job.method.label: job.method.model_dump(mode="json", exclude={"name"})},
+        seeds=job.seeds,
+        config=job,
+        packages=PACKAGES,
+        libraries=[*LIBRARIES, *(PEERS if job.method.implementation == "stable_baselines3" else [])],
+        steps=int(history.steps[-1].sum()),
+    )
+    write_timing(out / "timing.parquet", [history.timing(job)])
+    write_scores(out / "scores.parquet", history.scores(job))
+    card.write(out / "run.json")
+    progress.finish()
+    store.clear()
+
+
+class History:
+    """What the iterations left: cumulated steps, metrics and seconds.
+
+    A metric that a seed has no value for yet (NaN), as the return before an episode has ended, is left out; later
+    the last value stands.
+    """
+
+    def __init__(self, seeds: int) -> None:
+        self.seeds = seeds
+        self.steps: list[NDArray[np.int64]] = []
+        self.metrics: dict[str, list[NDArray[np.float64]]] = {}
+        self.seconds: dict[str, list[float]] = {}
+
+    def add(self, found: Iteration) -> None:
+        """Append an iteration."""
+        before = self.steps[-1] if self.steps else np.zeros(self.seeds, np.int64)
+        self.steps.append(before + np.asarray(found.steps, np.int64))
+        for name, given in found.scores.items():
+            values = self.metrics.setdefault(name, [])
+            last = values[-1] if values else np.full(self.seeds, math.nan)
+            values.append(np.where(np.isnan(given), last, given))
+        for phase, value in found.seconds.items():
+            self.seconds.setdefault(phase, []).append(value)
+
+    @property
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All of it as arrays; to set is to restore."""
+        return {
+            "steps": np.array(self.steps),
+            **_named("metric", {name: np.array(values) for name, values in self.metrics.items()}),
+            **_named("seconds", {phase: np.array(values) for phase, values in self.seconds.items()}),
+        }
+
+    @state.setter
+    def state(self, saved: dict[str, NDArray[Any]]) -> None:
+        self.steps = list(saved["steps"])
+        self.metrics = {name: list(values) for name, values in _part("metric", saved).items()}
+        self.seconds = {phase: values.tolist() for phase, values in _part("seconds", saved).items()}
+
+    def scores(self, job: Job) -> list[pl.DataFrame]:
+        """Rows of the score table: every metric of every seed at its environment steps."""
+        frames = []
+        for s, seed in enumerate(job.seeds):
+            steps = [int(row[s]) for row in self.steps]
+            for name, values in self.metrics.items():
+                column = np.array([row[s] for row in values])
+                known = np.flatnonzero(~np.isnan(column))
+                if len(known):
+                    frames.append(
+                        score_rows(
+                            job.paper,
+                            job.method.label,
+                            job.task.label,
+                            seeds=[seed],
+                            steps=[steps[k] for k in known],
+                            metrics={name: column[known][None]},
+                        )
+                    )
+        return frames
+
+    def timing(self, job: Job) -> pl.DataFrame:
+        """Rows of the timing table: seconds of each phase of each iteration, at the first seed's steps."""
+        of = {"paper": job.paper, "method": job.method.label, "task": job.task.label, "seed": job.seeds[0]}
+        rows = [
+            {**of, "step": int(steps[0]), "phase": phase, "seconds": seconds}
+            for phase, values in self.seconds.items()
+            for steps, seconds in zip(self.steps, values, strict=True)
+        ]
+        return pl.DataFrame(rows, TIMING)
+
+
+def _named(part: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{part}/{name}": array for name, array in arrays.items()}
+
+
+def _part(name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {key.removeprefix(name + "/"): value for key, value in arrays.items() if key.startswith(name + "/")}
+
+
+def _identity(job: Job) -> str:
+    """Name of the job for its checkpoints: state that other settings or other code left is not taken."""
+    settings = json.dumps([job.model_dump(mode="json"), [source_digest(name) for name in PACKAGES]], sort_keys=True)
+    return hashlib.sha256(settings.encode()).hexdigest()[:16]

@@ -1,0 +1,73 @@
+"""Value nets: least squares on returns in mini-batches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from learner import kernels
+from learner.networks import Parameters, backward
+from learner.optimisers import Adam
+
+
+def update(value: Parameters, optimiser: Adam, x: Tensor, target: Tensor, order: NDArray[np.int64], batch: int) -> None:
+    """Minimise mean (V(x) - R)² in mini-batches by automatic differentiation: the reference of `fit`.
+
+    Args:
+        value: parameters, changed in place.
+        optimiser: on its flat tensor.
+        x: (S, n, in).
+        target: R, (S, n).
+        order: (S, epochs, used), rows in the order of their use.
+        batch: samples in a mini-batch.
+    """
+    seeds = torch.arange(len(order)).unsqueeze(1)
+    for epoch in torch.from_numpy(order).unbind(1):
+        for rows in epoch.split(batch, dim=1):
+            errors = value(x[seeds, rows]).squeeze(2) - target[seeds, rows]
+            backward(errors.square().mean(1).sum(), value)
+            optimiser.step()
+
+
+def fit(
+    value: Parameters,
+    optimiser: Adam,
+    x: Sequence[Tensor],
+    target: Sequence[Tensor],
+    order: Sequence[NDArray[np.int64]],
+    batch: int,
+) -> NDArray[np.float64]:
+    """Minimise mean (V(x) - R)² in mini-batches, each seed on its own samples; tanh nets only.
+
+    Args:
+        value: parameters, changed in place.
+        optimiser: on its flat tensor; its steps are those of the longest seed.
+        x: for each seed (n, in).
+        target: R, for each seed (n,).
+        order: for each seed (epochs, used), rows in the order of their use.
+        batch: samples in a mini-batch.
+
+    Returns:
+        Mean squared error over the mini-batches, (S,).
+    """
+    done = int(optimiser.steps)
+    found = [
+        kernels.value_epochs(
+            value.network.sizes,
+            value.flat[s].numpy(),
+            optimiser.mean[s].numpy(),
+            optimiser.square[s].numpy(),
+            x[s].contiguous().numpy(),
+            target[s].contiguous().numpy(),
+            rows,
+            batch,
+            done,
+            optimiser.rate,
+            optimiser.eps,
+        )
+        for s, rows in enumerate(order)
+    ]
+    optimiser.steps += max(rows.shape[0] * -(-rows.shape[1] // batch) for rows in order)
+    return np.array(found)

@@ -1,0 +1,227 @@
+"""A batch of environments of one task: arrays in, arrays out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from septet.errors import InputError
+from septet.seeding import stream
+from walle.physics import Array, Integers
+from walle.task import Flags, Task
+
+State = dict[str, NDArray[Any]]
+
+
+class Step(NamedTuple):
+    """What one step of a batch of E environments gave.
+
+    The arrays are the caller's to keep, not to write into: where no episode ended, `observation` and
+    `next_observation` are the same array.
+
+    Attributes:
+        observation: on which to act next ``(E, obs)``; the first one of the next episode where one ended.
+        reward: ``(E,)``.
+        terminated: the task itself ended the episode ``(E,)``: no value after it.
+        truncated: the time limit was reached ``(E,)``: bootstrap from `next_observation`.
+        next_observation: what this step led to, before any reset ``(E, obs)``.
+    """
+
+    observation: Array
+    reward: Array
+    terminated: Flags
+    truncated: Flags
+    next_observation: Array
+
+
+class Batch(ABC):
+    """E = S * B environments of one task, seed-major: environment e belongs to seed number e // B.
+
+    Episode k of environment b of seed s starts from ``stream(root, "reset", task, s, b, k)``, so nothing
+    depends on how the environments are divided over threads or processes.
+
+    Attributes:
+        task: name of the task.
+        seeds: the S seeds.
+        members: first environment here and one past the last, ``(0, S * B)`` unless this is a part.
+        size: environments here.
+        observation_size, action_size: numbers of an observation and of an action.
+        action_low, action_high: bounds of an action ``(act,)``.
+        time_limit: steps after which an episode is truncated.
+        elapsed: steps of the running episodes ``(E,)``.
+    """
+
+    task: str
+    observation_size: int
+    action_size: int
+    action_low: Array
+    action_high: Array
+    time_limit: int
+    elapsed: Integers
+
+    def __init__(self, seeds: Sequence[int], environments: int, root: int, members: tuple[int, int] | None) -> None:
+        self.seeds = [int(seed) for seed in seeds]
+        self.root, self.environments = root, environments
+        self.members = members or (0, len(self.seeds) * environments)
+        self.size = self.members[1] - self.members[0]
+
+    def start(self, row: int, episode: int) -> np.random.Generator:
+        """The random stream from which an environment (its row here) starts an episode."""
+        seed, environment = divmod(self.members[0] + row, self.environments)
+        return stream(self.root, "reset", self.task, self.seeds[seed], environment, episode)
+
+    @abstractmethod
+    def reset(self) -> Array:
+        """Start the next episode everywhere; the first observations ``(E, obs)``."""
+
+    @abstractmethod
+    def step(self, action: Array) -> Step:
+        """Step every environment by its action ``(E, act)``; ended episodes start anew.
+
+        Raises:
+            InputError: an action of the wrong shape, or one that is not finite; nothing was stepped.
+        """
+
+    @property
+    @abstractmethod
+    def state(self) -> State:
+        """All there is to know of the environments, as arrays; setting it continues bit for bit."""
+
+    @state.setter
+    @abstractmethod
+    def state(self, state: Mapping[str, NDArray[Any]]) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of threads and simulators."""
+
+    def checked(self, action: Array) -> Array:
+        """The action as contiguous float64, or an InputError if its shape is wrong."""
+        shape = (self.size, self.action_size)
+        try:
+            action = np.ascontiguousarray(action, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{self.task}: action", expected=f"numbers of shape {shape}", found=action) from None
+        if action.shape != shape:
+            raise InputError(f"{self.task}: action", expected=f"shape {shape}", found=str(action.shape))
+        return action
+
+    def not_finite(self, action: Array) -> InputError:
+        """The error for an action that is not a finite number."""
+        e, j = np.argwhere(~np.isfinite(action))[0]
+        return InputError(f"{self.task}: action of environment {e}", expected="finite numbers", found=action[e, j])
+
+
+class CompiledBatch(Batch):
+    """A batch whose task runs in compiled code, one simulator and one slice of the environments per thread.
+
+    Args:
+        task: the task.
+        seeds, environments, root, members: see `Batch`.
+        threads: threads that step the slices; 1 steps in the caller's.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        seeds: Sequence[int],
+        environments: int,
+        *,
+        root: int = 0,
+        threads: int = 1,
+        members: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(seeds, environments, root, members)
+        self.task, self.observation_size = task.name, task.observation_size
+        self.action_low, self.action_high = task.action_low, task.action_high
+        self.action_size, self.time_limit = len(task.action_low), task.time_limit
+        self._task, self._step = task, task.step
+        self._constants = task.constants
+        threads = min(threads, self.size)
+        self._simulators = [task.simulator() for _ in range(threads)]
+        self._handles: list[Integers] = [simulator.handles for simulator in self._simulators]
+        cuts = [self.size * i // threads for i in range(threads + 1)]
+        self._slices = list(pairwise(cuts))
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._state = np.zeros((self.size, task.state_size))
+        self._observation = np.zeros((self.size, task.observation_size))
+        self._episode = np.full(self.size, -1, dtype=np.int64)  # number of the running episode
+        self.elapsed = np.zeros(self.size, dtype=np.int64)
+
+    def reset(self) -> Array:
+        """See `Batch.reset`."""
+        observation = np.empty((self.size, self.observation_size))
+        self._begin(np.arange(self.size), observation)
+        self._observation = observation
+        return observation
+
+    def step(self, action: Array) -> Step:
+        """See `Batch.step`."""
+        size = self.size
+        if self._episode[0] < 0:
+            raise InputError(f"{self.task}: step", expected="a reset before it", found="none")
+        action = self.checked(action)
+        outcome = np.empty((size, self.observation_size)), np.empty(size), np.empty(size, bool), np.empty(size, bool)
+        if self._pool is None:
+            ended = self._step(self._handles[0], self._constants, self._state, self.elapsed, action, *outcome, 0, size)
+        else:
+            ended = self._step_threads(self._pool, action, outcome)
+        if ended < 0:
+            raise self.not_finite(action)
+        following, reward, terminated, truncated = outcome
+        observation = following
+        if ended:
+            observation = following.copy()
+            self._begin(np.flatnonzero(terminated | truncated), observation)
+        self._observation = observation
+        return Step(observation, reward, terminated, truncated, following)
+
+    def _step_threads(self, pool: ThreadPoolExecutor, action: Array, outcome: tuple[Any, ...]) -> int:
+        arrays = (self._constants, self._state, self.elapsed, action, *outcome)
+        waiting = [
+            pool.submit(self._step, handles, *arrays, first, last)
+            for handles, (first, last) in zip(self._handles[1:], self._slices[1:], strict=True)
+        ]
+        ended = self._step(self._handles[0], *arrays, *self._slices[0])
+        return ended + sum(one.result() for one in waiting)
+
+    def _begin(self, rows: Integers, observation: Array) -> None:
+        """Start the next episode in some environments."""
+        self._episode[rows] += 1
+        self.elapsed[rows] = 0
+        start = np.array([self._task.draw(self.start(e, int(self._episode[e]))) for e in rows.tolist()])
+        self._task.reset(self._handles[0], self._constants, self._state, start, rows, observation)
+
+    @property
+    def state(self) -> State:
+        """See `Batch.state`."""
+        return {name: array.copy() for name, array in self._arrays().items()}
+
+    @state.setter
+    def state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        for name, array in self._arrays().items():
+            found = state.get(name)
+            if found is None or found.shape != array.shape or found.dtype != array.dtype:
+                what = "nothing" if found is None else f"{found.dtype} {found.shape}"
+                raise InputError(f"{self.task}: state {name}", expected=f"{array.dtype} {array.shape}", found=what)
+        self._observation = np.array(state["observation"])  # the old one is with the caller
+        for name, array in self._arrays().items():
+            array[:] = state[name]
+
+    def _arrays(self) -> State:
+        return {
+            "state": self._state,
+            "observation": self._observation,
+            "elapsed": self.elapsed,
+            "episode": self._episode,
+        }
+
+    def close(self) -> None:
+        """See `Batch.close`."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._pool = None
