@@ -1,0 +1,143 @@
+"""Configuration of the paper's experiments; sources are sections of `docs/papers/metaexplore.md`."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from septet.config import Settings
+
+TEACHERS = ("independent", "local", "informed", "random")
+Explorer = Literal[
+    "independent", "local", "informed", "random", "ornstein_uhlenbeck", "uniform", "gaussian", "parameter", "none"
+]
+
+
+class Method(Settings):
+    """A student and how it gathers data."""
+
+    name: str = ""
+    """Name of the method; filled in by the workflow for a job."""
+    explorer: Explorer = "independent"
+    """A teacher of section 2.4 (independent, local, informed), uniformly random actions in its place (random), or
+    plain DDPG with noise on actions or weights."""
+    teacher_update: Literal["meta", "frozen", "shuffled"] = "meta"
+    """What moves the teacher: its meta-rewards, nothing, or meta-rewards in random order (the controls of section 5)."""
+    trials: int = Field(default=1, ge=1)
+    """M, trial students per cycle; from two on the group's mean is the baseline (meta-group, section 6)."""
+    reference: Literal["fresh", "reuse"] = "reuse"
+    """R of one trial: a rollout of the student, counted, or the last trial's R' (section 6)."""
+    student: Literal["restore", "continue"] = "restore"
+    """After a trial the student is put back, or it goes on from there, as in the prototype."""
+    starts: Literal["common", "own"] = "common"
+    """Evaluations of a cycle start from the same states, or go on where the last one stopped."""
+    explore_steps: int = Field(default=100, ge=1)
+    """|D0| per trial; of plain DDPG, steps between two rounds of updates (section 3)."""
+    evaluate_steps: int = Field(default=200, ge=1)
+    """|D1| (section 3)."""
+    trial_updates: int = Field(default=50, ge=0)
+    """Updates of a trial student on D0 (section 3)."""
+    student_updates: int = Field(default=50, ge=0)
+    """Updates of the student on the replay, per cycle (section 3)."""
+    teacher_rate: float = Field(default=3e-3, gt=0.0)
+    """Adam's rate for the teacher (section 3: not found)."""
+    sigma: float = Field(default=0.5, gt=0.0)
+    """Initial standard deviation of the teacher (section 3: not found)."""
+    sigma_floor: float = Field(default=0.05, gt=0.0)
+    """Least standard deviation (section 6)."""
+    sigma_ceiling: float = Field(default=1.0, gt=0.0)
+    """Largest standard deviation (section 6)."""
+    noise_scale: float = Field(default=0.2, gt=0.0)
+    """Of plain DDPG: sigma, half width, or the distance that noise on weights keeps."""
+    hidden: tuple[int, int] = (64, 64)
+    """Hidden units of all nets (section 3)."""
+    actor_rate: float = Field(default=1e-3, gt=0.0)
+    """Adam's rate for the actor (section 7; section 3 has 1e-4)."""
+    critic_rate: float = Field(default=1e-3, gt=0.0)
+    """Adam's rate for the critic (section 3)."""
+    critic_decay: float = Field(default=1e-2, ge=0.0)
+    """L2 on the critic's matrices (section 3)."""
+    gamma: float = Field(default=0.99, gt=0.0, le=1.0)
+    """Discount per step (section 3)."""
+    tau: float = Field(default=0.01, gt=0.0, le=1.0)
+    """Share of the new weights in the targets (section 3)."""
+    batch: int = Field(default=64, ge=1)
+    """Transitions of a mini-batch (section 3)."""
+    replay: int = Field(default=1_000_000, ge=1)
+    """Transitions that the replay holds, per seed (section 3)."""
+    visits: bool = False
+    """Also write histograms of the states that explorer and student visit."""
+
+    @property
+    def teaches(self) -> bool:
+        """Whether a cycle has trial students."""
+        return self.explorer in TEACHERS
+
+    @property
+    def cycle_steps(self) -> int:
+        """Environment steps of one cycle, evaluations included."""
+        if not self.teaches:
+            return self.explore_steps
+        fresh = self.evaluate_steps if self.trials == 1 and self.reference == "fresh" else 0
+        return self.trials * (self.explore_steps + self.evaluate_steps) + fresh
+
+    @property
+    def first_steps(self) -> int:
+        """Environment steps before the first cycle."""
+        return self.trials * self.evaluate_steps if self.teaches else 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Method":
+        if self.student == "continue" and self.trials > 1:
+            raise ValueError("one trial where the student goes on from it (student: continue)")
+        if not self.sigma_floor <= self.sigma <= self.sigma_ceiling:
+            raise ValueError("sigma between sigma_floor and sigma_ceiling")
+        return self
+
+
+class Task(Settings):
+    """An environment and a budget."""
+
+    name: str = ""
+    """Name of the task; filled in by the workflow for a job."""
+    environment: str = "Pendulum-v1"
+    """Name of the environment: one of walle's, or DeceptiveNavigation."""
+    options: dict[str, Any] = {}
+    """Settings of the environment."""
+    steps: int = Field(default=30_000, ge=1)
+    """Environment steps per seed, of every kind (section 6)."""
+
+
+class Common(Settings):
+    """What every job of the paper shares."""
+
+    root_seed: int = Field(default=2018, ge=0)
+    """Root of all random streams."""
+    seeds: list[int] = Field(default=list(range(10)), min_length=1)
+    """Seeds, trained in lockstep (section 3: number not found)."""
+    points: int = Field(default=20, ge=3)
+    """Points of each curve in the score table."""
+    tests: int = Field(default=10, ge=1)
+    """Noise-free episodes of the student at each point, from the same starts; not counted, and no method sees them."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, value: list[int]) -> list[int]:
+        if len(set(value)) != len(value) or min(value) < 0:
+            raise ValueError("different seeds, none negative")
+        return value
+
+
+class Job(Common):
+    """One training job: one method on one task, all seeds."""
+
+    method: Method
+    """The method."""
+    task: Task
+    """The task."""
+
+    @model_validator(mode="after")
+    def _affordable(self) -> "Job":
+        first = self.method.first_steps + self.method.cycle_steps
+        if self.task.steps < first:
+            raise ValueError(f"steps for a cycle, {first} (not {self.task.steps})")
+        return self
