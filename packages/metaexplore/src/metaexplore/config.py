@@ -1,8 +1,8 @@
 """Configuration of the paper's experiments; sources are sections of `docs/papers/metaexplore.md`."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from septet.config import Settings
 
@@ -15,6 +15,8 @@ Explorer = Literal[
 class Method(Settings):
     """A student and how it gathers data."""
 
+    kind: Literal["training"] = "training"
+    """Selects this kind of method."""
     name: str = ""
     """Name of the method; filled in by the workflow for a job."""
     explorer: Explorer = "independent"
@@ -94,6 +96,47 @@ class Method(Settings):
         return self
 
 
+class Study(Settings):
+    """How much of the meta-reward is signal, under many settings of one method (section 8)."""
+
+    kind: Literal["study"]
+    """Selects this kind of method."""
+    name: str = ""
+    """Name of the method; filled in by the workflow for a job."""
+    student: Method = Method(teacher_update="frozen")
+    """How the student is trained up to each stage; its teacher stays as it is."""
+    stages: list[int] = Field(default=[5, 20, 50], min_length=1)
+    """Cycles after which it is judged, ascending."""
+    trials: int = Field(default=32, ge=4)
+    """Data sets that are drawn and judged, per seed."""
+    settings: dict[str, dict[str, Any]] = {"default": {}}
+    """Label -> what differs from `student` in the trials."""
+
+    @model_validator(mode="after")
+    def _known(self) -> "Study":
+        if self.stages != sorted(set(self.stages)):
+            raise ValueError("ascending stages")
+        if not self.student.teaches:
+            raise ValueError("a student with a teacher")
+        for label, given in self.settings.items():
+            try:
+                Method.model_validate({**self.student.model_dump(), **given})
+            except ValidationError as error:
+                first = error.errors()[0]
+                raise ValueError(f"settings.{label}: {first['loc']} {first['msg']}") from None
+        return self
+
+
+AnyMethod = Annotated[
+    Annotated[Method, Tag("training")] | Annotated[Study, Tag("study")], Discriminator(lambda given: _kind(given))
+]
+
+
+def _kind(given: Any) -> str:
+    """What kind of method a mapping describes: a training run unless it says otherwise."""
+    return str(given.get("kind", "training") if isinstance(given, dict) else given.kind)
+
+
 class Task(Settings):
     """An environment and a budget."""
 
@@ -130,13 +173,15 @@ class Common(Settings):
 class Job(Common):
     """One training job: one method on one task, all seeds."""
 
-    method: Method
+    method: AnyMethod
     """The method."""
     task: Task
     """The task."""
 
     @model_validator(mode="after")
     def _affordable(self) -> "Job":
+        if isinstance(self.method, Study):
+            return self
         first = self.method.first_steps + self.method.cycle_steps
         if self.task.steps < first:
             raise ValueError(f"steps for a cycle, {first} (not {self.task.steps})")
