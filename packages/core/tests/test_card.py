@@ -6,9 +6,10 @@ import os
 import pytest
 
 from septet import card as module
-from septet.card import RunCard, Stopwatch, lock_digest, source_digest
+from septet.card import RunCard, Stopwatch, lock_digest
 from septet.config import Settings
 from septet.errors import InputError
+from septet.files import source_digest
 
 
 class Toy(Settings):

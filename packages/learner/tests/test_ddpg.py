@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from learner.config import DDPG, Job, Task
 from learner.ddpg import DDPGLearner
 

@@ -3,40 +3,41 @@
 import numpy as np
 import pytest
 import torch
+
 from learner.config import DDPG
 from learner.ddpg import Agent
 from learner.dense import adam_and_polyak, backward, forward, input_gradient, weight_gradient
 from learner.networks import Network
 from learner.replay import Replay
 
-O, A, B = 5, 2, 32
+OBS, ACT, BATCH = 5, 2, 32
 HIDDEN = (24, 16)
-METHOD = DDPG(algorithm="ddpg", hidden=HIDDEN, batch=B, tau=0.05)
+METHOD = DDPG(algorithm="ddpg", hidden=HIDDEN, batch=BATCH, tau=0.05)
 
 
 def agent(seeds: list[int], method: DDPG = METHOD, threads: int = 1) -> Agent:
-    return Agent(method, 7, "toy", seeds, O, A, threads)
+    return Agent(method, 7, "toy", seeds, OBS, ACT, threads)
 
 
 def filled(seeds: list[int], count: int = 100) -> Replay:
-    replay = Replay(seeds, O, A, count)
+    replay = Replay(seeds, OBS, ACT, count)
     for index, seed in enumerate(seeds):
         rng = np.random.default_rng(seed)
         replay.records[index] = rng.standard_normal(replay.records.shape[1:], dtype=np.float32)
-        replay.records[index, :, O + A + 1] = rng.random(count) < 0.3
+        replay.records[index, :, OBS + ACT + 1] = rng.random(count) < 0.3
     replay.added = count
     return replay
 
 
 def rows(seeds: list[int], number: int) -> np.ndarray:
-    return np.stack([np.random.default_rng([seed, number]).integers(0, 100, B) for seed in seeds])
+    return np.stack([np.random.default_rng([seed, number]).integers(0, 100, BATCH) for seed in seeds])
 
 
 class Reference:
     """One seed with autograd, torch's Adam and a loop for the targets."""
 
     def __init__(self, of: Agent, index: int, method: DDPG = METHOD) -> None:
-        self.method = method
+        self.method, self.updates = method, 0
         self.nets = {
             "actor": Network(tuple(int(n) for n in of.actor_sizes), "relu"),
             "critic": Network(tuple(int(n) for n in of.critic_sizes), "relu"),
@@ -64,6 +65,9 @@ class Reference:
             y = r + self.method.gamma * (1 - d) * next_q
         critic_loss = ((self.q(self.flat["critic"], o, a) - y) ** 2).mean()
         self.step("critic", critic_loss)
+        self.updates += 1
+        if self.updates % self.method.actor_every:
+            return critic_loss.item(), 0.0
         actor_loss = -self.q(self.flat["critic"], o, self.mu(self.flat["actor"], o)).mean()
         self.step("actor", actor_loss)
         with torch.no_grad():
@@ -77,7 +81,9 @@ class Reference:
         self.adam[name].step()
 
 
-@pytest.mark.parametrize("method", [METHOD, METHOD.model_copy(update={"critic_decay": 1e-2, "hidden": (20,)})])
+@pytest.mark.parametrize(
+    "method", [METHOD, METHOD.model_copy(update={"critic_decay": 1e-2, "hidden": (20,), "actor_every": 2})]
+)
 def test_updates_are_those_of_autograd(method: DDPG) -> None:
     seeds = [3, 5]
     ours, replay = agent(seeds, method), filled(seeds)
@@ -105,10 +111,12 @@ def test_one_update_is_that_of_stable_baselines3() -> None:
     from stable_baselines3.common.logger import configure
 
     class Toy(Env):  # type: ignore[misc]  # spaces only
-        observation_space = spaces.Box(-10, 10, (O,))
-        action_space = spaces.Box(-1, 1, (A,))
+        observation_space = spaces.Box(-10, 10, (OBS,))
+        action_space = spaces.Box(-1, 1, (ACT,))
 
-    peer = sb3.DDPG("MlpPolicy", Toy(), batch_size=B, tau=METHOD.tau, policy_kwargs={"net_arch": list(HIDDEN)}, seed=0)
+    peer = sb3.DDPG(
+        "MlpPolicy", Toy(), batch_size=BATCH, tau=METHOD.tau, policy_kwargs={"net_arch": list(HIDDEN)}, seed=0
+    )
     peer.set_logger(configure(None, []))
     ours, replay = agent([3]), filled([3])
 
@@ -116,13 +124,13 @@ def test_one_update_is_that_of_stable_baselines3() -> None:
         parts = [p.detach().numpy().T.ravel() for p in module.parameters()]
         return np.concatenate(parts)
 
-    nets = {
+    modules = {
         "actor": peer.actor,
         "critic": peer.critic,
         "target_actor": peer.actor_target,
         "target_critic": peer.critic_target,
     }
-    for name, module in nets.items():
+    for name, module in modules.items():
         getattr(ours.networks, name)[0] = flat(module)
     picked = rows([3], 0)
     fields = {name: torch.from_numpy(value[0]) for name, value in replay.fields(picked).items()}
@@ -135,9 +143,9 @@ def test_one_update_is_that_of_stable_baselines3() -> None:
     )
     peer.replay_buffer.sample = lambda *_, **__: sample
     for _ in range(3):
-        peer.train(gradient_steps=1, batch_size=B)
+        peer.train(gradient_steps=1, batch_size=BATCH)
         ours.learn(replay, picked)
-    for name, module in nets.items():
+    for name, module in modules.items():
         np.testing.assert_allclose(getattr(ours.networks, name)[0], flat(module), rtol=2e-4, atol=2e-5)
 
 
@@ -149,7 +157,7 @@ def test_a_seed_alone_is_the_seed_in_a_batch_on_any_threads() -> None:
     together.close()
     for name, weights in alone.networks._asdict().items():
         np.testing.assert_array_equal(getattr(together.networks, name)[1], weights[0])
-    o = np.random.default_rng(0).standard_normal((1, O))
+    o = np.random.default_rng(0).standard_normal((1, OBS))
     np.testing.assert_array_equal(together.act(np.repeat(o, 3, 0))[1], alone.act(o)[0])
 
 
@@ -160,9 +168,9 @@ def test_the_critics_target_by_hand() -> None:
     one.networks.critic[:] = 0.0
     one.networks.target_critic[:] = 0.0
     one.networks.target_critic[0, -1] = 3.0
-    replay = Replay([0], O, A, 2)
+    replay = Replay([0], OBS, ACT, 2)
     for terminated in (False, True):
-        replay.add(np.zeros((1, O)), np.zeros((1, A)), [1.0], [terminated], np.ones((1, O)))
+        replay.add(np.zeros((1, OBS)), np.zeros((1, ACT)), [1.0], [terminated], np.ones((1, OBS)))
     losses = one.learn(replay, np.array([[0, 1]]))
     assert losses[0, 0] == pytest.approx((3.7**2 + 1.0**2) / 2)
     # dL/db = mean of 2 (Q - y) = -4.7; Adam's first step is the rate, whatever the gradient's size

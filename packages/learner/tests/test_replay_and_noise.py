@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from learner.draws import CHUNK, Draws, normal
 from learner.noise import (
     Gaussian,
@@ -15,7 +16,6 @@ from learner.noise import (
     ornstein_uhlenbeck,
 )
 from learner.replay import Replay, Sampler
-
 from septet.errors import InputError
 
 
@@ -77,15 +77,14 @@ def test_draws_depend_on_the_step_alone() -> None:
     assert len({float(x[0, 0]) for x in straight}) == len(straight)
 
 
-def test_ornstein_uhlenbeck_by_hand_and_as_stable_baselines3() -> None:
+def test_ornstein_uhlenbeck_by_hand_and_as_stable_baselines3(monkeypatch: pytest.MonkeyPatch) -> None:
     x = ornstein_uhlenbeck(np.array([[2.0]]), np.array([[1.0]]), theta=0.5, sigma=3.0, dt=0.25)
     assert x[0, 0] == 2.0 - 0.5 * 2.0 * 0.25 + 3.0 * 0.5
     peer_module = pytest.importorskip("stable_baselines3.common.noise")
     peer = peer_module.OrnsteinUhlenbeckActionNoise(np.zeros(3), 0.2 * np.ones(3), dtype=np.float64)
     ours = np.zeros((1, 3))
-    np.random.seed(0)
-    epsilon = np.random.normal(size=(50, 3))
-    np.random.seed(0)
+    numbers = iter(epsilon := np.random.default_rng(0).standard_normal((50, 3)))
+    monkeypatch.setattr(np.random, "normal", lambda size: next(numbers))
     for t in range(50):
         ours = ornstein_uhlenbeck(ours, epsilon[t : t + 1], 0.15, 0.2, 0.01)
         np.testing.assert_allclose(ours[0], peer(), rtol=1e-12)

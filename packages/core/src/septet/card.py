@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -14,7 +13,7 @@ from typing import Any, Self
 import septet
 from septet.config import Settings, validate
 from septet.errors import InputError
-from septet.files import sha256, sha256_tree, write_text
+from septet.files import sha256, source_digest, write_text
 
 
 class RunCard(Settings):
@@ -131,15 +130,6 @@ class Stopwatch:
             steps=steps,
             steps_per_second=round(steps / max(self.seconds, 1e-9), 1),
         )
-
-
-def source_digest(package: str) -> str:
-    """SHA-256 over the source files of one installed import package."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"no package {package}")
-    root = Path(spec.origin).parent
-    return sha256_tree(root, (file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts))
 
 
 def lock_digest() -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from septet.card import source_digest
+from septet.files import source_digest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

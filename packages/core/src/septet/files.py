@@ -1,6 +1,7 @@
 """Files that are whole or absent, and digests of files."""
 
 import hashlib
+import importlib.util
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,15 @@ def sha256_tree(root: Path, files: Iterable[Path]) -> str:
     for file in sorted(files):
         total.update(f"{file.relative_to(root).as_posix()}\0{sha256(file)}\n".encode())
     return total.hexdigest()
+
+
+def source_digest(package: str) -> str:
+    """SHA-256 over the source files of one installed import package."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no package {package}")
+    root = Path(spec.origin).parent
+    return sha256_tree(root, (file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts))
 
 
 def _flush_to_disk(path: Path) -> None:

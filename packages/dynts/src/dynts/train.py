@@ -11,10 +11,11 @@ from dynts import schedules
 from dynts.config import Job
 from dynts.engines import Engine, Tracker, engine
 from dynts.tracking import reference_losses
-from septet.card import Stopwatch, source_digest
+from septet.card import Stopwatch
 from septet.checkpoint import Checkpoints
 from septet.cli import stop_request
 from septet.errors import Interrupted
+from septet.files import source_digest
 from septet.progress import Progress
 from septet.scores import TIMING, score_rows, write_scores, write_timing
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from learner.bench_ddpg import rows as ddpg_rows
 from learner.bench_ppo import rows as ppo_rows
 from septet.card import Stopwatch
 from septet.config import Settings
@@ -18,7 +19,7 @@ from septet.errors import InputError
 from septet.files import write_text
 
 Row = dict[str, Any]
-ROWS: list[Callable[[bool], list[Row]]] = [ppo_rows]
+ROWS: list[Callable[[bool], list[Row]]] = [ppo_rows, ddpg_rows]
 """Functions that measure: given `quick`, the rows of one method."""
 
 

@@ -1,5 +1,6 @@
 """Configuration of a training job: one method on one task, all seeds in lockstep."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -31,6 +32,12 @@ class _OnPolicy(_Method):
     """Hidden units of the policy and of the value net, which share nothing."""
     normalise_observations: bool = False
     """Subtract the running mean of each observation and divide by its standard deviation, clipped to ±10."""
+
+    @property
+    def clip_observations(self) -> float:
+        """Bound of an observation as the nets see it."""
+        return 10.0 if self.normalise_observations else math.inf
+
     bootstrap_time_limits: bool = True
     """Count the value of the last observation when an episode was cut off by its time limit."""
 
@@ -61,6 +68,9 @@ class TRPO(_OnPolicy):
     """Conjugate-gradient steps."""
     damping: float = Field(default=0.1, ge=0.0)
     """Multiple of the identity that is added to the Fisher matrix."""
+    divergence_per_action: bool = False
+    """Divide the KL divergence by the number of action dimensions: sb3-contrib takes the mean over them, so that with
+    its settings a step is longer than the paper's by their square root."""
     shrink: float = Field(default=0.8, gt=0.0, lt=1.0)
     """Factor between two trials of the line search."""
     trials: int = Field(default=10, ge=1)
@@ -121,6 +131,8 @@ class DDPG(_Method):
     """Environment steps between two rounds of updates."""
     updates: int = Field(default=1, ge=1)
     """Updates in one round."""
+    actor_every: int = Field(default=1, ge=1)
+    """Updates of the critic for one of the actor and of the targets."""
     noise: Literal["none", "gaussian", "uniform", "ornstein_uhlenbeck", "parameter"] = "none"
     """Exploration: on the action, or on the actor's weights (adaptive)."""
     noise_scale: float = Field(default=0.1, gt=0.0)
@@ -134,7 +146,45 @@ class DDPG(_Method):
     """Environment steps per seed between two rows of the score table."""
 
 
-Method = Annotated[VPG | TRPO | PPO | DDPG, Field(discriminator="algorithm")]
+class PPOKL(_Method):
+    """The paper walle's learner: proximal policy optimisation with an adaptive KL penalty (section 2.2)."""
+
+    algorithm: Literal["ppo_kl"]
+    """Selects this method."""
+    gamma: float = Field(default=0.995, gt=0.0, lt=1.0)
+    """Discount per step; rewards are scaled by 1 - gamma."""
+    gae_lambda: float = Field(default=0.98, ge=0.0, le=1.0)
+    """lambda of the generalised advantage estimate."""
+    steps: int = Field(default=1000, ge=1)
+    """b, least steps of each environment between two updates; episodes are whole."""
+    target_kl: float = Field(default=0.003, gt=0.0)
+    """kappa, target of the mean KL divergence."""
+    beta: float = Field(default=1.0, gt=0.0)
+    """beta_0, weight of the divergence at the start."""
+    hinge: float = Field(default=50.0, ge=0.0)
+    """eta, weight of the squared divergence beyond 2 kappa."""
+    policy_steps: int = Field(default=20, ge=1)
+    """Most full-batch steps of the policy in an iteration."""
+    rate: float = Field(default=9e-4, gt=0.0)
+    """AMSGrad's rate for the policy, times the square root of h2."""
+    value_rate: float = Field(default=1e-2, gt=0.0)
+    """Adam's rate for the value net, times the square root of its h2."""
+    value_epochs: int = Field(default=10, ge=1)
+    """Passes of the value net."""
+    value_batch: int = Field(default=256, ge=1)
+    """Samples in a mini-batch of the value net, about."""
+    small_net: bool = False
+    """h1 = d_o, h3 = d_a, as for Humanoid, HumanoidStandup and Ant, in place of ten times as many."""
+    policy: Literal["linear", "tanh"] = "linear"
+    """linear: uniform ±.05 weights and a linear third layer, as in the parallel script; tanh: normal weights and tanh
+    on all three layers, as in the script for one sampler (pitfall 1)."""
+    bootstrap_time_limits: bool = False
+    """Count the value of the last observation when a time limit cut the episode (pitfall 6)."""
+    per_sampler_scaling: bool = False
+    """Each sampler scales observations by its own moments, as published (pitfall 3)."""
+
+
+Method = Annotated[VPG | TRPO | PPO | PPOKL | DDPG, Field(discriminator="algorithm")]
 
 
 class Task(Settings):
@@ -172,6 +222,8 @@ class Job(Settings):
     """B, environments per seed."""
     samplers: int = Field(default=0, ge=0)
     """Sampler processes; 0 collects in this process."""
+    mode: Literal["synchronous", "asynchronous"] = "synchronous"
+    """synchronous: samplers wait for new weights; asynchronous: they go on with what they have (lag in the scores)."""
     threads: int = Field(default=1, ge=1)
     """Threads that step environments when there is no sampler process."""
 

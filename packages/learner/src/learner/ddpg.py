@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import walle
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+import walle
 from learner.config import DDPG, Job
 from learner.ddpg_update import Float32, Networks, actions, update, workspace
 from learner.dense import hidden_count, weight_count
@@ -73,7 +73,7 @@ class Agent:
         self._pool = ThreadPoolExecutor(parts) if parts > 1 else None
         self._hidden = np.empty(hidden_count(self.actor_sizes), dtype=np.float32)
 
-    def act(self, observation: Array, weights: Float32 | None = None) -> Float32:
+    def act(self, observation: NDArray[np.floating[Any]], weights: Float32 | None = None) -> Float32:
         """Actions of the actors in [-1, 1], without noise.
 
         Args:
@@ -110,6 +110,7 @@ class Agent:
             rows,
             self._work[part],
             self.updates,
+            method.actor_every,
             method.actor_rate,
             method.critic_rate,
             method.critic_decay,

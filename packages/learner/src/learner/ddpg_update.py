@@ -100,6 +100,7 @@ def update(
     rows: NDArray[np.int64],
     work: Workspace,
     step: int,
+    actor_every: int,
     actor_rate: float,
     critic_rate: float,
     critic_decay: float,
@@ -117,11 +118,13 @@ def update(
         records: the replay, ``(S, capacity, 2 O + A + 2)``; rows: the mini-batches, ``(S, N)``.
         work: a workspace of this thread's own.
         step: number of this update, from 1.
+        actor_every: the actor and the targets move at every such update (1: always, as in the paper).
         actor_rate, critic_rate: learning rates; critic_decay: L2 on the critic's weights.
         gamma: discount per step; tau: share of the new weights in the targets.
         losses: written, ``(S, 2)``: L_Q and L_mu.
     """
     n, size = work.observation.shape
+    climb = step % actor_every == 0
     for s in range(first, last):
         gather(records[s], rows[s], work)
 
@@ -144,7 +147,9 @@ def update(
         gradient = work.critic_gradient
         weight_gradient(critic_sizes, work.joint, work.critic_hidden, work.value, work.critic_deltas, gradient)
         mean, square, target = networks.critic_mean[s], networks.critic_square[s], networks.target_critic[s]
-        adam_and_polyak(critic, gradient, mean, square, target, step, critic_rate, critic_decay, tau)
+        adam_and_polyak(critic, gradient, mean, square, target, step, critic_rate, critic_decay, tau if climb else 0.0)
+        if not climb:
+            continue
 
         # the actor
         actor = networks.actor[s]
@@ -163,7 +168,7 @@ def update(
         gradient = work.actor_gradient
         weight_gradient(actor_sizes, work.observation, work.actor_hidden, delta, work.actor_deltas, gradient)
         mean, square, target = networks.actor_mean[s], networks.actor_square[s], networks.target_actor[s]
-        adam_and_polyak(actor, gradient, mean, square, target, step, actor_rate, 0.0, tau)
+        adam_and_polyak(actor, gradient, mean, square, target, step // actor_every, actor_rate, 0.0, tau)
 
 
 @compiled(nogil=True)

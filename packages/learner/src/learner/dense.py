@@ -201,7 +201,13 @@ def adam_and_polyak(
     small, l2 = np.float32(1e-8), np.float32(decay)
     for start in range(0, len(weights), 4096):  # a block stays in the first cache; one loop has too many arrays
         end = min(start + 4096, len(weights))
-        w, g, m, v, drawn = weights[start:end], gradient[start:end], mean[start:end], square[start:end], target[start:end]
+        w, g, m, v, drawn = (
+            weights[start:end],
+            gradient[start:end],
+            mean[start:end],
+            square[start:end],
+            target[start:end],
+        )
         for i in range(len(w)):
             slope = g[i] + l2 * w[i]
             first = m[i] + keep * (slope - m[i])

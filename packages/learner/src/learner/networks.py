@@ -61,9 +61,9 @@ class Network:
     def split(self, flat: Tensor) -> tuple[Layers, Tensor]:
         """The layers ``[(W (S, in, out), b (S, out)), ...]`` and free parameters (S, free): views of `flat` (S, P)."""
         widths = [width for i, o in self.shapes for width in (i * o, o)]
-        *parts, free = flat.split([*widths, self.free], dim=1)
+        *parts, free = torch.split(flat, [*widths, self.free], dim=1)
         layers = [
-            (parts[2 * k].unflatten(1, shape), parts[2 * k + 1]) for k, shape in enumerate(self.shapes)
+            (parts[2 * k].view(len(flat), *shape), parts[2 * k + 1]) for k, shape in enumerate(self.shapes)
         ]  # one split: its gradient is one concatenation
         return layers, free
 

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from learner import gaussian, kernels
-from learner.config import PPO
+from learner.collecting import Batch, permutations
+from learner.config import PPO, Job
 from learner.networks import Parameters, backward
-from learner.on_policy import EPS, Batch, OnPolicy, permutations
+from learner.on_policy import OnPolicy
 from learner.optimisers import Adam, clip_norms
 
 
@@ -93,7 +94,7 @@ def update(
     seeds = torch.arange(len(order)).unsqueeze(1)
     found = []
     for epoch in torch.from_numpy(order).unbind(1):
-        for rows in epoch.split(method.batch, dim=1):
+        for rows in torch.split(epoch, method.batch, dim=1):
             part = Batch(*(each[seeds, rows] for each in batch))
             mean, v = policy(part.observation), value(part.observation).squeeze(2)
             of = losses(mean, policy.free, v, part, method.clip, method.entropy_weight, method.value_weight)
@@ -105,44 +106,60 @@ def update(
     return torch.stack(found).mean(0).double().numpy()
 
 
-class PPOLearner(OnPolicy[PPO]):
+def train_epochs(
+    policy: Parameters,
+    value: Parameters,
+    optimisers: tuple[Adam, Adam],
+    batch: Batch,
+    order: NDArray[np.int64],
+    method: PPO,
+) -> NDArray[np.float64]:
+    """Do what `update` does, compiled, one seed after the other; tanh nets only."""
+    done, found = int(optimisers[0].steps), []
+    for s, rows in enumerate(order):
+        means = [moment[s].numpy() for optimiser in optimisers for moment in (optimiser.mean, optimiser.square)]
+        observation, action, log_prob, advantage, returns = (part[s].contiguous().numpy() for part in batch)
+        found.append(
+            kernels.ppo_epochs(
+                policy.network.sizes,
+                value.network.sizes,
+                policy.flat[s].numpy(),
+                value.flat[s].numpy(),
+                (means[0], means[1], means[2], means[3]),
+                observation,
+                action,
+                log_prob,
+                advantage,
+                returns,
+                rows,
+                method.batch,
+                done,
+                optimisers[0].rate,
+                optimisers[0].eps,
+                method.clip,
+                method.entropy_weight,
+                method.value_weight,
+                method.max_gradient,
+            )
+        )
+    for optimiser in optimisers:
+        optimiser.steps += order.shape[1] * -(-order.shape[2] // method.batch)
+    return np.array(found)
+
+
+class PPOLearner(OnPolicy):
     """PPO on a task, all seeds in lockstep."""
 
-    def rates(self) -> tuple[float, float]:
-        """One rate for both nets."""
-        return self.method.rate, self.method.rate
+    def __init__(self, job: Job) -> None:
+        method = job.method
+        assert isinstance(method, PPO)
+        super().__init__(job, method, (method.rate, method.rate))
+        self.method = method
 
     def learn(self, batch: Batch, iteration: int) -> dict[str, NDArray[np.float64]]:
         """Go through the samples `epochs` times in mini-batches."""
         method, n = self.method, batch.observation.shape[1]
         order = permutations(self.job.root_seed, self.job.seeds, iteration, method.epochs, n)
-        done = int(self.policy_optimiser.steps)
-        found = []
-        for s in range(len(self.job.seeds)):
-            one = [each[s].contiguous().numpy() for each in batch]
-            tensors = (self.policy_optimiser, self.value_optimiser)
-            moments = tuple(each[s].numpy() for o in tensors for each in (o.mean, o.square))
-            found.append(
-                kernels.ppo_epochs(
-                    self.policy.network.sizes,
-                    self.value.network.sizes,
-                    self.policy.flat[s].numpy(),
-                    self.value.flat[s].numpy(),
-                    moments,  # type: ignore[arg-type]  # four of them
-                    *one,
-                    order[s],
-                    method.batch,
-                    done,
-                    method.rate,
-                    EPS,
-                    method.clip,
-                    method.entropy_weight,
-                    method.value_weight,
-                    method.max_gradient,
-                )
-            )
-        steps = method.epochs * -(-n // method.batch)
-        for optimiser in (self.policy_optimiser, self.value_optimiser):
-            optimiser.steps += steps
-        names = ("policy_loss", "value_loss", "kl", "clipped")
-        return dict(zip(names, np.array(found).T, strict=True))
+        optimisers = self.policy_optimiser, self.value_optimiser
+        found = train_epochs(self.policy, self.value, optimisers, batch, order, method)
+        return dict(zip(("policy_loss", "value_loss", "kl", "clipped"), found.T, strict=True))

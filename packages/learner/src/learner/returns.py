@@ -6,11 +6,12 @@ from numpy.typing import NDArray
 from septet.compiled import compiled
 
 Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
 def next_values(
-    value: Array, last_value: Array, final_step: NDArray, final_environment: NDArray, final_value: Array
+    value: Array, last_value: Array, final_step: Integers, final_environment: Integers, final_value: Array
 ) -> Array:
     """Values of the states that each step led to: V(s_{t+1}), and V(final observation) where an episode ended.
 

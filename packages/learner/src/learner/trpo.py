@@ -5,10 +5,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from learner import gaussian, trust_region, values
-from learner.config import TRPO
+from learner import gaussian, trust_region
+from learner.collecting import Batch
+from learner.config import TRPO, Job
 from learner.networks import Network
-from learner.on_policy import Batch, OnPolicy, permutations
+from learner.on_policy import OnPolicy
 from learner.ppo import standardised
 
 
@@ -41,6 +42,8 @@ def update(network: Network, flat: Tensor, batch: Batch, method: TRPO) -> tuple[
         New parameters (S, P); fraction of the step taken (S,), 0 for none; KL divergence there (S,).
     """
     advantage = standardised(batch.advantage)
+    share = 1.0 / batch.action.shape[2] if method.divergence_per_action else 1.0
+    radius, damping = method.target_kl / share, method.damping / share  # the same as share * KL and share * F
     with torch.no_grad():
         mean_old, log_std_old = network(flat, batch.observation), network.split(flat)[1].clone()
 
@@ -58,28 +61,26 @@ def update(network: Network, flat: Tensor, batch: Batch, method: TRPO) -> tuple[
     leaf = flat.detach().clone().requires_grad_()
     start = loss(leaf, network(leaf, batch.observation), every)
     (gradient,) = torch.autograd.grad(start.sum(), leaf)
-    product = trust_region.fisher_product(network, flat, batch.observation, method.damping)
+    product = trust_region.fisher_product(network, flat, batch.observation, damping)
     direction = trust_region.conjugate_gradient(product, -gradient, method.cg_steps)
-    beta = trust_region.step_length(direction, product(direction), method.target_kl)
+    beta = trust_region.step_length(direction, product(direction), radius)
     step = beta.unsqueeze(1) * direction
-    return trust_region.line_search(
-        evaluate, flat.detach(), step, start.detach(), method.target_kl, method.shrink, method.trials
-    )
+    return trust_region.line_search(evaluate, flat.detach(), step, start.detach(), radius, method.shrink, method.trials)
 
 
-class TRPOLearner(OnPolicy[TRPO]):
+class TRPOLearner(OnPolicy):
     """TRPO on a task, all seeds in lockstep."""
 
-    def rates(self) -> tuple[float, float]:
-        """The policy has no optimiser of its own."""
-        return 0.0, self.method.value_rate
+    def __init__(self, job: Job) -> None:
+        method = job.method
+        assert isinstance(method, TRPO)
+        super().__init__(job, method, (0.0, method.value_rate))
+        self.method = method
 
     def learn(self, batch: Batch, iteration: int) -> dict[str, NDArray[np.float64]]:
         """One step of the policy, `value_epochs` passes of the value net."""
-        method, n = self.method, batch.observation.shape[1]
+        method = self.method
         flat, taken, divergence = update(self.policy.network, self.policy.flat, batch, method)
         self.policy.flat.copy_(flat)
-        order = permutations(self.job.root_seed, self.job.seeds, iteration, method.value_epochs, n)
-        x, target = batch.observation, batch.returns
-        loss = values.fit(self.value, self.value_optimiser, list(x), list(target), list(order), method.batch)
+        loss = self.fit_values(batch, iteration, method.value_epochs, method.batch)
         return {"value_loss": loss, "kl": divergence.double().numpy(), "step": taken.double().numpy()}

@@ -67,7 +67,7 @@ def fisher_product(network: Network, flat: Tensor, x: Tensor, damping: float = 0
     flat = flat.detach()
     log_std = network.split(flat)[1]
     precision = (-2.0 * log_std).exp().unsqueeze(1) / x.shape[1]
-    parts = [_gauss_newton(network, flat, part, precision) for part in x.split(block, dim=1)]
+    parts = [_gauss_newton(network, flat, part, precision) for part in torch.split(x, block, dim=1)]
 
     def product(v: Tensor) -> Tensor:
         out = damping * v

@@ -97,7 +97,9 @@ def _peer(job: Job) -> Any:
     packages["trpo"] = ("sb3_contrib", "TRPO")
     where = "job: method.implementation"
     if job.method.algorithm not in packages:
-        raise InputError(where, expected=f"septet (a peer is known for {', '.join(packages)})", found=job.method.algorithm)
+        raise InputError(
+            where, expected=f"septet (a peer is known for {', '.join(packages)})", found=job.method.algorithm
+        )
     package, name = packages[job.method.algorithm]
     if importlib.util.find_spec(package) is None:
         raise InputError(where, expected=f"the peer {package} (make setup-dev)", found="it is not installed")
@@ -117,9 +119,8 @@ def peer_settings(job: Job) -> dict[str, Any]:
         InputError: the peer has nothing like one of the settings.
     """
     method = job.method
-    layers = list(method.hidden)
     if isinstance(method, DDPG):
-        _refuse(method, {"last_layer": None, "critic_decay": 0.0, "critic_rate": method.actor_rate})
+        _refuse(method, {"last_layer": None, "critic_decay": 0.0, "critic_rate": method.actor_rate, "actor_every": 1})
         return {
             "learning_rate": method.actor_rate,
             "buffer_size": min(method.replay, job.steps),
@@ -130,15 +131,16 @@ def peer_settings(job: Job) -> dict[str, Any]:
             "train_freq": method.train_every,
             "gradient_steps": method.updates,
             "action_noise": _peer_noise(job),
-            "policy_kwargs": {"net_arch": layers},
+            "policy_kwargs": {"net_arch": list(method.hidden)},
         }
+    assert isinstance(method, PPO | TRPO)
     _refuse(method, {"normalise_observations": False, "bootstrap_time_limits": True})
     shared = {
         "n_steps": method.steps,
         "batch_size": method.batch,
         "gamma": method.gamma,
         "gae_lambda": method.gae_lambda,
-        "policy_kwargs": {"net_arch": {"pi": layers, "vf": layers}},
+        "policy_kwargs": {"net_arch": {"pi": list(method.hidden), "vf": list(method.hidden)}},
     }
     if isinstance(method, PPO):
         return shared | {
@@ -149,7 +151,7 @@ def peer_settings(job: Job) -> dict[str, Any]:
             "vf_coef": method.value_weight,
             "max_grad_norm": method.max_gradient,
         }
-    assert isinstance(method, TRPO)
+    _refuse(method, {"divergence_per_action": True})
     return shared | {
         "learning_rate": method.value_rate,
         "target_kl": method.target_kl,
@@ -187,10 +189,10 @@ def _peer_noise(job: Job) -> Any:
 
 
 def _generators() -> tuple[Any, Any, Any]:
-    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002  # what the peer draws from
 
 
 def _set_generators(saved: tuple[Any, Any, Any]) -> None:
     random.setstate(saved[0])
-    np.random.set_state(saved[1])
+    np.random.set_state(saved[1])  # noqa: NPY002
     torch.set_rng_state(saved[2])

@@ -25,7 +25,7 @@ def update(value: Parameters, optimiser: Adam, x: Tensor, target: Tensor, order:
     """
     seeds = torch.arange(len(order)).unsqueeze(1)
     for epoch in torch.from_numpy(order).unbind(1):
-        for rows in epoch.split(batch, dim=1):
+        for rows in torch.split(epoch, batch, dim=1):
             errors = value(x[seeds, rows]).squeeze(2) - target[seeds, rows]
             backward(errors.square().mean(1).sum(), value)
             optimiser.step()
@@ -37,22 +37,23 @@ def fit(
     x: Sequence[Tensor],
     target: Sequence[Tensor],
     order: Sequence[NDArray[np.int64]],
-    batch: int,
+    batch: Sequence[int],
+    done: Sequence[int],
 ) -> NDArray[np.float64]:
     """Minimise mean (V(x) - R)² in mini-batches, each seed on its own samples; tanh nets only.
 
     Args:
         value: parameters, changed in place.
-        optimiser: on its flat tensor; its steps are those of the longest seed.
+        optimiser: on its flat tensor; its own count of steps is left alone.
         x: for each seed (n, in).
         target: R, for each seed (n,).
         order: for each seed (epochs, used), rows in the order of their use.
-        batch: samples in a mini-batch.
+        batch: for each seed, samples in a mini-batch.
+        done: for each seed, Adam steps before this call.
 
     Returns:
         Mean squared error over the mini-batches, (S,).
     """
-    done = int(optimiser.steps)
     found = [
         kernels.value_epochs(
             value.network.sizes,
@@ -62,12 +63,11 @@ def fit(
             x[s].contiguous().numpy(),
             target[s].contiguous().numpy(),
             rows,
-            batch,
-            done,
+            batch[s],
+            done[s],
             optimiser.rate,
             optimiser.eps,
         )
         for s, rows in enumerate(order)
     ]
-    optimiser.steps += max(rows.shape[0] * -(-rows.shape[1] // batch) for rows in order)
     return np.array(found)

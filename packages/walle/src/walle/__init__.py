@@ -21,6 +21,7 @@ TASKS: dict[str, Callable[[str, Mapping[str, Any]], Task]] = {
     "InvertedPendulum-v5": balance.inverted_pendulum,
     "InvertedDoublePendulum-v5": balance.inverted_double_pendulum,
     "Pendulum-v1": classic.pendulum,
+    "SlowPendulum": classic.slow_pendulum,
     "ContinuousCartPole": classic.cart_pole,
 }
 
@@ -55,6 +56,9 @@ def make(
             raise InputError(f"{task}: {name}", expected="at least one", found=value)
     if members is not None and not 0 <= members[0] < members[1] <= total:
         raise InputError(f"{task}: members", expected=f"0 <= first < last <= {total}", found=members)
-    if task not in TASKS:
-        raise InputError("task", expected=f"one of {', '.join(TASKS)}", found=task)
-    return CompiledBatch(TASKS[task](task, options), seeds, environments, root=root, threads=threads, members=members)
+    if task in TASKS:
+        made = TASKS[task](task, options)
+        return CompiledBatch(made, seeds, environments, root=root, threads=threads, members=members)
+    from walle.foreign import GymnasiumBatch  # importing Gymnasium takes half a second
+
+    return GymnasiumBatch(task, seeds, environments, root=root, members=members, options=options, listing=list(TASKS))

@@ -1,9 +1,9 @@
 """A batch of environments of one task: arrays in, arrays out."""
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from septet.errors import InputError
 from septet.seeding import stream
+from walle.crew import Crew, Work
 from walle.physics import Array, Integers
 from walle.task import Flags, Task
 
 State = dict[str, NDArray[Any]]
+PIECES = 4  # slices of a batch per thread
 
 
 class Step(NamedTuple):
@@ -79,11 +81,16 @@ class Batch(ABC):
         """Start the next episode everywhere; the first observations ``(E, obs)``."""
 
     @abstractmethod
-    def step(self, action: Array) -> Step:
+    def step(self, action: Array, active: Flags | None = None) -> Step:
         """Step every environment by its action ``(E, act)``; ended episodes start anew.
 
+        Args:
+            action: of each environment, also of those that rest.
+            active: which environments step ``(E,)``, all if none; the others stay as they are, with reward 0.
+
         Raises:
-            InputError: an action of the wrong shape, or one that is not finite; nothing was stepped.
+            InputError: an action of the wrong shape, or one that is not finite, or environments that cannot
+                rest; nothing was stepped.
         """
 
     @property
@@ -113,7 +120,9 @@ class Batch(ABC):
     def not_finite(self, action: Array) -> InputError:
         """The error for an action that is not a finite number."""
         e, j = np.argwhere(~np.isfinite(action))[0]
-        return InputError(f"{self.task}: action of environment {e}", expected="finite numbers", found=action[e, j])
+        return InputError(
+            f"{self.task}: action of environment {e}", expected="finite numbers", found=float(action[e, j])
+        )
 
 
 class CompiledBatch(Batch):
@@ -139,14 +148,15 @@ class CompiledBatch(Batch):
         self.task, self.observation_size = task.name, task.observation_size
         self.action_low, self.action_high = task.action_low, task.action_high
         self.action_size, self.time_limit = len(task.action_low), task.time_limit
-        self._task, self._step = task, task.step
+        self._task = task
+        self._step: Callable[..., int] = task.step
         self._constants = task.constants
         threads = min(threads, self.size)
-        self._simulators = [task.simulator() for _ in range(threads)]
-        self._handles: list[Integers] = [simulator.handles for simulator in self._simulators]
-        cuts = [self.size * i // threads for i in range(threads + 1)]
-        self._slices = list(pairwise(cuts))
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self.simulators = [task.simulator() for _ in range(threads)]
+        self._handles: list[Integers] = [simulator.handles for simulator in self.simulators]
+        pieces = min(self.size, PIECES * threads)  # more than threads: whoever is done first takes the next
+        self._slices = list(pairwise([self.size * i // pieces for i in range(pieces + 1)]))
+        self._crew = Crew(threads) if threads > 1 else None
         self._state = np.zeros((self.size, task.state_size))
         self._observation = np.zeros((self.size, task.observation_size))
         self._episode = np.full(self.size, -1, dtype=np.int64)  # number of the running episode
@@ -159,17 +169,26 @@ class CompiledBatch(Batch):
         self._observation = observation
         return observation
 
-    def step(self, action: Array) -> Step:
+    def step(self, action: Array, active: Flags | None = None) -> Step:
         """See `Batch.step`."""
         size = self.size
         if self._episode[0] < 0:
             raise InputError(f"{self.task}: step", expected="a reset before it", found="none")
         action = self.checked(action)
         outcome = np.empty((size, self.observation_size)), np.empty(size), np.empty(size, bool), np.empty(size, bool)
-        if self._pool is None:
-            ended = self._step(self._handles[0], self._constants, self._state, self.elapsed, action, *outcome, 0, size)
+        if self._task.delay > 0:
+            time.sleep(self._task.delay * (size if active is None else np.count_nonzero(active)))
+        slices = self._slices
+        if active is not None:
+            slices = [run for part in slices for run in runs(active, *part)]
+            outcome = self._observation.copy(), np.zeros(size), np.zeros(size, bool), np.zeros(size, bool)
+        arrays: Any = (self._constants, self._state, self.elapsed, action, *outcome)
+        if self._crew is not None:
+            ended = self._crew.run(self._work(arrays, slices))
+        elif active is None:
+            ended = self._step(self._handles[0], *arrays, 0, size)
         else:
-            ended = self._step_threads(self._pool, action, outcome)
+            ended = self._work(arrays, slices)(0)
         if ended < 0:
             raise self.not_finite(action)
         following, reward, terminated, truncated = outcome
@@ -180,14 +199,17 @@ class CompiledBatch(Batch):
         self._observation = observation
         return Step(observation, reward, terminated, truncated, following)
 
-    def _step_threads(self, pool: ThreadPoolExecutor, action: Array, outcome: tuple[Any, ...]) -> int:
-        arrays = (self._constants, self._state, self.elapsed, action, *outcome)
-        waiting = [
-            pool.submit(self._step, handles, *arrays, first, last)
-            for handles, (first, last) in zip(self._handles[1:], self._slices[1:], strict=True)
-        ]
-        ended = self._step(self._handles[0], *arrays, *self._slices[0])
-        return ended + sum(one.result() for one in waiting)
+    def _work(self, arrays: Any, slices: list[tuple[int, int]]) -> Work:
+        """What each thread does: take slices of the batch until none is left."""
+        tickets = count()
+
+        def work(number: int) -> int:
+            ended = 0
+            while (ticket := next(tickets)) < len(slices):
+                ended += self._step(self._handles[number], *arrays, *slices[ticket])
+            return ended
+
+        return work
 
     def _begin(self, rows: Integers, observation: Array) -> None:
         """Start the next episode in some environments."""
@@ -222,6 +244,11 @@ class CompiledBatch(Batch):
 
     def close(self) -> None:
         """See `Batch.close`."""
-        if self._pool is not None:
-            self._pool.shutdown()
-        self._pool = None
+        if self._crew is not None:
+            self._crew.close()
+
+
+def runs(active: Flags, first: int, last: int) -> list[tuple[int, int]]:
+    """Runs of active environments among `first` to `last`: where each begins, and one past its end."""
+    edges = np.flatnonzero(np.diff(active[first:last].astype(np.int8), prepend=0, append=0)) + first
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

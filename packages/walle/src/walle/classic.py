@@ -14,7 +14,21 @@ from walle.task import Flags, Task, finite, settings, tick
 
 def pendulum(name: str, options: Mapping[str, Any]) -> Task:
     """Swing a pendulum up and hold it: state (angle, speed), Gymnasium's Pendulum-v1."""
-    set_ = settings(name, {"time_limit": 200, "g": 10.0}, options)
+    return _pendulum(name, settings(name, {"time_limit": 200, "g": 10.0}, options))
+
+
+def slow_pendulum(name: str, options: Mapping[str, Any]) -> Task:
+    """The pendulum as a slow simulator: each environment step also waits `delay` seconds.
+
+    A stand-in for simulators that take milliseconds a step, so that the scaling of samplers can be measured on
+    a machine with fewer cores than samplers. Waiting takes no core, so the curve says how well *waiting*
+    overlaps, which is what queues and broadcasts cost, and nothing of processors. Environments of one process
+    wait one after the other, as the published sampler steps its only one.
+    """
+    return _pendulum(name, settings(name, {"time_limit": 200, "g": 10.0, "delay": 0.001}, options))
+
+
+def _pendulum(name: str, set_: Mapping[str, Any]) -> Task:
     high = np.array([math.pi, 1.0])
     return Task(
         name=name,
@@ -27,6 +41,7 @@ def pendulum(name: str, options: Mapping[str, Any]) -> Task:
         step=step_pendulum,
         reset=reset_pendulum,
         draw=lambda rng: rng.uniform(low=-high, high=high),
+        delay=float(set_.get("delay", 0.0)),
         simulator=lambda: SimpleNamespace(handles=np.zeros(0, dtype=np.int64)),
     )
 

@@ -50,6 +50,7 @@ class Collection:
     options: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        """Check."""
         object.__setattr__(self, "seeds", tuple(int(seed) for seed in self.seeds))
         for name, value in (("seeds", len(self.seeds)), ("environments", self.environments), ("steps", self.steps)):
             if value < 1:
@@ -108,6 +109,8 @@ class Collector:
             if not np.isfinite([self.low, self.high]).all():
                 raise InputError(f"{collection.task}: bounds", expected="finite ones to scale to", found="infinite")
             self.middle, self.half = (self.low + self.high) / 2, (self.high - self.low) / 2
+        if collection.whole_episodes and batch.time_limit < 1:
+            raise InputError(f"{collection.task}: whole episodes", expected="a time limit", found="none")
         self.member = np.arange(self.first, self.last) // collection.environments
         self.most_steps = collection.steps + (batch.time_limit - 1 if collection.whole_episodes else 0)
         self.observation = np.zeros((size, policy.observation_size))
@@ -116,7 +119,9 @@ class Collector:
         self.moments = (np.zeros(size), np.zeros(self.observation.shape), np.zeros(self.observation.shape))
         self.buffers = {
             name: np.zeros(shape, kind)
-            for name, (shape, kind) in layout(self.most_steps, size, policy.observation_size, policy.action_size).items()
+            for name, (shape, kind) in layout(
+                self.most_steps, size, policy.observation_size, policy.action_size
+            ).items()
         }
 
     def reset(self) -> None:
@@ -220,8 +225,8 @@ class Collector:
                     break
                 done += active
                 out["valid"][t] = active
-            act_rows(policy.sizes, tanh_hidden, tanh_output, weights, self.member, observation, noise[t], mean, scale,
-                     action)  # fmt: skip
+            act_rows(policy.sizes, tanh_hidden, tanh_output, policy.clip, weights, self.member, observation, noise[t],
+                     mean, scale, action)  # fmt: skip
             np.multiply(action, self.half, out=control)
             control += self.middle
             np.clip(control, self.low, self.high, out=control)

@@ -9,6 +9,7 @@ solver's warm start) is a row of an array, written into MjData before its step a
 import ctypes
 import functools
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ import mujoco
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+from numba import extending, types
 from numpy.typing import NDArray
 
 from septet.compiled import compiled
@@ -25,6 +25,9 @@ from septet.errors import InputError
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+carray: Any = vars(numba)["carray"]  # made at run time, for mypy
+intrinsic: Callable[[Callable[..., Any]], Any] = extending.intrinsic
 
 # Places of the handles: the model, the data, MuJoCo's functions, arrays of MjData, sizes.
 MODEL, DATA, STEP, FORWARD, RESET, POST_CONSTRAINT = 0, 1, 2, 3, 4, 5
@@ -55,8 +58,18 @@ _FUNCTIONS = {
 }
 
 
-def _quiet(message: str) -> None:
-    """Take the place of MuJoCo's log: it would append to a file in the working directory."""
+def silence() -> None:
+    """Keep MuJoCo's warnings from the terminal and from a MUJOCO_LOG.TXT in the working directory.
+
+    They are a deprecated attribute in a model, and simulations that become unstable, which MuJoCo then
+    starts anew. MuJoCo counts the latter in MjData all the same. A handler of the process's own stays.
+    """
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(_ignore)
+
+
+def _ignore(message: str) -> None:
+    """Take a warning of MuJoCo."""
 
 
 @functools.cache
@@ -69,10 +82,7 @@ def _library() -> ctypes.CDLL:
 
 
 def load_model(file: str) -> Any:
-    """Compile one of the MJCF files that Gymnasium installs, without MuJoCo's remarks.
-
-    MuJoCo's warnings (a deprecated attribute here, an unstable simulation later) go nowhere unless the
-    process has a warning handler of its own: MuJoCo counts them in MjData all the same.
+    """Compile one of the MJCF files that Gymnasium installs.
 
     Args:
         file: name among Gymnasium's assets, e.g. ``"half_cheetah.xml"``.
@@ -86,8 +96,7 @@ def load_model(file: str) -> Any:
     path = Path(found.origin).parent / "envs" / "mujoco" / "assets" / file
     if not path.exists():
         raise InputError(f"gymnasium: {file}", expected="an installed MJCF file", found="none")
-    if mujoco.get_mju_user_warning() is None:
-        mujoco.set_mju_user_warning(_quiet)
+    silence()
     return mujoco.MjModel.from_xml_path(str(path))
 
 
@@ -100,12 +109,13 @@ class Simulator:
     """
 
     def __init__(self, model: Any, frame_skip: int) -> None:
+        self.frame_skip = frame_skip
         self.model, self.data = model, mujoco.MjData(model)  # kept: the handles point into both
         handles = np.zeros(HANDLES, dtype=np.int64)
         handles[MODEL], handles[DATA] = model._address, self.data._address
         library = _library()
         for place, name in _FUNCTIONS.items():
-            handles[place] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+            handles[place] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
         for place, name in _ARRAYS.items():
             handles[place] = getattr(self.data, name).ctypes.data
         handles[BODY_MASS] = model.body_mass.ctypes.data
@@ -122,7 +132,8 @@ def _pointer(context: Any, address: Any) -> Any:
     def codegen(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], target.get_value_type(signature.return_type))
 
-    return types.CPointer(types.float64)(address), codegen
+    pointer: Any = types.CPointer
+    return pointer(types.float64)(address), codegen
 
 
 @intrinsic
@@ -149,7 +160,7 @@ def call(handles: Integers, function: int) -> None:
 @compiled(nogil=True)
 def field(handles: Integers, place: int, size: int) -> Array:
     """The first `size` numbers of an array of MjData, as a view."""
-    return numba.carray(_pointer(handles[place]), (size,))
+    return carray(_pointer(handles[place]), (size,))
 
 
 @compiled(nogil=True)

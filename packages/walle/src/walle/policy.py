@@ -1,6 +1,6 @@
 r"""The policy that samplers run: a Gaussian whose mean is a small network, one row at a time.
 
-.. math:: a = \mu_w(x) + e^{\log\sigma}\,\epsilon,\qquad x = \mathrm{clip}((o - m)\,s,\ \pm 10)
+.. math:: a = \mu_w(x) + e^{\log\sigma}\,\epsilon,\qquad x = \mathrm{clip}((o - m)\,s,\ \pm c)
 
 Sampler processes have no tensor library. Each row (environment) is computed by itself in a fixed order, so an
 action has the same bits however environments are divided over batches, threads and processes.
@@ -19,7 +19,6 @@ from septet.errors import InputError
 
 Array = NDArray[Any]
 
-CLIP = 10.0  # normalised observations beyond it tell of a bad estimate, not of the state
 ACTIVATIONS = ("tanh", "relu")
 OUTPUTS = ("linear", "tanh")
 
@@ -47,6 +46,7 @@ class GaussianPolicy:
         hidden: widths of the hidden layers.
         activation: ``"tanh"`` or ``"relu"``, after each hidden layer.
         output: ``"linear"``, or ``"tanh"`` for a mean within ±1.
+        clip: bound of a normalised observation: beyond it tells of a bad estimate, not of the state; or infinite.
 
     Raises:
         InputError: a size below one, or an unknown activation.
@@ -57,8 +57,10 @@ class GaussianPolicy:
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
     output: str = "linear"
+    clip: float = 10.0
 
     def __post_init__(self) -> None:
+        """Check."""
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
         if min(self.sizes) < 1:
             raise InputError("policy: sizes", expected="layer sizes of at least 1", found=self.sizes)
@@ -101,7 +103,7 @@ class GaussianPolicy:
         scale: Array | None = None,
         out: Array | None = None,
     ) -> Array:
-        r"""Actions :math:`a = \mu_w(\mathrm{clip}((o - m)s, \pm 10)) + e^{\log\sigma}\epsilon`.
+        r"""Actions :math:`a = \mu_w(\mathrm{clip}((o - m)s, \pm c)) + e^{\log\sigma}\epsilon`.
 
         Args:
             weights: float32 ``(M, P)``, one row for each member (seed).
@@ -132,8 +134,8 @@ class GaussianPolicy:
         ):
             if array.ndim != 2 or array.shape[1] != last:
                 raise InputError(f"policy: {name}", expected=f"shape (rows, {last})", found=array.shape)
-        act_rows(self.sizes, self.activation == "tanh", self.output == "tanh", weights, member, observation, noise,
-                 mean, scale, out)  # fmt: skip
+        act_rows(self.sizes, self.activation == "tanh", self.output == "tanh", self.clip, weights, member,
+                 observation, noise, mean, scale, out)  # fmt: skip
         return out
 
 
@@ -165,6 +167,7 @@ def act_rows(
     sizes: Sequence[int],
     tanh_hidden: bool,
     tanh_output: bool,
+    clip: float,
     weights: Array,
     member: Array,
     observation: Array,
@@ -182,8 +185,8 @@ def act_rows(
         w = weights[m]
         for i in range(sizes[0]):
             value = (observation[e, i] - mean[m, i]) * scale[m, i]
-            value = CLIP if value > CLIP else value
-            x[i] = -CLIP if value < -CLIP else value
+            value = clip if value > clip else value
+            x[i] = -clip if value < -clip else value
         at = 0
         for layer in range(layers):
             inputs, outputs = sizes[layer], sizes[layer + 1]

@@ -67,7 +67,7 @@ PER_ENVIRONMENT = ("last_observation", "mean", "scale", "version", "count", "mom
 
 
 def layout(steps: int, environments: int, observation: int, action: int) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and type of each array of a rollout as it is collected: whole steps, ends of episodes not yet picked out."""
+    """Shape and type of each array of a rollout while it is collected: the ends of episodes not yet picked out."""
     by_step, wide = (steps, environments), (environments, observation)
     return {
         "observation": ((*by_step, observation), "f8"),

@@ -9,7 +9,10 @@ import numpy as np
 from septet.errors import InputError
 from walle.collect import Collection, Collector
 from walle.policy import GaussianPolicy
+from walle.pool import Pool, SamplerDied
 from walle.rollout import Array, Arrays, Rollout
+
+__all__ = ["SamplerDied", "Samplers"]
 
 MODES = ("synchronous", "asynchronous")
 
@@ -26,6 +29,8 @@ class Samplers:
         processes: N; 0 collects in this process, in `threads` threads.
         mode: ``"synchronous"``: samplers wait for the learner's weights, as published; ``"asynchronous"``: they
             go on with what weights there are, and the learner is at most `max_lag` broadcasts ahead.
+        max_lag: in asynchronous mode, at least 1.
+        patience: seconds without a step after which a sampler process counts as dead; compiling takes some.
         whole_episodes, bounds, time_feature, per_sampler_scaling: see `walle.collect.Collection`.
 
     Raises:
@@ -48,6 +53,8 @@ class Samplers:
         time_feature: bool = False,
         per_sampler_scaling: bool = False,
         threads: int = 1,
+        max_lag: int = 1,
+        patience: float = 300.0,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self.collection = Collection(
@@ -65,8 +72,21 @@ class Samplers:
         )
         self.iteration = 0
         self.version = -1
-        self._collector = Collector(self.collection, threads=threads)
-        self._collector.reset()
+        if processes < 0:
+            raise InputError("samplers: processes", expected="at least 0", found=processes)
+        if mode not in MODES:
+            raise InputError("samplers: mode", expected=" or ".join(MODES), found=mode)
+        if mode == "asynchronous" and not (processes >= 1 and max_lag >= 1):
+            expected = "at least one process and a max_lag of at least 1"
+            raise InputError("samplers: asynchronous", expected=expected, found=f"{processes} and {max_lag}")
+        self.asynchronous = mode == "asynchronous"
+        self._pool: Pool | None = None
+        self._collector: Collector | None = None
+        if processes == 0:
+            self._collector = Collector(self.collection, threads=threads)
+            self._collector.reset()
+        else:
+            self._pool = Pool(self.collection, processes, slots=1 + max_lag * self.asynchronous, patience=patience)
 
     def broadcast(self, weights: Array, mean: Array | None = None, scale: Array | None = None) -> None:
         """Give the samplers new weights float32 ``(S, P)``, and the observations' mean and scale ``(S, obs)``.
@@ -84,8 +104,11 @@ class Samplers:
         ):
             if np.shape(array) != (members, size):
                 raise InputError(f"broadcast: {name}", expected=f"shape {(members, size)}", found=np.shape(array))
-        self._weights = np.array(weights, np.float32)
-        self._mean, self._scale = np.array(mean, float), np.array(scale, float)
+        if self._pool is not None:
+            self._pool.broadcast(weights, mean, scale, self.version + 1)
+        else:
+            self._weights = np.array(weights, np.float32)
+            self._mean, self._scale = np.array(mean, float), np.array(scale, float)
         self.version += 1
 
     def collect(self, noise: Array | None = None) -> Rollout:
@@ -99,14 +122,20 @@ class Samplers:
         """
         if self.version < 0:
             raise InputError("samplers: collect", expected="a broadcast before it", found="none")
-        rollout = self._collector.collect(
-            self._weights,
-            iteration=self.iteration,
-            mean=self._mean,
-            scale=self._scale,
-            noise=noise,
-            version=self.version,
-        )
+        if noise is not None and self.asynchronous:
+            raise InputError("samplers: noise", expected="none in asynchronous mode", found="an array")
+        if self._pool is not None:
+            rollout = self._pool.collect(self.version, noise)
+        else:
+            assert self._collector is not None
+            rollout = self._collector.collect(
+                self._weights,
+                iteration=self.iteration,
+                mean=self._mean,
+                scale=self._scale,
+                noise=noise,
+                version=self.version,
+            )
         self.iteration += 1
         return rollout
 
@@ -116,21 +145,33 @@ class Samplers:
 
         Weights are not in it: broadcast them anew.
         """
-        return {"iteration": np.array(self.iteration), **self._collector.state}
+        source = self._collector or self._pool
+        assert source is not None
+        return {"iteration": np.array(self.iteration), **source.state}
 
     @state.setter
     def state(self, state: Mapping[str, Array]) -> None:
-        self._collector.state = {name: value for name, value in state.items() if name != "iteration"}
-        self.iteration = int(state["iteration"])
+        state = dict(state)
+        iteration = int(state.pop("iteration"))
+        if self._pool is not None:
+            self._pool.restore(iteration, state)
+        elif self._collector is not None:
+            self._collector.state = state
+        self.iteration = iteration
 
     def close(self) -> None:
-        """End the samplers."""
-        self._collector.batch.close()
+        """End the samplers; rollouts that were collected stay good."""
+        if self._pool is not None:
+            self._pool.close()
+        if self._collector is not None:
+            self._collector.batch.close()
 
     def __enter__(self) -> Self:
+        """Itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Close."""
         self.close()

@@ -61,6 +61,7 @@ class Task:
         step, reset: the kernels.
         draw: start of an episode from a random stream, drawn in Gymnasium's order.
         simulator: makes what a thread needs: an object with `handles`.
+        delay: seconds that each environment's step waits, one after the other.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Task:
     reset: ResetKernel
     draw: Callable[[np.random.Generator], Array]
     simulator: Callable[[], Any]
+    delay: float = 0.0
 
 
 def settings(task: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,10 +87,18 @@ def settings(task: str, defaults: Mapping[str, Any], options: Mapping[str, Any])
     for name, value in options.items():
         if name not in defaults:
             raise InputError(f"{task}: option", expected=f"one of {', '.join(defaults)}", found=name)
-        size = np.shape(defaults[name])
-        kind = isinstance(value, bool | np.bool_) == isinstance(defaults[name], bool)
-        if not kind or np.shape(value) != size or not np.issubdtype(np.asarray(value).dtype, np.number | np.bool_):
-            what = "true or false" if isinstance(defaults[name], bool) else f"{'two numbers' if size else 'a number'}"
+        default = defaults[name]
+        given = np.asarray(value)
+        fits: Any
+        if isinstance(default, bool):
+            what, fits = "true or false", given.dtype == bool and given.ndim == 0
+        elif isinstance(default, int):
+            what, fits = "a whole number, at least 1", given.dtype.kind in "iu" and given.ndim == 0 and given >= 1
+        elif isinstance(default, tuple):
+            what, fits = "two numbers", given.dtype.kind in "iuf" and given.shape == (2,)
+        else:
+            what, fits = "a number", given.dtype.kind in "iuf" and given.ndim == 0
+        if not fits:
             raise InputError(f"{task}: option {name}", expected=what, found=value)
     return {**defaults, **options}
 

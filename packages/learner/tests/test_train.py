@@ -1,0 +1,135 @@
+"""The train verb as a whole: determinism, batches of seeds, interruption, faults, and that it learns."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from learner import loop
+from learner.config import Job
+from learner.train import History, build, train
+from septet.card import RunCard
+from septet.config import validate
+from septet.errors import InputError
+from septet.scores import read_scores
+
+METHODS = {
+    "ppo": {"algorithm": "ppo", "steps": 128},
+    "trpo": {"algorithm": "trpo", "steps": 128},
+    "vpg": {"algorithm": "vpg", "steps": 128, "normalise_observations": True},
+    "ppo_kl": {"algorithm": "ppo_kl", "steps": 128},
+}
+
+
+def job(method, seeds=(0, 1), steps=600, task="Pendulum-v1", **settings):
+    return Job.model_validate(
+        {
+            "method": METHODS[method] if isinstance(method, str) else method,
+            "task": {"environment": task},
+            "seeds": list(seeds),
+            "steps": steps,
+            **settings,
+        }
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batch(method, tmp_path):
+    train(job(method), tmp_path / "first")
+    train(job(method), tmp_path / "again")
+    scores = tmp_path / "first/scores.parquet"
+    assert scores.read_bytes() == (tmp_path / "again/scores.parquet").read_bytes()
+    train(job(method, seeds=[1]), tmp_path / "alone")
+    alone = read_scores(tmp_path / "alone/scores.parquet")
+    batch = read_scores(scores).filter(pl.col("seed") == 1)
+    both = alone.join(batch, on=["metric", "step"], suffix="_batch")
+    assert len(both) == len(alone) == len(batch) > 0
+    assert np.allclose(both["value"], both["value_batch"], rtol=5e-3, atol=1e-3)
+    assert {"return", "episodes", "kl", "explained_variance"} <= set(alone["metric"])
+    timing = pl.read_parquet(tmp_path / "alone/timing.parquet")
+    assert set(timing["phase"]) == {"broadcast", "collect", "learn"}
+
+
+def test_the_run_card_says_what_ran(tmp_path):
+    train(job("ppo"), tmp_path)
+    card = RunCard.read(tmp_path / "run.json")
+    assert card.methods["ppo"]["steps"] == 128 and card.steps == 2 * 5 * 128
+    train(Job.model_validate(card.config), tmp_path / "again")
+    assert (tmp_path / "again/scores.parquet").read_bytes() == (tmp_path / "scores.parquet").read_bytes()
+
+
+def test_returns_stand_until_the_next_episode_ends():
+    history = History(2)
+    for given in ([np.nan, 1.0], [np.nan, np.nan], [5.0, 2.0]):
+        history.add(loop.Iteration(np.array([10, 10]), {"return": np.array(given)}, {}))
+    rows = pl.concat(history.scores(job("ppo"))).sort("seed", "step")
+    assert rows.select("seed", "step", "value").rows() == [(0, 30, 5.0), (1, 10, 1.0), (1, 20, 1.0), (1, 30, 2.0)]
+
+
+def command(config, out):
+    return [sys.executable, "-m", "learner", "train", "--config", str(config), "--out", str(out)]
+
+
+@pytest.mark.parametrize("method", ["ppo", "ppo_kl"])
+def test_a_stopped_job_ends_with_the_table_of_an_uninterrupted_one(method, tmp_path):
+    config = tmp_path / "job.json"
+    config.write_text(json.dumps(job(method, steps=20_000).model_dump(mode="json")))
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(config, whole), check=True, capture_output=True)
+    process = subprocess.Popen(command(config, broken), stderr=subprocess.PIPE, text=True)
+    progress = broken / "checkpoint/progress.json"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None and not progress.is_file():
+        time.sleep(0.005)
+    time.sleep(float(np.random.default_rng(os.getpid()).uniform(0.1, 0.5)))
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 85, errors
+    assert list((broken / "checkpoint").glob("*.safetensors")) and not (broken / "scores.parquet").exists()
+    subprocess.run(command(config, broken), check=True, capture_output=True)
+    assert (broken / "scores.parquet").read_bytes() == (whole / "scores.parquet").read_bytes()
+    assert not (broken / "checkpoint").exists()
+
+
+def test_a_value_that_is_no_number_stops_with_its_name_and_keeps_the_checkpoint(tmp_path, monkeypatch):
+    import learner.train as module
+
+    one = build(job("ppo"))
+    iterate = one.iterate
+
+    def broken(iteration):
+        if iteration == 2:
+            one.value.flat[1, 0] = np.nan
+        return iterate(iteration)
+
+    monkeypatch.setattr(one, "iterate", broken)
+    monkeypatch.setattr(module, "build", lambda _: one)
+    monkeypatch.setattr(module.Checkpoints, "due", lambda _: True)
+    with pytest.raises(loop.NotFinite, match=r"iteration 2.*not finite.*seed 1"):
+        train(job("ppo"), tmp_path)
+    assert (tmp_path / "checkpoint/000000000002.json").is_file() and not (tmp_path / "scores.parquet").exists()
+
+
+def test_a_wrong_setting_is_one_line():
+    with pytest.raises(InputError, match=r"method.*rate.*-1"):
+        validate(Job, {"method": {"algorithm": "ppo", "rate": -1}, "task": {}}, "job.yaml")
+
+
+def test_sampler_processes_change_nothing(tmp_path):
+    train(job("ppo", steps=256), tmp_path / "here")
+    train(job("ppo", steps=256, samplers=2), tmp_path / "there")
+    assert (tmp_path / "here/scores.parquet").read_bytes() == (tmp_path / "there/scores.parquet").read_bytes()
+
+
+def test_ppo_learns_to_balance(tmp_path):
+    method = {"algorithm": "ppo", "steps": 1024}
+    train(job(method, seeds=[0, 1, 2], steps=20_480, task="InvertedPendulum-v5"), tmp_path)
+    curve = read_scores(tmp_path / "scores.parquet").filter(metric="return").sort("step")
+    first, last = (curve.filter(step=step)["value"].mean() for step in (1024, 20_480))
+    assert last > 5 * first > 0
