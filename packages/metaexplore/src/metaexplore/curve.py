@@ -8,7 +8,7 @@ import polars as pl
 from metaexplore import visits
 from metaexplore.config import Job, Method
 from metaexplore.cycle import Cycle
-from metaexplore.environments import Environments, tested
+from metaexplore.environments import Environments, noise_free_return
 from metaexplore.explorers import TeacherExplorer, by_seed
 from metaexplore.student import Array, State
 from septet.scores import score_rows
@@ -86,7 +86,7 @@ class Curve:
     def _measure(self) -> None:
         job, cycle = self.job, self.cycle
         seen: list[Array] = []
-        returns = tested(self.tests, cycle.act, seen)
+        returns = noise_free_return(self.tests, cycle.act, seen)
         states = visits.projected(job.task.environment, np.stack(seen, axis=1))
         own = by_seed(states, len(job.seeds)).reshape(len(job.seeds), -1, 2)
         half = visits.limits(job.task.environment)

@@ -115,7 +115,7 @@ def return_estimate(reward: Array, falls: Array, steps: int, horizon: int) -> Ar
     return estimate
 
 
-def tested(environments: Environments, act: Callable[[Array], NDArray[Any]], visits: list[Array]) -> Array:
+def noise_free_return(environments: Environments, act: Callable[[Array], NDArray[Any]], visits: list[Array]) -> Array:
     """Mean return ``(S,)`` of one whole episode in each environment, from the same starts every time.
 
     Args:
