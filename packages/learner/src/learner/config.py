@@ -1,9 +1,9 @@
 """Configuration of a training job: one method on one task, all seeds in lockstep."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from septet.config import Settings
 
@@ -203,6 +203,10 @@ class Task(Settings):
         return self.name or self.environment
 
 
+OF_A_TASK = {"seeds", "steps", "environments"}
+OF_A_POOL = {"samplers", "mode", "threads"}
+
+
 class Job(Settings):
     """One training job."""
 
@@ -226,6 +230,20 @@ class Job(Settings):
     """synchronous: samplers wait for new weights; asynchronous: they go on with what they have (lag in the scores)."""
     threads: int = Field(default=1, ge=1)
     """Threads that step environments when there is no sampler process."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_parts(cls, data: Any) -> Any:
+        """What an experiment says of the job in its task or its method (see `learner.experiments`), lifted to it."""
+        if not (isinstance(data, dict) and isinstance(data.get("task"), dict) and isinstance(data.get("method"), dict)):
+            return data
+        data = {**data, "task": dict(data["task"]), "method": dict(data["method"])}
+        for part, names in (("task", OF_A_TASK), ("method", OF_A_POOL)):
+            for name in names & data[part].keys():
+                data[name] = data[part].pop(name)
+        if "iteration_steps" in data["task"]:
+            data["method"]["steps"] = data["task"].pop("iteration_steps")
+        return data
 
     @field_validator("seeds")
     @classmethod
