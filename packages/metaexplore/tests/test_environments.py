@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+
 from metaexplore import navigation, visits
-from metaexplore.environments import Environments, return_estimate, rollout, noise_free_return
+from metaexplore.environments import Environments, noise_free_return, return_estimate, rollout
 from septet.errors import InputError
 
 
@@ -31,7 +32,9 @@ def test_a_step_of_navigation_by_hand():
 
 def test_near_is_felt_from_the_start_and_far_is_not_and_far_is_better():
     set_ = navigation.DEFAULTS
-    felt = [set_[f"{g}_height"] * np.exp(-np.square(set_[g]).sum() / (2 * set_[f"{g}_width"] ** 2)) for g in ("near", "far")]
+    felt = [
+        set_[f"{g}_height"] * np.exp(-np.square(set_[g]).sum() / (2 * set_[f"{g}_width"] ** 2)) for g in ("near", "far")
+    ]
     assert felt[0] > 0.02 and felt[1] < 1e-3
     steps = [int(np.ceil(np.abs(set_[g]).max() / set_["speed"])) for g in ("near", "far")]
     best = [set_[f"{g}_height"] * (50 - n) for g, n in zip(("near", "far"), steps, strict=True)]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+
 from metaexplore import nets, student
 from metaexplore.student import Rates
 
@@ -16,7 +17,9 @@ def torch_net(flat, shape, x, late=None):
     w1, b1, g1, c1, w2, b2, g2, c2, w3, b3 = torch.split(flat, sizes)
     h = torch.relu(torch.nn.functional.layer_norm(x @ w1.view(size, first) + b1, [first], g1, c1, eps=nets.EPS))
     h = h if late is None else torch.cat([h, late], 1)
-    h = torch.relu(torch.nn.functional.layer_norm(h @ w2.view(first + more, second) + b2, [second], g2, c2, eps=nets.EPS))
+    h = torch.relu(
+        torch.nn.functional.layer_norm(h @ w2.view(first + more, second) + b2, [second], g2, c2, eps=nets.EPS)
+    )
     return h @ w3.view(second, out) + b3
 
 

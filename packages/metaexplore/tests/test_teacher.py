@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from metaexplore import nets, student, teacher
 from metaexplore.teacher import Spread, meta_gradient, score_of_log_sigma, score_of_mean, standardised
 

@@ -145,7 +145,9 @@ class _Peer:
         torch.set_num_threads(1)
         size, actions = SIZES[task]
         net = {"net_arch": [HIDDEN, HIDDEN]}
-        self.agent = sb3.DDPG("MlpPolicy", task, batch_size=BATCH, buffer_size=HELD, policy_kwargs=net, device="cpu", seed=0)
+        self.agent = sb3.DDPG(
+            "MlpPolicy", task, batch_size=BATCH, buffer_size=HELD, policy_kwargs=net, device="cpu", seed=0
+        )
         self.agent.set_logger(importlib.import_module("stable_baselines3.common.logger").configure(None, []))
         rng = np.random.default_rng(0)
         assert isinstance(self.agent.observation_space, spaces.Box)

@@ -109,6 +109,8 @@ class Study(Settings):
     """Cycles after which it is judged, ascending."""
     trials: int = Field(default=32, ge=4)
     """Data sets that are drawn and judged, per seed."""
+    seeds: list[int] = Field(default=[1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007], min_length=1)
+    """Seeds of the study: development seeds, for the protocol was chosen by it."""
     settings: dict[str, dict[str, Any]] = {"default": {}}
     """Label -> what differs from `student` in the trials."""
 
@@ -185,4 +187,94 @@ class Job(Common):
         first = self.method.first_steps + self.method.cycle_steps
         if self.task.steps < first:
             raise ValueError(f"steps for a cycle, {first} (not {self.task.steps})")
+        return self
+
+
+def _method(**given: Any) -> Method:
+    return Method.model_validate(given)
+
+
+def _plain(explorer: str, **given: Any) -> Method:
+    """Plain DDPG with the updates of a cycle of one trial, 100 in 300 steps."""
+    return _method(explorer=explorer, explore_steps=300, student_updates=100, **given)
+
+
+GROUP = {"trials": 4, "student_updates": 200}
+"""Four trials of one cycle; as many updates per environment step as with one."""
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "D0=50": {"explore_steps": 50},
+    "D0=400": {"explore_steps": 400},
+    "D1=50": {"evaluate_steps": 50},
+    "D1=800": {"evaluate_steps": 800},
+    "own starts": {"starts": "own"},
+    "actor rate 1e-4": {"actor_rate": 1e-4},
+    "10 updates": {"trial_updates": 10},
+    "200 updates": {"trial_updates": 200},
+}
+
+
+class Experiments(Common):
+    """The paper's experiments: `config/papers/metaexplore.yaml`."""
+
+    methods: dict[str, AnyMethod] = {
+        "meta": _method(visits=True),
+        "frozen": _method(teacher_update="frozen", visits=True),
+        "shuffled": _method(teacher_update="shuffled"),
+        "random": _method(explorer="random"),
+        "local": _method(explorer="local"),
+        "informed": _method(explorer="informed"),
+        "group": _method(**GROUP),
+        "group_frozen": _method(teacher_update="frozen", **GROUP),
+        "group_shuffled": _method(teacher_update="shuffled", **GROUP),
+        "fresh": _method(reference="fresh"),
+        "prototype": _method(student="continue", starts="own"),
+        "only_d0": _method(student="continue", student_updates=0, trial_updates=100),
+        "ou": _plain("ornstein_uhlenbeck", visits=True),
+        "uniform": _plain("uniform", noise_scale=0.3),
+        "gaussian_01": _plain("gaussian", noise_scale=0.1),
+        "gaussian": _plain("gaussian", noise_scale=0.2),
+        "gaussian_03": _plain("gaussian", noise_scale=0.3),
+        "parameter": _plain("parameter"),
+        "d0_50": _method(explore_steps=50),
+        "d0_200": _method(explore_steps=200),
+        "d1_100": _method(evaluate_steps=100),
+        "d1_400": _method(evaluate_steps=400),
+        "updates_10": _method(trial_updates=10),
+        "updates_200": _method(trial_updates=200),
+        "signal": Study(kind="study", settings=SETTINGS),
+    }
+    """Teachers, controls and baselines of section 5, the settings of section 4's figure 4, and the study of section 8."""
+    tasks: dict[str, Task] = {
+        "navigation": Task(environment="DeceptiveNavigation", steps=30_000),
+        "sparse_navigation": Task(environment="DeceptiveNavigation", options={"near_height": 0.0}, steps=30_000),
+        "pendulum": Task(environment="Pendulum-v1", steps=15_000),
+        "double_pendulum": Task(environment="InvertedDoublePendulum-v5", steps=30_000),
+        "pendulum_long": Task(environment="Pendulum-v1", steps=500_000),
+        "inverted_pendulum": Task(environment="InvertedPendulum-v5", steps=500_000),
+        "inverted_double_pendulum": Task(environment="InvertedDoublePendulum-v5", steps=500_000),
+        "reacher": Task(environment="Reacher-v5", steps=500_000),
+        "hopper": Task(environment="Hopper-v5", steps=500_000),
+        "half_cheetah": Task(environment="HalfCheetah-v5", steps=500_000),
+    }
+    """The tasks of section 7, and the six of section 3 with the prototype's budget."""
+    runs: dict[str, list[str]] = {
+        "navigation": [
+            *("meta", "frozen", "shuffled", "random", "local", "informed", "group", "group_frozen", "group_shuffled"),
+            *("ou", "uniform", "parameter", "d0_50", "d0_200", "d1_100", "d1_400", "updates_10", "updates_200"),
+            "signal",
+        ],
+        "sparse_navigation": ["meta", "frozen", "shuffled", "ou", "signal"],
+        "pendulum": ["meta", "frozen", "shuffled", "local", "informed", "ou", "uniform", "signal"],
+        "double_pendulum": ["meta", "frozen", "shuffled", "ou", "uniform", "signal"],
+    }
+    """Which methods run on which task; an empty list switches a task off."""
+
+    @model_validator(mode="after")
+    def _named(self) -> "Experiments":
+        for task, methods in self.runs.items():
+            if task not in self.tasks:
+                raise ValueError(f"runs of a task in {', '.join(self.tasks)} (not {task})")
+            if unknown := set(methods) - set(self.methods):
+                raise ValueError(f"runs.{task} of methods in {', '.join(self.methods)} (not {', '.join(unknown)})")
         return self

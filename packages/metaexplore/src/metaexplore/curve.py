@@ -72,7 +72,9 @@ class Curve:
         for k, name in enumerate(self.names):
             first = int(np.argmax(np.isfinite(self.found[:, k]).all(axis=1)))
             rows = {name: self.found[first:, k].T}
-            frames.append(score_rows(PAPER, label, job.task.name, seeds=job.seeds, steps=self.grid[first:], metrics=rows))
+            frames.append(
+                score_rows(PAPER, label, job.task.name, seeds=job.seeds, steps=self.grid[first:], metrics=rows)
+            )
         for k, point in enumerate(self.stages):
             for who, name in enumerate(("explorer", "student")):
                 for i, j in np.ndindex(visits.BINS, visits.BINS):

@@ -1,13 +1,11 @@
 """The cycle of section 2.5, S seeds in lockstep, one phase at a time."""
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
+
 from learner.loop import check_finite
 from learner.normalise import Moments, standard
 from learner.replay import Replay
-from numpy.typing import NDArray
-
 from metaexplore import nets, student
 from metaexplore.config import Job
 from metaexplore.environments import Environments, Experience, return_estimate, rollout
@@ -253,7 +251,16 @@ class Cycle:
             parts.setdefault(part, {})[name] = array.copy()
         own = parts["own"]
         self.updates, self.trial_updates, self.steps, self.cycle, self.phase = (int(n) for n in own["numbers"])
-        for name in ("observation", "reference", "mean", "scale", "losses", "teacher_return", "trial_return", "history"):
+        for name in (
+            "observation",
+            "reference",
+            "mean",
+            "scale",
+            "losses",
+            "teacher_return",
+            "trial_return",
+            "history",
+        ):
             setattr(self, name, own[name])
         self.gradient_norm, self.meta_reward, self.advantage = own["norm"], own["meta_reward"], own["advantage"]
         self.moments = Moments(own["count"], own["centre"], own["squares"])

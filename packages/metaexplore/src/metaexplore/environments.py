@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
 import walle
 from learner.replay import record_size
-from numpy.typing import NDArray
-from walle.batch import CompiledBatch
-
 from metaexplore import navigation
 from metaexplore.student import Array, Float32
 from septet.errors import InputError
 from septet.seeding import stream
+from walle.batch import CompiledBatch
 
 TASKS = {**walle.TASKS, navigation.NAME: navigation.task}
 

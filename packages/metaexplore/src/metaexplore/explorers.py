@@ -3,10 +3,10 @@
 from typing import Any, Protocol
 
 import numpy as np
-from learner.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoise, Uniform
-from learner.normalise import Moments, standard
 from numpy.typing import NDArray
 
+from learner.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoise, Uniform
+from learner.normalise import Moments, standard
 from metaexplore import nets, student
 from metaexplore.config import Method
 from metaexplore.environments import Environments, Experience, rollout

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from walle.task import Flags, Task, settings
 
 from metaexplore.student import Array
 from septet.compiled import compiled
+from walle.task import Flags, Task, settings
 
 NAME = "DeceptiveNavigation"
 DEFAULTS: dict[str, Any] = {
@@ -80,7 +80,9 @@ def step(
             observation[e, i] = state[e, i]
             near += (state[e, i] - constants[6 + i]) ** 2
             far += (state[e, i] - constants[8 + i]) ** 2
-        reward[e] = near_height * np.exp(-near / (2.0 * near_width**2)) + far_height * np.exp(-far / (2.0 * far_width**2))
+        reward[e] = near_height * np.exp(-near / (2.0 * near_width**2)) + far_height * np.exp(
+            -far / (2.0 * far_width**2)
+        )
         terminated[e] = False
         elapsed[e] += 1
         truncated[e] = elapsed[e] >= limit

@@ -126,7 +126,13 @@ def normalise(unit: Float32, vectors: Float32, inverse: Float32, hidden: Float32
 
 @compiled(reassociate=True, nogil=True)
 def normalise_back(
-    unit: Float32, vectors: Float32, inverse: Float32, hidden: Float32, above: Float32, delta: Float32, gradient: Float32
+    unit: Float32,
+    vectors: Float32,
+    inverse: Float32,
+    hidden: Float32,
+    above: Float32,
+    delta: Float32,
+    gradient: Float32,
 ) -> None:
     r"""From the derivative in a layer's output to the one in its products, and the gradient in b, g and c.
 

@@ -46,7 +46,8 @@ class Signal:
 
     def __init__(self, job: Job) -> None:
         assert isinstance(job.method, Study)
-        self.job, self.study = job, job.method
+        self.study = job.method
+        self.job = job = job.model_copy(update={"seeds": self.study.seeds})
         self.base = job.method.student
         self.cycle = Cycle(job.model_copy(update={"method": self.base}))
         self.settings = list(self.study.settings)

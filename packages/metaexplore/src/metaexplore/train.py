@@ -58,13 +58,13 @@ def train(job: Job, out: Path) -> None:
         verb="train",
         task=job.task.name,
         methods=methods,
-        seeds=job.seeds,
+        seeds=run.job.seeds,
         config=job,
         packages=PACKAGES,
         libraries=LIBRARIES,
-        steps=run.cycle.steps * len(job.seeds),
+        steps=run.cycle.steps * len(run.job.seeds),
     )
-    key = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": job.seeds[0]}
+    key = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": run.job.seeds[0]}
     seconds = time.perf_counter() - start
     row = {**key, "step": run.cycle.steps, "phase": "train", "seconds": seconds}
     write_timing(out / "timing.parquet", [pl.DataFrame([row], TIMING)])
