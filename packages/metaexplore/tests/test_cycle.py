@@ -13,7 +13,7 @@ SMALL |= {"trial_updates": 5, "student_updates": 7}
 
 def made(seeds=(1, 2), environment="Pendulum-v1", steps=2000, **method):
     task = Task(environment=environment, steps=steps, name="t")
-    return Cycle(Job(method=Method.model_validate({**SMALL, "name": "m", **method}), task=task, seeds=list(seeds)))
+    return Cycle(Method.model_validate({**SMALL, "name": "m", **method}), task, list(seeds), 2018)
 
 
 def go(cycle, phases):
@@ -173,14 +173,8 @@ def test_reliability_and_cosine_by_hand():
 
 
 def test_a_study_judges_without_touching_the_student_it_stops():
-    method = {
-        "kind": "study",
-        "name": "s",
-        "stages": [1, 2],
-        "trials": 4,
-        "seeds": [1, 2],
-        "student": {**SMALL, "teacher_update": "frozen"},
-    }
+    method = {"kind": "study", "name": "s", "stages": [1, 2], "trials": 4, "seeds": [1, 2]}
+    method["learner"] = {**SMALL, "teacher_update": "frozen"}
     method["settings"] = {"default": {}, "longer": {"evaluate_steps": 50}}
     job = Job(method=method, task=Task(name="t", steps=2000), seeds=[5])
     study = Signal(job)

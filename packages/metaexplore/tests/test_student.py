@@ -6,9 +6,9 @@ import torch
 from metaexplore import nets, student
 from metaexplore.student import Rates
 
-O, A, N, K, U = 3, 2, 16, 2, 4
-ACTOR = np.array([O, 8, 6, A, 0])
-CRITIC = np.array([O, 8, 6, 1, A])
+D, A, N, K, U = 3, 2, 16, 2, 4
+ACTOR = np.array([D, 8, 6, A, 0])
+CRITIC = np.array([D, 8, 6, 1, A])
 
 
 def torch_net(flat, shape, x, late=None):
@@ -27,10 +27,10 @@ def drawn(seed=0):
     rng = np.random.default_rng(seed)
     rows = [nets.initial(shape, 0, (name,), [1, 2], last=0.5) for shape, name in ((ACTOR, "a"), (CRITIC, "c"))]
     rows = [row + 0.1 * rng.standard_normal(row.shape).astype(np.float32) for row in rows]
-    records = rng.standard_normal((K, 40, 2 * O + A + 2)).astype(np.float32)
-    records[..., O : O + A] = np.tanh(records[..., O : O + A])
-    records[..., O + A + 1] = rng.random((K, 40)) < 0.2
-    mean, scale = (rng.random((K, O)).astype(np.float32) for _ in range(2))
+    records = rng.standard_normal((K, 40, 2 * D + A + 2)).astype(np.float32)
+    records[..., D : D + A] = np.tanh(records[..., D : D + A])
+    records[..., D + A + 1] = rng.random((K, 40)) < 0.2
+    mean, scale = (rng.random((K, D)).astype(np.float32) for _ in range(2))
     return student.networks(*rows), records, rng.integers(0, 40, (K, U, N)), mean, scale + 0.5
 
 
@@ -41,12 +41,12 @@ def reference(students, records, rows, mean, scale, rates):
         actor, critic, target_actor, target_critic = (torch.tensor(w[k]) for w in students[:4])
         actor.requires_grad_(), critic.requires_grad_()
         matrices = torch.zeros_like(critic)
-        matrices[: O * 8], matrices[(O + 3) * 8 : (O + 3) * 8 + (8 + A) * 6] = 1.0, 1.0
+        matrices[: D * 8], matrices[(D + 3) * 8 : (D + 3) * 8 + (8 + A) * 6] = 1.0, 1.0
         steps = torch.optim.Adam([actor], rates.actor), torch.optim.Adam([critic], rates.critic)
         total = np.zeros(2)
         for u in range(U):
             batch = torch.tensor(records[k][rows[k, u]])
-            s, a, r, d, after = torch.split(batch, [O, A, 1, 1, O], 1)
+            s, a, r, d, after = torch.split(batch, [D, A, 1, 1, D], 1)
             m, f = torch.tensor(mean[k]), torch.tensor(scale[k])
             s, after = ((x - m) * f for x in (s, after))
             s, after = (x.clamp(-5.0, 5.0) for x in (s, after))
@@ -84,8 +84,8 @@ def test_the_update_is_the_one_of_automatic_differentiation():
 
 def test_single_inputs_give_what_batches_give():
     students, records, _, mean, scale = drawn()
-    x = student.normalised(records[..., :O], mean, scale)
-    a = np.ascontiguousarray(records[..., O : O + A])
+    x = student.normalised(records[..., :D], mean, scale)
+    a = np.ascontiguousarray(records[..., D : D + A])
     actions, values = student.actions(students.actor, ACTOR, x), student.values(students.critic, CRITIC, x, a)
     for k in range(K):
         f = torch_net(torch.tensor(students.actor[k]), ACTOR, torch.tensor(x[k]))

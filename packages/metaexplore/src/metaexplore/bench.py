@@ -70,7 +70,8 @@ def bench(quick: bool, file: Path) -> None:
 def measure(task: str, setting: Setting) -> list[dict[str, Any]]:
     """The rows of one task: ours and the peer in turns, medians of the rounds."""
     ours, peer = _Ours(task, setting.seeds), _Peer(task)
-    ours.learn(10), peer.learn(10)  # the first call may compile
+    ours.learn(10)  # the first call may compile
+    peer.learn(10)
     seconds: dict[str, list[float]] = {"ours": [], "peer": []}
     for _ in range(setting.rounds):
         start = time.perf_counter()
@@ -133,8 +134,11 @@ class _Ours:
     def learn(self, updates: int) -> None:
         """Updates of every seed, mini-batches drawn."""
         rows = self.rng.integers(0, HELD, (self.count, updates, BATCH))
-        given = (self.records, rows, self.mean, self.scale, self.work, 0, self.rates, np.zeros((self.count, 2)))
-        student.train(self.students, *self.shapes, *given)
+        actor, critic = self.shapes
+        losses, held = np.zeros((self.count, 2)), self.records
+        student.train(
+            self.students, actor, critic, held, rows, self.mean, self.scale, self.work, 0, self.rates, losses
+        )  # fmt: skip
 
 
 class _Peer:

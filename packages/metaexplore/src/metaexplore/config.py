@@ -23,7 +23,7 @@ class Method(Settings):
     """A teacher of section 2.4 (independent, local, informed), uniformly random actions in its place (random), or
     plain DDPG with noise on actions or weights."""
     teacher_update: Literal["meta", "frozen", "shuffled"] = "meta"
-    """What moves the teacher: its meta-rewards, nothing, or meta-rewards in random order (the controls of section 5)."""
+    """What moves the teacher: its meta-rewards, nothing, or meta-rewards in random order (controls of section 5)."""
     trials: int = Field(default=1, ge=1)
     """M, trial students per cycle; from two on the group's mean is the baseline (meta-group, section 6)."""
     reference: Literal["fresh", "reuse"] = "reuse"
@@ -103,7 +103,7 @@ class Study(Settings):
     """Selects this kind of method."""
     name: str = ""
     """Name of the method; filled in by the workflow for a job."""
-    student: Method = Method(teacher_update="frozen")
+    learner: Method = Method(teacher_update="frozen")
     """How the student is trained up to each stage; its teacher stays as it is."""
     stages: list[int] = Field(default=[5, 20, 50], min_length=1)
     """Cycles after which it is judged, ascending."""
@@ -112,17 +112,17 @@ class Study(Settings):
     seeds: list[int] = Field(default=[1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007], min_length=1)
     """Seeds of the study: development seeds, for the protocol was chosen by it."""
     settings: dict[str, dict[str, Any]] = {"default": {}}
-    """Label -> what differs from `student` in the trials."""
+    """Label -> what differs from `learner` in the trials."""
 
     @model_validator(mode="after")
     def _known(self) -> "Study":
         if self.stages != sorted(set(self.stages)):
             raise ValueError("ascending stages")
-        if not self.student.teaches:
+        if not self.learner.teaches:
             raise ValueError("a student with a teacher")
         for label, given in self.settings.items():
             try:
-                Method.model_validate({**self.student.model_dump(), **given})
+                Method.model_validate({**self.learner.model_dump(), **given})
             except ValidationError as error:
                 first = error.errors()[0]
                 raise ValueError(f"settings.{label}: {first['loc']} {first['msg']}") from None
@@ -148,8 +148,10 @@ class Task(Settings):
     """Name of the environment: one of walle's, or DeceptiveNavigation."""
     options: dict[str, Any] = {}
     """Settings of the environment."""
-    steps: int = Field(default=30_000, ge=1)
+    steps: int = Field(default=15_000, ge=1)
     """Environment steps per seed, of every kind (section 6)."""
+    seeds: list[int] | None = None
+    """Seeds of this task, if not those of the paper."""
 
 
 class Common(Settings):
@@ -179,6 +181,11 @@ class Job(Common):
     """The method."""
     task: Task
     """The task."""
+
+    @property
+    def replicates(self) -> list[int]:
+        """The seeds that run: the study's own, or the task's, or those of the job."""
+        return self.method.seeds if isinstance(self.method, Study) else self.task.seeds or self.seeds
 
     @model_validator(mode="after")
     def _affordable(self) -> "Job":
@@ -244,7 +251,7 @@ class Experiments(Common):
         "updates_200": _method(trial_updates=200),
         "signal": Study(kind="study", settings=SETTINGS),
     }
-    """Teachers, controls and baselines of section 5, the settings of section 4's figure 4, and the study of section 8."""
+    """Teachers, controls and baselines of section 5, the settings of figure 4 of section 4, the study of section 8."""
     tasks: dict[str, Task] = {
         "navigation": Task(environment="DeceptiveNavigation", steps=30_000),
         "sparse_navigation": Task(environment="DeceptiveNavigation", options={"near_height": 0.0}, steps=30_000),

@@ -28,18 +28,19 @@ class Curve:
 
     def __init__(self, job: Job) -> None:
         assert isinstance(job.method, Method)
-        self.job, self.method = job, job.method
-        self.cycle = Cycle(job)
-        self.tests = Environments(job.task.environment, job.task.options, job.seeds, job.tests, job.root_seed, "test")
+        self.job, self.method, self.seeds = job, job.method, job.replicates
+        self.cycle = Cycle(job.method, job.task, self.seeds, job.root_seed)
+        task = job.task
+        self.tests = Environments(task.environment, task.options, self.seeds, job.tests, job.root_seed, "test")
         self.grid = [job.task.steps * (k + 1) // job.points for k in range(job.points)]
         self.names = ["return", "overlap", "critic_loss", *(TAUGHT if job.method.teaches else [])]
-        self.found = np.full((job.points, len(self.names), len(job.seeds)), np.nan)
+        self.found = np.full((job.points, len(self.names), len(self.seeds)), np.nan)
         self.point = 0
         stages = {round(job.points / 6): "early", round(job.points / 2): "middle", job.points - 1: "late"}
         self.stages = list(stages) if job.method.visits else []
-        self.histograms = np.zeros((len(stages), 2, len(job.seeds), visits.BINS, visits.BINS))
-        self.recent = np.full((len(job.seeds), RECENT, 2), np.nan)
-        self.sums = np.zeros((len(TAUGHT), len(job.seeds)))
+        self.histograms = np.zeros((len(stages), 2, len(self.seeds), visits.BINS, visits.BINS))
+        self.recent = np.full((len(self.seeds), RECENT, 2), np.nan)
+        self.sums = np.zeros((len(TAUGHT), len(self.seeds)))
         self.count = 0
 
     @property
@@ -71,18 +72,16 @@ class Curve:
         frames = []
         for k, name in enumerate(self.names):
             first = int(np.argmax(np.isfinite(self.found[:, k]).all(axis=1)))
-            rows = {name: self.found[first:, k].T}
-            frames.append(
-                score_rows(PAPER, label, job.task.name, seeds=job.seeds, steps=self.grid[first:], metrics=rows)
-            )
+            rows, steps = {name: self.found[first:, k].T}, self.grid[first:]
+            frames.append(score_rows(PAPER, label, job.task.name, seeds=self.seeds, steps=steps, metrics=rows))
         for k, point in enumerate(self.stages):
             for who, name in enumerate(("explorer", "student")):
                 for i, j in np.ndindex(visits.BINS, visits.BINS):
                     share = self.histograms[k, who, :, i, j]
                     if share.any():
                         rows = {f"visits({name})[{i:02},{j:02}]": share[:, None]}
-                        given = {"seeds": job.seeds, "steps": [self.grid[point]], "metrics": rows}
-                        frames.append(score_rows(PAPER, label, job.task.name, **given))
+                        at = [self.grid[point]]
+                        frames.append(score_rows(PAPER, label, job.task.name, seeds=self.seeds, steps=at, metrics=rows))
         return {label: self.method.model_dump(mode="json", exclude={"name"})}, frames
 
     def _measure(self) -> None:
@@ -90,7 +89,7 @@ class Curve:
         seen: list[Array] = []
         returns = noise_free_return(self.tests, cycle.act, seen)
         states = visits.projected(job.task.environment, np.stack(seen, axis=1))
-        own = by_seed(states, len(job.seeds)).reshape(len(job.seeds), -1, 2)
+        own = by_seed(states, len(self.seeds)).reshape(len(self.seeds), -1, 2)
         half = visits.limits(job.task.environment)
         pairs = [(visits.histogram(a, half), visits.histogram(b, half)) for a, b in zip(self.recent, own, strict=True)]
         values = {"return": returns, "overlap": np.array([visits.overlap(*pair) for pair in pairs])}

@@ -7,7 +7,7 @@ from learner.loop import check_finite
 from learner.normalise import Moments, standard
 from learner.replay import Replay
 from metaexplore import nets, student
-from metaexplore.config import Job
+from metaexplore.config import Method, Task
 from metaexplore.environments import Environments, Experience, return_estimate, rollout
 from metaexplore.explorers import NoiseExplorer, TeacherExplorer, by_seed, student_acts
 from metaexplore.nets import Float32
@@ -31,13 +31,13 @@ class Cycle:
         meta_reward: R' - R of the last cycle (R' of a group), ``(S, M)``; advantage: what the teacher was given.
     """
 
-    def __init__(self, job: Job) -> None:
-        self.method = method = job.method
-        self.seeds, self.root, self.task = job.seeds, job.root_seed, job.task.environment
-        settings, count = job.task.options, len(job.seeds)
+    def __init__(self, method: Method, task: Task, seeds: list[int], root: int) -> None:
+        self.method = method
+        self.seeds, self.root, self.task = seeds, root, task.environment
+        count = len(seeds)
 
         def environments(purpose: str, number: int) -> Environments:
-            return Environments(self.task, settings, job.seeds, number, job.root_seed, purpose)
+            return Environments(self.task, task.options, seeds, number, root, purpose)
 
         self.rows = count * method.trials
         self.evaluation = environments("evaluate", method.trials)
@@ -56,7 +56,7 @@ class Cycle:
         else:
             self.explorer = NoiseExplorer(*named, environments("explore", 1), self.actor_shape)
         self.phases = WITH_TEACHER if method.teaches else PLAIN
-        self.replay = Replay(job.seeds, size, width, min(method.replay, job.task.steps))
+        self.replay = Replay(seeds, size, width, min(method.replay, task.steps))
         self.moments = Moments.none(count, size)
         self.mean, self.scale = np.zeros((count, size), np.float32), np.ones((count, size), np.float32)
         self.trials: Networks | None = None
@@ -90,7 +90,6 @@ class Cycle:
     def trial(self) -> None:
         """2. pi': copies of the student, updates on D0 only. With `continue` the student itself."""
         method = self.method
-        count = len(self.seeds)
         first = self.new[0].reshape(self.rows, method.explore_steps, -1)
         # the trials of a seed draw alike: what differs between their returns is what they were taught from
         rows = self._draw("trial", method.trial_updates, method.explore_steps)
@@ -100,15 +99,15 @@ class Cycle:
             self.trials = self.students
             return
         self.trials = student.repeat(self.students, method.trials)
-        each = [np.repeat(a, method.trials, axis=0) for a in (rows, self.mean, self.scale)]
-        self._train(self.trials, first, *each, self.updates, np.zeros((self.rows, 2)))
+        mean, scale = (np.repeat(a, method.trials, axis=0) for a in (self.mean, self.scale))
+        rows, losses = np.repeat(rows, method.trials, axis=0), np.zeros((self.rows, 2))
+        self._train(self.trials, first, rows, mean, scale, self.updates, losses)
         self.trial_updates += method.trial_updates * method.trials
-        assert count * method.trials == len(first)
 
     def evaluate(self) -> None:
         """3. and 4. D1: noise-free steps of pi', and the meta-reward."""
         assert self.trials is not None
-        method, count = self.method, len(self.seeds)
+        method = self.method
         if method.trials == 1 and method.reference == "fresh":
             self.reference = self._evaluation(self.students.actor)[:, 0]
         self.trial_return = self._evaluation(self.trials.actor)
@@ -118,7 +117,6 @@ class Cycle:
             self.reference = self.trial_return[:, 0].copy()
         check_finite("the meta-reward", self.meta_reward, self.cycle, self.seeds)
         self.trials = None
-        assert self.meta_reward.shape == (count, method.trials)
 
     def teach(self) -> None:
         """5. theta_e: one step up the meta-policy gradient, unless the teacher is frozen."""
@@ -142,8 +140,8 @@ class Cycle:
         self.new = []
         if method.student_updates:
             rows = self._draw("train", method.student_updates, len(self.replay))
-            each = (rows, self.mean, self.scale, self.updates, self.losses)
-            self._train(self.students, self.replay.records, *each)
+            held = self.replay.records
+            self._train(self.students, held, rows, self.mean, self.scale, self.updates, self.losses)
             self.updates += method.student_updates
         check_finite("the losses", self.losses, self.cycle, self.seeds)
         check_finite("the actor", self.students.actor, self.cycle, self.seeds)
@@ -232,9 +230,9 @@ class Cycle:
         """Everything that the next phase depends on; to set is to restore exactly."""
         numbers = [self.updates, self.trial_updates, self.steps, self.cycle, self.phase]
         own = {"numbers": np.array(numbers), "observation": self.observation, "reference": self.reference}
-        own |= {"mean": self.mean, "scale": self.scale, "losses": self.losses, "norm": self.gradient_norm}
+        own |= {"mean": self.mean, "scale": self.scale, "losses": self.losses}
         own |= {"teacher_return": self.teacher_return, "trial_return": self.trial_return, "history": self.history}
-        own |= {"meta_reward": self.meta_reward, "advantage": self.advantage}
+        own |= {"meta_reward": self.meta_reward, "advantage": self.advantage, "gradient_norm": self.gradient_norm}
         own |= {"count": self.moments.count, "centre": self.moments.mean, "squares": self.moments.squares}
         own |= {f"new{k:03}": records for k, records in enumerate(self.new)}
         parts: dict[str, State] = {"own": own, "students": self.students._asdict()}
@@ -251,18 +249,10 @@ class Cycle:
             parts.setdefault(part, {})[name] = array.copy()
         own = parts["own"]
         self.updates, self.trial_updates, self.steps, self.cycle, self.phase = (int(n) for n in own["numbers"])
-        for name in (
-            "observation",
-            "reference",
-            "mean",
-            "scale",
-            "losses",
-            "teacher_return",
-            "trial_return",
-            "history",
-        ):
+        for name in ("observation", "reference", "mean", "scale", "losses", "history"):
             setattr(self, name, own[name])
-        self.gradient_norm, self.meta_reward, self.advantage = own["norm"], own["meta_reward"], own["advantage"]
+        for name in ("teacher_return", "trial_return", "meta_reward", "advantage", "gradient_norm"):
+            setattr(self, name, own[name])
         self.moments = Moments(own["count"], own["centre"], own["squares"])
         self.new = [own[name] for name in sorted(own) if name.startswith("new")]
         self.students = Networks(**parts["students"])

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 import walle
 from learner.replay import record_size
 from metaexplore import navigation
-from metaexplore.student import Array, Float32
+from metaexplore.nets import Float32
+from metaexplore.student import Array
 from septet.errors import InputError
 from septet.seeding import stream
 from walle.batch import CompiledBatch

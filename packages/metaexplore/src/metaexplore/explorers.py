@@ -104,9 +104,9 @@ class TeacherExplorer:
     @property
     def state(self) -> State:
         """Teacher, environments and the last rollout."""
-        own = {"observation": self.observation, "inputs": self.inputs, "action": self.action, "f": self.mean}
+        own: State = {"observation": self.observation, "inputs": self.inputs, "action": self.action, "f": self.mean}
         own |= {"distance": self.distance, "count": self.q.count, "q_mean": self.q.mean, "q_squares": self.q.squares}
-        parts = {"teacher": self.teacher.state, "environments": self.environments.state, "own": own}
+        parts: dict[str, State] = {"teacher": self.teacher.state, "environments": self.environments.state, "own": own}
         return {f"{part}.{name}": array.copy() for part, arrays in parts.items() for name, array in arrays.items()}
 
     @state.setter
@@ -166,8 +166,8 @@ class NoiseExplorer:
         if self._last is not None:
             size = self.environments.observation_size
             x = student.normalised(self._last[:, :, :size], view.mean, view.scale)
-            pair = (student.actions(w, view.actor_shape, x) for w in (view.students.actor, self.perturbed))
-            self.weights.adapt(*pair, begun)
+            own, other = (student.actions(w, view.actor_shape, x) for w in (view.students.actor, self.perturbed))
+            self.weights.adapt(own, other, begun)
         self.weights.perturb(view.students.actor, self.perturbed, begun)
         self.perturbed[:, self._kept] = view.students.actor[:, self._kept]
 
@@ -176,10 +176,10 @@ class NoiseExplorer:
         """Noise, environments and the last rollout."""
         noise = self.noise.state if self.noise is not None else {}
         noise = self.weights.state if self.weights is not None else noise
-        own = {"observation": self.observation, "perturbed": self.perturbed}
+        own: State = {"observation": self.observation, "perturbed": self.perturbed}
         if self.weights is not None and self._last is not None:
             own["last"] = self._last
-        parts = {"noise": noise, "environments": self.environments.state, "own": own}
+        parts: dict[str, State] = {"noise": noise, "environments": self.environments.state, "own": own}
         return {f"{part}.{name}": array.copy() for part, arrays in parts.items() for name, array in arrays.items()}
 
     @state.setter

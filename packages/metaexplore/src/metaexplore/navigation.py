@@ -73,16 +73,15 @@ def step(
         return -1
     ended = 0
     for e in range(first, last):
-        near, far = 0.0, 0.0
+        to_near, to_far = 0.0, 0.0
         for i in range(2):
             move = speed * min(max(action[e, i], -1.0), 1.0)
             state[e, i] = min(max(state[e, i] + move, -1.0), 1.0)
             observation[e, i] = state[e, i]
-            near += (state[e, i] - constants[6 + i]) ** 2
-            far += (state[e, i] - constants[8 + i]) ** 2
-        reward[e] = near_height * np.exp(-near / (2.0 * near_width**2)) + far_height * np.exp(
-            -far / (2.0 * far_width**2)
-        )
+            to_near += (state[e, i] - constants[6 + i]) ** 2
+            to_far += (state[e, i] - constants[8 + i]) ** 2
+        reward[e] = near_height * np.exp(-to_near / (2.0 * near_width**2))
+        reward[e] += far_height * np.exp(-to_far / (2.0 * far_width**2))
         terminated[e] = False
         elapsed[e] += 1
         truncated[e] = elapsed[e] >= limit

@@ -303,7 +303,7 @@ def layer_one(x: Float32, matrix: Float32, vectors: Float32, out: Float32) -> No
 
 @compiled(reassociate=True, nogil=True)
 def apply(weights: Float32, shape: Shape, x: Float32, late: Float32, out: Float32) -> None:
-    """Outputs ``(K, B, out)`` of K nets ``(K, P)``, each on B single inputs ``(K, B, O)`` with late ones ``(K, B, late)``.
+    """Outputs ``(K, B, out)`` of K nets ``(K, P)`` on inputs ``(K, B, O)`` with late ones ``(K, B, late)``.
 
     No BLAS: an output does not depend on the inputs beside it, and a call on one input is cheap.
     """

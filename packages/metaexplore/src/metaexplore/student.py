@@ -88,10 +88,20 @@ def repeat(students: Networks, times: int) -> Networks:
 def workspace(actor: Shape, critic: Shape, batch: int) -> Workspace:
     """A workspace for mini-batches of `batch`."""
     size, actions = int(actor[0]), int(actor[3])
-    shapes = [(batch, size), (batch, size), (batch, actions), (batch, 1), (batch, 1), (batch, actions)]
-    arrays = [np.zeros(shape, np.float32) for shape in [*shapes, (batch,), (batch,)]]
-    spaces = (tape(actor, batch), tape(critic, batch), deltas(actor, batch), deltas(critic, batch))
-    return Workspace(*arrays, *spaces)
+    return Workspace(
+        observation=np.zeros((batch, size), np.float32),
+        next_observation=np.zeros((batch, size), np.float32),
+        action=np.zeros((batch, actions), np.float32),
+        value=np.zeros((batch, 1), np.float32),
+        target=np.zeros((batch, 1), np.float32),
+        action_delta=np.zeros((batch, actions), np.float32),
+        reward=np.zeros(batch, np.float32),
+        going_on=np.zeros(batch, np.float32),
+        actor_tape=tape(actor, batch),
+        critic_tape=tape(critic, batch),
+        actor_deltas=deltas(actor, batch),
+        critic_deltas=deltas(critic, batch),
+    )
 
 
 @compiled(nogil=True)

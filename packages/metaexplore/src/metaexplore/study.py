@@ -29,7 +29,7 @@ JUDGED = 1_000_000
 
 
 def reliability(first: Array, second: Array) -> Array:
-    """Correlation over K data sets of two judgements ``(S, K)``: the share of variance that the data carry; ``(S,)``."""
+    """Correlation over K data sets of two judgements ``(S, K)``: the share of variance from the data; ``(S,)``."""
     a, b = (x - x.mean(axis=1, keepdims=True) for x in (first, second))
     scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     return np.divide((a * b).sum(axis=1), scale, out=np.zeros(len(a)), where=scale > 0)
@@ -47,11 +47,12 @@ class Signal:
     def __init__(self, job: Job) -> None:
         assert isinstance(job.method, Study)
         self.study = job.method
-        self.job = job = job.model_copy(update={"seeds": self.study.seeds})
-        self.base = job.method.student
-        self.cycle = Cycle(job.model_copy(update={"method": self.base}))
+        self.job = job
+        self.seeds = job.replicates
+        self.base = job.method.learner
+        self.cycle = Cycle(self.base, job.task, self.seeds, job.root_seed)
         self.settings = list(self.study.settings)
-        self.found = np.full((len(self.study.stages), len(self.settings), len(METRICS), len(job.seeds)), np.nan)
+        self.found = np.full((len(self.study.stages), len(self.settings), len(METRICS), len(self.seeds)), np.nan)
         self.steps = np.zeros(len(self.study.stages), dtype=np.int64)
         self.unit = 0  # judgements so far
 
@@ -78,8 +79,8 @@ class Signal:
 
     def _judged(self, method: Method) -> Array:
         """The metrics ``(4, S)`` under a setting."""
-        source, count, trials = self.cycle, len(self.job.seeds), method.trials
-        cycle = Cycle(self.job.model_copy(update={"method": method}))
+        source, count, trials = self.cycle, len(self.seeds), method.trials
+        cycle = Cycle(method, self.job.task, self.seeds, self.job.root_seed)
         try:
             assert isinstance(cycle.explorer, TeacherExplorer) and isinstance(source.explorer, TeacherExplorer)
             cycle.students = Networks(*(array.copy() for array in source.students))
@@ -128,7 +129,7 @@ class Signal:
             methods[label] = {**self.base.model_dump(mode="json", exclude={"name"}), **self.study.settings[setting]}
             metrics = {name: self.found[:, k, m].T for m, name in enumerate(METRICS)}
             steps = self.steps.tolist()
-            frames.append(score_rows(PAPER, label, job.task.name, seeds=job.seeds, steps=steps, metrics=metrics))
+            frames.append(score_rows(PAPER, label, job.task.name, seeds=self.seeds, steps=steps, metrics=metrics))
         return methods, frames
 
     @property

@@ -10,10 +10,11 @@ import polars as pl
 from metaexplore.config import Job, Method
 from metaexplore.curve import PAPER, Curve
 from metaexplore.study import Signal
-from septet.card import Stopwatch, source_digest
+from septet.card import Stopwatch
 from septet.checkpoint import Checkpoints
 from septet.cli import stop_request
 from septet.errors import Interrupted
+from septet.files import source_digest
 from septet.progress import Progress
 from septet.scores import TIMING, write_scores, write_timing
 
@@ -58,13 +59,13 @@ def train(job: Job, out: Path) -> None:
         verb="train",
         task=job.task.name,
         methods=methods,
-        seeds=run.job.seeds,
+        seeds=run.seeds,
         config=job,
         packages=PACKAGES,
         libraries=LIBRARIES,
-        steps=run.cycle.steps * len(run.job.seeds),
+        steps=run.cycle.steps * len(run.seeds),
     )
-    key = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": run.job.seeds[0]}
+    key = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": run.seeds[0]}
     seconds = time.perf_counter() - start
     row = {**key, "step": run.cycle.steps, "phase": "train", "seconds": seconds}
     write_timing(out / "timing.parquet", [pl.DataFrame([row], TIMING)])

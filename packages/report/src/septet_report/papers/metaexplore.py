@@ -249,8 +249,9 @@ FIGURES = [
     Figure(
         "contrasts",
         "What the meta gradient learns",
-        "Area under the learning curve (mean return over the budget): meta minus a teacher of the same kind that is never "
-        "trained, and minus one that is trained on its meta-rewards in random order. Right of 0, the meta gradient helps. "
+        "Area under the learning curve (mean return over the budget): meta minus a teacher of the same kind that is "
+        "never trained, and minus one that is trained on its meta-rewards in random order. Right of 0, the meta "
+        "gradient helps. "
         f"{BANDS}",
         contrasts,
     ),
@@ -270,8 +271,8 @@ FIGURES = [
         "visitation",
         "Where explorer and student go",
         "Share of the last 500 states of the explorer and of the student's test episodes in each cell of the plane "
-        "(x, y), mean over seeds, the same colours everywhere, early, half-way and at the end of training. Start in the "
-        "middle, the small goal to its right, the large one to the upper left.",
+        "(x, y), mean over seeds, the same colours everywhere, early, half-way and at the end of training. Start in "
+        "the middle, the small goal to its right, the large one to the upper left.",
         visitation,
     ),
     Figure(
