@@ -125,12 +125,12 @@ def demonstrate_chain(problem: Problem, draw: np.random.Generator, base: str) ->
     return f"{chain_answer([int(d) for d in problem.prompt[:-1:2]])}{fillers}{terminator}{answer}."
 
 
-def demonstrate_steps(problem: Problem, draw: np.random.Generator, wrong: float) -> str:
-    """Written steps with 0 to 2 fillers each, each result wrong with probability `wrong`; 5 % are answers only."""
+def demonstrate_steps(problem: Problem, draw: np.random.Generator, wrong: float, fillers: bool) -> str:
+    """Written steps, each result wrong with probability `wrong`; with `fillers` 0 to 2 after each, and 5 % answers only."""
     steps = step_answer(problem.prompt)
-    if draw.random() < 0.05:
+    if draw.random() < 0.05 and fillers:
         return f"#{problem.answer}."
-    rate = (0.0, 0.3, 0.6)[int(draw.integers(3))]
+    rate = (0.0, 0.3, 0.6)[int(draw.integers(3))] if fillers else 0.0
     text, total = "", ""
     for step in steps:
         head = step[:-1] if not total else total + step[1:-1]  # go on from what was written, right or wrong

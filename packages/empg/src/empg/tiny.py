@@ -14,7 +14,7 @@ from septet.errors import InputError
 from septet.files import replacing
 from septet.seeding import stream
 
-BATCH, RATE, CLEAN = 128, 3e-3, 0.7
+BATCH, RATE, PLAIN, CLEAN = 128, 3e-3, 0.5, 0.75
 
 
 def blank() -> Any:
@@ -52,10 +52,10 @@ def save(model: Any, file: Path) -> None:
 
 
 def train_base(base: str, root_seed: int, steps: int) -> Any:
-    """Train a base on its demonstrations: Adam on batches of 128, learning rate 3e-3 that falls to 0.
+    """Train a base on its demonstrations: Adam on batches of 128, learning rate 3e-3, which falls to 0 in the last quarter.
 
-    The base `steps` sees right results first and wrong ones, each with probability 0.35, in the last 30 % of
-    the steps: from noise alone it learns nothing.
+    The base `steps` sees right results without fillers in the first half of the steps, with fillers until three
+    quarters, and after that wrong results too, each with probability 0.35: from noise alone it learns nothing.
     """
     questions: Questions = step_problems(root_seed) if base == "steps" else chains(root_seed)
     draw = stream(root_seed, "base", base)
@@ -69,7 +69,9 @@ def train_base(base: str, root_seed: int, steps: int) -> Any:
         for index in draw.integers(len(problems), size=BATCH):
             problem = problems[index]
             if base == "steps":
-                answer = demonstrate_steps(problem, draw, 0.35 if step >= CLEAN * steps else 0.0)
+                answer = demonstrate_steps(
+                    problem, draw, wrong=0.35 if step >= CLEAN * steps else 0.0, fillers=step >= PLAIN * steps
+                )
             else:
                 answer = demonstrate_chain(problem, draw, base)
             texts.append((tokenizer.encode(problem.prompt), tokenizer.encode(answer)))
@@ -83,7 +85,7 @@ def train_base(base: str, root_seed: int, steps: int) -> Any:
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
         for group in optimiser.param_groups:
-            group["lr"] = RATE * min(1.0, (step + 1) / 50) * (1 - step / steps)
+            group["lr"] = RATE * min(1.0, (step + 1) / 50, (1 - step / steps) / (1 - CLEAN))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
