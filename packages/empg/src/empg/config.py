@@ -252,7 +252,7 @@ class Preparation(Settings):
     """Folder of data sets; if null, the environment's SEPTET_DATA."""
     root_seed: int = Field(default=2504, ge=0)
     """Root of all random streams."""
-    base_steps: int = Field(default=1200, ge=1)
+    base_steps: int = Field(default=1400, ge=1)
     """Steps of a tiny base's training."""
 
 
@@ -264,7 +264,7 @@ class Experiments(Common):
 
     data_dir: str | None = None
     """Folder of data sets; if null, the environment's SEPTET_DATA."""
-    base_steps: int = Field(default=1200, ge=1)
+    base_steps: int = Field(default=1400, ge=1)
     """Steps of a tiny base's training, where it is made and not taken from the package."""
     methods: dict[str, Method] = {
         "empg": Method(),

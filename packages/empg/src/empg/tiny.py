@@ -14,7 +14,7 @@ from septet.errors import InputError
 from septet.files import replacing
 from septet.seeding import stream
 
-BATCH, RATE, PLAIN, CLEAN = 128, 3e-3, 0.5, 0.75
+BATCH, RATE, PLAIN, CLEAN = 64, 4e-3, 0.5, 0.75
 
 
 def blank() -> Any:
@@ -52,7 +52,7 @@ def save(model: Any, file: Path) -> None:
 
 
 def train_base(base: str, root_seed: int, steps: int) -> Any:
-    """Train a base on its demonstrations: Adam on batches of 128, learning rate 3e-3, which falls to 0 in the last quarter.
+    """Train a base on its demonstrations: Adam on batches of 64, learning rate 4e-3, which falls to 0 in the last quarter.
 
     The base `steps` sees right results without fillers in the first half of the steps, with fillers until three
     quarters, and after that wrong results too, each with probability 0.35: from noise alone it learns nothing.
