@@ -15,7 +15,8 @@ from snakemake.utils import update_config
 # The checkout, as seen from the working directory: another workflow may use this one as a module.
 HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
 RUN_SCALES = "smoke|laptop|paper"
-NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
+NOT_OF_A_JOB = ("methods", "tasks", "runs", "real", "data_dir", "data_source")
+ON_REQUEST = {"empgreal": ("empg", "real")}  # reported like a paper: runs of a paper that the whole workflow leaves out
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
@@ -69,9 +70,10 @@ def runs(file):
     """Input function: `file` of every run of a paper at a scale."""
 
     def of(wildcards):
+        paper, key = ON_REQUEST.get(wildcards.paper, (wildcards.paper, "runs"))
         return [
-            f"results/{wildcards.scale}/{wildcards.paper}/runs/{method}/{task}/{file}"
-            for task, methods in settings(wildcards.paper, wildcards.scale)["runs"].items()
+            f"results/{wildcards.scale}/{paper}/runs/{method}/{task}/{file}"
+            for task, methods in settings(paper, wildcards.scale)[key].items()
             for method in methods
         ]
 
@@ -123,6 +125,23 @@ def samplers_and_learner(paper):
         return 1 + max(1, settings(paper, wildcards.scale)["methods"][wildcards.method].get("samplers", 1))
 
     return of
+
+
+def empg_prepared(wildcards):
+    """Input function: the data set or model that a task of empg needs, if it needs any."""
+    data = settings("empg", wildcards.scale)["tasks"][wildcards.task].get("data")
+    return [f"results/{wildcards.scale}/empg/data/{data}"] if data else []
+
+
+def empg_preparation(wildcards):
+    """Parameter function: what `empg prepare` makes, as JSON."""
+    every = settings("empg", wildcards.scale)
+    return json.dumps({"name": wildcards.data.partition(".")[0], "data_dir": every["data_dir"]})
+
+
+def empg_threads(wildcards):
+    """Threads function: those of the task."""
+    return settings("empg", wildcards.scale)["tasks"][wildcards.task].get("threads", 1)
 
 
 def preparation(paper, *keys):
@@ -201,7 +220,7 @@ def adopted_folder():
 
 def figures_of(papers):
     """The specifications of all figures, for the page."""
-    names = {"walle": WALLE_FIGURES, "dynts": DYNTS_FIGURES, "vrda": VRDA_FIGURES}
+    names = {"walle": WALLE_FIGURES, "dynts": DYNTS_FIGURES, "vrda": VRDA_FIGURES, "empg": EMPG_FIGURES, "empgreal": EMPGREAL_FIGURES}
     return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
 
 
