@@ -220,7 +220,13 @@ def adopted_folder():
 
 def figures_of(papers):
     """The specifications of all figures, for the page."""
-    names = {"walle": WALLE_FIGURES, "dynts": DYNTS_FIGURES, "vrda": VRDA_FIGURES, "empg": EMPG_FIGURES, "empgreal": EMPGREAL_FIGURES}
+    names = {
+        "walle": WALLE_FIGURES,
+        "dynts": DYNTS_FIGURES,
+        "vrda": VRDA_FIGURES,
+        "empg": EMPG_FIGURES,
+        "empgreal": EMPGREAL_FIGURES,
+    }
     return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
 
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import need
 
+from conftest import need
 from empg import advantages as adv
 from empg import losses
 from empg.config import Experiments, Method

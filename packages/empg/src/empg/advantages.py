@@ -129,7 +129,7 @@ def keep_correct(reward: Tensor) -> Tensor:
 
 
 def keep_best(reward: Tensor, samples: int) -> Tensor:
-    """RAFT (Dong et al. 2023): weight 1 for the first best completion of each prompt with a positive reward; ``(K,)``."""
+    """RAFT (Dong et al. 2023): weight 1 for each prompt's first best completion with a positive reward; ``(K,)``."""
     groups = reward.view(-1, samples)
     best = torch.nn.functional.one_hot(groups.argmax(1), samples).to(reward.dtype)
     return (best * (groups > 0)).view(-1)

@@ -8,9 +8,12 @@ import re
 from collections.abc import Sequence
 
 NUMBERED = re.compile(r"^\s*(?:\*\*)?(?:step\s+)?(\d{1,2})\s*[.):]", re.IGNORECASE | re.MULTILINE)
-VERIFICATION = re.compile(r"\b(?:verif(?:y|ies|ied|ying|ication)|(?:double[- ])?check(?:s|ed|ing)?|confirm(?:s|ed|ing)?)\b", re.I)
+VERIFICATION = re.compile(
+    r"\b(?:verif(?:y|ies|ied|ying|ication)|(?:double[- ])?check(?:s|ed|ing)?|confirm(?:s|ed|ing)?)\b", re.I
+)
 BACKTRACKING = re.compile(
-    r"\b(?:re-?evaluat\w*|not valid|invalid|try (?:another|again|a different)|mistake|wait\b|actually,|let'?s reconsider)",
+    r"\b(?:re-?evaluat\w*|not valid|invalid|try (?:another|again|a different)|mistake|wait\b|actually,"
+    r"|let'?s reconsider)",
     re.IGNORECASE,
 )
 CODE = re.compile(r"```")

@@ -242,7 +242,6 @@ class Job(Common):
         return self.method.samples or self.task.samples
 
 
-
 class Preparation(Settings):
     """The `prepare` verb: a data set as a checked table, or a base model."""
 
@@ -282,11 +281,15 @@ class Experiments(Common):
     }
     """EMPG and the baselines of section 5."""
     tasks: dict[str, Task] = {
-        "warm": Chain(kind="chain", model=Tiny(kind="tiny", base="warm")),
-        "cold": Chain(kind="chain", model=Tiny(kind="tiny", base="cold"), learning_rate=3e-4),
+        "warm": Chain(
+            kind="chain", model=Tiny(kind="tiny", base="warm"), steps=30, learning_rate=2e-4, eval_prompts=100
+        ),
+        "cold": Chain(
+            kind="chain", model=Tiny(kind="tiny", base="cold"), steps=50, learning_rate=6e-4, eval_prompts=100
+        ),
         "steps": Steps(
-            kind="steps", model=Tiny(kind="tiny", base="steps"), learning_rate=2e-4, samples=4, greedy=False,
-            eval_samples=1,
+            kind="steps", model=Tiny(kind="tiny", base="steps"), steps=20, learning_rate=5e-4, samples=4,
+            greedy=False, eval_samples=1,
         ),
         "chat": Chat(
             kind="chat", model=SmolLM(kind="smollm2"), data="smollm2.safetensors", on_request=True, steps=10, prompts=8,

@@ -58,7 +58,7 @@ SOURCES = {
     },
 }  # fmt: skip
 PROMPTS = {
-    "gsm8k": "{} Let's think step by step and output the final answer after \"####\".",
+    "gsm8k": '{} Let\'s think step by step and output the final answer after "####".',
     "math": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{}\n"
     "Please reason step by step, and put your final answer within \\boxed{{}}.<|im_end|>\n<|im_start|>assistant\n",
 }
@@ -100,14 +100,14 @@ def _problems(file: Path, *, level5: bool) -> Iterator[tuple[str, str, int]]:
     if file.suffix == ".parquet":
         yield from _public(file, level5)
         return
-    opened = gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8")
-    with opened as lines:
-        for line in lines:
-            row: dict[str, Any] = json.loads(line)
-            if "problem" in row:
-                yield row["problem"], row["answer"], int(str(row["level"])[-1])
-            else:
-                yield row["question"], gold_of(row["answer"]), 0
+    data = file.read_bytes()
+    text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
+    for line in filter(None, text.split("\n")):
+        row: dict[str, Any] = json.loads(line)
+        if "problem" in row:
+            yield row["problem"], row["answer"], int(str(row["level"])[-1])
+        else:
+            yield row["question"], gold_of(row["answer"]), 0
 
 
 def _public(file: Path, level5: bool) -> Iterator[tuple[str, str, int]]:

@@ -48,7 +48,7 @@ def _decimal(number: str) -> str:
 
 
 def last_boxed(text: str) -> str | None:
-    """Inside of the last whole `\\boxed{...}` or `\\fbox{...}`, found in one pass; none if there is none."""
+    r"""Inside of the last whole `\boxed{...}` or `\fbox{...}`, found in one pass; none if there is none."""
     text = text[-TEXT_CHARACTERS:]
     for start in sorted((m.end() for m in re.finditer(r"\\f?box(?:ed)?\{", text)), reverse=True)[:20]:
         depth = 1
@@ -132,12 +132,12 @@ class MathGrader:
                     continue
                 selector.select(max(0.0, min(end for _, end in busy.values()) - time.monotonic()))
                 for place, (pair, end) in list(busy.items()):
-                    worker = self._workers[place]
-                    assert worker is not None
-                    line = worker.poll()
+                    at_work = self._workers[place]
+                    assert at_work is not None
+                    line = at_work.poll()
                     if line is None and time.monotonic() < end:
                         continue
-                    selector.unregister(worker.answers)
+                    selector.unregister(at_work.answers)
                     del busy[place]
                     self._known[pair] = float(line == b"1")
                     if line not in (b"0", b"1"):  # too slow, or dead: of memory, or of depth

@@ -1,5 +1,6 @@
 """What a run has measured so far, as arrays that a checkpoint can hold, and the score table made of them."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,9 @@ class History:
         self.arrays = {name: arrays[f"history.{name}"].copy() for name in self.arrays}
 
 
-def score_tables(history: History, paper: str, label: str, task: str, seeds: list[int], text: bool) -> list[pl.DataFrame]:
+def score_tables(
+    history: History, paper: str, label: str, task: str, seeds: list[int], text: bool
+) -> list[pl.DataFrame]:
     """Rows of the score table.
 
     Training metrics are means over the steps since the evaluation before; lengths by correctness are pooled over
@@ -79,7 +82,7 @@ def score_tables(history: History, paper: str, label: str, task: str, seeds: lis
     steps = {name: history.arrays[f"step.{name}"] for name in STEP}
 
     def window(values: Array) -> Array:
-        parts = [values[:, start:end].mean(1) for start, end in zip(points[:-1], points[1:], strict=True)]
+        parts = [values[:, start:end].mean(1) for start, end in pairwise(points)]
         return np.stack(parts, 1)
 
     shown = ["reward", "length", "truncated", "silent", "surprise", "kl", "gradient", "trained"]
@@ -94,7 +97,7 @@ def score_tables(history: History, paper: str, label: str, task: str, seeds: lis
     tests = {name: history.arrays[f"test.{name}"] for name in TEST}
     for at, group in ((points[1:], lengths), (points, tests)):
         for name, values in group.items():
-            whole = np.isfinite(values).all(0)
+            whole: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(0))
             if whole.any():
                 there = [point for point, fine in zip(at, whole, strict=True) if fine]
                 frames.append(

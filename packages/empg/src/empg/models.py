@@ -69,22 +69,24 @@ def prepare_smollm2(out: Path) -> None:
         str(file.parent), gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
     weights = {
-        name: value.to(torch.bfloat16).contiguous() for name, value in lm.state_dict().items() if name != "lm_head.weight"
+        name: value.to(torch.bfloat16).contiguous()
+        for name, value in lm.state_dict().items()
+        if name != "lm_head.weight"
     }
     with replacing(out / "smollm2.safetensors") as temporary:
         save_file(weights, temporary)
 
 
-def load_smollm2(file: Path) -> tuple[Any, HubTokenizer]:
+def load_smollm2(file: Path) -> tuple[Any, Tokenizer]:
     """SmolLM2 from the prepared weights, in bfloat16, with the tokeniser and shape that the package holds."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     package = smollm2_file()
     config = AutoConfig.from_pretrained(str(package.parent), gguf_file=package.name)
     config.dtype = torch.bfloat16
     try:
         weights = load_file(file)
-        lm = AutoModelForCausalLM.from_config(config)
+        lm = _blank(config)
         lm.load_state_dict({**weights, "lm_head.weight": weights["model.embed_tokens.weight"]})
     except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         found = str(error).partition("\n")[0]
@@ -101,13 +103,23 @@ def _load_hub(model: Hub) -> tuple[Any, Tokenizer]:
             config = shape(model.name) or AutoConfig.from_pretrained(model.name, revision=model.revision)
             torch.manual_seed(0)
             config.dtype = DTYPES[model.dtype]
-            return AutoModelForCausalLM.from_config(config), CharTokenizer()
+            return _blank(config), CharTokenizer()
         inner = AutoTokenizer.from_pretrained(model.name, revision=model.revision)
         lm = AutoModelForCausalLM.from_pretrained(model.name, revision=model.revision, dtype=DTYPES[model.dtype])
     except (OSError, ValueError) as error:
         found = str(error).partition("\n")[0]
-        raise DataUnavailable(f"model {model.name}", expected="a folder, or an answer from the hub", found=found) from None
+        raise DataUnavailable(
+            f"model {model.name}", expected="a folder, or an answer from the hub", found=found
+        ) from None
     return lm, HubTokenizer(inner)
+
+
+def _blank(config: Any) -> Any:
+    """A model of a shape with random weights."""
+    from transformers import AutoModelForCausalLM
+
+    made: Any = AutoModelForCausalLM
+    return made.from_config(config)
 
 
 def shape(name: str) -> Any:

@@ -63,7 +63,7 @@ class Policy(nn.Module):
         else:
             parts = [
                 checkpoint(self._predict, some, goal, temperature, entropy, use_reentrant=False)
-                for some, goal in zip(states.split(part), targets.split(part), strict=True)
+                for some, goal in zip(torch.split(states, part), torch.split(targets, part), strict=True)
             ]
             log_pi = torch.cat([one[0] for one in parts])
             spread = torch.cat([one[1] for one in parts]) if entropy else None
@@ -94,11 +94,14 @@ class Masters:
         self.names = [name for name, weight in module.named_parameters() if weight.requires_grad]
         self._own = [weight for weight in module.parameters() if weight.requires_grad]
         self.split = any(weight.dtype != torch.float32 for weight in self._own)
-        self.weights = [nn.Parameter(weight.detach().float().clone()) for weight in self._own] if self.split else self._own
+        self.weights = (
+            [nn.Parameter(weight.detach().float().clone()) for weight in self._own] if self.split else self._own
+        )
         self._hooks = []
         if self.split:
             for weight, master in zip(self._own, self.weights, strict=True):
-                self._hooks.append(weight.register_post_accumulate_grad_hook(_handing_to(master)))
+                hook = weight.register_post_accumulate_grad_hook(_handing_to(master))  # type: ignore[no-untyped-call]
+                self._hooks.append(hook)
 
     @torch.no_grad()
     def publish(self) -> None:

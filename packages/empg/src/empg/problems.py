@@ -72,7 +72,7 @@ CHAT_TEMPLATE = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 
 
 def chat_sums(root_seed: int, held_out: int = 60) -> Questions:
-    """`a op b` of two digits and +, -, *: 300 questions; an unordered pair of digits is all in training or all held out."""
+    """`a op b` of digits and +, -, *: 300 questions; a pair of digits, whichever first, is in one part only."""
     pairs = [(a, b) for a in range(10) for b in range(a, 10)]
     draw = stream(root_seed, "chat", "split")
     train: list[Problem] = []
@@ -84,7 +84,9 @@ def chat_sums(root_seed: int, held_out: int = 60) -> Questions:
             for sign, value in (("+", x + y), ("-", x - y), ("*", x * y)):
                 text = CHAT[int(draw.integers(2))].format(f"{x} {sign} {y}")
                 target.append(Problem(CHAT_TEMPLATE.format(text), str(value)))
-    return Questions(*(sorted(part, key=lambda p: p.prompt) for part in (train, test)), origin="generated chat sums")
+    train.sort(key=lambda p: p.prompt)
+    test.sort(key=lambda p: p.prompt)
+    return Questions(train, test, "generated chat sums")
 
 
 def _split(every: list[Problem], held_out: int, root_seed: int, name: str) -> Questions:
@@ -103,7 +105,7 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def grade_chat(text: str, answer: str, finished: bool) -> float:
-    """1 if the completion ended by itself and its last number is right. A minus between two numbers is a sign of neither."""
+    """1 if the completion ended by itself and its last number is right. A minus between numbers is no sign."""
     found = NUMBER.findall(re.sub(r"(?<=\d)\s*-\s*(?=\d)", " minus ", text[:2000]))
     return float(finished and bool(found) and found[-1] == answer)
 
@@ -126,7 +128,7 @@ def demonstrate_chain(problem: Problem, draw: np.random.Generator, base: str) ->
 
 
 def demonstrate_steps(problem: Problem, draw: np.random.Generator, wrong: float, fillers: bool) -> str:
-    """Written steps, each result wrong with probability `wrong`; with `fillers` 0 to 2 after each, and 5 % answers only."""
+    """Written steps, each wrong with probability `wrong`; with `fillers` 0 to 2 after each, and 5 % answers only."""
     steps = step_answer(problem.prompt)
     if draw.random() < 0.05 and fillers:
         return f"#{problem.answer}."

@@ -55,7 +55,8 @@ def _gym(task: Gym, seed: int) -> tuple[Questions, Grade]:
     def grade(texts: Sequence[str], asked: Sequence[Problem], finished: Sequence[bool]) -> list[float]:
         answers = [text[-2000:].rpartition("####")[2].strip() for text in texts]
         found = [
-            family.score_answer(answer, known[one.prompt, one.answer]) for answer, one in zip(answers, asked, strict=True)
+            family.score_answer(answer, known[one.prompt, one.answer])
+            for answer, one in zip(answers, asked, strict=True)
         ]
         return [float(score >= 1.0) for score in found]
 

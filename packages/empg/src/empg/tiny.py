@@ -24,7 +24,8 @@ def blank() -> Any:
         activation_function="gelu_pytorch_tanh", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
         bos_token_id=None, eos_token_id=None,
     )  # fmt: skip
-    return GPT2LMHeadModel(config).eval()
+    model: Any = GPT2LMHeadModel(config)
+    return model.eval()
 
 
 def base_file(base: str) -> Path:
@@ -46,7 +47,9 @@ def load(file: Path) -> Any:
 
 def save(model: Any, file: Path) -> None:
     """Write a base in half precision; the head is the embedding, so it is left out."""
-    weights = {name: value.half().contiguous() for name, value in model.state_dict().items() if name != "lm_head.weight"}
+    weights = {
+        name: value.half().contiguous() for name, value in model.state_dict().items() if name != "lm_head.weight"
+    }
     with replacing(file) as temporary:
         save_file(weights, temporary)
 
@@ -55,8 +58,9 @@ def train_base(base: str, root_seed: int, steps: int) -> Any:
     """Train a base on its demonstrations with Adam.
 
     Bases `warm` and `cold`: batches of 128, learning rate 3e-3 that falls to 0 (section 7). Base `steps`: batches of
-    64, learning rate 4e-3 that falls to 0 in the last quarter. It sees right results without fillers in the first half of the steps, with fillers until three
-    quarters, and after that wrong results too, each with probability 0.35: from noise alone it learns nothing.
+    64, learning rate 4e-3 that falls to 0 in the last quarter. It sees right results without fillers in the first half
+    of the steps, with fillers until three quarters, and after that wrong results too, each with probability 0.35: from
+    noise alone it learns nothing.
     """
     questions: Questions = step_problems(root_seed) if base == "steps" else chains(root_seed)
     draw = stream(root_seed, "base", base)
@@ -80,15 +84,15 @@ def train_base(base: str, root_seed: int, steps: int) -> Any:
         width = max(len(prompt) + len(answer) for prompt, answer in texts)
         ids = torch.full((batch, width), tokenizer.pad)
         labels = torch.full((batch, width), -100)
-        for row, (prompt, answer) in enumerate(texts):
-            both = len(prompt) + len(answer)
-            ids[row, :both] = torch.tensor(prompt + answer)
-            labels[row, len(prompt) : both] = torch.tensor(answer)
+        for row, (asked, told) in enumerate(texts):
+            both = len(asked) + len(told)
+            ids[row, :both] = torch.tensor(asked + told)
+            labels[row, len(asked) : both] = torch.tensor(told)
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / 50, (1 - step / steps) / fall)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return model.eval()

@@ -52,22 +52,21 @@ class Run:
         self.engine: Engine = engine(job, self.policy, self.tokenizer)
         self.history = History(len(job.seeds), job.task.steps, job.task.eval_every, (EXAMPLES, job.task.limit))
         self.seed = self.step = 0
-        self.begin()
+        self.masters, self.optimiser = self.begin()
 
-    def begin(self) -> None:
-        """Start the current seed: the base's weights, a fresh optimiser."""
+    def begin(self) -> tuple[Masters, torch.optim.Optimizer]:
+        """Start the current seed with the base's weights; its masters and a fresh optimiser."""
         self.policy.lm.load_state_dict(self.base)
         if self.policy.critic is not None:
             torch.nn.init.zeros_(self.policy.critic.weight)
             torch.nn.init.zeros_(self.policy.critic.bias)
-        if hasattr(self, "masters"):
-            self.masters.release()
-        self.masters = Masters(self.policy)
+        masters = Masters(self.policy)
         rate = self.job.method.learning_rate or self.job.task.learning_rate
-        self.optimiser = torch.optim.AdamW(
-            self.masters.weights, lr=rate, weight_decay=self.job.weight_decay, fused=self.device.type in ("cpu", "cuda")
+        optimiser = torch.optim.AdamW(
+            masters.weights, lr=rate, weight_decay=self.job.weight_decay, fused=self.device.type in ("cpu", "cuda")
         )
         self.engine.refresh(self.policy)
+        return masters, optimiser
 
     @property
     def number(self) -> int:
@@ -235,7 +234,8 @@ def train(job: Job, out: Path) -> None:
                 store.save(done, run.state())
         run.seed, run.step = run.seed + 1, 0
         if run.seed < len(job.seeds):
-            run.begin()
+            run.masters.release()
+            run.masters, run.optimiser = run.begin()
     run.engine.close()
 
     # write

@@ -130,10 +130,8 @@ def improve(
 ) -> Report:
     """M gradient steps on one batch; completions that no term of the loss looks at are not computed."""
     everything = method.kl_loss > 0 or method.entropy > 0 or what.returns is not None
-    if everything:
-        keep = list(range(len(what.advantage)))
-    else:
-        keep = (what.advantage != 0).any(1).nonzero()[:, 0].tolist()
+    weighed = (what.advantage != 0).any(1)
+    keep: list[int] = (torch.ones_like(weighed) if everything else weighed).nonzero()[:, 0].tolist()
     width = what.advantage.shape[1]
     device = next(policy.parameters()).device
     kl = gradient = 0.0

@@ -97,17 +97,13 @@ def kl_in_reward(paper: Paper) -> alt.TopLevelMixin:
     return charts.panels(
         frame,
         TASKS,
-        lambda rows: charts.curves(
-            rows, MECHANISM, x_title="step", y_title="training reward", height=260, width=340
-        ),
+        lambda rows: charts.curves(rows, MECHANISM, x_title="step", y_title="training reward", height=260, width=340),
     )
 
 
 def inner_steps(paper: Paper) -> alt.TopLevelMixin:
     """Training reward with one and with four inner steps."""
-    frame = _of(tables.curves(paper, "reward"), INNER).filter(
-        pl.col("method").str.ends_with("_m4").any().over("task")
-    )
+    frame = _of(tables.curves(paper, "reward"), INNER).filter(pl.col("method").str.ends_with("_m4").any().over("task"))
     return charts.panels(
         frame,
         TASKS,
@@ -147,14 +143,13 @@ FIGURES = [
     Figure(
         "length",
         "Length of correct answers",
-        "Tokens of the correct answers of the training batch (figures 7 to 10 show those of all responses). "
-        f"{BANDS}",
+        f"Tokens of the correct answers of the training batch (figures 7 to 10 show those of all responses). {BANDS}",
         length,
     ),
     Figure(
         "kl_in_reward",
         "KL in the reward",
-        "Training reward from the cold base, with and without KL(old || base) in the reward (c = 0.01): dividing by the "
+        "Training reward from the cold base, with and without the KL in the reward (c = 0.01): dividing by the "
         f"group's standard deviation blows it up, subtracting the mean alone does not. {BANDS}",
         kl_in_reward,
     ),
@@ -165,11 +160,11 @@ FIGURES = [
         f"where it is not; and EMPG without its sigmoid. {BANDS}",
         inner_steps,
     ),
-    Figure("final", "Table of test scores", f"Mean of the last ten evaluations, as in the paper's table. {BANDS}", final),
+    Figure("final", "Test scores", f"Mean of the last ten evaluations, as in the paper's table. {BANDS}", final),
     Figure(
         "cost",
         "Time of an iteration",
-        "Wall-clock seconds of one iteration, all seeds together; intervals are over iterations, the first one left out.",
+        "Wall-clock seconds of one iteration, all seeds together; intervals are over iterations, without the first.",
         cost,
     ),
 ]

@@ -56,7 +56,9 @@ def real_completions(paper: Paper) -> alt.TopLevelMixin:
     line = 1.4
     for example in examples:
         cells = (example["prompt"], example["before"], example["after"], example["answer"])
-        wrapped = [textwrap.wrap(cell, width)[:4] or ["(nothing)"] for cell, (_, _, width) in zip(cells, COLUMNS, strict=True)]
+        wrapped = [
+            textwrap.wrap(cell, width)[:4] or ["(nothing)"] for cell, (_, _, width) in zip(cells, COLUMNS, strict=True)
+        ]
         for (_, x, _), part in zip(COLUMNS, wrapped, strict=True):
             rows += [{"x": x, "y": line + place, "text": text, "bold": False} for place, text in enumerate(part)]
         line += max(len(part) for part in wrapped) + 0.6
