@@ -169,7 +169,7 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
         per_device_train_batch_size=size, max_completion_length=job.task.limit, learning_rate=1e-12, report_to=[],
         save_strategy="no", max_steps=steps + 2, logging_strategy="no", disable_tqdm=True, temperature=1.0,
     )  # fmt: skip
-    data = Dataset.from_list([{"prompt": prompt} for prompt in by_prompt])
+    data = Dataset.from_dict({"prompt": list(by_prompt)})
     trainer = trl.GRPOTrainer(
         model=lm.float(), reward_funcs=score, args=config, train_dataset=data,
         processing_class=peer_tokenizer(job), callbacks=[Clock()],
