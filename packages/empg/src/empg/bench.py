@@ -143,6 +143,7 @@ def matrix_rate(job: Job) -> float:
 def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
     """Median seconds of a step of TRL's GRPOTrainer on the job's model and prompts, and completions of a step."""
     from datasets import Dataset
+    from datasets.table import InMemoryTable
     from transformers import TrainerCallback
 
     trl: Any = importlib.import_module("trl")
@@ -169,7 +170,8 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
         per_device_train_batch_size=size, max_completion_length=job.task.limit, learning_rate=1e-12, report_to=[],
         save_strategy="no", max_steps=steps + 2, logging_strategy="no", disable_tqdm=True, temperature=1.0,
     )  # fmt: skip
-    data = Dataset.from_dict({"prompt": list(by_prompt)})
+    # A fingerprint of our own: `datasets` cannot hash a table once polars is loaded.
+    data = Dataset(InMemoryTable.from_pydict({"prompt": list(by_prompt)}), fingerprint="empg")
     trainer = trl.GRPOTrainer(
         model=lm.float(), reward_funcs=score, args=config, train_dataset=data,
         processing_class=peer_tokenizer(job), callbacks=[Clock()],
