@@ -77,6 +77,12 @@ def _present(rows: pl.DataFrame, series: Sequence[Series], column: str = "method
     return [one for one in series if one.label in found]
 
 
+def _where(rows: pl.DataFrame, method: str) -> pl.DataFrame:
+    """The rows of the tasks that `method` ran on; all if it ran on none."""
+    tasks = rows.filter(pl.col("method") == method)["task"].unique()
+    return rows.filter(pl.col("task").is_in(tasks.implode())) if len(tasks) else rows
+
+
 def _areas(paper: Paper) -> pl.DataFrame:
     rows = paper.scores.filter(pl.col("metric") == "return")
     return tables.per_seed(rows, [], area=True, step=None)
@@ -128,9 +134,8 @@ def _curves(metric: str, title: str, series: Sequence[Series], tasks: Mapping[st
 def families(paper: Paper) -> alt.TopLevelMixin:
     """Learning curves of the three teacher families, where more than one ran."""
     frame = tables.curves(paper, "return").filter(pl.col("method").is_in([one.label for one in FAMILIES]))
-    both = frame.filter(pl.col("method") == "local")["task"].unique()
     return charts.panels(
-        frame.filter(pl.col("task").is_in(both.implode())),
+        _where(frame, "local"),
         TASKS,
         lambda rows: charts.curves(
             rows, _present(rows, FAMILIES), x_title="environment steps, evaluations included", y_title="return",
@@ -228,9 +233,8 @@ def _study(paper: Paper, metric: str) -> alt.TopLevelMixin:
 def sensitivity(paper: Paper) -> alt.TopLevelMixin:
     """Area under the learning curve against |D0|, |D1| and the updates on D0, one at a time."""
     areas = _areas(paper).filter(pl.col("method").is_in([one.label for one in SENSITIVITY]))
-    swept = areas.filter(pl.col("method") == "d0_50")["task"].unique()
     points = []
-    for (task, method), group in areas.filter(pl.col("task").is_in(swept.implode())).group_by(["task", "method"]):
+    for (task, method), group in _where(areas, "d0_50").group_by(["task", "method"], maintain_order=True):
         values = group.sort("seed")["value"].to_numpy()
         draws = bootstrap_means(values[:, None], stream(0, "sensitivity", str(task), str(method)))
         low, high = percentile_interval(draws[:, 0], len(values))
