@@ -132,15 +132,18 @@ class Training:
     def finish(self) -> tuple[list[pl.DataFrame], int]:
         """Score tables, and environment steps over all rows.
 
-        Episodes differ in length, so seeds differ in steps: curves stand at the mean over seeds.
+        Curves stand at the number of episodes, which is the same for every method, as whole episodes differ in
+        length; the metric `environment_steps` tells how many steps they were.
         """
         job, count = self.job, len(self.job.seeds)
         frames = []
         ends = np.array(self.steps)
+        assert isinstance(job.task, Environment)
+        marks = job.task.episodes * np.arange(1, self.parts + 1)
         last = self.agent.sampled() if job.sampled_policies else None
         for v, label in enumerate(job.method.labels()):
             rows = slice(v * count, (v + 1) * count)
-            marks = np.rint(ends[:, rows].mean(axis=1)).astype(int)
+            frames.append(self._rows(label, marks, {"environment_steps": ends[:, rows].T.astype(np.float64)}))
             for name, values in sorted(self.metrics.items()):
                 column = np.stack([each[rows] for each in values.values()], axis=1)
                 frames.append(self._rows(label, marks[list(values)], {name: column}))
