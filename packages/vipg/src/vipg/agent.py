@@ -58,7 +58,7 @@ class Agent:
         self.seeds = [seed for _ in method.alphas for seed in job.seeds]
         self.rows, self.iterations = len(self.seeds), task.iterations
         self.collector = experience.collector(
-            task, self.seeds, method.particles, task.episodes // method.particles, job.root_seed
+            task, self.seeds, method.particles, task.episodes // method.particles, job.root_seed, job.threads
         )
         sizes = self.collector.collection.policy.sizes
         self.network = Network(sizes, free=sizes[-1])
@@ -74,7 +74,7 @@ class Agent:
         self.seen = Seen.none(self.rows, sizes[0])
         self.alpha = torch.tensor(np.repeat(method.alphas, len(job.seeds)) * task.range / self.sampler.weights)
         root = job.root_seed + EVALUATION_ROOT
-        self.evaluator = experience.collector(task, self.seeds, 1, job.evaluation_episodes, root)
+        self.evaluator = experience.collector(task, self.seeds, 1, job.evaluation_episodes, root, job.threads)
         self._start = self.evaluator.batch.state, self.evaluator.state
 
     def weights(self, xi: Array) -> tuple[NDArray[np.float32], torch.Tensor, torch.Tensor]:
@@ -202,7 +202,7 @@ class Agent:
         )
         weights, _, _ = self.weights(xi)
         count = len(weights) // self.rows
-        runner = experience.collector(self.task, self.seeds, count, 1, self.job.root_seed + EVALUATION_ROOT)
+        runner = experience.collector(self.task, self.seeds, count, 1, self.job.root_seed + EVALUATION_ROOT, self.job.threads)
         total = self._episodes(runner, weights)
         mean, scale = self.scaling()
         seen = []

@@ -272,6 +272,8 @@ class Common(Settings):
     """Episodes of an evaluation, without action noise, from the same starts each time."""
     sampled_policies: int = Field(default=32, ge=0)
     """Policies drawn from the sampler at the end, one episode each, for the histograms (section 4)."""
+    threads: int = Field(default=1, ge=1)
+    """Threads of a job: environments and matrix products."""
 
     @field_validator("seeds")
     @classmethod

@@ -48,7 +48,7 @@ class Episodes:
     standardised over the pool, the mean over samples is J divided by this."""
 
 
-def collector(task: Environment, seeds: Sequence[int], policies: int, episodes: int, root: int) -> Collector:
+def collector(task: Environment, seeds: Sequence[int], policies: int, episodes: int, root: int, threads: int = 1) -> Collector:
     """Collector of `episodes` whole episodes for each of `policies` policies of each row, reset.
 
     Environments are ordered by row, policy, episode; rows of the same seed start from the same states. The
@@ -60,7 +60,7 @@ def collector(task: Environment, seeds: Sequence[int], policies: int, episodes: 
     sparse.register()
     count = policies * episodes
     options = dict(task.options)
-    batch = walle.make(task.environment, seeds=seeds, environments=count, root=root, **options)
+    batch = walle.make(task.environment, seeds=seeds, environments=count, root=root, threads=threads, **options)
     plan = Collection(
         task=task.environment, policy=GaussianPolicy(batch.observation_size, batch.action_size, task.hidden),
         seeds=tuple(seeds), environments=count, steps=1, root=root, whole_episodes=True, bounds=task.actions,

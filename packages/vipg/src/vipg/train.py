@@ -31,7 +31,7 @@ Arrays = dict[str, NDArray[Any]]
 def train(job: Job, out: Path) -> None:
     """Run one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
     watch = Stopwatch()
-    torch.set_num_threads(1)
+    torch.set_num_threads(job.threads)
     run = Fitting(job) if isinstance(job.method, Posterior) else Training(job)
     store = Checkpoints(out / "checkpoint", _identity(job))
     done = 0
