@@ -16,7 +16,7 @@ import yaml
 from learner.loop import NotFinite
 from septet.card import RunCard
 from septet.scores import read_scores, read_timing
-from vipg import agent as agent_module
+from vipg import updates
 from vipg.agent import Agent
 from vipg.config import Job
 from vipg.train import train
@@ -81,9 +81,8 @@ def test_a_fitted_posterior_is_written(tmp_path):
 
 def test_sparse_car_reaches_its_goal_with_the_known_policy():
     """Push the way you are moving: it gets there, reward 1 and the end."""
-    from vipg import sparse
-
     import walle
+    from vipg import sparse
 
     sparse.register()
     batch = walle.make("SparseMountainCar", seeds=[0], environments=3)
@@ -162,7 +161,7 @@ def test_a_nan_stops_with_its_name(monkeypatch):
     def spoiled(problem, *rest):
         return torch.full_like(problem.old, float("nan")), rest[1], {}
 
-    monkeypatch.setattr(agent_module, "update", spoiled)
+    monkeypatch.setattr(updates, "update", spoiled)
     with pytest.raises(NotFinite, match=r"iteration 0: the sampler's parameters is not finite \(seed 1000\)"):
         agent.iterate(0)
 

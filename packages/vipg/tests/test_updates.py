@@ -37,12 +37,11 @@ def problem(family="mean_field", particles=4, alpha=0.1, **more):
         kept["problem"], kept["value"] = given, rest[2]
         return given.old, rest[1], {}
 
-    original, agent_module = updates.update, __import__("vipg.agent", fromlist=["update"])
-    agent_module.update = caught
+    original, updates.update = updates.update, caught
     try:
         agent.iterate(0)
     finally:
-        agent_module.update = original
+        updates.update = original
     return kept["problem"], kept["value"], agent
 
 
@@ -112,7 +111,7 @@ def test_trust_region_step_keeps_to_the_region_and_improves_the_joint_merit():
 
 
 def test_merit_without_the_entropy_rejects_what_the_joint_one_takes():
-    """Section 6: with a strong repulsion the surrogate alone does not improve, so the precursor's search stands still."""
+    """Section 6: with a strong repulsion the surrogate alone does not improve, so its search stands still."""
     one, value, _ = problem(alpha=100.0)
     slope = updates.gradient(one, TRPO(algorithm="trpo", alphas=[1.0]), value)
     joint, surrogate = (
@@ -222,7 +221,7 @@ def test_linear_baseline_fits_a_line_per_row():
 
 
 def test_the_unit_makes_the_standardised_objective_the_return():
-    """Mean over samples of standardised advantages, times the unit, is the sum over time per episode (uncentred part)."""
+    """Mean over samples of standardised advantages, times the unit, is the sum over an episode."""
     one, _, _ = problem(alpha=0.0)
     raw, valid = one.batch.advantage.reshape(2, -1), one.batch.valid.reshape(2, -1)
     for r in range(2):

@@ -14,7 +14,7 @@ def _train(config: Job, out: Path) -> None:
 
 
 def _bench(quick: bool, file: Path) -> None:
-    """Measure iterations beside Stable-Baselines3 and a torch.distributions loop at the same batch."""
+    """Measure iterations beside sb3-contrib's TRPO, and their parts beside slow versions."""
     from vipg.bench import bench
 
     bench(quick, file)

@@ -13,13 +13,12 @@ from learner.networks import Network, initial, orthogonal
 from learner.normalise import Moments as Seen
 from learner.normalise import standard
 from septet.seeding import stream
-from vipg import baseline, experience, objective
+from vipg import baseline, experience, objective, updates
 from vipg.ascent import Moments
 from vipg.config import Environment, Job, PolicyMethod
 from vipg.flows import Coupling, Planar
 from vipg.samplers import Cholesky, LowRank, MeanField, Particles, Sampler
 from vipg.surrogate import Problem
-from vipg.updates import update
 from walle.rollout import merge_moments
 
 Array = NDArray[np.float64]
@@ -79,7 +78,7 @@ class Agent:
 
     def weights(self, xi: Array) -> tuple[NDArray[np.float32], torch.Tensor, torch.Tensor]:
         """Policies (R K, P) of the noise xi (R, K, d), and theta and log|det| of it."""
-        phi, log_std = self.parameters.split([self.sampler.size, self.network.free], dim=1)
+        phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
         with torch.no_grad():
             theta, log_det = self.sampler(phi, torch.from_numpy(xi.astype(np.float32)))
         spread = log_std.unsqueeze(1).expand(-1, theta.shape[1], -1)
@@ -120,7 +119,7 @@ class Agent:
         value = torch.from_numpy(by_particle / episodes.scale[:, None]).float()
         scores = self.describe(theta, log_det, by_particle, episodes)
         shuffles = [stream(job.root_seed, "minibatch", seed, iteration) for seed in self.seeds]
-        self.parameters, self.moments, found = update(problem, method, self.moments, value, shuffles)
+        self.parameters, self.moments, found = updates.update(problem, method, self.moments, value, shuffles)
         self.bound()
         check_finite("the sampler's parameters", self.parameters.numpy(), iteration, self.seeds)
         scores |= {name: each.double().numpy() for name, each in found.items()}
@@ -140,7 +139,7 @@ class Agent:
         self, theta: torch.Tensor, log_det: torch.Tensor, by_particle: Array, episodes: experience.Episodes
     ) -> dict[str, Array]:
         """Scores (R,) of an iteration's policies and of the sampler they came from (section 3)."""
-        phi, log_std = self.parameters.split([self.sampler.size, self.network.free], dim=1)
+        phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
         average = episodes.total.mean(axis=1)
         scores = {
             "return": average,
@@ -152,7 +151,7 @@ class Agent:
             "unit": episodes.scale,
         }
         if not isinstance(self.sampler, Particles):
-            # log of the standard deviations' geometric mean for Gaussian families: the entropy per weight, less a constant
+            # geometric mean of the standard deviations for Gaussian families: exp of the entropy per weight
             per_weight = log_det.mean(1) / self.sampler.weights
             kl = objective.kl_to_prior(self.sampler, phi, theta, log_det, self.method.prior_scale)
             scores["sigma"] = per_weight.exp().double().numpy()
@@ -174,7 +173,7 @@ class Agent:
     def evaluate(self) -> Array:
         """Mean return (R,) of the policy with the sampler's centre as weights, without action noise."""
         self.evaluator.batch.state, self.evaluator.state = self._start
-        phi, log_std = self.parameters.split([self.sampler.size, self.network.free], dim=1)
+        phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
         weights = torch.cat([self.sampler.split(phi)[0], log_std], dim=1).numpy()
         return self._episodes(self.evaluator, weights).mean(axis=1)
 
@@ -202,7 +201,9 @@ class Agent:
         )
         weights, _, _ = self.weights(xi)
         count = len(weights) // self.rows
-        runner = experience.collector(self.task, self.seeds, count, 1, self.job.root_seed + EVALUATION_ROOT, self.job.threads)
+        runner = experience.collector(
+            self.task, self.seeds, count, 1, self.job.root_seed + EVALUATION_ROOT, self.job.threads
+        )
         total = self._episodes(runner, weights)
         mean, scale = self.scaling()
         seen = []

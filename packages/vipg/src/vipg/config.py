@@ -296,7 +296,8 @@ class Job(Common):
         method, task = self.method, self.task
         if isinstance(task, Environment) == isinstance(method, Posterior):
             raise ValueError("algorithm: posterior for a quadratic or a surface, and for nothing else")
-        if isinstance(task, Environment) and isinstance(method, VPG | TRPO | PPO):
-            if task.episodes % method.particles:
-                raise ValueError(f"episodes as a multiple of the {method.particles} particles (not {task.episodes})")
+        if not isinstance(task, Environment) or not isinstance(method, VPG | TRPO | PPO):
+            return self
+        if task.episodes % method.particles:
+            raise ValueError(f"episodes as a multiple of the {method.particles} particles (not {task.episodes})")
         return self

@@ -48,7 +48,9 @@ class Episodes:
     standardised over the pool, the mean over samples is J divided by this."""
 
 
-def collector(task: Environment, seeds: Sequence[int], policies: int, episodes: int, root: int, threads: int = 1) -> Collector:
+def collector(
+    task: Environment, seeds: Sequence[int], policies: int, episodes: int, root: int, threads: int = 1
+) -> Collector:
     """Collector of `episodes` whole episodes for each of `policies` policies of each row, reset.
 
     Environments are ordered by row, policy, episode; rows of the same seed start from the same states. The

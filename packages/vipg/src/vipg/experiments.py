@@ -7,22 +7,22 @@ from vipg.config import PPO, TRPO, VPG, ActionSpace, Common, Environment, Method
 
 def vpg(**settings: object) -> VPG:
     """A `VPG` with these settings."""
-    return VPG(algorithm="vpg", **{"rate": 2e-2, **settings})
+    return VPG(algorithm="vpg", **{"scale_rate": 1.0, **settings})
 
 
 def trpo(**settings: object) -> TRPO:
     """A `TRPO` with these settings."""
-    return TRPO(algorithm="trpo", **settings)
+    return TRPO(algorithm="trpo", **{"target_kl": 0.02, **settings})
 
 
 def ppo(**settings: object) -> PPO:
     """A `PPO` with these settings."""
-    return PPO(algorithm="ppo", **{"epochs": 5, **settings})
+    return PPO(algorithm="ppo", **{"epochs": 5, "scale_rate": 1.0, "target_kl": 0.02, **settings})
 
 
 PLAIN = {"family": "particles", "particles": 1}
-TWIN = {"sigma": 0.02, "alphas": [0.0, 0.01, 0.1]}
-ONE = {"sigma": 0.02, "alphas": [0.01]}
+TWIN = {"sigma": 0.01, "alphas": [0.0, 0.01, 0.1]}
+ONE = {"sigma": 0.01, "alphas": [0.01]}
 TWINS = ["vpg", "v_vpg", "trpo", "v_trpo", "ppo", "v_ppo"]
 FAMILIES = ["v_trpo_low_rank", "v_trpo_planar", "v_trpo_coupling"]
 BASELINES = ["svpg", "amortised_svgd", "score", "v_vpg_fixed", "action_sgd", "action_trust"]
@@ -38,14 +38,14 @@ class Experiments(Common):
         "trpo": trpo(**PLAIN),
         "v_trpo": trpo(**TWIN),
         "ppo": ppo(**PLAIN),
-        "v_ppo": ppo(scale_rate=1.0, **TWIN),
-        "v_trpo_alphas": trpo(sigma=0.02, alphas=[1e-3, 0.3, 1.0]),
+        "v_ppo": ppo(**TWIN),
+        "v_trpo_alphas": trpo(sigma=0.01, alphas=[1e-3, 0.3, 1.0]),
         "v_trpo_low_rank": trpo(family="low_rank", **ONE),
         "v_trpo_planar": trpo(family="planar", **ONE),
         "v_trpo_coupling": trpo(family="coupling", layers=2, **ONE),
         "v_trpo_wide": trpo(sigma=0.3, alphas=[0.0, 0.1, 1.0]),
         "v_trpo_fixed": trpo(sigma=0.3, freeze_sigma=True),
-        "v_vpg_fixed": vpg(sigma=0.02, freeze_sigma=True),
+        "v_vpg_fixed": vpg(sigma=0.01, freeze_sigma=True),
         "svpg": vpg(family="particles", particles=16, gradient="stein", **ONE),
         "amortised_svgd": vpg(gradient="stein", **ONE),
         "score": vpg(gradient="score", **ONE),

@@ -33,7 +33,7 @@ class Planar(Sampler):
     def _layers(self, rest: Tensor) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """(u hat (S, 1, d), w (S, 1, d), b (S, 1), w'u hat (S, 1)) of each layer."""
         d, out = self.weights, []
-        for layer in rest.unflatten(1, (self.layers, 2 * d + 1)).unbind(1):
+        for layer in rest.reshape(-1, self.layers, 2 * d + 1).unbind(1):
             u, w, b = layer[:, :d], layer[:, d : 2 * d], layer[:, 2 * d :]
             dot = (w * u).sum(1, keepdim=True)
             want = softplus(dot + SHIFT) - 1.0
@@ -100,10 +100,10 @@ class Coupling(Sampler):
     def _nets(self, rest: Tensor) -> list[tuple[Tensor, Tensor]]:
         """First layer (S, read + 1, hidden) and second (S, hidden + 1, 2 moved) of each net, biases last."""
         nets = []
-        for layer, part in enumerate(rest.split([self._length(k) for k in range(self.layers)], dim=1)):
+        for layer, part in enumerate(torch.split(rest, [self._length(k) for k in range(self.layers)], dim=1)):
             read, moved = self._sizes(layer)
-            first, second = part.split([(read + 1) * self.hidden, (self.hidden + 1) * 2 * moved], dim=1)
-            nets.append((first.unflatten(1, (read + 1, -1)), second.unflatten(1, (self.hidden + 1, -1))))
+            first, second = torch.split(part, [(read + 1) * self.hidden, (self.hidden + 1) * 2 * moved], dim=1)
+            nets.append((first.reshape(-1, read + 1, self.hidden), second.reshape(-1, self.hidden + 1, 2 * moved)))
         return nets
 
     @staticmethod

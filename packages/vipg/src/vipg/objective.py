@@ -16,7 +16,7 @@ from vipg.samplers import LOG_2PI, Sampler
 
 
 def regulariser(sampler: Sampler, phi: Tensor, theta: Tensor, log_det: Tensor, prior_scale: float) -> Tensor:
-    r"""What alpha weighs: :math:`E\log|\det\partial h/\partial\xi| + E\log p_0(\theta)`, up to a constant (section 2.4).
+    r"""What alpha weighs: :math:`E\log|\det\partial h/\partial\xi| + E\log p_0(\theta)` without constants (2.4).
 
     It is -KL(q || p0) + d log s0 - d / 2. An infinite `prior_scale` is a flat prior.
 

@@ -70,8 +70,12 @@ class Precursor:
 
     def _make(self, episodes: int, root: int) -> Any:
         return walle.make(
-            self.task.environment, seeds=self.seeds, environments=episodes, root=root,
-            threads=self.job.threads, **self.task.options
+            self.task.environment,
+            seeds=self.seeds,
+            environments=episodes,
+            root=root,
+            threads=self.job.threads,
+            **self.task.options,
         )
 
     def roll(self, batch: Any, noise: Array) -> dict[str, NDArray[Any]]:

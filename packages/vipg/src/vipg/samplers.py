@@ -37,6 +37,7 @@ class Sampler(ABC):
     least = 1
 
     def __post_init__(self) -> None:
+        """Check."""
         if self.weights < self.least:
             raise InputError(
                 f"sampler {type(self).__name__}: weights", expected=f"at least {self.least}", found=self.weights
@@ -54,7 +55,7 @@ class Sampler(ABC):
 
     def split(self, phi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Centre mu (S, d), log-scales rho (S, d), the rest (S, extra): views of phi (S, Q)."""
-        mu, rho, rest = phi.split([self.weights, self.weights, self.extra], dim=1)
+        mu, rho, rest = torch.split(phi, [self.weights, self.weights, self.extra], dim=1)
         return mu, rho, rest
 
     def __call__(self, phi: Tensor, xi: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,6 +120,7 @@ class Cholesky(Sampler):
     """Any Gaussian: theta = mu + L xi, L = D (I + N), D = diag(exp(rho)), N strictly lower triangular."""
 
     def __post_init__(self) -> None:
+        """Check."""
         super().__post_init__()
         if self.weights > LARGEST_CHOLESKY:
             raise InputError(
@@ -166,7 +168,7 @@ class LowRank(Sampler):
         return self.weights * self.rank
 
     def _u(self, rest: Tensor) -> tuple[Tensor, Tensor]:
-        u = rest.unflatten(1, (self.weights, self.rank))
+        u = rest.reshape(-1, self.weights, self.rank)
         return u, torch.eye(self.rank, dtype=rest.dtype) + u.mT @ u
 
     def bend(self, rest: Tensor, xi: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,12 +200,12 @@ class Particles(Sampler):
 
     def split(self, phi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Centre of the particles, log-standard deviation around it, nothing."""
-        theta = phi.unflatten(1, (self.count, self.weights))
+        theta = phi.reshape(-1, self.count, self.weights)
         return theta.mean(1), 0.5 * theta.var(1, correction=0).clamp_min(1e-20).log(), phi[:, :0]
 
     def __call__(self, phi: Tensor, xi: Tensor) -> tuple[Tensor, Tensor]:
         """The particles; there is no noise and no log-determinant."""
-        return phi.unflatten(1, (self.count, self.weights)), phi.new_zeros(len(phi), self.count)
+        return phi.reshape(-1, self.count, self.weights), phi.new_zeros(len(phi), self.count)
 
     def inverse(self, phi: Tensor, theta: Tensor) -> Tensor:
         """Not defined: particles have no density."""

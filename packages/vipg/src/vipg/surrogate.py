@@ -43,6 +43,7 @@ class Problem:
     old: Tensor
 
     def __post_init__(self) -> None:
+        """What the old policies say of the samples."""
         with torch.no_grad():
             flat, _, _ = self.policies(self.old)
             mean = self.network(flat, self.batch.observation)
@@ -58,7 +59,7 @@ class Problem:
 
     def policies(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Policies (M, P), particles theta (R, K, d) and log|det| (R, K) from parameters (R, Q + A)."""
-        phi, log_std = parameters.split([self.sampler.size, self.network.free], dim=1)
+        phi, log_std = torch.split(parameters, [self.sampler.size, self.network.free], dim=1)
         theta, log_det = self.sampler(phi, self.xi)
         spread = log_std.unsqueeze(1).expand(-1, theta.shape[1], -1)
         return torch.cat([theta, spread], dim=2).flatten(0, 1), theta, log_det

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from learner.loop import Iteration
-from septet.card import Stopwatch, source_digest
+from septet.card import Stopwatch
 from septet.checkpoint import Checkpoints
 from septet.cli import stop_request
 from septet.errors import Interrupted
+from septet.files import source_digest
 from septet.progress import Progress
 from septet.scores import TIMING, score_rows, write_scores, write_timing
 from vipg import posterior

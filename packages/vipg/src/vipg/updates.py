@@ -1,6 +1,6 @@
 """V-VPG, V-TRPO, V-PPO and the Stein baselines: one update of the sampler from one iteration (section 2.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -42,8 +42,10 @@ def gradient(problem: Problem, method: VPG | TRPO | PPO, value: Tensor) -> Tenso
     return torch.cat([own, of_log_std], dim=1)
 
 
-def curvature(problem: Problem, states: int, damping: float, sampler_damping: float = 0.0):  # type: ignore[no-untyped-def]
-    r"""Product with :math:`F_\phi = E_\xi[(\partial h/\partial\phi)^\top (F_\theta + \lambda I)\,\partial h/\partial\phi]`.
+def curvature(
+    problem: Problem, states: int, damping: float, sampler_damping: float = 0.0
+) -> Callable[[Tensor], Tensor]:
+    r"""Product with :math:`F_\phi = E_\xi[J^\top (F_\theta + \lambda I) J]`, J = dh/dphi.
 
     Tangents go forward through the sampler, through the Fisher matrix of each particle, and back: at the old
     parameters this is the Hessian of D, without a second back-propagation. The damping is that of the policies'
@@ -69,10 +71,10 @@ def curvature(problem: Problem, states: int, damping: float, sampler_damping: fl
     def mapped(parameters: Tensor) -> Tensor:
         return problem.policies(parameters)[0]
 
-    _, pull = torch.func.vjp(mapped, problem.old)
+    _, pull = torch.func.vjp(mapped, problem.old)  # type: ignore[misc]
 
     def product(v: Tensor) -> Tensor:
-        _, tangent = torch.func.jvp(mapped, (problem.old,), (v,))
+        _, tangent = torch.func.jvp(mapped, (problem.old,), (v,))  # type: ignore[misc]
         (out,) = pull(fisher(tangent) / count)
         return torch.as_tensor(out) + sampler_damping * v
 

@@ -94,8 +94,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
     task = next(task for task in TASKS if _by_alpha(paper, task))
     labels = _by_alpha(paper, task)
     series = [
-        Series(label, f"α = {value:g}", colour)
-        for (value, label), colour in zip(labels.items(), SHADES, strict=False)
+        Series(label, f"α = {value:g}", colour) for (value, label), colour in zip(labels.items(), SHADES, strict=False)
     ]
     over = {
         "sigma": ("standard deviation of a weight (geometric mean)", True),
@@ -127,7 +126,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
             for name, _, _ in metrics
         ]
         chart = charts.curves(
-            pl.concat(frames), [Series(*one) for one in metrics], x="alpha", column="line", x_title="α (a nat per weight, in ranges of the return)",
+            pl.concat(frames), [Series(*one) for one in metrics], x="alpha", column="line", x_title="α",
             y_title=y_title, log_x=True, log_y=log, points=True, x_ticks=ticks, width=WIDTH, height=HEIGHT,
         )  # fmt: skip
         drawn.append(chart.properties(title=f"{TASKS[task]}: {title} against α"))
@@ -152,9 +151,7 @@ def histograms(paper: Paper) -> alt.TopLevelMixin:
         metric=pl.lit("share"),
     ).select(paper.scores.columns)
     own = Paper(paper.id, share, paper.cards, paper.scale, paper.timing)
-    frame = tables.curves(own, "share").with_columns(
-        score=low + (pl.col("step") + 0.5) * (high - low) / BINS
-    )
+    frame = tables.curves(own, "share").with_columns(score=low + (pl.col("step") + 0.5) * (high - low) / BINS)
     drawn = []
     for task, title in {**TASKS, **SPARSE}.items():
         labels = _by_alpha(paper, task, ("v_trpo", "v_trpo_wide"))
@@ -267,8 +264,8 @@ FIGURES = [
     Figure(
         "exploration",
         "Exploration where reward is rare",
-        "Share of episodes that reach the goal of a mountain car whose only reward is at the goal. Weight noise with σ = "
-        f"0.3 at the start moves the car the same way for a whole episode; action noise does not. {BANDS}",
+        "Share of episodes that reach the goal of a mountain car whose only reward is at the goal. Weight noise, σ = "
+        f"0.3 at the start, moves the car the same way for a whole episode; action noise does not. {BANDS}",
         _curves("score", "share of episodes at the goal", EXPLORERS, SPARSE),
     ),
 ]
