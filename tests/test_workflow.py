@@ -23,7 +23,15 @@ END = {"judge", "page", "all"}
 AFTER = {"evaluate dynts", "dynts_figures", *END}
 LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", "rda", "tg", "fobos", "maxent")
 VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS), "evaluate vrda", "vrda_figures"}
-DRAWN = {*AFTER, "evaluate vrda", "vrda_figures"}
+VIPG = {
+    *(f"vipg_train {method}/cart_pole" for method in ("vpg", "trpo", "v_trpo", "ppo", "v_ppo", "svpg", "action_sgd")),
+    *(f"vipg_train {method}/sparse_car" for method in ("trpo", "v_trpo_wide")),
+    "vipg_train posterior/quadratic",
+    "vipg_train posterior_modes/surface",
+    "evaluate vipg",
+    "vipg_figures",
+}
+DRAWN = {*AFTER, "evaluate vrda", "vrda_figures", "evaluate vipg", "vipg_figures"}
 
 
 def edited(path: Path):
@@ -68,12 +76,13 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
     [
         ("packages/dynts/src/dynts/filter.py", {"dynts_prepare", *TRAINING, *AFTER}),
         ("packages/vrda/src/vrda/kernels.py", {*VRDA, *END}),
-        ("packages/core/src/septet/seeding.py", {"dynts_prepare", *TRAINING, *AFTER, *VRDA}),
+        ("packages/vipg/src/vipg/samplers.py", {*VIPG, *END}),
+        ("packages/core/src/septet/seeding.py", {"dynts_prepare", *TRAINING, *AFTER, *VRDA, *VIPG}),
         ("packages/report/src/septet_report/charts.py", DRAWN),
         ("packages/report/src/septet_report/template/page.css", DRAWN),
         ("config/claims/dynts.yaml", END),
         # the lock is the software environment of every rule
-        ("requirements.lock", {"dynts_prepare", *TRAINING, *AFTER, *VRDA}),
+        ("requirements.lock", {"dynts_prepare", *TRAINING, *AFTER, *VRDA, *VIPG}),
         ("README.md", set()),
         ("packages/dynts/README.md", set()),
         ("config/README.md", set()),
