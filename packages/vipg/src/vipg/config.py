@@ -264,7 +264,7 @@ class Common(Settings):
 
     root_seed: int = Field(default=2018, ge=0)
     """Root of all random streams."""
-    seeds: list[int] = Field(default=[0, 1, 2, 3, 4, 5], min_length=1)
+    seeds: list[int] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     """Replicates, trained in lockstep (section 3: 5)."""
     evaluate_every: int = Field(default=4, ge=1)
     """Iterations between two evaluations of the mean-weight policy."""

@@ -49,8 +49,8 @@ class Experiments(Common):
         "svpg": vpg(family="particles", particles=16, gradient="stein", **ONE),
         "amortised_svgd": vpg(gradient="stein", **ONE),
         "score": vpg(gradient="score", **ONE),
-        "action_sgd": ActionSpace(algorithm="action_space", alphas=[0.0, 0.01, 1.0]),
-        "action_trust": ActionSpace(algorithm="action_space", update="trust_region", alphas=[0.0, 0.01, 1.0]),
+        "action_sgd": ActionSpace(algorithm="action_space", alphas=[0.01, 1.0]),
+        "action_trust": ActionSpace(algorithm="action_space", update="trust_region", alphas=[0.01, 1.0]),
         "posterior": Posterior(algorithm="posterior"),
         "posterior_modes": Posterior(
             algorithm="posterior", rate=4e-2,
@@ -65,7 +65,7 @@ class Experiments(Common):
             kind="environment", environment="ContinuousCartPole", iterations=30, return_low=20.0, return_high=200.0
         ),
         "pendulum": Environment(
-            kind="environment", environment="Pendulum-v1", iterations=60, gamma=0.97, return_low=-1300.0,
+            kind="environment", environment="Pendulum-v1", iterations=50, gamma=0.97, return_low=-1300.0,
             return_high=-150.0,
         ),
         "double_pendulum": Environment(
