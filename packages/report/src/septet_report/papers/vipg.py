@@ -70,7 +70,7 @@ def pairs(metric: str, y_title: str) -> Callable[[Paper], alt.TopLevelMixin]:
                     rows, _present(rows, pair), x_title="episodes per seed", y_title=y_title, width=230, height=170
                 )
                 drawn.append(chart.properties(title=f"{title}: {shown}"))
-        return alt.concat(*drawn, columns=3)
+        return alt.concat(*drawn, columns=3).resolve_scale(color="independent")
 
     return figure
 
@@ -113,7 +113,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
     places = pl.DataFrame({"method": list(labels.values()), "alpha": [value or least for value in labels]})
     ticks = {value or least: f"{value:g}" for value in labels}
     ends = [
-        ("sigma", "σ at the end", [("sigma", "σ", theme.BLUE)], True),
+        ("σ", "σ at the end", [("sigma", "σ", theme.BLUE)], True),
         ("score", "score", [("score", "episodes of the last iteration", theme.BLUE),
                             ("mean_policy_score", "mean-weight policy", theme.VERMILION)], False),
     ]  # fmt: skip
@@ -130,7 +130,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
             y_title=y_title, log_x=True, log_y=log, points=True, x_ticks=ticks, width=WIDTH, height=HEIGHT,
         )  # fmt: skip
         drawn.append(chart.properties(title=f"{TASKS[task]}: {title} against α"))
-    return alt.concat(*drawn, columns=2)
+    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
 
 
 BINS = 20
@@ -166,7 +166,7 @@ def histograms(paper: Paper) -> alt.TopLevelMixin:
             y_title="share of policies", points=True, width=WIDTH, height=HEIGHT,
         )  # fmt: skip
         drawn.append(chart.properties(title=title))
-    return alt.concat(*drawn, columns=2)
+    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
 
 
 BASELINES = [
@@ -202,7 +202,7 @@ def baselines(paper: Paper) -> alt.TopLevelMixin:
     for title, frame in (("mean over training", whole), ("mean-weight policy at the end", end)):
         chart = charts.dots(frame, _present(frame, BASELINES), x_title="score", width=280)
         drawn.append(chart.properties(title=f"{TASKS[task]}: {title}"))
-    return alt.concat(*drawn, columns=2)
+    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
 
 
 EXPLORERS = [
