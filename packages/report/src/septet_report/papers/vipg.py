@@ -97,7 +97,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
         Series(label, f"α = {value:g}", colour) for (value, label), colour in zip(labels.items(), SHADES, strict=False)
     ]
     over = {
-        "sigma": ("standard deviation of a weight (geometric mean)", True),
+        "sigma": ("σ of the weights (geometric mean)", True),
         "entropy": ("entropy of the sampler, nats", False),
     }
     drawn = []
