@@ -53,7 +53,7 @@ def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batc
     first, again = (tmp_path / folder / "scores.parquet" for folder in ("first", "again"))
     assert first.read_bytes() == again.read_bytes()
     train(job(name, seeds=[1001]), tmp_path / "alone")
-    alone = read_scores(tmp_path / "alone/scores.parquet").filter(pl.col("step") > 40)
+    alone = read_scores(tmp_path / "alone/scores.parquet")
     batch = read_scores(first).filter(pl.col("seed") == 1001, pl.col("metric") == "return").sort("method", "step")
     alone = alone.filter(pl.col("metric") == "return").sort("method", "step")
     np.testing.assert_allclose(alone["value"], batch["value"], rtol=0.02)  # matrix products of another size round apart

@@ -103,9 +103,11 @@ def test_damping_is_pulled_back_from_the_weights():
 def test_trust_region_step_keeps_to_the_region_and_improves_the_joint_merit():
     one, value, _ = problem(alpha=0.3)
     method = TRPO(algorithm="trpo", alphas=[0.3], target_kl=0.02)
-    new, taken = updates.natural_step(one, method, updates.gradient(one, method, value))
+    new, taken, moved = updates.natural_step(one, method, updates.gradient(one, method, value))
     merit, far = one.evaluate(new)
     base = one.evaluate(one.old)[0]
+    torch.testing.assert_close(one.merit_before(), base, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(moved, far)
     assert (taken > 0).all() and (merit > base).all()
     assert (far <= 0.02).all() and (far > 1e-3).all()
 
@@ -161,9 +163,10 @@ def test_mini_batches_hold_every_sample_once_whatever_the_other_rows_are():
 def test_proximal_update_stops_a_row_beyond_its_divergence():
     one, _, _ = problem(alpha=0.0)
     tight = PPO(algorithm="ppo", target_kl=1e-6, epochs=3, rate=1e-3)
-    after, _ = updates.proximal(one, tight, Moments.none(one.old), generators())
+    after, _, far = updates.proximal(one, tight, Moments.none(one.old), generators())
     one_epoch = updates.proximal(one, tight.model_copy(update={"epochs": 1}), Moments.none(one.old), generators())[0]
     assert torch.equal(after, one_epoch)
+    torch.testing.assert_close(far, one.evaluate(after, "surrogate")[1])
 
 
 def test_frozen_sigma_does_not_move():

@@ -99,6 +99,14 @@ class Problem:
             value = value + self.entropy_term(parameters, theta, log_det)
         return value, self.divergence(flat, mean)
 
+    def merit_before(self, merit: str = "joint") -> Tensor:
+        """S (R,) at the old parameters, where every ratio is 1."""
+        value = self.pooled(self.advantage)
+        if merit == "joint":
+            _, theta, log_det = self.policies(self.old)
+            value = value + self.entropy_term(self.old, theta, log_det)
+        return value
+
     def clipped(self, parameters: Tensor, epsilon: float, columns: slice) -> Tensor:
         """PPO's clipped surrogate plus L_alpha (R,), over some columns of the samples."""
         flat, theta, log_det = self.policies(parameters)

@@ -1,5 +1,6 @@
 """The `train` verb: one method with all its variants, one task, all seeds in lockstep."""
 
+import ctypes
 import hashlib
 import json
 from pathlib import Path
@@ -33,6 +34,7 @@ def train(job: Job, out: Path) -> None:
     """Run one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
     watch = Stopwatch()
     torch.set_num_threads(job.threads)
+    keep_memory()
     run = Fitting(job) if isinstance(job.method, Posterior) else Training(job)
     store = Checkpoints(out / "checkpoint", _identity(job))
     done = 0
@@ -66,6 +68,14 @@ def train(job: Job, out: Path) -> None:
     card.write(out / "run.json")
     progress.finish()
     store.clear()
+
+
+def keep_memory() -> None:
+    """Let freed memory stay with the process: glibc gives large arrays back, and faults them in again each time."""
+    allocator = ctypes.CDLL(None)
+    if hasattr(allocator, "mallopt"):
+        allocator.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        allocator.mallopt(-4, 0)  # M_MMAP_MAX
 
 
 def _variants(job: Job) -> dict[str, dict[str, Any]]:

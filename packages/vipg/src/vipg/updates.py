@@ -81,32 +81,34 @@ def curvature(
     return product
 
 
-def natural_step(problem: Problem, method: TRPO, slope: Tensor) -> tuple[Tensor, Tensor]:
+def natural_step(problem: Problem, method: TRPO, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One trust-region step for all parameters: CG, step to the boundary, back-track on the merit.
 
     Args:
         slope: gradient of the merit (R, Q + A).
 
     Returns:
-        New parameters, and the share of the full step that was taken (R,), 0 for none.
+        New parameters, the share of the full step that was taken (R,), 0 for none, and how far it went, D (R,).
     """
+    out, taken, moved = problem.old.clone(), torch.zeros(problem.rows), torch.zeros(problem.rows)
+    if not bool(slope.any()):  # no reward was seen
+        return out, taken, moved
     product = curvature(problem, method.states, method.damping, method.sampler_damping)
     s = conjugate_gradient(product, slope, method.cg_steps)
     s = frozen(problem, s) if method.freeze_sigma else s
     full = step_length(s, product(s), method.target_kl).unsqueeze(1) * s
     with torch.no_grad():
-        base = problem.evaluate(problem.old, method.merit)[0]
-        out, taken = problem.old.clone(), torch.zeros(problem.rows)
+        base = problem.merit_before(method.merit)
         fraction = 1.0
         for _ in range(method.trials):
             candidate = problem.old + fraction * full
             merit, far = problem.evaluate(candidate, method.merit)
             good = (merit > base) & (far <= method.target_kl) & (taken == 0.0)  # false for NaN
-            out[good], taken[good] = candidate[good], fraction
+            out[good], taken[good], moved[good] = candidate[good], fraction, far[good]
             if bool((taken > 0.0).all()):
                 break
             fraction *= method.shrink
-    return out, taken
+    return out, taken, moved
 
 
 def frozen(problem: Problem, slope: Tensor) -> Tensor:
@@ -144,16 +146,16 @@ def update(
     """
     found: dict[str, Tensor] = {}
     if isinstance(method, PPO):
-        parameters, moments = proximal(problem, method, moments, shuffles)
+        parameters, moments, found["kl"] = proximal(problem, method, moments, shuffles)
     else:
         slope = gradient(problem, method, value)
         slope = frozen(problem, slope) if method.freeze_sigma else slope
         if isinstance(method, TRPO):
-            parameters, found["step"] = natural_step(problem, method, slope)
+            parameters, found["step"], found["kl"] = natural_step(problem, method, slope)
         else:
             parameters, moments = ascend(problem.old, slope, moments, rates(problem, method), shared(problem))
-    with torch.no_grad():
-        found["kl"] = problem.evaluate(parameters, "surrogate")[1]
+            with torch.no_grad():
+                found["kl"] = problem.evaluate(parameters, "surrogate")[1]
     return parameters, moments, found
 
 
@@ -185,10 +187,10 @@ def shuffled(problem: Problem, parts: int, shuffles: Sequence[np.random.Generato
 
 def proximal(
     problem: Problem, method: PPO, moments: Moments, shuffles: Sequence[np.random.Generator]
-) -> tuple[Tensor, Moments]:
+) -> tuple[Tensor, Moments, Tensor]:
     """Epochs of mini-batch steps on the clipped surrogate; a row stops once D > 1.5 delta (section 2.4).
 
-    Samples of a policy are dealt to mini-batches once an iteration.
+    Samples of a policy are dealt to mini-batches once an iteration. Returns parameters, the ascent's state, and D (R,).
     """
     mixed, block = shuffled(problem, method.parts, shuffles)
     parameters = problem.old.clone()
@@ -200,7 +202,8 @@ def proximal(
             slope = frozen(problem, slope) if method.freeze_sigma else slope
             parameters, moments = ascend(parameters, slope, moments, rate, shared(problem), active)
         with torch.no_grad():
-            active = active & (problem.evaluate(parameters, "surrogate")[1] <= 1.5 * method.target_kl)
+            far = problem.evaluate(parameters, "surrogate")[1]
+            active = active & (far <= 1.5 * method.target_kl)
         if not bool(active.any()):
             break
-    return parameters, moments
+    return parameters, moments, far
