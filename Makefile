@@ -6,7 +6,7 @@ FROM    ?=
 PAPERS  ?=
 BIN     := .venv/bin
 SNAKEMAKE = $(BIN)/snakemake --profile profiles/$(PROFILE)
-CHOSEN   = scale=$(SCALE) $(if $(PAPERS),papers='[$(PAPERS)]')
+CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
