@@ -23,7 +23,13 @@ END = {"judge", "page", "all"}
 AFTER = {"evaluate dynts", "dynts_figures", *END}
 LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", "rda", "tg", "fobos", "maxent")
 VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS), "evaluate vrda", "vrda_figures"}
-DRAWN = {*AFTER, "evaluate vrda", "vrda_figures"}
+SVRPO = {
+    *(f"svrpo_train {method}/cart_pole" for method in ("trpo", "svrpo", "full")),
+    "svrpo_train svrpg/pendulum",
+    "evaluate svrpo",
+    "svrpo_figures",
+}
+DRAWN = {*AFTER, "evaluate vrda", "vrda_figures", "evaluate svrpo", "svrpo_figures"}
 
 
 def edited(path: Path):
@@ -68,12 +74,13 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
     [
         ("packages/dynts/src/dynts/filter.py", {"dynts_prepare", *TRAINING, *AFTER}),
         ("packages/vrda/src/vrda/kernels.py", {*VRDA, *END}),
-        ("packages/core/src/septet/seeding.py", {"dynts_prepare", *TRAINING, *AFTER, *VRDA}),
+        ("packages/svrpo/src/svrpo/passes.py", {*SVRPO, *END}),
+        ("packages/core/src/septet/seeding.py", {"dynts_prepare", *TRAINING, *AFTER, *VRDA, *SVRPO}),
         ("packages/report/src/septet_report/charts.py", DRAWN),
         ("packages/report/src/septet_report/template/page.css", DRAWN),
         ("config/claims/dynts.yaml", END),
         # the lock is the software environment of every rule
-        ("requirements.lock", {"dynts_prepare", *TRAINING, *AFTER, *VRDA}),
+        ("requirements.lock", {"dynts_prepare", *TRAINING, *AFTER, *VRDA, *SVRPO}),
         ("README.md", set()),
         ("packages/dynts/README.md", set()),
         ("config/README.md", set()),
