@@ -119,7 +119,7 @@ class Common(Settings):
 
     root_seed: int = Field(default=2017, ge=0)
     """Root of all random streams."""
-    seeds: list[int] = Field(default=list(range(12)), min_length=1)
+    seeds: list[int] = Field(default=list(range(10)), min_length=1)
     """Seeds, trained in lockstep."""
     threads: int = Field(default=1, ge=1)
     """Threads of a job."""
