@@ -104,7 +104,7 @@ def _last_task(paper: Paper) -> str:
 
 PARTS = {
     "gradient_passes": "gradients",
-    "hessian_passes": "Hessian products",
+    "hessian_passes": "Hessian",
     "evaluations": "line search",
 }
 
