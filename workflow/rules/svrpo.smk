@@ -8,9 +8,9 @@ SVRPO_FIGURES = [
     "budget",
     "cost",
 ]
-# At scale paper, with ten seeds on ten cores: see "Cost" in packages/svrpo/README.md.
-SVRPO_MINUTES = {"swimmer": 240, "half_cheetah": 720, "hopper": 1080, "walker": 2160, "ant": 720}
-SVRPO_MEMORY_MB = {"swimmer": 4000, "half_cheetah": 5000, "hopper": 4000, "walker": 5000, "ant": 12000}
+# At scale paper, with ten seeds on ten cores: see "Scale paper" in packages/svrpo/README.md.
+SVRPO_MINUTES = {"swimmer": 150, "half_cheetah": 360, "hopper": 600, "walker": 1200, "ant": 540}
+SVRPO_MEMORY_MB = {"swimmer": 2500, "half_cheetah": 2500, "hopper": 2500, "walker": 2500, "ant": 7000}
 
 
 rule svrpo_train:
