@@ -245,13 +245,11 @@ def drawing(paper):
 
 
 def judgement(wildcards, input):
-    """Parameter function of `judge` and `page`."""
-    return json.dumps(
-        {
-            "results": f"results/{wildcards.scale}",
-            "claims": [str(file) for file in input.claims],
-        }
-    )
+    """Parameter function of `judge`, and of `page`, which takes the verdicts too."""
+    job = {"results": f"results/{wildcards.scale}", "claims": [str(file) for file in input.claims]}
+    if "verdicts" in input.keys():
+        job["verdicts"] = [str(file) for file in input.verdicts]
+    return json.dumps(job)
 
 
 def adoption(wildcards):
