@@ -58,6 +58,7 @@ bench: setup-dev  ## measure every package beside its peers; rows go to publishe
 	$(BIN)/python -m vrda bench --json published/bench/vrda.json
 	$(BIN)/python -m walle bench --json published/bench/walle.json
 	$(BIN)/python -m learner bench --json published/bench/learner.json
+	$(BIN)/python -m svrpo bench --json published/bench/svrpo.json
 
 config: setup  ## write config/ defaults and JSON schemas from the typed models
 	$(BIN)/python -m septet config .

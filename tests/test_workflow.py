@@ -33,8 +33,9 @@ def after(*papers):
 LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", "rda", "tg", "fobos", "maxent")
 VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS)}
 WALLE = {f"walle_train {job}" for job in ("n1/half_cheetah", "n1/slow_simulator", "n2/slow_simulator")}
-EVERY = {"dynts_prepare", *TRAINING, *VRDA, *WALLE, *after("dynts", "vrda", "walle")}
-DRAWN = after("dynts", "vrda", "walle")
+SVRPO = {"svrpo_train svrpg/pendulum", *(f"svrpo_train {method}/cart_pole" for method in ("trpo", "svrpo", "full"))}
+DRAWN = after("dynts", "vrda", "walle", "svrpo")
+EVERY = {"dynts_prepare", *TRAINING, *VRDA, *WALLE, *SVRPO, *DRAWN}
 
 
 def edited(path: Path):
@@ -79,7 +80,8 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
     [
         ("packages/dynts/src/dynts/filter.py", {"dynts_prepare", *TRAINING, *after("dynts")}),
         ("packages/vrda/src/vrda/kernels.py", {*VRDA, *after("vrda")}),
-        ("packages/learner/src/learner/gaussian.py", {*WALLE, *after("walle")}),
+        ("packages/learner/src/learner/gaussian.py", {*WALLE, *SVRPO, *after("walle", "svrpo")}),
+        ("packages/svrpo/src/svrpo/passes.py", {*SVRPO, *after("svrpo")}),
         ("packages/core/src/septet/seeding.py", EVERY),
         ("packages/report/src/septet_report/charts.py", DRAWN),
         ("packages/report/src/septet_report/template/page.css", DRAWN),

@@ -11,6 +11,7 @@ EXPERIMENTS = {
     "walle": "learner.experiments.WallE",
     "dynts": "dynts.config.Experiments",
     "vrda": "vrda.config.Experiments",
+    "svrpo": "svrpo.config.Experiments",
     "learner": "learner.experiments.Validation",
 }
 """Id -> model of what the workflow runs: the papers, and the validation of the learner against a peer."""
