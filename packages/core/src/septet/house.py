@@ -11,6 +11,7 @@ EXPERIMENTS = {
     "walle": "learner.experiments.WallE",
     "dynts": "dynts.config.Experiments",
     "vrda": "vrda.config.Experiments",
+    "svrpo": "svrpo.config.Experiments",
     "vipg": "vipg.experiments.Experiments",
     "learner": "learner.experiments.Validation",
 }

@@ -87,8 +87,8 @@ class WallE(_Experiments):
         ),
         "processor_bound": WallETask(environment="HalfCheetah-v5", environments=4, steps=6 * 4000, seeds=[0, 1, 2, 3]),
     }
-    """HalfCheetah as in section 3 (there 10,000 samples in an iteration, here 1,000 for each seed), a simulator that waits 1 ms a step and one that
-    keeps a core busy (section 7A), with the seeds' samples together in an iteration."""
+    """HalfCheetah as in section 3 (there 10,000 samples in an iteration, here 1,000 for each seed), a simulator that
+    waits 1 ms a step, and one that keeps a core busy (section 7A), with the seeds' samples together in an iteration."""
     runs: dict[str, list[str]] = {
         "half_cheetah": ["n1", "n2", "n1_script"],
         "slow_simulator": ["n1", "n2", "n4", "n8", "asynchronous"],
