@@ -50,6 +50,7 @@ publish: setup  ## copy the scores and run cards of a finished run to published/
 bench: setup-dev  ## measure every package beside its peers; rows go to published/bench/
 	$(BIN)/python -m dynts bench --json published/bench/dynts.json
 	$(BIN)/python -m vrda bench --json published/bench/vrda.json
+	$(BIN)/python -m metaexplore bench --json published/bench/metaexplore.json
 
 config: setup  ## write config/ defaults and JSON schemas from the typed models
 	$(BIN)/python -m septet config .

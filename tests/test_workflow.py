@@ -23,7 +23,9 @@ END = {"judge", "page", "all"}
 AFTER = {"evaluate dynts", "dynts_figures", *END}
 LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", "rda", "tg", "fobos", "maxent")
 VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS), "evaluate vrda", "vrda_figures"}
-DRAWN = {*AFTER, "evaluate vrda", "vrda_figures"}
+META_JOBS = ("meta/navigation", "frozen/navigation", "signal/navigation", "ou/pendulum")
+META = {*(f"metaexplore_train {job}" for job in META_JOBS), "evaluate metaexplore", "metaexplore_figures"}
+DRAWN = {*AFTER, "evaluate vrda", "vrda_figures", "evaluate metaexplore", "metaexplore_figures"}
 
 
 def edited(path: Path):
@@ -68,12 +70,13 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
     [
         ("packages/dynts/src/dynts/filter.py", {"dynts_prepare", *TRAINING, *AFTER}),
         ("packages/vrda/src/vrda/kernels.py", {*VRDA, *END}),
-        ("packages/core/src/septet/seeding.py", {"dynts_prepare", *TRAINING, *AFTER, *VRDA}),
+        ("packages/metaexplore/src/metaexplore/nets.py", {*META, *END}),
+        ("packages/core/src/septet/seeding.py", {"dynts_prepare", *TRAINING, *AFTER, *VRDA, *META}),
         ("packages/report/src/septet_report/charts.py", DRAWN),
         ("packages/report/src/septet_report/template/page.css", DRAWN),
         ("config/claims/dynts.yaml", END),
         # the lock is the software environment of every rule
-        ("requirements.lock", {"dynts_prepare", *TRAINING, *AFTER, *VRDA}),
+        ("requirements.lock", {"dynts_prepare", *TRAINING, *AFTER, *VRDA, *META}),
         ("README.md", set()),
         ("packages/dynts/README.md", set()),
         ("config/README.md", set()),

@@ -192,7 +192,7 @@ def adopted_folder():
 
 def figures_of(papers):
     """The specifications of all figures, for the page."""
-    names = {"dynts": DYNTS_FIGURES, "vrda": VRDA_FIGURES}
+    names = {"metaexplore": METAEXPLORE_FIGURES, "dynts": DYNTS_FIGURES, "vrda": VRDA_FIGURES}
     return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
 
 

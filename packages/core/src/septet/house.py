@@ -13,7 +13,7 @@ class House(Settings):
 
     scale: Literal["smoke", "laptop", "paper"] = "laptop"
     """smoke: every rule, for tests; laptop: every claim that two cores can judge; paper: the papers' protocols."""
-    papers: list[str] = ["dynts", "vrda"]
+    papers: list[str] = ["metaexplore", "dynts", "vrda"]
     """Papers on the report page."""
     data_dir: str | None = None
     """Folder of data sets; if null, the environment's SEPTET_DATA, and otherwise they are downloaded."""
