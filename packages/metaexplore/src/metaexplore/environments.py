@@ -12,7 +12,6 @@ from metaexplore import navigation
 from metaexplore.nets import Float32
 from metaexplore.student import Array
 from septet.errors import InputError
-from septet.seeding import stream
 from walle.batch import CompiledBatch
 
 TASKS = {**walle.TASKS, navigation.NAME: navigation.task}
@@ -41,13 +40,13 @@ class Environments(CompiledBatch):
         self._middle = (self.action_low + self.action_high) / 2
         self._half = (self.action_high - self.action_low) / 2
 
-    def start(self, row: int, episode: int) -> np.random.Generator:
-        """See `walle.batch.Batch.start`; after `restart` the environments of a seed start alike."""
+    def stream_name(self, row: int, episode: int) -> tuple[int, str, str, int, int, int]:
+        """See `walle.batch.Batch.stream_name`; after `restart` the environments of a seed start alike."""
         seed, environment = divmod(row, self.environments)
-        name = (self.root, self._purpose, self.task, self.seeds[seed])
         if self._round < 0:
-            return stream(*name, environment, episode)
-        return stream(*name, "round", self._round, episode - int(self._first[row]))
+            return self.root, self._purpose, self.task, self.seeds[seed], environment, episode
+        round_purpose = f"{self._purpose} in rounds"
+        return self.root, round_purpose, self.task, self.seeds[seed], self._round, episode - int(self._first[row])
 
     def restart(self, round_: int) -> Array:
         """End all episodes; the B environments of a seed start this round's episodes from common states."""
