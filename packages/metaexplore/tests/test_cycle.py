@@ -5,7 +5,7 @@ import pytest
 
 from metaexplore.config import Job, Method, Task
 from metaexplore.cycle import Cycle
-from metaexplore.study import Signal, cosine, reliability
+from metaexplore.study import Signal, agreement, cosine, reliability
 
 SMALL = {"hidden": (16, 16), "batch": 16, "explore_steps": 30, "evaluate_steps": 25}
 SMALL |= {"trial_updates": 5, "student_updates": 7}
@@ -172,6 +172,14 @@ def test_reliability_and_cosine_by_hand():
     assert cosine(np.zeros(2), np.ones(2)) == 0.0
 
 
+def test_groups_of_trials_agree_where_the_reward_follows_the_score():
+    scores = np.random.default_rng(0).standard_normal((160, 4))
+    assert agreement(scores, scores[:, 0], 8) > agreement(scores, scores[:, 0], 2) > 0.1
+    assert np.isnan(agreement(scores[:3], np.ones(3), 2))
+    two = agreement(scores[:4], np.array([1.0, 0.0, 0.0, 2.0]), 2)
+    assert two == pytest.approx(cosine(scores[0] - scores[1], scores[3] - scores[2]))
+
+
 def test_a_study_judges_without_touching_the_student_it_stops():
     method = {"kind": "study", "name": "s", "stages": [1, 2], "trials": 4, "seeds": [1, 2]}
     method["learner"] = {**SMALL, "teacher_update": "frozen"}
@@ -182,7 +190,7 @@ def test_a_study_judges_without_touching_the_student_it_stops():
         study.advance()
     plain = go(made(teacher_update="frozen"), 10)
     np.testing.assert_array_equal(study.cycle.students.actor, plain.students.actor)
-    assert np.isfinite(study.found[:, :, :4]).all() and np.isfinite(study.found[:, 2, 4]).all()
+    assert np.isfinite(study.found[:, 2]).sum() == 2 * 5 * 2  # no groups of 4 and 8 among four trials
     methods, frames = study.tables()
     assert list(methods) == ["s/default", "s/longer", "s/all"]
     assert methods["s/longer"]["evaluate_steps"] == 50

@@ -6,8 +6,8 @@ starts of the evaluation, splits the variance of the meta-reward into what D0 ca
 .. math::
     \rho = \mathrm{Cov}(R'_1, R'_2) / \sqrt{\mathrm{Var}(R'_1)\,\mathrm{Var}(R'_2)}
 
-And two disjoint halves of the trials give two estimates of the meta-policy gradient, whose cosine tells how much
-of one estimate is signal: 0 if none.
+And disjoint groups of M trials give estimates of the meta-policy gradient, whose cosine tells how much of one
+estimate is signal: 0 if none.
 
 A setting with ``replay: true`` asks what the same D0 is worth where the student meets it, in the replay: its trial
 students learn from B and D0 together. `alignment` is the correlation of their returns with the meta-rewards of the
@@ -28,7 +28,9 @@ from metaexplore.student import Array, Networks, State, repeat
 from metaexplore.teacher import meta_gradient
 from septet.scores import score_rows
 
-METRICS = ["reliability", "cosine", "meta_std", "gain", "alignment"]
+GROUPS = (2, 4, 8)
+"""M of the cosines; of each as many pairs of groups as there are trials for."""
+METRICS = ["reliability", *(f"cosine[{m}]" for m in GROUPS), "meta_std", "gain", "alignment"]
 JUDGED = 1_000_000
 """Number of the first cycle that a study uses for its own random numbers: no training gets there."""
 
@@ -44,6 +46,18 @@ def cosine(first: Array, second: Array) -> float:
     """Cosine of two vectors; 0 if one is 0."""
     scale = np.linalg.norm(first) * np.linalg.norm(second)
     return float(first @ second / scale) if scale > 0 else 0.0
+
+
+def agreement(scores: Array, reward: Array, trials: int) -> float:
+    """Mean cosine of gradient estimates from disjoint groups of M trials; NaN if there are less than 2 M.
+
+    Args:
+        scores: gradient of log pi_e, averaged over the steps, of each trial ``(K, P)``; reward: ``(K,)``; trials: M.
+    """
+    groups = [slice(k, k + trials) for k in range(0, len(reward) - trials + 1, trials)]
+    made = [(reward[group] - reward[group].mean()) @ scores[group] for group in groups]
+    pairs = [cosine(a, b) for a, b in zip(made[::2], made[1::2], strict=False)]
+    return float(np.mean(pairs)) if pairs else float("nan")
 
 
 class Signal:
@@ -91,7 +105,7 @@ class Signal:
         self.unit += 1
 
     def _judged(self, method: Method, in_replay: bool) -> tuple[Array, Array]:
-        """The metrics ``(5, S)`` under a setting, and the returns of the trial students ``(S, K)``."""
+        """The metrics ``(METRICS, S)`` under a setting, and the returns of the trial students ``(S, K)``."""
         source, count, trials = self.cycle, len(self.seeds), method.trials
         cycle = Cycle(method, self.job.task, self.seeds, self.job.root_seed)
         try:
@@ -114,12 +128,13 @@ class Signal:
                 cycle.trials = repeat(cycle.students, trials)
                 cycle.evaluate()  # the untaught student, from the same starts
                 references.append(cycle.trial_return.mean(axis=1))
-            halves = self._gradients(cycle.explorer, (returns[0] + returns[1]) / 2)
-            angles = np.array([cosine(halves[0][s], halves[1][s]) for s in range(count)])
+            reward, scores = (returns[0] + returns[1]) / 2, self._scores(cycle.explorer)
+            angles = [[agreement(scores[s], reward[s], m) for s in range(count)] for m in GROUPS]
             spread = np.sqrt(sum(r.var(axis=1, ddof=1) for r in returns) / 2)
             gain = sum(r.mean(axis=1) - ref for r, ref in zip(returns, references, strict=True)) / 2
-            found = np.stack([reliability(*returns), angles, spread, np.asarray(gain), np.full(count, np.nan)])
-            return found, (returns[0] + returns[1]) / 2
+            unknown = np.full(count, np.nan)  # `alignment` needs a setting that learned from the replay
+            found = np.stack([reliability(*returns), *np.array(angles), spread, np.asarray(gain), unknown])
+            return found, reward
         finally:
             cycle.close()
 
@@ -132,20 +147,18 @@ class Signal:
         cycle.trials = repeat(cycle.students, trials)
         cycle.learn(cycle.trials, records, rows)
 
-    def _gradients(self, explorer: TeacherExplorer, reward: Array) -> list[list[Array]]:
-        """Estimates of the gradient from the first and from the second half of the trials, per seed."""
-        teacher, half = explorer.teacher, reward.shape[1] // 2
-        estimates = []
-        for part in (slice(0, half), slice(half, 2 * half)):
-            row = []
-            for s in range(len(reward)):
-                advantage = reward[s, part] - reward[s, part].mean()
-                given = explorer.inputs[s, part], explorer.action[s, part], explorer.mean[s, part]
-                weights = None if teacher.family == "local" else teacher.flat[s, :-1].copy()
-                of_mean, of_sigma = meta_gradient(weights, teacher.shape, *given, float(teacher.sigma[s]), advantage)
-                row.append(np.append(of_mean, of_sigma).astype(np.float64))
-            estimates.append(row)
-        return estimates
+    def _scores(self, explorer: TeacherExplorer) -> list[Array]:
+        """Gradients of log pi_e of the trials, averaged over their steps: ``(K, P)`` per seed."""
+        teacher, one = explorer.teacher, np.ones(1)
+        scores = []
+        for s, sigma in enumerate(teacher.sigma):
+            weights = None if teacher.family == "local" else teacher.flat[s, :-1].copy()
+            rows = []
+            for k in range(explorer.action.shape[1]):
+                given = (a[s, k : k + 1] for a in (explorer.inputs, explorer.action, explorer.mean))
+                rows.append(np.append(*meta_gradient(weights, teacher.shape, *given, float(sigma), one)))
+            scores.append(np.array(rows, dtype=np.float64))
+        return scores
 
     def tables(self) -> tuple[dict[str, dict[str, Any]], list[pl.DataFrame]]:
         """A label per setting, ``name/setting``, and the rows of the score table."""
@@ -168,11 +181,8 @@ class Signal:
 
     @state.setter
     def state(self, saved: State) -> None:
-        self.found[:], self.steps[:], self.first = (
-            saved["study/found"],
-            saved["study/steps"],
-            saved["study/first"].copy(),
-        )
+        self.found[:], self.steps[:] = saved["study/found"], saved["study/steps"]
+        self.first = saved["study/first"].copy()
         self.unit = int(saved["study/unit"][0])
         self.cycle.state = {n.removeprefix("cycle/"): array for n, array in saved.items() if n.startswith("cycle/")}
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import altair as alt
-import numpy as np
 import polars as pl
 
 from septet.seeding import stream
@@ -26,14 +25,14 @@ TASKS = {
     "half_cheetah": "HalfCheetah-v5",
 }
 META = Series("meta", "meta", theme.BLUE)
-GROUP = Series("group", "meta-group, M = 4", theme.SKY)
 FROZEN = Series("frozen", "frozen teacher", theme.GREY)
 SHUFFLED = Series("shuffled", "shuffled rewards", theme.ORANGE)
 RANDOM = Series("random", "random actions", theme.PURPLE)
 OU = Series("ou", "DDPG, OU noise", theme.GREEN)
 UNIFORM = Series("uniform", "DDPG, uniform noise", theme.VERMILION)
+GAUSSIAN = Series("gaussian", "DDPG, Gaussian noise", theme.SKY)
 PARAMETER = Series("parameter", "DDPG, parameter noise", theme.BLACK)
-METHODS = [META, FROZEN, SHUFFLED, RANDOM, OU, UNIFORM, PARAMETER]
+METHODS = [META, FROZEN, SHUFFLED, RANDOM, OU, UNIFORM, GAUSSIAN, PARAMETER]
 FAMILIES = [
     META,
     Series("local", "local teacher", theme.ORANGE),
@@ -95,6 +94,15 @@ def _runs(paper: Paper, methods: Sequence[str], task: str) -> str:
     return " ".join(sorted(set(cards)))
 
 
+def _dot(paper: Paper, task: str, label: str, rows: pl.DataFrame, methods: Sequence[str]) -> dict[str, object]:
+    """Mean over seeds of the column `value`, and its interval: a row for `charts.dots`."""
+    values = rows.sort("seed")["value"].to_numpy()
+    draws = bootstrap_means(values[:, None], stream(0, "dot", task, label))
+    low, high = percentile_interval(draws[:, 0], len(values))
+    row = {"task": task, "method": label, "mean": float(values.mean()), "low": float(low), "high": float(high)}
+    return {**row, "run": _runs(paper, methods, task)}
+
+
 def contrasts(paper: Paper) -> alt.TopLevelMixin:
     """Area under the learning curve, meta minus its controls, seed by seed: what the meta gradient learns."""
     areas, points = _areas(paper), []
@@ -102,14 +110,11 @@ def contrasts(paper: Paper) -> alt.TopLevelMixin:
         here = areas.filter(pl.col("task") == task)
         for label, pair in CONTRASTS.items():
             own, other = (here.filter(pl.col("method") == name).select("seed", "value") for name in pair)
-            both = own.join(other, on="seed", suffix="_other").sort("seed")
-            if both.is_empty():
-                continue
-            gap = (both["value"] - both["value_other"]).to_numpy()
-            draws = bootstrap_means(gap[:, None], stream(0, "contrast", task, label))
-            low, high = percentile_interval(draws[:, 0], len(gap))
-            row = {"task": task, "method": label, "mean": float(gap.mean()), "low": float(low), "high": float(high)}
-            points.append({**row, "run": _runs(paper, pair, task)})
+            both = own.join(other, on="seed", suffix="_other").with_columns(
+                value=pl.col("value") - pl.col("value_other")
+            )
+            if not both.is_empty():
+                points.append(_dot(paper, task, label, both, pair))
     title = "area under the return curve, difference"
     return charts.panels(
         pl.DataFrame(points),
@@ -212,39 +217,50 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
     )
 
 
-def _study(paper: Paper, metric: str) -> alt.TopLevelMixin:
+def _judged(paper: Paper, metric: str, label: str = "") -> list[dict[str, object]]:
+    """Dots of one metric of the study, per task and setting; `label` renames the setting."""
     rows = paper.scores.filter(pl.col("method").str.starts_with("signal/"), pl.col("metric") == metric)
-    settings = [card.methods for card in paper.cards if any(m.startswith("signal/") for m in card.methods)]
-    labels = list(dict.fromkeys(label for methods in settings for label in methods))
-    points = []
-    for (task, method), group in rows.group_by(["task", "method"], maintain_order=True):
-        values = group.group_by("seed").agg(pl.col("value").mean()).sort("seed")["value"].to_numpy()
-        draws = bootstrap_means(values[:, None], stream(0, "study", metric, str(task), str(method)))
-        low, high = percentile_interval(draws[:, 0], len(values))
-        row = {"task": task, "method": method, "mean": float(values.mean()), "low": float(low), "high": float(high)}
-        points.append({**row, "run": _runs(paper, [str(method)], str(task))})
-    series = [Series(label, label.removeprefix("signal/").replace("=", " = "), theme.BLUE) for label in labels]
+    over_stages = rows.group_by("task", "method", "seed", maintain_order=True).agg(pl.col("value").mean())
+    return [
+        _dot(paper, str(task), label or str(method).removeprefix("signal/"), group, [str(method)])
+        for (task, method), group in over_stages.group_by(["task", "method"], maintain_order=True)
+    ]
+
+
+def _study(points: list[dict[str, object]], title: str) -> alt.TopLevelMixin:
     frame = pl.DataFrame(points)
-    title = {"reliability": "share of the meta-reward that D0 carries", "cosine": "cosine of two gradient estimates"}
+    series = [Series(str(label), str(label), theme.BLUE) for label in frame["method"].unique(maintain_order=True)]
     return charts.panels(
         frame,
         TASKS,
         lambda rows: charts.dots(
-            rows, _present(rows, series), x_title=title[metric], reference=0.0, x_domain=(-0.4, 1.0), width=220
+            rows, _present(rows, series), x_title=title, reference=0.0, x_domain=(-0.4, 1.0), width=220
         ),
     )
+
+
+def signal(paper: Paper) -> alt.TopLevelMixin:
+    """Reliability of the meta-reward under every setting, and how it agrees with what the replay makes of the data."""
+    points = [*_judged(paper, "reliability"), *_judged(paper, "alignment", "agreement with the replay")]
+    return _study(points, "correlation of two judgements of D0")
+
+
+def gradient(paper: Paper) -> alt.TopLevelMixin:
+    """Cosine of two estimates of the meta-gradient: under every setting, and from groups of fewer trials."""
+    points = _judged(paper, "cosine[8]")
+    for trials in (4, 2):
+        given = _judged(paper, f"cosine[{trials}]")
+        points += [{**row, "method": f"default, M = {trials}"} for row in given if row["method"] == "default"]
+    return _study(points, "cosine of two gradient estimates")
 
 
 def sensitivity(paper: Paper) -> alt.TopLevelMixin:
     """Area under the learning curve against |D0|, |D1| and the updates on D0, one at a time."""
     areas = _areas(paper).filter(pl.col("method").is_in([one.label for one in SENSITIVITY]))
-    points = []
-    for (task, method), group in _where(areas, "d0_50").group_by(["task", "method"], maintain_order=True):
-        values = group.sort("seed")["value"].to_numpy()
-        draws = bootstrap_means(values[:, None], stream(0, "sensitivity", str(task), str(method)))
-        low, high = percentile_interval(draws[:, 0], len(values))
-        row = {"task": task, "method": method, "mean": float(np.mean(values)), "low": float(low), "high": float(high)}
-        points.append({**row, "run": _runs(paper, [str(method)], str(task))})
+    points = [
+        _dot(paper, str(task), str(method), group, [str(method)])
+        for (task, method), group in _where(areas, "d0_50").group_by(["task", "method"], maintain_order=True)
+    ]
     return charts.panels(
         pl.DataFrame(points),
         TASKS,
@@ -300,15 +316,16 @@ FIGURES = [
     Figure(
         "signal",
         "How much of the meta-reward is signal",
-        "16 data sets from one saved student, each judged twice: correlation of the two judgements, mean over two "
-        f"stages of training. 1: the meta-reward depends on D0 alone; 0: it is noise. {BANDS}",
-        lambda paper: _study(paper, "reliability"),
+        "16 data sets D0 from one saved student, each judged twice: correlation of the two judgements, mean over two "
+        "stages of training. 1: the meta-reward depends on D0 alone; 0: it is noise. Last row: correlation with the "
+        f"return after learning from the replay and the same D0 together. {BANDS}",
+        signal,
     ),
     Figure(
         "gradient",
         "How much of the gradient is signal",
-        f"Cosine of two meta-gradients from 8 trials each. 0: a direction at random. {BANDS}",
-        lambda paper: _study(paper, "cosine"),
+        f"Cosine of two meta-gradients from M trials each, M = 8 if not said. 0: a direction at random. {BANDS}",
+        gradient,
     ),
     Figure(
         "sensitivity",
