@@ -116,6 +116,15 @@ def training(paper, data=()):
     return of
 
 
+def samplers_and_learner(paper):
+    """Threads function: a core for each sampler process of a job, and one for the learner."""
+
+    def of(wildcards):
+        return 1 + max(1, settings(paper, wildcards.scale)["methods"][wildcards.method].get("samplers", 1))
+
+    return of
+
+
 def preparation(paper, *keys):
     """Parameter function: the keys that `prepare` takes, and the task if data are prepared per task, as JSON."""
 
@@ -192,7 +201,13 @@ def adopted_folder():
 
 def figures_of(papers):
     """The specifications of all figures, for the page."""
-    names = {"metaexplore": METAEXPLORE_FIGURES, "dynts": DYNTS_FIGURES, "vrda": VRDA_FIGURES}
+    names = {
+        "walle": WALLE_FIGURES,
+        "metaexplore": METAEXPLORE_FIGURES,
+        "dynts": DYNTS_FIGURES,
+        "vrda": VRDA_FIGURES,
+        "learner": LEARNER_FIGURES,
+    }
     return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
 
 

@@ -174,7 +174,7 @@ def test_reliability_and_cosine_by_hand():
 
 def test_groups_of_trials_agree_where_the_reward_follows_the_score():
     scores = np.random.default_rng(0).standard_normal((160, 4))
-    assert agreement(scores, scores[:, 0], 8) > agreement(scores, scores[:, 0], 2) > 0.1
+    assert agreement(scores, scores[:, 0], 8) > agreement(scores, scores[:, 0], 2) > 0.05
     assert np.isnan(agreement(scores[:3], np.ones(3), 2))
     two = agreement(scores[:4], np.array([1.0, 0.0, 0.0, 2.0]), 2)
     assert two == pytest.approx(cosine(scores[0] - scores[1], scores[3] - scores[2]))

@@ -7,14 +7,32 @@ from typing import Literal
 from septet.config import Settings, default_yaml, json_schema
 from septet.files import write_text
 
+EXPERIMENTS = {
+    "walle": "learner.experiments.WallE",
+    "metaexplore": "metaexplore.config.Experiments",
+    "dynts": "dynts.config.Experiments",
+    "vrda": "vrda.config.Experiments",
+    "learner": "learner.experiments.Validation",
+}
+"""Id -> model of what the workflow runs: the papers, and the validation of the learner against a peer."""
+BESIDE = ("learner",)
+"""Ids that run only when they are named: they need what `make setup-dev` installs."""
+
+
+def experiments(paper: str) -> type[Settings]:
+    """The model of a paper's experiments, imported from its package."""
+    module, _, name = EXPERIMENTS[paper].rpartition(".")
+    model: type[Settings] = getattr(importlib.import_module(module), name)
+    return model
+
 
 class House(Settings):
     """`config/config.yaml`: what to run, on which data."""
 
     scale: Literal["smoke", "laptop", "paper"] = "laptop"
     """smoke: every rule, for tests; laptop: every claim that two cores can judge; paper: the papers' protocols."""
-    papers: list[str] = ["metaexplore", "dynts", "vrda"]
-    """Papers on the report page."""
+    papers: list[str] = [paper for paper in EXPERIMENTS if paper not in BESIDE]
+    """Papers to run and to put on the report page; `learner`, the validation, runs if it is named here."""
     data_dir: str | None = None
     """Folder of data sets; if null, the environment's SEPTET_DATA, and otherwise they are downloaded."""
     adopt: str | None = None
@@ -24,18 +42,16 @@ class House(Settings):
 def generated(root: Path) -> dict[Path, str]:
     """The files below `root` that are made from models: path -> text.
 
-    These are the default configuration of the house and of each paper whose package holds a
-    `config.Experiments`, and their JSON schemas, which the workflow checks without our packages.
+    These are the default configuration of the house and of each entry of `EXPERIMENTS`, and their JSON
+    schemas, which the workflow checks without our packages.
     """
     files = {
         root / "config/config.yaml": default_yaml(House(), _header("the house", "septet.house.House")),
-        root / "workflow/schemas/config.schema.json": json_schema(House, open_to=House().papers),
+        root / "workflow/schemas/config.schema.json": json_schema(House, open_to=list(EXPERIMENTS)),
     }
-    for paper in House().papers:
-        model = importlib.import_module(f"{paper}.config").Experiments
-        files[root / f"config/papers/{paper}.yaml"] = default_yaml(
-            model(), _header(paper, f"{paper}.config.Experiments")
-        )
+    for paper, name in EXPERIMENTS.items():
+        model = experiments(paper)
+        files[root / f"config/papers/{paper}.yaml"] = default_yaml(model(), _header(paper, name))
         files[root / f"workflow/schemas/{paper}.schema.json"] = json_schema(model)
     return files
 

@@ -151,8 +151,9 @@ class Cycle:
     def learn(self, trials: Networks, records: Float32, rows: NDArray[np.int64]) -> None:
         """Updates of trial students on records ``(S M, n, ...)``; the M of a seed draw the same rows ``(S, U, N)``."""
         times = self.method.trials
-        each, mean, scale = (np.repeat(a, times, axis=0) for a in (rows, self.mean, self.scale))
-        self._train(trials, records, each.astype(np.int64), mean, scale, self.updates, np.zeros((self.rows, 2)))
+        each, losses = np.repeat(rows, times, axis=0), np.zeros((self.rows, 2))
+        mean, scale = (np.repeat(a, times, axis=0) for a in (self.mean, self.scale))
+        self._train(trials, records, each, mean, scale, self.updates, losses)
 
     def _first_evaluation(self) -> None:
         """D1 of the first student: R, the first statistics of observations, the first of B (section 2.5)."""

@@ -149,14 +149,16 @@ class Signal:
 
     def _scores(self, explorer: TeacherExplorer) -> list[Array]:
         """Gradients of log pi_e of the trials, averaged over their steps: ``(K, P)`` per seed."""
-        teacher, one = explorer.teacher, np.ones(1)
+        teacher = explorer.teacher
         scores = []
         for s, sigma in enumerate(teacher.sigma):
             weights = None if teacher.family == "local" else teacher.flat[s, :-1].copy()
             rows = []
             for k in range(explorer.action.shape[1]):
-                given = (a[s, k : k + 1] for a in (explorer.inputs, explorer.action, explorer.mean))
-                rows.append(np.append(*meta_gradient(weights, teacher.shape, *given, float(sigma), one)))
+                one = slice(k, k + 1)
+                given = explorer.inputs[s, one], explorer.action[s, one], explorer.mean[s, one]
+                of_mean, of_sigma = meta_gradient(weights, teacher.shape, *given, float(sigma), np.ones(1))
+                rows.append(np.append(of_mean, of_sigma))
             scores.append(np.array(rows, dtype=np.float64))
         return scores
 
