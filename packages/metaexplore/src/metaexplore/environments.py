@@ -126,9 +126,9 @@ def noise_free_return(environments: Environments, act: Callable[[Array], NDArray
     total, running = np.zeros(environments.size), np.ones(environments.size, dtype=bool)
     for _ in range(environments.time_limit):
         visits.append(np.where(running[:, None], observation, np.nan))
-        step = environments.step(environments.scaled(act(observation)))
-        total += np.where(running, step.reward, 0.0)
-        running &= ~(step.terminated | step.truncated)
+        step = environments.step(environments.scaled(act(observation)), running)  # who is done rests
+        total += step.reward
+        running = running & ~(step.terminated | step.truncated)
         if not running.any():
             break
         observation = step.observation

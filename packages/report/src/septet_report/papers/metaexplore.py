@@ -234,7 +234,7 @@ def _study(points: list[dict[str, object]], title: str) -> alt.TopLevelMixin:
         frame,
         TASKS,
         lambda rows: charts.dots(
-            rows, _present(rows, series), x_title=title, reference=0.0, x_domain=(-0.4, 1.0), width=220
+            rows, _present(rows, series), x_title=title, reference=0.0, x_domain=(-1.0, 1.0), width=220
         ),
     )
 
