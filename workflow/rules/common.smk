@@ -15,6 +15,7 @@ from snakemake.utils import update_config
 # The checkout, as seen from the working directory: another workflow may use this one as a module.
 HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
 RUN_SCALES = "smoke|laptop|paper"
+NOT_IN_A_JOB = ("house.py", "__main__.py")  # of core: they make configuration files and show progress
 NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
@@ -146,7 +147,8 @@ def sources(*packages):
 
 
 def is_source(file):
-    return file.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in file.parts
+    beside = file.parent.name == "septet" and file.name in NOT_IN_A_JOB
+    return file.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in file.parts and not beside
 
 
 def image(name):
@@ -227,13 +229,11 @@ def drawing(paper):
 
 
 def judgement(wildcards, input):
-    """Parameter function of `judge` and `page`."""
-    return json.dumps(
-        {
-            "results": f"results/{wildcards.scale}",
-            "claims": [str(file) for file in input.claims],
-        }
-    )
+    """Parameter function of `judge`, and of `page`, which takes the verdicts too."""
+    job = {"results": f"results/{wildcards.scale}", "claims": [str(file) for file in input.claims]}
+    if "verdicts" in input.keys():
+        job["verdicts"] = [str(file) for file in input.verdicts]
+    return json.dumps(job)
 
 
 def adoption(wildcards):
