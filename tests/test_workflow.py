@@ -33,10 +33,11 @@ def after(*papers):
 LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", "rda", "tg", "fobos", "maxent")
 VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS)}
 WALLE = {f"walle_train {job}" for job in ("n1/half_cheetah", "n1/slow_simulator", "n2/slow_simulator")}
+SVRPO = {"svrpo_train svrpg/pendulum", *(f"svrpo_train {method}/cart_pole" for method in ("trpo", "svrpo", "full"))}
 META_JOBS = ("meta/navigation", "frozen/navigation", "signal/navigation", "ou/pendulum")
 META = {f"metaexplore_train {job}" for job in META_JOBS}
-DRAWN = after("dynts", "vrda", "walle", "metaexplore")
-EVERY = {"dynts_prepare", *TRAINING, *VRDA, *WALLE, *META, *DRAWN}
+DRAWN = after("dynts", "vrda", "walle", "svrpo", "metaexplore")
+EVERY = {"dynts_prepare", *TRAINING, *VRDA, *WALLE, *SVRPO, *META, *DRAWN}
 
 
 def edited(path: Path):
@@ -81,7 +82,8 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
     [
         ("packages/dynts/src/dynts/filter.py", {"dynts_prepare", *TRAINING, *after("dynts")}),
         ("packages/vrda/src/vrda/kernels.py", {*VRDA, *after("vrda")}),
-        ("packages/learner/src/learner/gaussian.py", {*WALLE, *META, *after("walle", "metaexplore")}),
+        ("packages/learner/src/learner/gaussian.py", {*WALLE, *SVRPO, *META, *after("walle", "svrpo", "metaexplore")}),
+        ("packages/svrpo/src/svrpo/passes.py", {*SVRPO, *after("svrpo")}),
         ("packages/metaexplore/src/metaexplore/nets.py", {*META, *after("metaexplore")}),
         ("packages/core/src/septet/seeding.py", EVERY),
         ("packages/report/src/septet_report/charts.py", DRAWN),

@@ -167,6 +167,24 @@ def growing(base):
     return of
 
 
+def by_task(table, otherwise):
+    """Resource function: what `table` says of a task, more with every attempt."""
+
+    def of(wildcards, attempt):
+        return table.get(wildcards.task, otherwise) * attempt
+
+    return of
+
+
+def threads_of(paper):
+    """Threads function: those that the paper's configuration gives a job."""
+
+    def of(wildcards):
+        return settings(paper, wildcards.scale)["threads"]
+
+    return of
+
+
 def figure_files(paper, names):
     """Output files of a paper's figures; the SVG ones appear in Snakemake's own report."""
     files = []
@@ -208,6 +226,7 @@ def figures_of(papers):
         "metaexplore": METAEXPLORE_FIGURES,
         "dynts": DYNTS_FIGURES,
         "vrda": VRDA_FIGURES,
+        "svrpo": SVRPO_FIGURES,
         "learner": LEARNER_FIGURES,
     }
     return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]

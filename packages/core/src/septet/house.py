@@ -12,6 +12,7 @@ EXPERIMENTS = {
     "metaexplore": "metaexplore.config.Experiments",
     "dynts": "dynts.config.Experiments",
     "vrda": "vrda.config.Experiments",
+    "svrpo": "svrpo.config.Experiments",
     "learner": "learner.experiments.Validation",
 }
 """Id -> model of what the workflow runs: the papers, and the validation of the learner against a peer."""
