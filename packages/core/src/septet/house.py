@@ -8,11 +8,11 @@ from septet.config import Settings, default_yaml, json_schema
 from septet.files import write_text
 
 EXPERIMENTS = {
-    "walle": "learner.experiments.WallE",
-    "metaexplore": "metaexplore.config.Experiments",
     "dynts": "dynts.config.Experiments",
     "vrda": "vrda.config.Experiments",
+    "walle": "learner.experiments.WallE",
     "svrpo": "svrpo.config.Experiments",
+    "metaexplore": "metaexplore.config.Experiments",
     "learner": "learner.experiments.Validation",
 }
 """Id -> model of what the workflow runs: the papers, and the validation of the learner against a peer."""
