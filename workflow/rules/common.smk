@@ -223,6 +223,7 @@ def figures_of(papers):
     """The specifications of all figures, for the page."""
     names = {
         "walle": WALLE_FIGURES,
+        "metaexplore": METAEXPLORE_FIGURES,
         "dynts": DYNTS_FIGURES,
         "vrda": VRDA_FIGURES,
         "svrpo": SVRPO_FIGURES,

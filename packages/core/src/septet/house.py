@@ -8,10 +8,11 @@ from septet.config import Settings, default_yaml, json_schema
 from septet.files import write_text
 
 EXPERIMENTS = {
-    "walle": "learner.experiments.WallE",
     "dynts": "dynts.config.Experiments",
     "vrda": "vrda.config.Experiments",
+    "walle": "learner.experiments.WallE",
     "svrpo": "svrpo.config.Experiments",
+    "metaexplore": "metaexplore.config.Experiments",
     "vipg": "vipg.experiments.Experiments",
     "learner": "learner.experiments.Validation",
 }
