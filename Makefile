@@ -60,6 +60,7 @@ bench: setup-dev  ## measure every package beside its peers; rows go to publishe
 	$(BIN)/python -m learner bench --json published/bench/learner.json
 	$(BIN)/python -m svrpo bench --json published/bench/svrpo.json
 	$(BIN)/python -m metaexplore bench --json published/bench/metaexplore.json
+	$(BIN)/python -m vipg bench --json published/bench/vipg.json
 
 config: setup  ## write config/ defaults and JSON schemas from the typed models
 	$(BIN)/python -m septet config .

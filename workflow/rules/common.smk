@@ -227,6 +227,7 @@ def figures_of(papers):
         "dynts": DYNTS_FIGURES,
         "vrda": VRDA_FIGURES,
         "svrpo": SVRPO_FIGURES,
+        "vipg": VIPG_FIGURES,
         "learner": LEARNER_FIGURES,
     }
     return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]

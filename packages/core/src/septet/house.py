@@ -13,6 +13,7 @@ EXPERIMENTS = {
     "walle": "learner.experiments.WallE",
     "svrpo": "svrpo.config.Experiments",
     "metaexplore": "metaexplore.config.Experiments",
+    "vipg": "vipg.experiments.Experiments",
     "learner": "learner.experiments.Validation",
 }
 """Id -> model of what the workflow runs: the papers, and the validation of the learner against a peer."""
