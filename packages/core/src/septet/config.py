@@ -4,10 +4,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from septet.errors import InputError
 
@@ -16,6 +16,30 @@ class Settings(BaseModel):
     """Base of every configuration model: unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _each_once(value: list[int]) -> list[int]:
+    if len(set(value)) != len(value) or min(value, default=0) < 0:
+        raise ValueError("different seeds, none negative")
+    return value
+
+
+Seeds = Annotated[list[int], AfterValidator(_each_once)]
+"""Numbers of the replicates of a job."""
+
+
+class Runs(Settings):
+    """Base of a paper's experiments, which have `methods`, `tasks`, and `runs`: task -> the methods that run on it."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        methods, tasks, runs = (getattr(self, name) for name in ("methods", "tasks", "runs"))
+        for task, chosen in runs.items():
+            if task not in tasks:
+                raise ValueError(f"runs of a task in {', '.join(tasks)} (not {task})")
+            if unknown := set(chosen) - set(methods):
+                raise ValueError(f"runs.{task} of methods in {', '.join(methods)} (not {', '.join(unknown)})")
+        return self
 
 
 Model = TypeVar("Model", bound=Settings)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from dynts import schedules
-from septet.config import Settings
+from septet.config import Runs, Seeds, Settings
 
 
 class Method(Settings):
@@ -134,7 +134,7 @@ class Common(Settings):
 
     root_seed: int = Field(default=2013, ge=0)
     """Root of all random streams."""
-    seeds: list[int] = Field(default=list(range(20)), min_length=1)
+    seeds: Seeds = Field(default=list(range(20)), min_length=1)
     """Replicates, run in lockstep with common random numbers (section 3: 20)."""
     horizon: int = Field(default=5000, ge=20)
     """T, rounds of a simulation (section 3: 5,000)."""
@@ -146,13 +146,6 @@ class Common(Settings):
     """Prior variance of each headline feature's weight; the intercept has variance 1 around `base_rate`."""
     base_rate: float = Field(default=0.015, gt=0.0, lt=1.0)
     """Click rate at which the intercept's prior is centred on real data (pitfall 7)."""
-
-    @field_validator("seeds")
-    @classmethod
-    def _each_once(cls, value: list[int]) -> list[int]:
-        if len(set(value)) != len(value) or min(value) < 0:
-            raise ValueError("different seeds, none negative")
-        return value
 
 
 class Job(Common):
@@ -192,7 +185,7 @@ class Preparation(Settings):
     """Root of all random streams (for the stand-in)."""
 
 
-class Experiments(Common):
+class Experiments(Common, Runs):
     """The paper's experiments: `config/papers/dynts.yaml`."""
 
     data_dir: str | None = None
@@ -242,12 +235,3 @@ class Experiments(Common):
         "headline_bandit": ["random", "greedy", "epsilon", "ucb", "ts", "ts_quarter"],
     }
     """Which methods run on which task; an empty list switches a task off."""
-
-    @model_validator(mode="after")
-    def _known(self) -> "Experiments":
-        for task, methods in self.runs.items():
-            if task not in self.tasks:
-                raise ValueError(f"runs of a task in {', '.join(self.tasks)} (not {task})")
-            if unknown := set(methods) - set(self.methods):
-                raise ValueError(f"runs.{task} of methods in {', '.join(self.methods)} (not {', '.join(unknown)})")
-        return self

@@ -3,9 +3,9 @@
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from septet.config import Settings
+from septet.config import Seeds, Settings
 
 
 class _Method(Settings):
@@ -216,7 +216,7 @@ class Job(Settings):
     """The method."""
     task: Task
     """The task."""
-    seeds: list[int] = Field(default=[0], min_length=1)
+    seeds: Seeds = Field(default=[0], min_length=1)
     """Seeds, trained in lockstep."""
     root_seed: int = Field(default=2019, ge=0)
     """Root of all random streams."""
@@ -245,10 +245,3 @@ class Job(Settings):
         if "iteration_steps" in data["task"]:
             data["method"]["steps"] = data["task"].pop("iteration_steps")
         return data
-
-    @field_validator("seeds")
-    @classmethod
-    def _each_once(cls, value: list[int]) -> list[int]:
-        if len(set(value)) != len(value) or min(value) < 0:
-            raise ValueError("different seeds, none negative")
-        return value

@@ -4,12 +4,12 @@ The paper's claims need both halves, collecting and learning, so its experiments
 A task may set the job's seeds, budget and environments for itself, a method its sampler processes.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter
 
 from learner.config import DDPG, PPO, PPOKL, TRPO, Task
-from septet.config import Settings
+from septet.config import Runs
 
 
 class ExperimentTask(Task):
@@ -45,19 +45,9 @@ def _pool(samplers: int, **settings: object) -> Pool:
     return Pool.model_validate({"algorithm": "ppo_kl", "samplers": samplers, "threads": 2, **settings})
 
 
-class _Experiments(Settings):
+class _Experiments(Runs):
     root_seed: int = Field(default=2019, ge=0)
     """Root of all random streams."""
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        tasks, methods, runs = (getattr(self, name) for name in ("tasks", "methods", "runs"))
-        for task, chosen in runs.items():
-            if task not in tasks:
-                raise ValueError(f"runs of a task in {', '.join(tasks)} (not {task})")
-            if unknown := set(chosen) - set(methods):
-                raise ValueError(f"runs.{task} of methods in {', '.join(methods)} (not {', '.join(unknown)})")
-        return self
 
 
 class WallE(_Experiments):

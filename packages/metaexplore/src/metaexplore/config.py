@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from septet.config import Settings
+from septet.config import Runs, Seeds, Settings
 
 TEACHERS = ("independent", "local", "informed", "random")
 Explorer = Literal[
@@ -113,7 +113,7 @@ class Study(Settings):
     """Cycles after which it is judged, ascending."""
     trials: int = Field(default=16, ge=4)
     """Data sets that are drawn and judged, per seed."""
-    seeds: list[int] = Field(default=[1000, 1001, 1002, 1003, 1004, 1005], min_length=1)
+    seeds: Seeds = Field(default=[1000, 1001, 1002, 1003, 1004, 1005], min_length=1)
     """Seeds of the study: development seeds, for the protocol was chosen by it."""
     settings: dict[str, dict[str, Any]] = {"default": {}}
     """Label -> what differs from `learner` in the trials; `replay` adds the replay to what they learn from."""
@@ -162,19 +162,12 @@ class Common(Settings):
 
     root_seed: int = Field(default=2018, ge=0)
     """Root of all random streams."""
-    seeds: list[int] = Field(default=list(range(20)), min_length=1)
+    seeds: Seeds = Field(default=list(range(20)), min_length=1)
     """Seeds, trained in lockstep (section 3: number not found)."""
     points: int = Field(default=15, ge=3)
     """Points of each curve in the score table."""
     tests: int = Field(default=5, ge=1)
     """Noise-free episodes of the student at each point, from the same starts; not counted, and no method sees them."""
-
-    @field_validator("seeds")
-    @classmethod
-    def _each_once(cls, value: list[int]) -> list[int]:
-        if len(set(value)) != len(value) or min(value) < 0:
-            raise ValueError("different seeds, none negative")
-        return value
 
 
 class Job(Common):
@@ -223,7 +216,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-class Experiments(Common):
+class Experiments(Common, Runs):
     """The paper's experiments: `config/papers/metaexplore.yaml`."""
 
     methods: dict[str, AnyMethod] = {
@@ -277,12 +270,3 @@ class Experiments(Common):
         "double_pendulum": ["meta", "frozen", "shuffled", "ou", "uniform", "signal"],
     }
     """Which methods run on which task; an empty list switches a task off."""
-
-    @model_validator(mode="after")
-    def _named(self) -> "Experiments":
-        for task, methods in self.runs.items():
-            if task not in self.tasks:
-                raise ValueError(f"runs of a task in {', '.join(self.tasks)} (not {task})")
-            if unknown := set(methods) - set(self.methods):
-                raise ValueError(f"runs.{task} of methods in {', '.join(self.methods)} (not {', '.join(unknown)})")
-        return self

@@ -5,9 +5,9 @@ Sources are given as sections of the brief in `docs/papers/svrpo.md`, since the 
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from septet.config import Settings
+from septet.config import Runs, Seeds, Settings
 
 
 class InnerLoop(Settings):
@@ -119,7 +119,7 @@ class Common(Settings):
 
     root_seed: int = Field(default=2017, ge=0)
     """Root of all random streams."""
-    seeds: list[int] = Field(default=list(range(10)), min_length=1)
+    seeds: Seeds = Field(default=list(range(10)), min_length=1)
     """Seeds, trained in lockstep."""
     threads: int = Field(default=1, ge=1)
     """Threads of a job."""
@@ -127,13 +127,6 @@ class Common(Settings):
     """Iterations between two measurements of the variance ratio on redrawn mini-batches."""
     bootstrap_time_limits: bool = False
     """Count the baseline's value where a time limit cut an episode; as published it is an end of the task."""
-
-    @field_validator("seeds")
-    @classmethod
-    def _each_once(cls, value: list[int]) -> list[int]:
-        if len(set(value)) != len(value) or min(value) < 0:
-            raise ValueError("different seeds, none negative")
-        return value
 
 
 class Job(Common):
@@ -159,7 +152,7 @@ def inner_loop(**settings: object) -> InnerLoop:
 LOOPS = ["trpo", "sgd", "svrpo", "full", "svrpo_stop"]
 
 
-class Experiments(Common):
+class Experiments(Common, Runs):
     """The paper's experiments: `config/papers/svrpo.yaml`."""
 
     methods: dict[str, Method] = {
@@ -199,12 +192,3 @@ class Experiments(Common):
         "ant": [],
     }
     """Which methods run on which task; an empty list switches a task off."""
-
-    @model_validator(mode="after")
-    def _known(self) -> "Experiments":
-        for task, methods in self.runs.items():
-            if task not in self.tasks:
-                raise ValueError(f"runs of a task in {', '.join(self.tasks)} (not {task})")
-            if unknown := set(methods) - set(self.methods):
-                raise ValueError(f"runs.{task} of methods in {', '.join(self.methods)} (not {', '.join(unknown)})")
-        return self

@@ -1,7 +1,6 @@
 """What the workflow runs: the paper's methods, its baselines, tasks of a few seconds, and those of scale `paper`."""
 
-from pydantic import model_validator
-
+from septet.config import Runs
 from vipg.config import PPO, TRPO, VPG, ActionSpace, Common, Environment, Method, Posterior, Quadratic, Surface, Task
 
 
@@ -29,7 +28,7 @@ BASELINES = ["svpg", "amortised_svgd", "score", "v_vpg_fixed", "action_sgd", "ac
 LARGE = {"episodes": 48, "iterations": 300, "gamma": 0.995, "hidden": (64, 64)}
 
 
-class Experiments(Common):
+class Experiments(Common, Runs):
     """The paper's experiments: `config/papers/vipg.yaml`."""
 
     methods: dict[str, Method] = {
@@ -101,12 +100,3 @@ class Experiments(Common):
         "hopper": [],
     }
     """Which methods run on which task; an empty list switches a task off."""
-
-    @model_validator(mode="after")
-    def _known(self) -> "Experiments":
-        for task, methods in self.runs.items():
-            if task not in self.tasks:
-                raise ValueError(f"runs of a task in {', '.join(self.tasks)} (not {task})")
-            if unknown := set(methods) - set(self.methods):
-                raise ValueError(f"runs.{task} of methods in {', '.join(self.methods)} (not {', '.join(unknown)})")
-        return self

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from septet.config import Settings
+from septet.config import Runs, Seeds, Settings
 
 
 def number(value: float) -> str:
@@ -122,19 +122,12 @@ class Common(Settings):
 
     root_seed: int = Field(default=2014, ge=0)
     """Root of all random streams."""
-    seeds: list[int] = Field(default=list(range(10)), min_length=1)
+    seeds: Seeds = Field(default=list(range(10)), min_length=1)
     """Shuffles of the training lists (section 3: 10 or more for the variance claim)."""
     epochs: int = Field(default=5, ge=1)
     """Passes over the training lists (section 7: 5)."""
     reads: list[float] = [0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0]
     """Where the learners are read, in epochs; the last one is the end."""
-
-    @field_validator("seeds")
-    @classmethod
-    def _each_once(cls, value: list[int]) -> list[int]:
-        if len(set(value)) != len(value) or min(value) < 0:
-            raise ValueError("different seeds, none negative")
-        return value
 
     @model_validator(mode="after")
     def _reads_end_the_run(self) -> "Common":
@@ -154,7 +147,7 @@ class Job(Common):
     """The lists, output of prepare."""
 
 
-class Experiments(Common):
+class Experiments(Common, Runs):
     """The paper's experiments: `config/papers/vrda.yaml`."""
 
     data_dir: str | None = None
@@ -185,12 +178,3 @@ class Experiments(Common):
         "ewt": [],
     }
     """Which methods run on which task; an empty list switches a task off."""
-
-    @model_validator(mode="after")
-    def _known(self) -> "Experiments":
-        for task, methods in self.runs.items():
-            if task not in self.tasks:
-                raise ValueError(f"runs of a task in {', '.join(self.tasks)} (not {task})")
-            if unknown := set(methods) - set(self.methods):
-                raise ValueError(f"runs.{task} of methods in {', '.join(self.methods)} (not {', '.join(unknown)})")
-        return self
