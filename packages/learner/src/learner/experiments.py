@@ -35,14 +35,12 @@ class Pool(PPOKL):
 
     samplers: int = Field(default=0, ge=0)
     """N, sampler processes; 0 collects in the learner's process."""
-    threads: int = Field(ge=1)
-    """Threads of the learner, and of the environments when there is no sampler process."""
     mode: Literal["synchronous", "asynchronous"] = "synchronous"
     """synchronous: samplers wait for new weights, as published; asynchronous: they go on with what they have."""
 
 
 def _pool(samplers: int, **settings: object) -> Pool:
-    return Pool.model_validate({"algorithm": "ppo_kl", "samplers": samplers, "threads": 2, **settings})
+    return Pool.model_validate({"algorithm": "ppo_kl", "samplers": samplers, **settings})
 
 
 class _Experiments(Runs):

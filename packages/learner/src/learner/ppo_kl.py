@@ -136,7 +136,6 @@ class PPOKLLearner(Collecting[Samples]):
         method = job.method
         assert isinstance(method, PPOKL)
         self.method, seeds = method, len(job.seeds)
-        torch.set_num_threads(job.threads)
         observation, actions = sizes_of(job.task.environment)
         inputs, small = observation + 1, method.small_net
         h1, h2, h3 = widths(inputs, actions if small else 10 * actions, small)
