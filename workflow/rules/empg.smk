@@ -8,11 +8,6 @@ EMPG_FIGURES = [
     "final",
     "cost",
 ]
-EMPGREAL_FIGURES = [
-    "real_curves",
-    "real_behaviours",
-    "real_completions",
-]
 
 
 rule empg_prepare:
@@ -33,7 +28,7 @@ rule empg_prepare:
         mem_mb=growing(4000),
         runtime=growing(20),
     params:
-        job=empg_preparation,
+        job=empg_preparation("empg"),
         out=subpath(output.made, parent=True),
     shell:
         "printf %s {params.job:q} | python -m empg prepare --config - --out {params.out:q} 2> {log:q}"
@@ -43,7 +38,7 @@ rule empg_prepare:
 rule empg_train:
     input:
         sources=sources("core", "empg"),
-        data=empg_prepared,
+        data=empg_data("empg"),
     output:
         scores="results/{scale}/empg/runs/{method}/{task}/scores.parquet",
         timing="results/{scale}/empg/runs/{method}/{task}/timing.parquet",
@@ -54,12 +49,12 @@ rule empg_train:
         "benchmarks/{scale}/empg/{method}/{task}.jsonl"
     container:
         image("llm")
-    threads: empg_threads
+    threads: threads_of_task("empg")
     resources:
         mem_mb=growing(3000),
         runtime=growing(60),
     params:
-        job=training("empg", empg_prepared),
+        job=training("empg", empg_data("empg")),
         out=subpath(output.scores, parent=True),
     shell:
         "printf %s {params.job:q} | python -m empg train --config - --out {params.out:q} 2> {log:q}"
@@ -85,30 +80,6 @@ rule empg_figures:
     params:
         job=drawing("empg"),
         out="results/{scale}/figures/empg",
-    shell:
-        "printf %s {params.job:q} | python -m septet_report draw --config - --out {params.out:q} 2> {log:q}"
-        " || {{ cat {log:q} >&2; exit 1; }}"
-
-
-rule empgreal_figures:
-    input:
-        sources=sources("core", "report"),
-        tables=collected("empgreal"),
-    output:
-        figure_files("empgreal", EMPGREAL_FIGURES),
-    log:
-        "logs/{scale}/empgreal/figures.log",
-    benchmark:
-        "benchmarks/{scale}/empgreal/figures.jsonl"
-    container:
-        image("light")
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
-    params:
-        job=drawing("empgreal"),
-        out="results/{scale}/figures/empgreal",
     shell:
         "printf %s {params.job:q} | python -m septet_report draw --config - --out {params.out:q} 2> {log:q}"
         " || {{ cat {log:q} >&2; exit 1; }}"

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from empg import models
-from empg.config import Experiments, Job
+from empg.config import Job
+from empg.experiments import Experiments, Real
 from empg.train import Run
 from septet.card import Stopwatch
 from septet.config import Settings
@@ -98,7 +99,7 @@ def measure(setting: Setting, folder: Path) -> list[dict[str, Any]]:
 
 def job_of(method: str, task: str, data: str | None, setting: Setting) -> Job:
     """A job of the experiments with a learning rate of next to nothing."""
-    every = Experiments()
+    every = Real() if task == "chat" else Experiments()
     changes = {"name": task, "learning_rate": 1e-12, "steps": setting.steps + 1, "threads": setting.threads}
     return Job(
         method=every.methods[method].model_copy(update={"name": method}),

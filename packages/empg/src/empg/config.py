@@ -107,8 +107,6 @@ class Protocol(Settings):
     """The base model."""
     data: str | None = None
     """Prepared input of the task's jobs, a file that `prepare` makes."""
-    on_request: bool = False
-    """Run by `snakemake empg_real` only, and reported on its own."""
     steps: int = Field(default=60, ge=1)
     """T, rollout batches."""
     prompts: int = Field(default=32, ge=1)
@@ -133,6 +131,8 @@ class Protocol(Settings):
     """Most tokens of a training row with several completions packed behind one prompt."""
     batch_tokens: int = Field(default=16384, ge=1)
     """Most tokens of a training batch; larger ones are split and their gradients added."""
+    overrides: dict[str, dict[str, float | int | str | bool | None]] = {}
+    """Settings of methods, by name, that hold on this task only: the published runs differ from task to task."""
 
 
 class Chain(Protocol):
@@ -228,6 +228,8 @@ class Job(Common):
 
     @model_validator(mode="after")
     def _fits(self) -> "Job":
+        if changes := self.task.overrides.get(self.method.name):
+            self.method = Method.model_validate({**self.method.model_dump(), **changes})
         if self.task.data and self.data_file is None:
             raise ValueError(f"data_file, the output of prepare, for task {self.task.name}")
         if (isinstance(self.task, Chain | Steps)) != (self.task.model.kind == "tiny"):
@@ -253,68 +255,3 @@ class Preparation(Settings):
     """Root of all random streams."""
     base_steps: int = Field(default=1000, ge=1)
     """Steps of a tiny base's training; the shipped ones had 1,000, and 1,400 for `steps`."""
-
-
-ALL = ["empg", "grpo", "dr_grpo", "rloo", "reinforce_pp", "ppo", "raft"]
-
-
-class Experiments(Common):
-    """The paper's experiments: `config/papers/empg.yaml`."""
-
-    data_dir: str | None = None
-    """Folder of data sets; if null, the environment's SEPTET_DATA."""
-    methods: dict[str, Method] = {
-        "empg": Method(),
-        "grpo": Method(estimator="grpo", ratio="clip"),
-        "dr_grpo": Method(estimator="dr_grpo", ratio="clip", average="constant"),
-        "rloo": Method(estimator="rloo"),
-        "reinforce_pp": Method(estimator="reinforce_pp", ratio="clip", average="token"),
-        "ppo": Method(estimator="ppo", ratio="clip", average="token"),
-        "raft": Method(estimator="raft"),
-        "empg_kl": Method(kl_loss=0.001, kl_reward=0.01),
-        "grpo_kl": Method(estimator="grpo", ratio="clip", kl_loss=0.001, kl_reward=0.01),
-        "dr_grpo_kl": Method(estimator="dr_grpo", ratio="clip", average="constant", kl_loss=0.001, kl_reward=0.01),
-        "empg_raw": Method(sigmoid=False),
-        "empg_m4": Method(inner_steps=4),
-        "grpo_m4": Method(estimator="grpo", ratio="clip", inner_steps=4),
-        "raft_m4": Method(estimator="raft", inner_steps=4),
-    }
-    """EMPG and the baselines of section 5."""
-    tasks: dict[str, Task] = {
-        "warm": Chain(
-            kind="chain", model=Tiny(kind="tiny", base="warm"), steps=30, learning_rate=2e-4, eval_prompts=100
-        ),
-        "cold": Chain(
-            kind="chain", model=Tiny(kind="tiny", base="cold"), steps=50, learning_rate=6e-4, eval_prompts=100
-        ),
-        "steps": Steps(
-            kind="steps", model=Tiny(kind="tiny", base="steps"), steps=20, learning_rate=5e-4, samples=4,
-            greedy=False, eval_samples=1,
-        ),
-        "chat": Chat(
-            kind="chat", model=SmolLM(kind="smollm2"), data="smollm2.safetensors", on_request=True, steps=10, prompts=8,
-            samples=8, limit=20, learning_rate=2e-5, eval_every=5, eval_prompts=60, eval_samples=2,
-            threads=2,
-        ),
-    }  # fmt: skip
-    """The generated tasks of section 7, and a real language model on request."""
-    runs: dict[str, list[str]] = {
-        "warm": [*ALL, "empg_raw", "empg_m4", "grpo_m4", "raft_m4"],
-        "cold": [*ALL, "empg_kl", "grpo_kl", "dr_grpo_kl"],
-        "steps": ALL,
-    }
-    """Which methods run on which task; an empty list switches a task off."""
-    real: dict[str, list[str]] = {"chat": ["empg", "grpo", "raft"]}
-    """The runs of `snakemake empg_real`."""
-
-    @model_validator(mode="after")
-    def _known(self) -> "Experiments":
-        for key, runs in (("runs", self.runs), ("real", self.real)):
-            for task, methods in runs.items():
-                if task not in self.tasks:
-                    raise ValueError(f"{key} of a task in {', '.join(self.tasks)} (not {task})")
-                if unknown := set(methods) - set(self.methods):
-                    raise ValueError(f"{key}.{task} of methods in {', '.join(self.methods)} (not {', '.join(unknown)})")
-                if methods and self.tasks[task].on_request != (key == "real"):
-                    raise ValueError(f"tasks on request in real, all others in runs (not {key}.{task})")
-        return self

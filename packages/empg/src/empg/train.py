@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from empg import models, tasks
 from empg.behaviours import rates
-from empg.config import Chain, Job, Steps
+from empg.config import Chain, Chat, Job, Steps
 from empg.engines import Engine, engine
 from empg.forward import log_probabilities
 from empg.history import History, score_tables, timing_table
@@ -29,7 +29,7 @@ from septet.progress import Progress
 from septet.scores import write_scores, write_timing
 from septet.seeding import stream
 
-PAPER, ON_REQUEST = "empg", "empgreal"
+PAPER, REAL = "empg", "empgreal"
 EXAMPLES = 8
 
 
@@ -239,7 +239,7 @@ def train(job: Job, out: Path) -> None:
     run.engine.close()
 
     # write
-    paper = ON_REQUEST if task.on_request else PAPER
+    paper = REAL if isinstance(task, Chat) else PAPER  # reported on its own: it runs on request
     name = job.method.name
     described = {**job.method.model_dump(mode="json", exclude={"name"}), "examples": examples(run)}
     card = watch.card(
