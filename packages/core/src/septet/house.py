@@ -34,7 +34,7 @@ class House(Settings):
     scale: Literal["smoke", "laptop", "paper"] = "laptop"
     """smoke: every rule, for tests; laptop: every claim that two cores can judge; paper: the papers' protocols."""
     papers: list[str] = [paper for paper in EXPERIMENTS if paper not in BESIDE]
-    """Papers to run and to put on the report page; `learner`, the validation, and `empgreal` run if they are named here."""
+    """Papers to run and to put on the report page; `learner` (the validation) and `empgreal` run if named here."""
     data_dir: str | None = None
     """Folder of data sets; if null, the environment's SEPTET_DATA, and otherwise they are downloaded."""
     adopt: str | None = None

@@ -229,7 +229,8 @@ class Job(Common):
     @model_validator(mode="after")
     def _fits(self) -> "Job":
         if changes := self.task.overrides.get(self.method.name):
-            self.method = Method.model_validate({**self.method.model_dump(), **changes})
+            merged = Method.model_validate({**self.method.model_dump(), **changes})
+            object.__setattr__(self, "method", merged)  # the model is frozen for its users, not for its validator
         if self.task.data and self.data_file is None:
             raise ValueError(f"data_file, the output of prepare, for task {self.task.name}")
         if (isinstance(self.task, Chain | Steps)) != (self.task.model.kind == "tiny"):

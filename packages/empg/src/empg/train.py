@@ -21,10 +21,11 @@ from empg.problems import Problem
 from empg.sample import Rollout
 from empg.tokens import Tokenizer
 from empg.update import improve, lesson
-from septet.card import Stopwatch, source_digest
+from septet.card import Stopwatch
 from septet.checkpoint import Checkpoints
 from septet.cli import stop_request
 from septet.errors import Interrupted
+from septet.files import source_digest
 from septet.progress import Progress
 from septet.scores import write_scores, write_timing
 from septet.seeding import stream
