@@ -38,11 +38,12 @@ def test_each_scale_is_an_overlay_of_the_paper_s_schema(scale, paper):
 
 
 @pytest.mark.parametrize("paper", EXPERIMENTS)
-def test_claims_name_methods_and_tasks_that_the_laptop_scale_runs(paper):
-    settings = yaml.safe_load((ROOT / f"config/papers/{paper}.yaml").read_text())
-    update_config(settings, yaml.safe_load((ROOT / "config/scale/laptop.yaml").read_text())[paper])
-    chosen = validate(experiments(paper), settings, "laptop")
+def test_claims_name_methods_and_tasks_that_their_scale_runs(paper):
     for claim in read_claims(ROOT / f"config/claims/{paper}.yaml").claims:
+        scale = "laptop" if "laptop" in claim.scales else claim.scales[0]
+        settings = yaml.safe_load((ROOT / f"config/papers/{paper}.yaml").read_text())
+        update_config(settings, yaml.safe_load((ROOT / f"config/scale/{scale}.yaml").read_text())[paper])
+        chosen = validate(experiments(paper), settings, scale)
         for task in claim.tasks:
             for label in claim.methods:
                 method = label.partition("/")[0]

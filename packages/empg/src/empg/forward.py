@@ -159,14 +159,20 @@ def _tree(segment: Tensor) -> Tensor:
 
 @torch.no_grad()
 def log_probabilities(
-    policy: Policy, rollout: Rollout, *, temperature: float = 1.0, row_tokens: int = 1024, batch_tokens: int = 16384
+    policy: Policy,
+    rollout: Rollout,
+    keep: Sequence[int] | None = None,
+    *,
+    temperature: float = 1.0,
+    row_tokens: int = 1024,
+    batch_tokens: int = 16384,
 ) -> tuple[Tensor, Tensor | None]:
-    """log pi and values of all completions without gradients, each ``(K, L)`` with 0 on padding."""
+    """log pi and values without gradients, each ``(K, L)``, 0 on padding and on completions that are not in `keep`."""
     device = next(policy.parameters()).device
     width = rollout.tokens.shape[1]
     log_pi = torch.zeros(len(rollout.tokens), width)
     values = torch.zeros_like(log_pi) if policy.critic is not None else None
-    for batch in batches(rollout, row_tokens=row_tokens, batch_tokens=batch_tokens, device=device):
+    for batch in batches(rollout, keep, row_tokens=row_tokens, batch_tokens=batch_tokens, device=device):
         found, _, value = batch.run(policy, width, temperature)
         log_pi[batch.members] = found.cpu()
         if values is not None and value is not None:

@@ -14,6 +14,7 @@ from empg import models, tasks
 from empg.behaviours import rates
 from empg.config import Chain, Chat, Job, Steps
 from empg.engines import Engine, engine
+from empg.fleet import Fleet
 from empg.forward import log_probabilities
 from empg.history import History, score_tables, timing_table
 from empg.policy import Masters, Policy
@@ -24,7 +25,7 @@ from empg.update import improve, lesson
 from septet.card import Stopwatch
 from septet.checkpoint import Checkpoints
 from septet.cli import stop_request
-from septet.errors import Interrupted
+from septet.errors import InputError, Interrupted
 from septet.files import source_digest
 from septet.progress import Progress
 from septet.scores import write_scores, write_timing
@@ -39,7 +40,9 @@ class Run:
 
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(job.task.threads)
-        self.job = job
+        self.job, self.fleet = job, Fleet()
+        if job.task.prompts < self.fleet.size:
+            raise InputError("processes", expected=f"at most one per prompt, {job.task.prompts}", found=self.fleet.size)
         self.questions, self.grade = tasks.load(job)
         self.questions.test[job.task.eval_prompts :] = []
         lm, self.tokenizer = models.load(job)
@@ -69,6 +72,11 @@ class Run:
         self.engine.refresh(self.policy)
         return masters, optimiser
 
+    def close(self) -> None:
+        """Let go of the engine and of the other processes."""
+        self.engine.close()
+        self.fleet.close()
+
     @property
     def number(self) -> int:
         """The seed itself."""
@@ -90,18 +98,22 @@ class Run:
     def draw(self, asked: list[Problem], samples: int, *names: str | int) -> Rollout:
         """N completions of each problem; greedy ones if no random stream is named."""
         limit = self.job.task.limit
+        first, last = self.fleet.bounds(len(asked))
         uniforms = None
         if names:
             noise = stream(self.job.root_seed, *names)
-            uniforms = noise.random((len(asked) * samples, limit), dtype=np.float32)
+            uniforms = noise.random((len(asked) * samples, limit), dtype=np.float32)[first * samples : last * samples]
         prompts = [self.tokenizer.encode(problem.prompt) for problem in asked]
-        return self.engine.generate(prompts, samples, limit, uniforms, self.job.temperature)
+        own = self.engine.generate(prompts[first:last], samples, limit, uniforms, self.job.temperature)
+        return self.fleet.gather_rollout(own, prompts)
 
     def judge(self, asked: list[Problem], rollout: Rollout) -> tuple[NDArray[np.float64], list[str]]:
         """Rewards and texts of completions."""
         texts = [self.tokenizer.decode(tokens) for tokens in rollout.completions()]
         repeated = [problem for problem in asked for _ in range(rollout.samples)]
-        return np.array(self.grade(texts, repeated, rollout.finished.tolist())), texts
+        own = slice(*(end * rollout.samples for end in self.fleet.bounds(len(asked))))
+        rewards = self.grade(texts[own], repeated[own], rollout.finished[own].tolist())
+        return np.array(self.fleet.gather(rewards)), texts
 
     def advance(self) -> None:
         """One iteration: E-step, M-step."""
@@ -117,18 +129,20 @@ class Run:
 
         # M-step: weigh and improve
         room = {"row_tokens": task.row_tokens, "batch_tokens": task.batch_tokens}
+        mine = self.fleet.own(range(len(reward)), rollout)
         reference = values = None
         if self.reference is not None:
-            reference, _ = log_probabilities(self.reference, rollout, temperature=job.temperature, **room)
+            reference, _ = log_probabilities(self.reference, rollout, mine, temperature=job.temperature, **room)
         if self.policy.critic is not None:
-            _, values = log_probabilities(self.policy, rollout, temperature=job.temperature, **room)
+            _, values = log_probabilities(self.policy, rollout, mine, temperature=job.temperature, **room)
+        self.fleet.add(reference, values)
         what = lesson(
             method, torch.tensor(reward, dtype=torch.float32), rollout.log_pi, rollout.mask,
             samples=job.samples, limit=task.limit, reference=reference, values=values,
         )  # fmt: skip
         report = improve(
             self.policy, self.masters, self.optimiser, rollout, what, method,
-            temperature=job.temperature, clip_norm=job.clip_norm, **room,
+            temperature=job.temperature, clip_norm=job.clip_norm, **room, fleet=self.fleet,
         )  # fmt: skip
         self.engine.refresh(self.policy)
         clock.append(time.perf_counter())
@@ -214,7 +228,8 @@ def train(job: Job, out: Path) -> None:
         run.restore(saved[1])
     total = len(job.seeds) * task.steps
     label = f"empg {job.method.name} on {task.name}"
-    progress = Progress(label, total, "steps", store.folder, run.seed * task.steps + run.step)
+    leads = run.fleet.leads
+    progress = Progress(label, total, "steps", store.folder, run.seed * task.steps + run.step) if leads else None
 
     # loop
     while run.seed < len(job.seeds):
@@ -225,19 +240,23 @@ def train(job: Job, out: Path) -> None:
             if run.step in run.history.points:
                 run.evaluate()
             done = run.seed * task.steps + run.step
-            progress.update(done)
-            if stop_request.signal is not None and done < total:
-                store.save(done, run.state())
-                progress.finish()
-                run.engine.close()
+            if progress:
+                progress.update(done)
+            if run.fleet.any(stop_request.signal is not None) and done < total:
+                if progress:
+                    store.save(done, run.state())
+                    progress.finish()
+                run.close()
                 raise Interrupted(f"stopped by signal {stop_request.signal} at step {done} of {total}, state saved")
-            if store.due() and done < total:
+            if progress and store.due() and done < total:
                 store.save(done, run.state())
         run.seed, run.step = run.seed + 1, 0
         if run.seed < len(job.seeds):
             run.masters.release()
             run.masters, run.optimiser = run.begin()
-    run.engine.close()
+    run.close()
+    if progress is None:
+        return
 
     # write
     paper = REAL if isinstance(task, Chat) else PAPER  # reported on its own: it runs on request

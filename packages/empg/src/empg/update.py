@@ -8,6 +8,7 @@ from torch import Tensor
 from empg import advantages as adv
 from empg import losses
 from empg.config import Method
+from empg.fleet import Fleet
 from empg.forward import batches
 from empg.policy import Masters, Policy
 from empg.sample import Rollout
@@ -127,26 +128,30 @@ def improve(
     clip_norm: float,
     row_tokens: int,
     batch_tokens: int,
+    fleet: Fleet | None = None,
 ) -> Report:
     """M gradient steps on one batch; completions that no term of the loss looks at are not computed."""
     everything = method.kl_loss > 0 or method.entropy > 0 or what.returns is not None
     weighed = (what.advantage != 0).any(1)
     keep: list[int] = (torch.ones_like(weighed) if everything else weighed).nonzero()[:, 0].tolist()
+    fleet = fleet or Fleet()
+    mine = fleet.own(keep, rollout)
     width = what.advantage.shape[1]
     device = next(policy.parameters()).device
     kl = gradient = 0.0
     trained = passes = 0
     for _ in range(method.inner_steps if keep else 0):
         optimiser.zero_grad(set_to_none=True)
-        moved = torch.zeros((), device=device)
-        tokens = 0
-        for batch in batches(rollout, keep, row_tokens=row_tokens, batch_tokens=batch_tokens, device=device):
+        moved = torch.zeros(2, device=device)  # sum of log pi_old - log pi, and tokens
+        for batch in batches(rollout, mine, row_tokens=row_tokens, batch_tokens=batch_tokens, device=device):
             part = _part(what, batch.members, device)
             log_pi, entropy, values = batch.run(policy, width, temperature, method.entropy > 0)
             batch_loss(method, part, log_pi, entropy, values).backward()  # type: ignore[no-untyped-call]
-            moved += (part.old - log_pi.detach()).sum()
-            tokens += len(batch.targets)
-        kl = float(moved) / tokens
+            moved[0] += (part.old - log_pi.detach()).sum()
+            moved[1] += len(batch.targets)
+        fleet.add(moved)
+        fleet.add_gradients(masters.weights)
+        kl, tokens = float(moved[0] / moved[1]), int(moved[1])
         if method.max_kl is not None and passes and kl > method.max_kl:
             break
         gradient = float(torch.nn.utils.clip_grad_norm_(masters.weights, clip_norm))
