@@ -23,7 +23,14 @@ END = {"judge", "page", "all"}
 AFTER = {"evaluate dynts", "dynts_figures", *END}
 LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", "rda", "tg", "fobos", "maxent")
 VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS), "evaluate vrda", "vrda_figures"}
-DRAWN = {*AFTER, "evaluate vrda", "vrda_figures"}
+EMPG = {
+    *(f"empg_train {method}/warm" for method in ("empg", "grpo", "empg_m4")),
+    *(f"empg_train {method}/cold" for method in ("empg_kl", "dr_grpo_kl")),
+    *(f"empg_train {method}/steps" for method in ("ppo", "raft")),
+    "evaluate empg",
+    "empg_figures",
+}
+DRAWN = {"evaluate empg", "empg_figures", *AFTER, "evaluate vrda", "vrda_figures"}
 
 
 def edited(path: Path):
@@ -68,12 +75,13 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
     [
         ("packages/dynts/src/dynts/filter.py", {"dynts_prepare", *TRAINING, *AFTER}),
         ("packages/vrda/src/vrda/kernels.py", {*VRDA, *END}),
-        ("packages/core/src/septet/seeding.py", {"dynts_prepare", *TRAINING, *AFTER, *VRDA}),
+        ("packages/empg/src/empg/losses.py", {*EMPG, *END}),
+        ("packages/core/src/septet/seeding.py", {*EMPG, "dynts_prepare", *TRAINING, *AFTER, *VRDA}),
         ("packages/report/src/septet_report/charts.py", DRAWN),
         ("packages/report/src/septet_report/template/page.css", DRAWN),
         ("config/claims/dynts.yaml", END),
         # the lock is the software environment of every rule
-        ("requirements.lock", {"dynts_prepare", *TRAINING, *AFTER, *VRDA}),
+        ("requirements.lock", {*EMPG, "dynts_prepare", *TRAINING, *AFTER, *VRDA}),
         ("README.md", set()),
         ("packages/dynts/README.md", set()),
         ("config/README.md", set()),

@@ -5,13 +5,16 @@ import os
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 from empg_helpers import job
 
-from empg.train import train
+from empg.fleet import Fleet
+from empg.train import Run, train
+from septet.errors import InputError
 from septet.scores import read_scores
 
 
@@ -30,9 +33,9 @@ def launch(config, out, size):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "prompts"), [("ppo", 5), ("empg_kl", 4), ("raft", 4)])
-def test_two_processes_give_the_scores_of_one(method, prompts, tmp_path):
-    task = job(method, "cold", seeds=[4], task_settings={"prompts": prompts})
+def test_two_processes_give_the_scores_of_one(tmp_path):
+    """PPO with a KL in the reward: critic, reference, statistics over all tokens; shares of unequal size."""
+    task = job("ppo", "cold", seeds=[4], method_settings={"kl_reward": 0.01}, task_settings={"prompts": 5})
     config = tmp_path / "job.json"
     config.write_text(json.dumps(task.model_dump(mode="json")))
     processes = launch(config, tmp_path / "two", 2)
@@ -46,9 +49,17 @@ def test_two_processes_give_the_scores_of_one(method, prompts, tmp_path):
     assert np.allclose(both["value"], both["value_two"], atol=1e-4)
 
 
-def test_more_processes_than_prompts_are_one_line(tmp_path):
-    config = tmp_path / "job.json"
-    config.write_text(json.dumps(job(task_settings={"prompts": 1}).model_dump(mode="json")))
-    for process in launch(config, tmp_path / "out", 2):
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 2 and "at most one per prompt, 1" in errors
+def test_more_processes_than_prompts_are_refused(monkeypatch):
+    monkeypatch.setattr("empg.train.Fleet", lambda: SimpleNamespace(size=5))
+    with pytest.raises(InputError, match="processes: expected at most one per prompt, 4, found 5"):
+        Run(job())
+
+
+def test_shares_are_whole_prompts_and_cover_all():
+    rollout = SimpleNamespace(prompts=[[0]] * 5, samples=2)
+    shares = []
+    for rank in range(3):
+        fleet = Fleet()
+        fleet.size, fleet.rank = 3, rank
+        shares.append(fleet.own([0, 1, 3, 5, 6, 7, 9], rollout))
+    assert shares == [[0, 1], [3, 5], [6, 7, 9]]
