@@ -116,8 +116,19 @@ def test_samples_without_weight_are_skipped_and_change_nothing():
     for a, b in zip(masters.weights, same.weights, strict=True):
         assert torch.allclose(a, b, atol=1e-5)
     _, unmoved, _, nothing = step(Method(), [1.0] * 8)
-    assert nothing.passes == nothing.trained == 0
-    assert all(torch.equal(a, b) for a, b in zip(unmoved.weights, parts()[1].weights, strict=True))
+    assert nothing.trained == nothing.gradient == 0
+    for a, b in zip(unmoved.weights, parts()[1].weights, strict=True):
+        assert torch.allclose(a, b * (1 - 1e-3 * 0.01))  # AdamW's decay alone
+
+
+def test_a_batch_without_weight_leaves_the_momentum_on():
+    policy, masters, optimiser, rollout = parts()
+    settings = {"temperature": 1.0, "clip_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000}
+    for reward in (REWARD, [0.0] * 8):
+        before = [weight.detach().clone() for weight in masters.weights]
+        what = lesson(Method(), torch.tensor(reward), rollout.log_pi, rollout.mask, samples=4, limit=8)
+        improve(policy, masters, optimiser, rollout, what, Method(), **settings)
+    assert all((a - b).abs().max() > 1e-4 for a, b in zip(masters.weights, before, strict=True))
 
 
 def test_parts_of_a_batch_add_up():

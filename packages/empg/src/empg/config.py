@@ -154,6 +154,8 @@ class Chat(Protocol):
 
     kind: Literal["chat"]
     """Selects this kind of task."""
+    shots: int = Field(default=1, ge=0, le=2)
+    """Worked examples before the question, as earlier turns of the chat."""
 
 
 class Gsm8k(Protocol):

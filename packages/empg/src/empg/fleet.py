@@ -77,13 +77,12 @@ class Fleet:
                 distributed.all_reduce(array)
 
     def add_gradients(self, weights: Sequence[torch.nn.Parameter]) -> None:
-        """Sum the gradients over the processes; one that a process did not need counts as 0."""
-        if self.size == 1:
-            return
+        """Sum the gradients over the processes; one that is not there counts as 0."""
         for weight in weights:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
-            distributed.all_reduce(weight.grad)
+            if self.size > 1:
+                distributed.all_reduce(weight.grad)
 
     def any(self, mine: bool) -> bool:
         """Whether it holds in any process."""

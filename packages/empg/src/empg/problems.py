@@ -65,25 +65,31 @@ def step_problems(root_seed: int, count: int = 4000, held_out: int = 400) -> Que
     return _split([Problem(p, step_answer(p)[-1][-1]) for p in prompts], held_out, root_seed, "steps")
 
 
-CHAT = ("Calculate {}.", "State the final answer to the following arithmetic problem: {} =")
-"""Two ways to ask, in the manner of reasoning-gym's arithmetic families."""
 CHAT_TEMPLATE = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 """SmolLM2's own template without the default system prompt, which would be a third of all tokens."""
+CHAT_EXAMPLES = (("2 + 5", "7"), ("6 - 2", "4"))
+"""Earlier turns of the chat: they show what an answer looks like, so that the base is right now and then."""
 
 
-def chat_sums(root_seed: int, held_out: int = 60) -> Questions:
-    """`a op b` of digits and +, -, *: 300 questions; a pair of digits, whichever first, is in one part only."""
+def chat_sums(root_seed: int, shots: int = 0, held_out: int = 60) -> Questions:
+    """`a op b` of digits and +, -, *: 300 questions; a pair of digits, whichever first, is in one part only.
+
+    Args:
+        shots: worked examples before the question, as turns of the chat; their digits are not in the test.
+    """
+    turns = [CHAT_TEMPLATE.format(f"What is {sum_}?") + f"{value}<|im_end|>\n" for sum_, value in CHAT_EXAMPLES[:shots]]
+    used = [sorted((int(sum_[0]), int(sum_[-1]))) for sum_, _ in CHAT_EXAMPLES]
     pairs = [(a, b) for a in range(10) for b in range(a, 10)]
     draw = stream(root_seed, "chat", "split")
     train: list[Problem] = []
     test: list[Problem] = []
     for index in draw.permutation(len(pairs)):
         a, b = pairs[index]
-        target = test if len(test) + (6 if a != b else 3) <= held_out else train
+        free = [a, b] not in used and len(test) + (6 if a != b else 3) <= held_out
         for x, y in {(a, b), (b, a)} if a != b else [(a, b)]:
             for sign, value in (("+", x + y), ("-", x - y), ("*", x * y)):
-                text = CHAT[int(draw.integers(2))].format(f"{x} {sign} {y}")
-                target.append(Problem(CHAT_TEMPLATE.format(text), str(value)))
+                text = "".join(turns) + CHAT_TEMPLATE.format(f"What is {x} {sign} {y}?")
+                (test if free else train).append(Problem(text, str(value)))
     train.sort(key=lambda p: p.prompt)
     test.sort(key=lambda p: p.prompt)
     return Questions(train, test, "generated chat sums")

@@ -21,7 +21,7 @@ def load(job: Job) -> tuple[Questions, Grade]:
         case Steps():
             return problems.step_problems(job.root_seed), _one_by_one(problems.grade_terminated)
         case Chat():
-            return problems.chat_sums(job.root_seed), _one_by_one(problems.grade_chat)
+            return problems.chat_sums(job.root_seed, task.shots), _one_by_one(problems.grade_chat)
         case Gsm8k():
             strict = task.grader == "strict"
             rule = grading.gsm8k_strict if strict else grading.gsm8k_normalised

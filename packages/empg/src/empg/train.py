@@ -299,8 +299,9 @@ def examples(run: Run) -> list[dict[str, str]]:
 
 
 def _shown(prompt: str, tokenizer: Tokenizer) -> str:
-    """A prompt without the marks of its chat template."""
-    return tokenizer.decode(tokenizer.encode(prompt)).removeprefix("user\n").removesuffix("assistant\n").strip()
+    """The question of a prompt, without earlier turns and the marks of its chat template."""
+    text = tokenizer.decode(tokenizer.encode(prompt))
+    return text.rpartition("user\n")[2].removesuffix("assistant\n").strip()
 
 
 def _identity(job: Job) -> str:

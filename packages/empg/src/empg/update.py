@@ -130,7 +130,11 @@ def improve(
     batch_tokens: int,
     fleet: Fleet | None = None,
 ) -> Report:
-    """M gradient steps on one batch; completions that no term of the loss looks at are not computed."""
+    """M gradient steps on one batch; completions that no term of the loss looks at are not computed.
+
+    A batch without any weight still takes its steps, with a gradient of 0: the optimiser's momentum goes on, as it does
+    where such completions are computed. From a base that seldom succeeds most batches are of this kind.
+    """
     everything = method.kl_loss > 0 or method.entropy > 0 or what.returns is not None
     weighed = (what.advantage != 0).any(1)
     keep: list[int] = (torch.ones_like(weighed) if everything else weighed).nonzero()[:, 0].tolist()
@@ -140,7 +144,7 @@ def improve(
     device = next(policy.parameters()).device
     kl = gradient = 0.0
     trained = passes = 0
-    for _ in range(method.inner_steps if keep else 0):
+    for _ in range(method.inner_steps):
         optimiser.zero_grad(set_to_none=True)
         moved = torch.zeros(2, device=device)  # sum of log pi_old - log pi, and tokens
         for batch in batches(rollout, mine, row_tokens=row_tokens, batch_tokens=batch_tokens, device=device):
@@ -151,7 +155,7 @@ def improve(
             moved[1] += len(batch.targets)
         fleet.add(moved)
         fleet.add_gradients(masters.weights)
-        kl, tokens = float(moved[0] / moved[1]), int(moved[1])
+        kl, tokens = float(moved[0] / moved[1].clamp(min=1)), int(moved[1])
         if method.max_kl is not None and passes and kl > method.max_kl:
             break
         gradient = float(torch.nn.utils.clip_grad_norm_(masters.weights, clip_norm))
