@@ -23,16 +23,16 @@ from septet.config import Settings
 from septet.errors import InputError
 from septet.files import write_text
 
-TASKS = ("chat", "warm")
 METHODS = ("empg", "grpo", "raft")
 
 
 class Setting(Settings):
     """What a bench ran with; part of its run card."""
 
-    steps: int
+    steps: dict[str, int]
+    """Measured steps of each task."""
     threads: int
-    tasks: list[str]
+    """Threads of ours and of the peer."""
 
 
 def bench(quick: bool, file: Path) -> None:
@@ -44,12 +44,12 @@ def bench(quick: bool, file: Path) -> None:
     if importlib.util.find_spec("trl") is None:
         raise InputError("bench", expected="the peer trl (make setup-dev)", found="it is not installed")
     watch = Stopwatch()
-    setting = Setting(steps=3 if quick else 6, threads=1, tasks=["warm"] if quick else list(TASKS))
+    setting = Setting(steps={"warm": 4} if quick else {"chat": 3, "warm": 8}, threads=1)
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(setting, Path(folder))
     card = watch.card(
         paper="empg", verb="bench", task="chat", methods={}, seeds=[2001], config=setting,
-        packages=["septet", "empg"], libraries=["torch", "transformers", "trl"], steps=setting.steps,
+        packages=["septet", "empg"], libraries=["torch", "transformers", "trl"], steps=sum(setting.steps.values()),
     )  # fmt: skip
     write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
     for one in rows:
@@ -76,16 +76,16 @@ def measure(setting: Setting, folder: Path) -> list[dict[str, Any]]:
     """The rows of the bench. The learning rate is tiny, so that all draw completions of the base's lengths."""
     torch.set_num_threads(setting.threads)
     rows = []
-    for task in setting.tasks:
+    for task, steps in setting.steps.items():
         data = None
         if task == "chat":
             models.prepare_smollm2(folder)
             data = str(folder / "smollm2.safetensors")
-        jobs = {method: job_of(method, task, data, setting) for method in METHODS}
-        theirs, size = peer_seconds(jobs["grpo"], folder, setting.steps)
+        jobs = {method: job_of(method, task, data, steps, setting.threads) for method in METHODS}
+        theirs, size = peer_seconds(jobs["grpo"], folder, steps)
         matrix = matrix_rate(jobs["grpo"])
         for method in METHODS:
-            ours, phases, flops = own_seconds(jobs[method], setting.steps)
+            ours, phases, flops = own_seconds(jobs[method], steps)
             name = f"{task}, {method}"
             limit = flops / matrix / ours
             rows.append(row(f"{name}: steps per second", 1 / ours, "1/s", 1 / theirs, limit))
@@ -97,10 +97,10 @@ def measure(setting: Setting, folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def job_of(method: str, task: str, data: str | None, setting: Setting) -> Job:
+def job_of(method: str, task: str, data: str | None, steps: int, threads: int) -> Job:
     """A job of the experiments with a learning rate of next to nothing."""
     every = Real() if task == "chat" else Experiments()
-    changes = {"name": task, "learning_rate": 1e-12, "steps": setting.steps + 1, "threads": setting.threads}
+    changes = {"name": task, "learning_rate": 1e-12, "steps": steps + 1, "threads": threads}
     return Job(
         method=every.methods[method].model_copy(update={"name": method}),
         task=every.tasks[task].model_copy(update=changes),
@@ -112,14 +112,15 @@ def job_of(method: str, task: str, data: str | None, setting: Setting) -> Job:
 def own_seconds(job: Job, steps: int) -> tuple[float, dict[str, float], float]:
     """Median seconds of a step, those of each phase, and the floating-point operations of a step."""
     run = Run(job)
-    weights = sum(weight.numel() for weight in run.policy.lm.parameters())
+    head = run.policy.lm.get_output_embeddings().weight.numel()
+    body = sum(weight.numel() for weight in run.policy.lm.parameters()) - head
     for _ in range(steps + 1):
         run.advance()
     seconds = run.history.arrays["seconds"][0, 1:]  # the first step warms up
     length = run.history.arrays["step.length"][0, 1:].mean() * job.task.prompts * job.samples
     trained = run.history.arrays["step.trained"][0, 1:].mean()
     prompt = job.task.prompts * len(run.tokenizer.encode(run.questions.train[0].prompt))
-    flops = 2 * weights * (prompt + length) + 6 * weights * (trained + prompt)
+    flops = 2 * body * (prompt + length) + 2 * head * length + 6 * body * (trained + prompt) + 6 * head * trained
     whole = float(median(seconds.sum(1)))
     return (
         whole,
