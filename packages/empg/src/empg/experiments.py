@@ -34,7 +34,7 @@ class Experiments(Common):
             kind="chain", model=Tiny(kind="tiny", base="warm"), steps=30, learning_rate=2e-4, eval_prompts=100
         ),
         "cold": Chain(
-            kind="chain", model=Tiny(kind="tiny", base="cold"), steps=50, learning_rate=6e-4, eval_prompts=100
+            kind="chain", model=Tiny(kind="tiny", base="cold"), steps=50, learning_rate=3e-4, eval_prompts=100
         ),
         "steps": Steps(
             kind="steps", model=Tiny(kind="tiny", base="steps"), steps=20, learning_rate=5e-4, samples=4,
@@ -70,8 +70,8 @@ class Real(Common):
     """EMPG, GRPO and RAFT."""
     tasks: dict[str, Task] = {
         "chat": Chat(
-            kind="chat", model=SmolLM(kind="smollm2"), data="smollm2.safetensors", steps=10, prompts=8, samples=8,
-            limit=20, learning_rate=2e-5, eval_every=5, eval_prompts=60, eval_samples=2, threads=2,
+            kind="chat", model=SmolLM(kind="smollm2"), data="smollm2.safetensors", steps=10, prompts=6, samples=6,
+            limit=12, learning_rate=2e-5, eval_every=5, eval_prompts=30, eval_samples=2,
         ),
     }  # fmt: skip
     """One-digit arithmetic asked of SmolLM2-135M-Instruct."""

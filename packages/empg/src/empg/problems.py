@@ -67,7 +67,7 @@ def step_problems(root_seed: int, count: int = 4000, held_out: int = 400) -> Que
 
 CHAT_TEMPLATE = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 """SmolLM2's own template without the default system prompt, which would be a third of all tokens."""
-CHAT_EXAMPLES = (("2 + 5", "7"), ("6 - 2", "4"))
+CHAT_EXAMPLES = (("2 + 5", "7"), ("3 * 2", "6"))
 """Earlier turns of the chat: they show what an answer looks like, so that the base is right now and then."""
 
 
@@ -77,7 +77,10 @@ def chat_sums(root_seed: int, shots: int = 0, held_out: int = 60) -> Questions:
     Args:
         shots: worked examples before the question, as turns of the chat; their digits are not in the test.
     """
-    turns = [CHAT_TEMPLATE.format(f"What is {sum_}?") + f"{value}<|im_end|>\n" for sum_, value in CHAT_EXAMPLES[:shots]]
+    turns = [
+        CHAT_TEMPLATE.format(f"What is {sum_}?") + f"{sum_} = {value}<|im_end|>\n"
+        for sum_, value in CHAT_EXAMPLES[:shots]
+    ]
     used = [sorted((int(sum_[0]), int(sum_[-1]))) for sum_, _ in CHAT_EXAMPLES]
     pairs = [(a, b) for a in range(10) for b in range(a, 10)]
     draw = stream(root_seed, "chat", "split")
