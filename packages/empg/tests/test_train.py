@@ -65,7 +65,7 @@ def command(config, out):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_job_ends_with_the_table_of_an_uninterrupted_one(how, tmp_path):
-    task = job("grpo", seeds=range(3), task_settings={"steps": 60, "eval_every": 20})
+    task = job("grpo", seeds=range(2), task_settings={"steps": 60, "eval_every": 30})
     config = tmp_path / "job.json"
     config.write_text(json.dumps(task.model_dump(mode="json")))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
