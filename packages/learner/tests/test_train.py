@@ -18,6 +18,7 @@ from septet.card import RunCard
 from septet.config import validate
 from septet.errors import InputError
 from septet.scores import read_scores
+from walle.samplers import SamplerDied, Samplers
 
 METHODS = {
     "ppo": {"algorithm": "ppo", "steps": 128},
@@ -114,6 +115,37 @@ def test_a_value_that_is_no_number_stops_with_its_name_and_keeps_the_checkpoint(
     with pytest.raises(loop.NotFinite, match=r"iteration 2.*not finite.*seed 1"):
         train(job("ppo"), tmp_path)
     assert (tmp_path / "checkpoint/000000000002.json").is_file() and not (tmp_path / "scores.parquet").exists()
+
+
+def test_a_sampler_that_dies_for_good_leaves_a_checkpoint_to_go_on_from(tmp_path, monkeypatch):
+    train(job("ppo"), tmp_path / "whole")
+    collect, calls = Samplers.collect, []
+
+    def dying(self):
+        calls.append(1)
+        if len(calls) == 3:
+            raise SamplerDied("sampler 0: killed by signal 9")
+        return collect(self)
+
+    monkeypatch.setattr(Samplers, "collect", dying)
+    with pytest.raises(SamplerDied) as caught:
+        train(job("ppo"), tmp_path / "broken")
+    assert caught.value.__notes__ == ["at iteration 2, state saved"]
+    train(job("ppo"), tmp_path / "broken")
+    assert len(calls) == 3 + 3  # of five iterations the first two are not done again
+    assert (tmp_path / "whole/scores.parquet").read_bytes() == (tmp_path / "broken/scores.parquet").read_bytes()
+
+
+def test_whole_episodes_of_an_environment_that_is_gymnasium_s(tmp_path):
+    train(job("ppo_kl", task="MountainCarContinuous-v0", steps=128, environments=2), tmp_path)
+    rows = read_scores(tmp_path / "scores.parquet").filter(pl.col("metric") == "episodes")
+    assert rows["value"].to_list() == [2.0, 2.0] and rows["step"].unique().to_list() == [2 * 999]
+
+
+@pytest.mark.parametrize(("name", "value"), [("environments", 2), ("samplers", 1), ("mode", "asynchronous")])
+def test_ddpg_refuses_what_it_does_not_do(name, value):
+    with pytest.raises(InputError, match=f"job: {name}: expected"):
+        build(job({"algorithm": "ddpg"}, **{name: value}))
 
 
 def test_a_wrong_setting_is_one_line():

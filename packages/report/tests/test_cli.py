@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from septet_report.show import read_verdicts, show
+from septet_report.show import show
 from septet_report.text import duration_text, estimate_text, number_text
+from septet_report.verdicts import read_verdicts
 
 
 def run(*arguments, stdin=None):
@@ -60,7 +61,7 @@ def test_from_runs_to_verdicts_and_back_from_published(demo, claims_files, tmp_p
         ("evaluate", {"paper": "../etc", "scale": "laptop", "runs": []}, "paper"),
         ("evaluate", {"paper": "dynts", "runs": []}, "scale: expected a value"),
         ("draw", {"paper": "unknown", "results": "nowhere"}, "a paper with figures"),
-        ("page", {"results": "nowhere", "claims": []}, "verdicts.json"),
+        ("page", {"results": "nowhere", "claims": [], "verdicts": ["nowhere.json"]}, "nowhere.json"),
         ("adopt", {"source": "nowhere", "paper": "dynts"}, "expected a file"),
         ("publish", {"results": "nowhere", "papers": ["dynts"]}, "scores.parquet"),
     ],

@@ -11,7 +11,7 @@ from septet.errors import InputError
 from septet.scores import read_scores
 from septet_report import collect, tables
 from septet_report.__main__ import Judge, judge
-from septet_report.show import read_verdicts
+from septet_report.verdicts import read_verdicts
 
 
 def constant(method, card, steps):

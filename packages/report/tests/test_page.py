@@ -13,7 +13,7 @@ from septet_report.__main__ import Page, page
 
 @pytest.fixture(scope="module")
 def results(judged, drawn, claims_files):
-    page(Page(results=judged, claims=claims_files), judged / "report")
+    page(Page(results=judged, claims=claims_files, verdicts=[judged / "verdicts.json"]), judged / "report")
     return judged
 
 
@@ -115,14 +115,14 @@ def test_the_page_names_the_scale_of_the_verdicts(results):
 
 def test_a_verdict_without_a_claim_is_refused(results, claims_files, tmp_path):
     with pytest.raises(InputError, match="one verdict for each claim"):
-        page(Page(results=results, claims=claims_files[:1]), tmp_path / "report")
+        page(Page(results=results, claims=claims_files[:1], verdicts=[results / "verdicts.json"]), tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 
 def test_a_specification_cannot_end_its_element(results, claims_files, tmp_path):
     folder = tmp_path / "laptop"
     shutil.copytree(results, folder)
-    settings = Page(results=folder, claims=claims_files)
+    settings = Page(results=folder, claims=claims_files, verdicts=[folder / "verdicts.json"])
     path = folder / "figures" / "dynts" / "final_regret.json"
     spec = json.loads(path.read_text())
     spec["usermeta"]["septet"]["caption"] = "</script><script>alert(2)</script><!-- & '"

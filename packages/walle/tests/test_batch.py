@@ -229,6 +229,21 @@ def test_any_gymnasium_environment_has_the_same_interface(task):
     batch.close()
 
 
+def test_a_gymnasium_environment_that_stands_still_changes_nothing():
+    """Stepping two environments in turn is stepping each by itself."""
+    one = [walle.make("MountainCarContinuous-v0", seeds=[0], environments=2, members=(k, k + 1)) for k in (0, 1)]
+    both = walle.make("MountainCarContinuous-v0", seeds=[0], environments=2)
+    start = both.reset()
+    np.testing.assert_array_equal(start, np.concatenate([batch.reset() for batch in one]))
+    action = np.array([[1.0], [-1.0]])
+    for turn in (0, 1, 1, 0, 1):
+        step, alone = both.step(action, np.arange(2) == turn), one[turn].step(action[turn : turn + 1])
+        for name in ("observation", "reward", "next_observation"):
+            np.testing.assert_array_equal(getattr(step, name)[turn], getattr(alone, name)[0])
+        assert step.reward[1 - turn] == 0.0
+    assert both.elapsed.tolist() == [2, 3]
+
+
 def test_a_gymnasium_environment_that_cannot_be_used_is_refused():
     for task, text in {"Pendulum-v0": "expected", "CartPole-v1": "Gymnasium can make"}.items():
         with pytest.raises(InputError, match=text):

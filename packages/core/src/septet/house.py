@@ -9,8 +9,10 @@ from septet.files import write_text
 
 EXPERIMENTS = {
     "walle": "learner.experiments.WallE",
+    "metaexplore": "metaexplore.config.Experiments",
     "dynts": "dynts.config.Experiments",
     "vrda": "vrda.config.Experiments",
+    "svrpo": "svrpo.config.Experiments",
     "empg": "empg.experiments.Experiments",
     "learner": "learner.experiments.Validation",
     "empgreal": "empg.experiments.Real",

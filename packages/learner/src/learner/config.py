@@ -229,7 +229,8 @@ class Job(Settings):
     mode: Literal["synchronous", "asynchronous"] = "synchronous"
     """synchronous: samplers wait for new weights; asynchronous: they go on with what they have (lag in the scores)."""
     threads: int = Field(default=1, ge=1)
-    """Threads that step environments when there is no sampler process."""
+    """Threads that step environments when there is no sampler process, and that learn where a method divides its seeds
+    or, as ppo_kl does, its matrix products."""
 
     @model_validator(mode="before")
     @classmethod

@@ -22,6 +22,7 @@ from learner.networks import Network, initial
 from learner.networks import uniform as uniform_weights
 from learner.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoise, Uniform
 from learner.replay import Replay, Sampler
+from septet.errors import InputError
 
 Array = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
@@ -150,6 +151,9 @@ class DDPGLearner:
 
     def __init__(self, job: Job) -> None:
         assert isinstance(job.method, DDPG)
+        for name, only in (("environments", 1), ("samplers", 0), ("mode", "synchronous")):
+            if (found := getattr(job, name)) != only:
+                raise InputError(f"job: {name}", expected=f"{only}, as DDPG updates after each step", found=found)
         self.method, self.seeds = job.method, job.seeds
         root, task, count = job.root_seed, job.task.environment, len(job.seeds)
         self.batch = walle.make(task, seeds=job.seeds, environments=1, root=root, threads=job.threads)

@@ -234,7 +234,7 @@ def ppo_epochs(
     return sums / steps
 
 
-@compiled(reassociate=True, uses=("walle",))
+@compiled(reassociate=True, nogil=True, uses=("walle",))
 def value_epochs(
     sizes: Sequence[int],
     w: Array,

@@ -136,6 +136,7 @@ class PPOKLLearner(Collecting[Samples]):
         method = job.method
         assert isinstance(method, PPOKL)
         self.method, seeds = method, len(job.seeds)
+        torch.set_num_threads(job.threads)
         observation, actions = sizes_of(job.task.environment)
         inputs, small = observation + 1, method.small_net
         h1, h2, h3 = widths(inputs, actions if small else 10 * actions, small)
@@ -252,7 +253,9 @@ class PPOKLLearner(Collecting[Samples]):
             order.append(np.stack(epochs))
         both = [[torch.cat(pair) for pair in zip(new[s], old, strict=True)] for s, old in enumerate(self.previous)]
         x, target = [pair[0] for pair in both], [pair[1] for pair in both]
-        loss = values.fit(self.value, self.value_optimiser, x, target, order, sizes, self.value_steps.tolist())
+        loss = values.fit(
+            self.value, self.value_optimiser, x, target, order, sizes, self.value_steps.tolist(), self.job.threads
+        )
         self.value_steps += [rows.size // size for rows, size in zip(order, sizes, strict=True)]
         self.previous = [(x_new.clone(), y_new.clone()) for x_new, y_new in new]
         return loss

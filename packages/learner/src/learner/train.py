@@ -21,6 +21,8 @@ from septet.errors import Interrupted
 from septet.files import source_digest
 from septet.progress import Progress
 from septet.scores import TIMING, score_rows, write_scores, write_timing
+from walle.batch import NoState
+from walle.samplers import SamplerDied
 
 LEARNERS = {
     "vpg": "learner.vpg.VPGLearner",
@@ -62,18 +64,27 @@ def train(job: Job, out: Path) -> None:
     label = f"{job.paper} {job.method.label} on {job.task.label}"
     progress = Progress(label, total, "iterations", store.folder, iteration)
 
-    def save() -> None:
-        store.save(iteration, _named("learner", learner.state) | _named("history", history.state))
+    def save() -> str:
+        """Save what there is after `iteration` iterations; what became of it."""
+        try:
+            store.save(iteration, _named("learner", learner.state) | _named("history", history.state))
+        except NoState as error:
+            return f"nothing to go on from ({error})"
+        return "state saved"
 
     try:
         while iteration < total:
-            history.add(learner.iterate(iteration))
+            try:
+                history.add(learner.iterate(iteration))
+            except SamplerDied as error:
+                error.add_note(f"at iteration {iteration}, {save()}")
+                raise
             iteration += 1
             progress.update(iteration)
             if stop_request.signal is not None:
-                save()
+                kept = save()
                 progress.finish()
-                raise Interrupted(f"stopped by signal {stop_request.signal} at iteration {iteration}, state saved")
+                raise Interrupted(f"stopped by signal {stop_request.signal} at iteration {iteration}, {kept}")
             if store.due():
                 save()
     finally:

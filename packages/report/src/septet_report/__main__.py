@@ -3,7 +3,6 @@
 The modules that draw are imported by the verbs that draw: judging must not wait for a plotting library.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,6 @@ from pydantic import Field
 from septet.cli import Verb, main
 from septet.config import Settings
 from septet.errors import InputError
-from septet.files import write_text
 from septet_report import claims, collect, tables, verdicts
 
 PaperId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -63,6 +61,8 @@ class Page(Settings):
     """The folder `results/<scale>`, with verdicts, figures and one folder per paper."""
     claims: list[Path]
     """Claims files, one per paper."""
+    verdicts: list[Path]
+    """Files of verdicts, of all these claims together."""
 
 
 class Publish(Settings):
@@ -97,8 +97,7 @@ def judge(settings: Judge, out: Path) -> None:
     papers = {paper: tables.read_paper(folder) for paper, folder in folders.items() if folder.is_dir()}
     scale = collect.one_scale(list(papers.values()))
     found = [one for file in files for one in verdicts.judge(file, papers.get(file.paper.id), scale)]
-    rows = [verdict.model_dump(mode="json") for verdict in found]
-    write_text(out / "verdicts.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    verdicts.write_verdicts(out / "verdicts.json", found)
 
 
 def draw(settings: Draw, out: Path) -> None:
@@ -119,7 +118,7 @@ def page(settings: Page, out: Path) -> None:
     """Write the report page."""
     from septet_report.page import page as write_page
 
-    write_page(settings.results, claims.read_all(settings.claims), out)
+    write_page(settings.results, claims.read_all(settings.claims), settings.verdicts, out)
 
 
 def publish(settings: Publish, out: Path) -> None:

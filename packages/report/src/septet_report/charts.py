@@ -144,7 +144,8 @@ def panels(
         for task, name in tasks.items()
         if task in present
     ]
-    return alt.concat(*drawn, columns=columns)
+    # each panel its own colours: panels may show different series
+    return alt.concat(*drawn, columns=columns).resolve_scale(color="independent")
 
 
 def spread(positions: Array, gap: float, low: float, high: float) -> Array:

@@ -18,9 +18,8 @@ from septet.errors import InputError
 from septet.files import write_text
 from septet_report import text
 from septet_report.claims import About, Claim, ClaimsFile
-from septet_report.show import read_verdicts
 from septet_report.tables import read_runs
-from septet_report.verdicts import OUTCOMES, Verdict, band
+from septet_report.verdicts import OUTCOMES, Verdict, band, read_verdicts, write_verdicts
 
 STRIP = 120.0
 """Width of the small interval drawing in the verdict table, in pixels."""
@@ -45,25 +44,25 @@ class Part:
     cards: list[RunCard]
 
 
-def page(results: Path, files: list[ClaimsFile], out: Path) -> None:
-    """Write `index.html` for the papers of `files`, in their order.
+def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path) -> None:
+    """Write `index.html` for the papers of `files`, in their order, and their `verdicts.json`.
 
     Args:
-        results: the folder `results/<scale>`: `verdicts.json`, `figures/<paper>/`, `<paper>/runs.json`.
+        results: the folder `results/<scale>`: `figures/<paper>/`, `<paper>/runs.json`.
+        judged: files of verdicts.
 
     Raises:
         InputError: the verdicts are missing, or are not those of these claims; a file is torn.
     """
-    verdicts = {(one.paper, one.claim): one for one in read_verdicts(results / "verdicts.json")}
-    claims = [(file.paper.id, claim.id) for file in files for claim in file.claims]
-    if set(claims) != set(verdicts):
-        odd = sorted(set(claims) ^ set(verdicts))[0]
-        raise InputError(
-            str(results / "verdicts.json"), expected="one verdict for each claim", found=f"a mismatch at {odd}"
-        )
+    verdicts = {(one.paper, one.claim): one for path in judged for one in read_verdicts(path)}
+    if odd := set(verdicts) ^ {(file.paper.id, claim.id) for file in files for claim in file.claims}:
+        where = ", ".join(map(str, judged))
+        raise InputError(where, expected="one verdict for each claim", found=f"a mismatch at {sorted(odd)[0]}")
     parts = [_part(file, verdicts, results) for file in files]
     scales = sorted({verdict.scale for verdict in verdicts.values()})
-    write_text(out / "index.html", render(" and ".join(scales), parts))
+    whole = render(" and ".join(scales), parts)
+    write_verdicts(out / "verdicts.json", list(verdicts.values()))
+    write_text(out / "index.html", whole)
 
 
 def render(scale: str, parts: list[Part]) -> str:

@@ -1,29 +1,16 @@
-"""`python -m septet_report.show results/<scale>`: the verdicts in a terminal, and where the page is."""
+"""`python -m septet_report.show results/<scale>[/<paper>]`: the verdicts in a terminal, and where the page is."""
 
-import json
 import shutil
 import sys
 import textwrap
 from collections import Counter
 from pathlib import Path
 
-from septet.config import validate
 from septet.errors import EXIT_BAD_INPUT, InputError
 from septet_report.text import SYMBOLS, estimate_text
-from septet_report.verdicts import OUTCOMES, Verdict
+from septet_report.verdicts import OUTCOMES, Verdict, read_verdicts
 
 INDENT = 4
-
-
-def read_verdicts(path: Path) -> list[Verdict]:
-    """Read `verdicts.json`; raises InputError if it is missing or of another form."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), expected="a JSON list of verdicts", found=str(error)) from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(str(path), expected="a JSON list of verdicts", found=rows)
-    return [validate(Verdict, row, f"{path}: {place}") for place, row in enumerate(rows)]
 
 
 def show(verdicts: list[Verdict], width: int) -> str:
@@ -54,16 +41,17 @@ def _claim(verdict: Verdict, width: int) -> list[str]:
 def main() -> None:
     """Print the verdicts below the folder given, then the path of its report page."""
     if len(sys.argv) != 2:
-        print("usage: python -m septet_report.show results/<scale>", file=sys.stderr)
+        print("usage: python -m septet_report.show results/<scale>[/<paper>]", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
     results = Path(sys.argv[1])
+    report = results / "report"
     try:
-        verdicts = read_verdicts(results / "verdicts.json")
+        verdicts = read_verdicts((report if report.is_dir() else results) / "verdicts.json")
     except InputError as error:
         print(f"septet_report.show: {error}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
     print(show(verdicts, min(100, shutil.get_terminal_size((100, 24)).columns)))
-    page = results / "report" / "index.html"
+    page = report / "index.html"
     if page.is_file():
         print(f"\nreport: {page}")
 

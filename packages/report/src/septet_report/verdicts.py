@@ -1,13 +1,16 @@
 """Each claim's estimate, its bootstrap interval over seeds, and the verdict."""
 
+import json
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
 from septet.card import RunCard
-from septet.config import Settings
+from septet.config import Settings, validate
 from septet.errors import InputError
+from septet.files import write_text
 from septet.seeding import stream
 from septet_report import estimands, tables
 from septet_report.claims import (
@@ -70,6 +73,23 @@ class Verdict(Settings):
     """Number of seeds (of iterations, for a claim about time) that the estimate stands on."""
     runs: list[str]
     """Ids of the run cards that the estimate stands on."""
+
+
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Read `verdicts.json`; raises InputError if it is missing or of another form."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), expected="a JSON list of verdicts", found=str(error)) from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(str(path), expected="a JSON list of verdicts", found=rows)
+    return [validate(Verdict, row, f"{path}: {place}") for place, row in enumerate(rows)]
+
+
+def write_verdicts(path: Path, found: list[Verdict]) -> None:
+    """Write them as a JSON list."""
+    rows = [verdict.model_dump(mode="json") for verdict in found]
+    write_text(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
 
 class NotJudged(Exception):

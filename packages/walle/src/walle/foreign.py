@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from septet.errors import InputError
 from septet.seeding import stream
-from walle.batch import Batch, State, Step
+from walle.batch import Batch, NoState, State, Step
 from walle.physics import Array, silence
 from walle.task import Flags
 
@@ -93,12 +93,11 @@ class GymnasiumBatch(Batch):
     def reset(self) -> Array:
         """See `Batch.reset`."""
         self.elapsed[:] = 0
-        return np.asarray(self._vector.reset()[0], dtype=np.float64).reshape(self.size, -1)
+        self._observation = np.array(self._vector.reset()[0], dtype=np.float64).reshape(self.size, -1)
+        return self._observation
 
     def step(self, action: Array, active: Flags | None = None) -> Step:
         """See `Batch.step`."""
-        if active is not None and not active.all():
-            raise InputError(f"{self.task}: active", expected="all, as Gymnasium's vectors have it", found="some")
         action = self.checked(action)
         if not np.isfinite(action).all():
             raise self.not_finite(action)
@@ -106,6 +105,8 @@ class GymnasiumBatch(Batch):
         if self._discrete:
             choice = np.clip(np.rint(action[:, 0]), self.action_low, self.action_high)
             given = choice.astype(self._space.dtype)
+        if active is not None and not active.all():
+            return self._step_some(given, active)
         seen, reward, terminated, truncated, info = self._vector.step(given)
         observation = np.array(seen, dtype=np.float64).reshape(self.size, -1)
         ended = terminated | truncated
@@ -116,7 +117,23 @@ class GymnasiumBatch(Batch):
             for row in np.flatnonzero(ended):
                 following[row] = np.asarray(info["final_obs"][row], dtype=np.float64).ravel()
             self.elapsed[ended] = 0
+        self._observation = observation
         return Step(observation, np.array(reward, dtype=np.float64), terminated.copy(), truncated.copy(), following)
+
+    def _step_some(self, given: NDArray[Any], active: Flags) -> Step:
+        """Step only some environments, which a vector has no call for; the others stand still."""
+        observation, following = self._observation.copy(), self._observation.copy()
+        reward, terminated, truncated = np.zeros(self.size), np.zeros(self.size, bool), np.zeros(self.size, bool)
+        for row in np.flatnonzero(active):
+            environment = self._vector.envs[row]
+            seen, reward[row], terminated[row], truncated[row], _ = environment.step(given[row])
+            observation[row] = following[row] = np.asarray(seen, dtype=np.float64).ravel()
+            self.elapsed[row] += 1
+            if terminated[row] or truncated[row]:
+                observation[row] = np.asarray(environment.reset()[0], dtype=np.float64).ravel()
+                self.elapsed[row] = 0
+        self._observation = observation
+        return Step(observation, reward, terminated, truncated, following)
 
     @property
     def state(self) -> State:
@@ -128,7 +145,7 @@ class GymnasiumBatch(Batch):
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise InputError(f"{self.task}: state", expected="a task that walle steps itself", found="one of Gymnasium's")
+        raise NoState(f"{self.task}: state", expected="a task that walle steps itself", found="one of Gymnasium's")
 
     def close(self) -> None:
         """See `Batch.close`."""

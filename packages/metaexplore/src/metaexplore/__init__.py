@@ -1,0 +1,1 @@
+"""Learning to explore with a meta-policy gradient: a teacher gathers the data that make a DDPG student improve."""

@@ -1,0 +1,288 @@
+"""Configuration of the paper's experiments; sources are sections of `docs/papers/metaexplore.md`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+
+from septet.config import Settings
+
+TEACHERS = ("independent", "local", "informed", "random")
+Explorer = Literal[
+    "independent", "local", "informed", "random", "ornstein_uhlenbeck", "uniform", "gaussian", "parameter", "none"
+]
+
+
+class Method(Settings):
+    """A student and how it gathers data."""
+
+    kind: Literal["training"] = "training"
+    """Selects this kind of method."""
+    name: str = ""
+    """Name of the method; filled in by the workflow for a job."""
+    explorer: Explorer = "independent"
+    """A teacher of section 2.4 (independent, local, informed), uniformly random actions in its place (random), or
+    plain DDPG with noise on actions or weights."""
+    teacher_update: Literal["meta", "frozen", "shuffled"] = "meta"
+    """What moves the teacher: its meta-rewards, nothing, or meta-rewards in random order (controls of section 5)."""
+    trials: int = Field(default=1, ge=1)
+    """M, trial students per cycle; from two on the group's mean is the baseline (meta-group, section 6)."""
+    reference: Literal["fresh", "reuse"] = "reuse"
+    """R of one trial: a rollout of the student, counted, or the last trial's R' (section 6)."""
+    student: Literal["restore", "continue"] = "restore"
+    """After a trial the student is put back, or it goes on from there, as in the prototype."""
+    starts: Literal["common", "own"] = "common"
+    """Evaluations of a cycle start from the same states, or go on where the last one stopped."""
+    explore_steps: int = Field(default=100, ge=1)
+    """|D0| per trial; of plain DDPG, steps between two rounds of updates (section 3)."""
+    evaluate_steps: int = Field(default=200, ge=1)
+    """|D1| (section 3)."""
+    trial_updates: int = Field(default=50, ge=0)
+    """Updates of a trial student on D0 (section 3)."""
+    student_updates: int = Field(default=50, ge=0)
+    """Updates of the student on the replay, per cycle (section 3)."""
+    teacher_rate: float = Field(default=3e-3, gt=0.0)
+    """Adam's rate for the teacher (section 3: not found)."""
+    sigma: float = Field(default=0.5, gt=0.0)
+    """Initial standard deviation of the teacher (section 3: not found)."""
+    sigma_floor: float = Field(default=0.05, gt=0.0)
+    """Least standard deviation (section 6)."""
+    sigma_ceiling: float = Field(default=1.0, gt=0.0)
+    """Largest standard deviation (section 6)."""
+    noise_scale: float = Field(default=0.2, gt=0.0)
+    """Of plain DDPG: sigma, half width, or the distance that noise on weights keeps."""
+    hidden: tuple[int, int] = (64, 64)
+    """Hidden units of all nets (section 3)."""
+    actor_rate: float = Field(default=1e-3, gt=0.0)
+    """Adam's rate for the actor (section 7; section 3 has 1e-4)."""
+    critic_rate: float = Field(default=1e-3, gt=0.0)
+    """Adam's rate for the critic (section 3)."""
+    critic_decay: float = Field(default=1e-2, ge=0.0)
+    """L2 on the critic's matrices (section 3)."""
+    gamma: float = Field(default=0.99, gt=0.0, le=1.0)
+    """Discount per step (section 3)."""
+    tau: float = Field(default=0.01, gt=0.0, le=1.0)
+    """Share of the new weights in the targets (section 3)."""
+    batch: int = Field(default=64, ge=1)
+    """Transitions of a mini-batch (section 3)."""
+    replay: int = Field(default=1_000_000, ge=1)
+    """Transitions that the replay holds, per seed (section 3)."""
+    visits: bool = False
+    """Also write histograms of the states that explorer and student visit."""
+
+    def labels(self) -> list[str]:
+        """Labels in the score table: the method's name."""
+        return [self.name]
+
+    @property
+    def teaches(self) -> bool:
+        """Whether a cycle has trial students."""
+        return self.explorer in TEACHERS
+
+    @property
+    def cycle_steps(self) -> int:
+        """Environment steps of one cycle, evaluations included."""
+        if not self.teaches:
+            return self.explore_steps
+        fresh = self.evaluate_steps if self.trials == 1 and self.reference == "fresh" else 0
+        return self.trials * (self.explore_steps + self.evaluate_steps) + fresh
+
+    @property
+    def first_steps(self) -> int:
+        """Environment steps before the first cycle."""
+        return self.trials * self.evaluate_steps if self.teaches else 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Method":
+        if self.student == "continue" and self.trials > 1:
+            raise ValueError("one trial where the student goes on from it (student: continue)")
+        if not self.sigma_floor <= self.sigma <= self.sigma_ceiling:
+            raise ValueError("sigma between sigma_floor and sigma_ceiling")
+        return self
+
+
+class Study(Settings):
+    """How much of the meta-reward is signal, under many settings of one method (section 8)."""
+
+    kind: Literal["study"]
+    """Selects this kind of method."""
+    name: str = ""
+    """Name of the method; filled in by the workflow for a job."""
+    learner: Method = Method(teacher_update="frozen")
+    """How the student is trained up to each stage; its teacher stays as it is."""
+    stages: list[int] = Field(default=[5, 25], min_length=1)
+    """Cycles after which it is judged, ascending."""
+    trials: int = Field(default=16, ge=4)
+    """Data sets that are drawn and judged, per seed."""
+    seeds: list[int] = Field(default=[1000, 1001, 1002, 1003, 1004, 1005], min_length=1)
+    """Seeds of the study: development seeds, for the protocol was chosen by it."""
+    settings: dict[str, dict[str, Any]] = {"default": {}}
+    """Label -> what differs from `learner` in the trials; `replay` adds the replay to what they learn from."""
+
+    @model_validator(mode="after")
+    def _known(self) -> "Study":
+        if self.stages != sorted(set(self.stages)):
+            raise ValueError("ascending stages")
+        if not self.learner.teaches:
+            raise ValueError("a student with a teacher")
+        for label, given in self.settings.items():
+            try:
+                settings = {key: value for key, value in given.items() if key != "replay"}
+                Method.model_validate({**self.learner.model_dump(), **settings})
+            except ValidationError as error:
+                first = error.errors()[0]
+                raise ValueError(f"settings.{label}: {first['loc']} {first['msg']}") from None
+        return self
+
+
+AnyMethod = Annotated[
+    Annotated[Method, Tag("training")] | Annotated[Study, Tag("study")], Discriminator(lambda given: _kind(given))
+]
+
+
+def _kind(given: Any) -> str:
+    """What kind of method a mapping describes: a training run unless it says otherwise."""
+    return str(given.get("kind", "training") if isinstance(given, dict) else given.kind)
+
+
+class Task(Settings):
+    """An environment and a budget."""
+
+    name: str = ""
+    """Name of the task; filled in by the workflow for a job."""
+    environment: str = "Pendulum-v1"
+    """Name of the environment: one of walle's, or DeceptiveNavigation."""
+    options: dict[str, Any] = {}
+    """Settings of the environment."""
+    steps: int = Field(default=15_000, ge=1)
+    """Environment steps per seed, of every kind (section 6)."""
+
+
+class Common(Settings):
+    """What every job of the paper shares."""
+
+    root_seed: int = Field(default=2018, ge=0)
+    """Root of all random streams."""
+    seeds: list[int] = Field(default=list(range(20)), min_length=1)
+    """Seeds, trained in lockstep (section 3: number not found)."""
+    points: int = Field(default=15, ge=3)
+    """Points of each curve in the score table."""
+    tests: int = Field(default=5, ge=1)
+    """Noise-free episodes of the student at each point, from the same starts; not counted, and no method sees them."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, value: list[int]) -> list[int]:
+        if len(set(value)) != len(value) or min(value) < 0:
+            raise ValueError("different seeds, none negative")
+        return value
+
+
+class Job(Common):
+    """One training job: one method on one task, all seeds."""
+
+    method: AnyMethod
+    """The method."""
+    task: Task
+    """The task."""
+
+    @property
+    def replicates(self) -> list[int]:
+        """The seeds that run: those of the job, or the study's own."""
+        return self.method.seeds if isinstance(self.method, Study) else self.seeds
+
+    @model_validator(mode="after")
+    def _affordable(self) -> "Job":
+        if isinstance(self.method, Study):
+            return self
+        first = self.method.first_steps + self.method.cycle_steps
+        if self.task.steps < first:
+            raise ValueError(f"steps for a cycle, {first} (not {self.task.steps})")
+        return self
+
+
+def _method(**given: Any) -> Method:
+    return Method.model_validate(given)
+
+
+def _plain(explorer: str, **given: Any) -> Method:
+    """Plain DDPG with the updates of a cycle of one trial, 100 in 300 steps."""
+    return _method(explorer=explorer, explore_steps=300, student_updates=100, **given)
+
+
+GROUP = {"trials": 4, "student_updates": 200}
+"""Four trials of one cycle; as many updates per environment step as with one."""
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "D0=50": {"explore_steps": 50},
+    "D0=400": {"explore_steps": 400},
+    "D1=800": {"evaluate_steps": 800},
+    "actor rate 1e-4": {"actor_rate": 1e-4},
+    "10 updates": {"trial_updates": 10},
+    "200 updates": {"trial_updates": 200},
+    "with the replay": {"replay": True},
+}
+
+
+class Experiments(Common):
+    """The paper's experiments: `config/papers/metaexplore.yaml`."""
+
+    methods: dict[str, AnyMethod] = {
+        "meta": _method(visits=True),
+        "frozen": _method(teacher_update="frozen", visits=True),
+        "shuffled": _method(teacher_update="shuffled"),
+        "random": _method(explorer="random"),
+        "local": _method(explorer="local"),
+        "informed": _method(explorer="informed"),
+        "group": _method(**GROUP),
+        "group_frozen": _method(teacher_update="frozen", **GROUP),
+        "group_shuffled": _method(teacher_update="shuffled", **GROUP),
+        "fresh": _method(reference="fresh"),
+        "prototype": _method(student="continue", starts="own"),
+        "only_d0": _method(student="continue", student_updates=0, trial_updates=100),
+        "ou": _plain("ornstein_uhlenbeck", visits=True),
+        "uniform": _plain("uniform", noise_scale=0.3),
+        "gaussian_01": _plain("gaussian", noise_scale=0.1),
+        "gaussian": _plain("gaussian", noise_scale=0.2),
+        "gaussian_03": _plain("gaussian", noise_scale=0.3),
+        "parameter": _plain("parameter"),
+        "d0_50": _method(explore_steps=50),
+        "d0_200": _method(explore_steps=200),
+        "d1_100": _method(evaluate_steps=100),
+        "d1_400": _method(evaluate_steps=400),
+        "updates_10": _method(trial_updates=10),
+        "updates_200": _method(trial_updates=200),
+        "signal": Study(kind="study", settings=SETTINGS),
+    }
+    """Teachers, controls and baselines of section 5, the settings of figure 4 of section 4, the study of section 8."""
+    tasks: dict[str, Task] = {
+        "navigation": Task(environment="DeceptiveNavigation", steps=12_000),
+        "sparse_navigation": Task(environment="DeceptiveNavigation", options={"near_height": 0.0}, steps=12_000),
+        "pendulum": Task(environment="Pendulum-v1", steps=12_000),
+        "double_pendulum": Task(environment="InvertedDoublePendulum-v5", steps=12_000),
+        "pendulum_long": Task(environment="Pendulum-v1", steps=500_000),
+        "inverted_pendulum": Task(environment="InvertedPendulum-v5", steps=500_000),
+        "inverted_double_pendulum": Task(environment="InvertedDoublePendulum-v5", steps=500_000),
+        "reacher": Task(environment="Reacher-v5", steps=500_000),
+        "hopper": Task(environment="Hopper-v5", steps=500_000),
+        "half_cheetah": Task(environment="HalfCheetah-v5", steps=500_000),
+    }
+    """The tasks of section 7, and the six of section 3 with the prototype's budget."""
+    runs: dict[str, list[str]] = {
+        "navigation": [
+            *("meta", "frozen", "shuffled", "random", "local", "informed", "group", "group_frozen", "group_shuffled"),
+            *("ou", "uniform", "gaussian", "parameter", "d0_50", "d0_200", "d1_100", "d1_400", "updates_10", "signal"),
+        ],
+        "sparse_navigation": ["meta", "frozen", "shuffled", "ou", "uniform", "signal"],
+        "pendulum": ["meta", "frozen", "shuffled", "ou", "uniform", "signal"],
+        "double_pendulum": ["meta", "frozen", "shuffled", "ou", "uniform", "signal"],
+    }
+    """Which methods run on which task; an empty list switches a task off."""
+
+    @model_validator(mode="after")
+    def _named(self) -> "Experiments":
+        for task, methods in self.runs.items():
+            if task not in self.tasks:
+                raise ValueError(f"runs of a task in {', '.join(self.tasks)} (not {task})")
+            if unknown := set(methods) - set(self.methods):
+                raise ValueError(f"runs.{task} of methods in {', '.join(self.methods)} (not {', '.join(unknown)})")
+        return self

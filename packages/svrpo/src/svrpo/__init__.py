@@ -1,0 +1,1 @@
+"""Stochastic variance reduction for policy gradients inside a trust region, with its controls and rivals."""

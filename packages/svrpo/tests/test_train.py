@@ -1,0 +1,145 @@
+"""The train verb as a whole: determinism, batches, interruption, and the brief's checks on a small run."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from learner.loop import NotFinite
+from septet.card import RunCard
+from septet.errors import InputError, Interrupted
+from septet.scores import read_scores, read_timing
+from svrpo.config import Experiments, Job, Task
+from svrpo.train import build, train
+
+EXPERIMENTS = Experiments()
+POLE = Task(
+    name="cart_pole", environment="ContinuousCartPole", batch=400, mini_batch=40, inner_steps=4, iterations=4,
+    environments=2, gamma=0.99, hidden=(8, 8),
+)  # fmt: skip
+SWING = POLE.model_copy(update={"name": "pendulum", "environment": "Pendulum-v1", "batch": 2000, "environments": 5})
+
+
+def job(method, task=POLE, seeds=(0, 1), **settings):
+    chosen = EXPERIMENTS.methods[method].model_copy(update={"name": method})
+    return Job(method=chosen, task=task, seeds=list(seeds), redraw_every=2, **settings)
+
+
+CASES = [("svrpo", POLE), ("trpo", POLE), ("svrpo_stop", POLE), ("svrpo_ratio", POLE), ("full", POLE), ("sgd", POLE)]
+CASES += [("svrpg", SWING), ("srvrpg", SWING)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batch(case, tmp_path):
+    for name, seeds in (("first", (0, 1)), ("again", (0, 1)), ("alone", (1,))):
+        train(job(*case, seeds=seeds), tmp_path / name)
+    first = tmp_path / "first/scores.parquet"
+    assert first.read_bytes() == (tmp_path / "again/scores.parquet").read_bytes()
+    batch = read_scores(first).filter(pl.col("seed") == 1)
+    both = read_scores(tmp_path / "alone/scores.parquet").join(batch, on=["metric", "step"], suffix="_batch")
+    assert len(both) == len(batch) > 0
+    assert np.allclose(both["value"], both["value_batch"], rtol=1e-6)
+    assert not (tmp_path / "first/checkpoint").exists()
+
+
+def test_threads_change_nothing(tmp_path):
+    for threads in (1, 2):
+        train(job("svrpo", threads=threads), tmp_path / str(threads))
+    assert (tmp_path / "1/scores.parquet").read_bytes() == (tmp_path / "2/scores.parquet").read_bytes()
+
+
+def test_scores_timing_and_card(tmp_path):
+    train(job("svrpo"), tmp_path)
+    scores = read_scores(tmp_path / "scores.parquet")
+    assert (scores.filter(metric="kl")["value"] <= 0.01).all()
+    assert scores.filter(metric="return")["step"].unique().sort().to_list() == [400, 800, 1200, 1600]
+    positions = scores.filter(metric="variance_ratio_at")
+    assert positions["step"].unique().sort().to_list() == [1, 2, 3, 4]
+    assert (positions.filter(step=1)["value"] == 0.0).all()
+    assert set(read_timing(tmp_path / "timing.parquet")["phase"]) == {"collect", "learn"}
+    card = RunCard.read(tmp_path / "run.json")
+    assert card.methods["svrpo"]["gradient"] == "svrg" and card.steps == 2 * 4 * 400
+
+
+def test_the_checks_of_the_brief_on_cart_pole(tmp_path):
+    """Section 7: variance ratio below 0.5 at every inner step, final KL at most delta (2 seeds, 8 iterations)."""
+    task = EXPERIMENTS.tasks["cart_pole"].model_copy(update={"name": "cart_pole", "iterations": 8})
+    train(job("svrpo", task, seeds=(1000, 1001)), tmp_path)
+    scores = read_scores(tmp_path / "scores.parquet")
+    assert (scores.filter(metric="kl")["value"] <= 0.01).all()
+    ratio = scores.filter(metric="variance_ratio_at").group_by("step").agg(pl.col("value").mean())
+    assert (ratio["value"] < 0.5).all()
+    assert (scores.filter(metric="return", step=16_000)["value"] > 30).all()  # about 20 at the start
+
+
+class Stops:
+    """A stop request that comes at the given looks at it."""
+
+    def __init__(self, *at):
+        self.at, self.looks = at, 0
+
+    @property
+    def signal(self):
+        self.looks += 1
+        return signal.SIGTERM if self.looks in self.at else None
+
+
+@pytest.mark.parametrize("case", [CASES[0], *CASES[-2:]], ids=lambda case: case[0])
+def test_a_job_that_is_stopped_again_and_again_ends_with_the_same_bytes(case, tmp_path, monkeypatch):
+    train(job(*case), tmp_path / "whole")
+    for at in (1, 2):
+        monkeypatch.setattr("svrpo.train.stop_request", Stops(at))
+        with pytest.raises(Interrupted):
+            train(job(*case), tmp_path / "cut")
+        assert not (tmp_path / "cut/scores.parquet").exists()
+    monkeypatch.setattr("svrpo.train.stop_request", Stops())
+    train(job(*case), tmp_path / "cut")
+    first, second = (tmp_path / name / "scores.parquet" for name in ("whole", "cut"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path):
+    long = job("svrpo", POLE.model_copy(update={"iterations": 60}))
+    train(long, tmp_path / "whole")
+    command = [sys.executable, "-m", "svrpo", "train", "--config", "-", "--out", str(tmp_path / "cut")]
+    text = json.dumps(long.model_dump(mode="json")).encode()
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdin.write(text)
+    process.stdin.close()
+    for line in process.stderr:
+        if b" 0/60" not in line:
+            process.send_signal(signal.SIGUSR1)
+            break
+    process.stderr.read()
+    assert process.wait(timeout=60) == 85
+    assert subprocess.run(command, input=text, stderr=subprocess.PIPE).returncode == 0
+    name = "scores.parquet"
+    assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_number_that_is_not_finite_is_named():
+    learner = build(job("svrpo"))
+    learner.iterate(0)
+    learner.source.coefficients[1] = np.nan
+    with pytest.raises(NotFinite, match=r"iteration 1: advantage is not finite \(seed 1\)"):
+        learner.iterate(1)
+
+
+def test_bad_jobs_are_refused():
+    with pytest.raises(ValidationError, match="multiple of mini_batch"):
+        Task(batch=100, mini_batch=30)
+    with pytest.raises(ValidationError, match="hessian_blocks"):
+        job("svrpo", POLE.model_copy(update={"batch": 444, "mini_batch": 111}))
+    with pytest.raises(InputError, match="at least the time limit of 200"):
+        build(job("svrpo", POLE.model_copy(update={"environments": 8})))
+    with pytest.raises(InputError, match="a multiple of 1000 for svrpg"):
+        build(job("svrpg", SWING.model_copy(update={"batch": 2400, "environments": 4})))
+    with pytest.raises(InputError, match="end at the time limit only"):
+        build(job("svrpg", POLE.model_copy(update={"batch": 1000, "environments": 5}))).iterate(0)
+    with pytest.raises(ValidationError, match="different seeds"):
+        job("svrpo", seeds=(1, 1))
