@@ -70,6 +70,7 @@ bench: setup-dev  ## measure every package beside its peers; rows go to publishe
 	$(BIN)/python -m learner bench --json published/bench/learner.json
 	$(BIN)/python -m svrpo bench --json published/bench/svrpo.json
 	$(BIN)/python -m metaexplore bench --json published/bench/metaexplore.json
+	$(BIN)/python -m vipg bench --json published/bench/vipg.json
 	$(BIN)/python -m empg bench --json published/bench/empg.json
 
 config: setup  ## write config/ defaults and JSON schemas from the typed models

@@ -36,13 +36,19 @@ WALLE = {f"walle_train {job}" for job in ("n1/half_cheetah", "n1/slow_simulator"
 SVRPO = {"svrpo_train svrpg/pendulum", *(f"svrpo_train {method}/cart_pole" for method in ("trpo", "svrpo", "full"))}
 META_JOBS = ("meta/navigation", "frozen/navigation", "signal/navigation", "ou/pendulum")
 META = {f"metaexplore_train {job}" for job in META_JOBS}
+VIPG = {
+    *(f"vipg_train {method}/cart_pole" for method in ("vpg", "trpo", "v_trpo", "ppo", "v_ppo", "svpg", "action_sgd")),
+    *(f"vipg_train {method}/sparse_car" for method in ("trpo", "v_trpo_wide")),
+    "vipg_train posterior/quadratic",
+    "vipg_train posterior_modes/surface",
+}
 EMPG = {
     *(f"empg_train {method}/warm" for method in ("empg", "grpo", "empg_m4")),
     *(f"empg_train {method}/cold" for method in ("empg_kl", "dr_grpo_kl")),
     *(f"empg_train {method}/steps" for method in ("ppo", "raft")),
 }
-DRAWN = after("dynts", "vrda", "walle", "svrpo", "metaexplore", "empg")
-EVERY = {"dynts_prepare", *TRAINING, *VRDA, *WALLE, *SVRPO, *META, *EMPG, *DRAWN}
+DRAWN = after("dynts", "vrda", "walle", "svrpo", "metaexplore", "vipg", "empg")
+EVERY = {"dynts_prepare", *TRAINING, *VRDA, *WALLE, *SVRPO, *META, *VIPG, *EMPG, *DRAWN}
 
 
 def edited(path: Path):
@@ -87,9 +93,13 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
     [
         ("packages/dynts/src/dynts/filter.py", {"dynts_prepare", *TRAINING, *after("dynts")}),
         ("packages/vrda/src/vrda/kernels.py", {*VRDA, *after("vrda")}),
-        ("packages/learner/src/learner/gaussian.py", {*WALLE, *SVRPO, *META, *after("walle", "svrpo", "metaexplore")}),
+        (
+            "packages/learner/src/learner/gaussian.py",
+            {*WALLE, *SVRPO, *META, *VIPG, *after("walle", "svrpo", "metaexplore", "vipg")},
+        ),
         ("packages/svrpo/src/svrpo/passes.py", {*SVRPO, *after("svrpo")}),
         ("packages/metaexplore/src/metaexplore/nets.py", {*META, *after("metaexplore")}),
+        ("packages/vipg/src/vipg/samplers.py", {*VIPG, *after("vipg")}),
         ("packages/core/src/septet/seeding.py", EVERY),
         ("packages/report/src/septet_report/charts.py", DRAWN),
         ("packages/report/src/septet_report/template/page.css", DRAWN),

@@ -256,6 +256,7 @@ def figures_of(papers):
         "dynts": DYNTS_FIGURES,
         "vrda": VRDA_FIGURES,
         "svrpo": SVRPO_FIGURES,
+        "vipg": VIPG_FIGURES,
         "learner": LEARNER_FIGURES,
         "empg": EMPG_FIGURES,
         "empgreal": EMPGREAL_FIGURES,

@@ -8,11 +8,12 @@ from septet.config import Settings, default_yaml, json_schema
 from septet.files import write_text
 
 EXPERIMENTS = {
-    "walle": "learner.experiments.WallE",
-    "metaexplore": "metaexplore.config.Experiments",
     "dynts": "dynts.config.Experiments",
     "vrda": "vrda.config.Experiments",
+    "walle": "learner.experiments.WallE",
     "svrpo": "svrpo.config.Experiments",
+    "metaexplore": "metaexplore.config.Experiments",
+    "vipg": "vipg.experiments.Experiments",
     "empg": "empg.experiments.Experiments",
     "learner": "learner.experiments.Validation",
     "empgreal": "empg.experiments.Real",

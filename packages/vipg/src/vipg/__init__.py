@@ -1,0 +1,1 @@
+"""Variational policy gradient: policy weights from a sampler fitted to the posterior of the return."""
