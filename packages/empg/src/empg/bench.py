@@ -1,0 +1,204 @@
+"""The `bench` verb: steps and completions per second beside TRL's GRPOTrainer, same model, prompts, N and lengths."""
+
+import contextlib
+import importlib
+import importlib.util
+import json
+import resource
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from empg import models
+from empg.config import Job
+from empg.experiments import Experiments, Real
+from empg.train import Run
+from septet.card import Stopwatch
+from septet.config import Settings
+from septet.errors import InputError
+from septet.files import write_text
+
+METHODS = ("empg", "grpo", "raft")
+
+
+class Setting(Settings):
+    """What a bench ran with; part of its run card."""
+
+    steps: dict[str, int]
+    """Measured steps of each task."""
+    threads: int
+    """Threads of ours and of the peer."""
+
+
+def bench(quick: bool, file: Path) -> None:
+    """Measure steps and completions per second beside TRL's GRPOTrainer.
+
+    Raises:
+        InputError: TRL is not installed.
+    """
+    if importlib.util.find_spec("trl") is None:
+        raise InputError("bench", expected="the peer trl (make setup-dev)", found="it is not installed")
+    watch = Stopwatch()
+    setting = Setting(steps={"warm": 4} if quick else {"chat": 3, "warm": 8}, threads=1)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(setting, Path(folder))
+    card = watch.card(
+        paper="empg", verb="bench", task="chat", methods={}, seeds=[2001], config=setting,
+        packages=["septet", "empg"], libraries=["torch", "transformers", "trl"], steps=sum(setting.steps.values()),
+    )  # fmt: skip
+    write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
+    for one in rows:
+        peer = f"{one['peer']:12}{one['peer_value']:>9.3f}  ratio {one['ratio']:.2f}" if one["peer"] else ""
+        print(f"{one['name']:58}{one['value']:>9.3f} {one['unit']:8} {peer}")
+
+
+def row(
+    name: str, value: float, unit: str, peer_value: float | None, limit_ratio: float | None = None
+) -> dict[str, Any]:
+    """One row of a bench file, see `dynts.bench.row`."""
+    return {
+        "name": name,
+        "value": value,
+        "unit": unit,
+        "peer": "TRL GRPO" if peer_value else None,
+        "peer_value": peer_value,
+        "ratio": value / peer_value if peer_value else None,
+        "limit_ratio": limit_ratio,
+    }
+
+
+def measure(setting: Setting, folder: Path) -> list[dict[str, Any]]:
+    """The rows of the bench. The learning rate is tiny, so that all draw completions of the base's lengths."""
+    torch.set_num_threads(setting.threads)
+    rows = []
+    for task, steps in setting.steps.items():
+        data = None
+        if task == "chat":
+            models.prepare_smollm2(folder)
+            data = str(folder / "smollm2.safetensors")
+        jobs = {method: job_of(method, task, data, steps, setting.threads) for method in METHODS}
+        theirs, size = peer_seconds(jobs["grpo"], folder, steps)
+        matrix = matrix_rate(jobs["grpo"])
+        for method in METHODS:
+            ours, phases, flops = own_seconds(jobs[method], steps)
+            name = f"{task}, {method}"
+            limit = flops / matrix / ours
+            rows.append(row(f"{name}: steps per second", 1 / ours, "1/s", 1 / theirs, limit))
+            rows.append(row(f"{name}: completions per second", size / ours, "1/s", size / theirs, limit))
+            rows += [row(f"{name}: share of {phase}", part / ours, "", None) for phase, part in phases.items()]
+        rows.append(row(f"{task}: measured matrix rate", matrix / 1e9, "GFLOP/s", None))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rows.append(row("peak memory of the process, TRL included", peak, "MB", None))
+    return rows
+
+
+def job_of(method: str, task: str, data: str | None, steps: int, threads: int) -> Job:
+    """A job of the experiments with a learning rate of next to nothing."""
+    every = Real() if task == "chat" else Experiments()
+    changes = {"name": task, "learning_rate": 1e-12, "steps": steps + 1, "threads": threads}
+    return Job(
+        method=every.methods[method].model_copy(update={"name": method}),
+        task=every.tasks[task].model_copy(update=changes),
+        seeds=[2001],
+        data_file=data,
+    )
+
+
+def own_seconds(job: Job, steps: int) -> tuple[float, dict[str, float], float]:
+    """Median seconds of a step, those of each phase, and the floating-point operations of a step."""
+    run = Run(job)
+    head = run.policy.lm.get_output_embeddings().weight.numel()
+    body = sum(weight.numel() for weight in run.policy.lm.parameters()) - head
+    for _ in range(steps + 1):
+        run.advance()
+    seconds = run.history.arrays["seconds"][0, 1:]  # the first step warms up
+    length = run.history.arrays["step.length"][0, 1:].mean() * job.task.prompts * job.samples
+    trained = run.history.arrays["step.trained"][0, 1:].mean()
+    prompt = job.task.prompts * len(run.tokenizer.encode(run.questions.train[0].prompt))
+    flops = 2 * body * (prompt + length) + 2 * head * length + 6 * body * (trained + prompt) + 6 * head * trained
+    whole = float(median(seconds.sum(1)))
+    return (
+        whole,
+        {phase: float(median(seconds[:, k])) for k, phase in enumerate(("generation", "grading", "update"))},
+        flops,
+    )
+
+
+def matrix_rate(job: Job) -> float:
+    """Floating-point operations per second of the model's own feed-forward product, in its type."""
+    lm, _ = models.load(job)
+    dtype, width = next(lm.parameters()).dtype, lm.config.hidden_size
+    left, right = torch.randn(512, width).to(dtype), torch.randn(width, 4 * width).to(dtype)
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        left @ right
+        times.append(time.perf_counter() - start)
+    return 2 * 512 * width * 4 * width / median(times)
+
+
+def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
+    """Median seconds of a step of TRL's GRPOTrainer on the job's model and prompts, and completions of a step."""
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+    from transformers import TrainerCallback
+
+    trl: Any = importlib.import_module("trl")
+
+    lm, tokenizer = models.load(job)
+    bf16 = next(lm.parameters()).dtype == torch.bfloat16
+    size = job.task.prompts * job.samples
+    run = Run(job)
+    grade = run.grade
+    by_prompt = {problem.prompt: problem for problem in run.questions.train}
+
+    def score(prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
+        ended = [ids[-1] == tokenizer.eos for ids in completion_ids]
+        return grade(completions, [by_prompt[prompt] for prompt in prompts], ended)
+
+    marks: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            marks.append(time.perf_counter())
+
+    config = trl.GRPOConfig(
+        output_dir=str(folder / "trl"), use_cpu=True, bf16=bf16, beta=0.0, num_generations=job.samples,
+        per_device_train_batch_size=size, max_completion_length=job.task.limit, learning_rate=1e-12, report_to=[],
+        save_strategy="no", max_steps=steps + 2, logging_strategy="no", disable_tqdm=True, temperature=1.0,
+    )  # fmt: skip
+    # A fingerprint of our own: `datasets` cannot hash a table once polars is loaded.
+    data = Dataset(InMemoryTable.from_pydict({"prompt": list(by_prompt)}), fingerprint="empg")
+    trainer = trl.GRPOTrainer(
+        model=lm.float(), reward_funcs=score, args=config, train_dataset=data,
+        processing_class=peer_tokenizer(job), callbacks=[Clock()],
+    )  # fmt: skip
+    with contextlib.redirect_stdout(None):
+        trainer.train()
+    gaps = [after - before for before, after in pairwise(marks[1:])]
+    return float(median(gaps)), size
+
+
+def peer_tokenizer(job: Job) -> Any:
+    """The job's tokeniser as `transformers` has it."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if job.task.model.kind == "smollm2":
+        package = models.smollm2_file()
+        inner = AutoTokenizer.from_pretrained(str(package.parent), gguf_file=package.name)
+        inner.padding_side = "left"
+        return inner
+    from empg.tokens import CharTokenizer
+
+    vocabulary = {letter: index for index, letter in enumerate(CharTokenizer.ALPHABET)}
+    lib: Any = importlib.import_module("tokenizers")
+    letters = lib.Tokenizer(lib.models.WordLevel(vocabulary, unk_token="_"))
+    letters.pre_tokenizer = lib.pre_tokenizers.Split(lib.Regex("."), "isolated")
+    letters.decoder = lib.decoders.Fuse()
+    wrapped: Any = PreTrainedTokenizerFast
+    return wrapped(tokenizer_object=letters, eos_token=".", pad_token="_", padding_side="left")

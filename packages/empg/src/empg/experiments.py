@@ -1,0 +1,93 @@
+"""The experiments: `config/papers/empg.yaml` and, on a real language model, `config/papers/empgreal.yaml`."""
+
+from pydantic import model_validator
+
+from empg.config import Chain, Chat, Common, Method, SmolLM, Steps, Task, Tiny
+
+ALL = ["empg", "grpo", "dr_grpo", "rloo", "reinforce_pp", "ppo", "raft"]
+
+
+class Experiments(Common):
+    """The paper's experiments: `config/papers/empg.yaml`."""
+
+    data_dir: str | None = None
+    """Folder of data sets; if null, the environment's SEPTET_DATA."""
+    methods: dict[str, Method] = {
+        "empg": Method(),
+        "grpo": Method(estimator="grpo", ratio="clip"),
+        "dr_grpo": Method(estimator="dr_grpo", ratio="clip", average="constant"),
+        "rloo": Method(estimator="rloo"),
+        "reinforce_pp": Method(estimator="reinforce_pp", ratio="clip", average="token"),
+        "ppo": Method(estimator="ppo", ratio="clip", average="token"),
+        "raft": Method(estimator="raft"),
+        "empg_kl": Method(kl_loss=0.001, kl_reward=0.01),
+        "grpo_kl": Method(estimator="grpo", ratio="clip", kl_loss=0.001, kl_reward=0.01),
+        "dr_grpo_kl": Method(estimator="dr_grpo", ratio="clip", average="constant", kl_loss=0.001, kl_reward=0.01),
+        "empg_raw": Method(sigmoid=False),
+        "empg_m4": Method(inner_steps=4),
+        "grpo_m4": Method(estimator="grpo", ratio="clip", inner_steps=4),
+        "raft_m4": Method(estimator="raft", inner_steps=4),
+    }
+    """EMPG and the baselines of section 5."""
+    tasks: dict[str, Task] = {
+        "warm": Chain(
+            kind="chain", model=Tiny(kind="tiny", base="warm"), steps=30, learning_rate=2e-4, eval_prompts=100
+        ),
+        "cold": Chain(
+            kind="chain", model=Tiny(kind="tiny", base="cold"), steps=50, learning_rate=3e-4, eval_prompts=100
+        ),
+        "steps": Steps(
+            kind="steps", model=Tiny(kind="tiny", base="steps"), steps=20, learning_rate=5e-4, samples=4,
+            greedy=False, eval_samples=1,
+        ),
+    }  # fmt: skip
+    """The generated tasks of section 7."""
+    runs: dict[str, list[str]] = {
+        "warm": [*ALL, "empg_raw", "empg_m4", "grpo_m4", "raft_m4"],
+        "cold": [*ALL, "empg_kl", "grpo_kl", "dr_grpo_kl"],
+        "steps": ALL,
+    }
+    """Which methods run on which task; an empty list switches a task off."""
+
+    @model_validator(mode="after")
+    def _known(self) -> "Experiments":
+        known(self.methods, self.tasks, self.runs)
+        return self
+
+
+class Real(Common):
+    """Reinforcement learning on a pretrained language model: `snakemake empg_real`."""
+
+    seeds: list[int] = [0, 1, 2]
+    """Replicates, one after the other."""
+    data_dir: str | None = None
+    """Folder of data sets; not used, for the weights come in a package."""
+    methods: dict[str, Method] = {
+        "empg": Method(),
+        "grpo": Method(estimator="grpo", ratio="clip"),
+        "raft": Method(estimator="raft"),
+    }
+    """EMPG, GRPO and RAFT."""
+    tasks: dict[str, Task] = {
+        "chat": Chat(
+            kind="chat", model=SmolLM(kind="smollm2"), data="smollm2.safetensors", steps=10, prompts=6, samples=6,
+            limit=12, learning_rate=2e-5, eval_every=5, eval_prompts=30, eval_samples=2,
+        ),
+    }  # fmt: skip
+    """One-digit arithmetic asked of SmolLM2-135M-Instruct."""
+    runs: dict[str, list[str]] = {"chat": ["empg", "grpo", "raft"]}
+    """Which methods run on which task."""
+
+    @model_validator(mode="after")
+    def _known(self) -> "Real":
+        known(self.methods, self.tasks, self.runs)
+        return self
+
+
+def known(methods: dict[str, Method], tasks: dict[str, Task], runs: dict[str, list[str]]) -> None:
+    """Check that runs name methods and tasks. Raises ValueError at the first that is neither."""
+    for task, wanted in runs.items():
+        if task not in tasks:
+            raise ValueError(f"runs of a task in {', '.join(tasks)} (not {task})")
+        if unknown := set(wanted) - set(methods):
+            raise ValueError(f"runs.{task} of methods in {', '.join(methods)} (not {', '.join(sorted(unknown))})")

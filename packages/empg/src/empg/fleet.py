@@ -1,0 +1,94 @@
+"""Several processes that share each batch: data parallelism, started by `accelerate launch` or `torchrun`.
+
+Every process holds the whole model. It draws, grades and differentiates its own prompts; completions, rewards and
+gradients are then put together, so that the statistics of the whole batch are those of one process and all take the
+same step. Random numbers belong to a completion, not to a process: the number of processes changes rounding only.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+
+from empg.sample import Rollout
+
+Item = TypeVar("Item")
+
+
+class Fleet:
+    """This process among those of a launch; alone where none was launched."""
+
+    def __init__(self) -> None:
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.local = int(os.environ.get("LOCAL_RANK", "0"))
+        if self.size > 1 and not distributed.is_initialized():
+            if torch.cuda.is_available():
+                torch.cuda.set_device(self.local)
+            distributed.init_process_group("cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def bounds(self, count: int) -> tuple[int, int]:
+        """First and last (exclusive) of this process's share of `count` items that lie next to each other."""
+        return self.rank * count // self.size, (self.rank + 1) * count // self.size
+
+    def gather(self, own: Sequence[Item]) -> list[Item]:
+        """All processes' items, in the order of their shares."""
+        if self.size == 1:
+            return list(own)
+        parts: list[Any] = [None] * self.size
+        distributed.all_gather_object(parts, list(own))
+        return [item for part in parts for item in part]
+
+    def gather_rollout(self, own: Rollout, prompts: list[list[int]]) -> Rollout:
+        """The completions of all prompts out of those of each process's own."""
+        if self.size == 1:
+            return own
+        rows = [
+            (tokens[:n].tolist(), log_pi[:n].tolist(), bool(ended))
+            for tokens, log_pi, n, ended in zip(
+                own.tokens, own.log_pi, own.lengths.tolist(), own.finished, strict=True
+            )
+        ]  # fmt: skip
+        every = self.gather(rows)
+        lengths = torch.tensor([len(tokens) for tokens, _, _ in every])
+        width = int(lengths.max())
+        tokens, log_pi = torch.zeros(len(every), width, dtype=torch.long), torch.zeros(len(every), width)
+        for row, (some, logs, _) in enumerate(every):
+            tokens[row, : len(some)], log_pi[row, : len(logs)] = torch.tensor(some), torch.tensor(logs)
+        finished = torch.tensor([ended for _, _, ended in every])
+        return Rollout(prompts, own.samples, tokens, lengths, log_pi, finished)
+
+    def own(self, keep: Sequence[int], rollout: Rollout) -> list[int]:
+        """Those of the completions `keep` that answer this process's share of the prompts."""
+        first, last = self.bounds(len(rollout.prompts))
+        return [k for k in keep if first <= k // rollout.samples < last]
+
+    def add(self, *arrays: torch.Tensor | None) -> None:
+        """Sum arrays over the processes, in place."""
+        for array in arrays:
+            if self.size > 1 and array is not None:
+                distributed.all_reduce(array)
+
+    def add_gradients(self, weights: Sequence[torch.nn.Parameter]) -> None:
+        """Sum the gradients over the processes; one that is not there counts as 0."""
+        for weight in weights:
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+            if self.size > 1:
+                distributed.all_reduce(weight.grad)
+
+    def any(self, mine: bool) -> bool:
+        """Whether it holds in any process."""
+        return mine if self.size == 1 else any(self.gather([mine]))
+
+    def close(self) -> None:
+        """Leave."""
+        if self.size > 1 and distributed.is_initialized():
+            distributed.destroy_process_group()

@@ -1,0 +1,180 @@
+"""Log-probabilities of given completions: prompts packed with their completions, batches by length.
+
+A row holds one prompt and one or more of its completions, each of which sees the prompt and itself only
+(a tree mask), so that the prompt is computed once. Rows stay below a limit, which long completions reach
+alone: then the row is plainly causal.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from empg.policy import Policy
+from empg.sample import Rollout
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt and the completions that are packed behind it."""
+
+    prompt: int
+    """Index of the prompt."""
+    members: list[int]
+    """Indices of the completions."""
+    length: int
+    """Tokens of the row. A completion's last token predicts nothing, so it is left out."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of about the same length, computed at once; arguments of `Policy.forward`, and where its results go."""
+
+    members: Tensor
+    """``(k,)``, the completions of this batch, in the order of the rollout."""
+    ids: Tensor
+    positions: Tensor
+    mask: Tensor | None
+    at: tuple[Tensor, Tensor]
+    targets: Tensor
+    to: tuple[Tensor, Tensor]
+    """Rows (among `members`) and columns of the results in an array ``(k, L)``."""
+
+    def run(
+        self, policy: torch.nn.Module, width: int, temperature: float = 1.0, entropy: bool = False
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """log pi, entropy and values of the batch's completions, each ``(k, width)`` with 0 on padding, or none."""
+        found = policy(self.ids, self.positions, self.mask, self.at, self.targets, temperature, entropy)
+        log_pi, spread, values = (None if flat is None else self._spread(flat, width) for flat in found)
+        assert log_pi is not None
+        return log_pi, spread, values
+
+    def _spread(self, flat: Tensor, width: int) -> Tensor:
+        return flat.new_zeros(len(self.members), width).index_put(self.to, flat)
+
+
+def pack(lengths: Sequence[int], prompts: Sequence[int], samples: int, keep: Sequence[int], limit: int) -> list[Row]:
+    """Rows of at most `limit` tokens, the longest first; a prompt with one completion may be longer.
+
+    Args:
+        lengths: tokens of each completion.
+        prompts: tokens of each prompt.
+        samples: N, completions of a prompt.
+        keep: the completions that are wanted.
+        limit: most tokens of a row.
+    """
+    rows: list[Row] = []
+    for k in keep:
+        prompt, cost = k // samples, lengths[k] - 1
+        last = rows[-1] if rows else None
+        if last is not None and last.prompt == prompt and last.length + cost <= limit:
+            rows[-1] = Row(prompt, [*last.members, k], last.length + cost)
+        else:
+            rows.append(Row(prompt, [k], prompts[prompt] + cost))
+    return sorted(rows, key=lambda row: -row.length)
+
+
+def buckets(rows: list[Row], tokens: int) -> Iterator[list[Row]]:
+    """Rows, sorted by length, in groups of at most `tokens` tokens, padding included; one row at least."""
+    start = 0
+    while start < len(rows):
+        count = max(1, tokens // rows[start].length)
+        yield rows[start : start + count]
+        start += count
+
+
+def batches(
+    rollout: Rollout,
+    keep: Sequence[int] | None = None,
+    *,
+    row_tokens: int = 1024,
+    batch_tokens: int = 16384,
+    device: torch.device | str = "cpu",
+) -> Iterator[Batch]:
+    """The completions of a rollout as batches.
+
+    Args:
+        keep: the completions that are wanted; none for all.
+        row_tokens: most tokens of a row with several completions.
+        batch_tokens: most tokens of a batch.
+        device: where the arrays go.
+    """
+    lengths = rollout.lengths.tolist()
+    wanted = range(len(lengths)) if keep is None else keep
+    rows = pack(lengths, [len(prompt) for prompt in rollout.prompts], rollout.samples, wanted, row_tokens)
+    for some in buckets(rows, batch_tokens):
+        yield _assemble(rollout, some, device)
+
+
+def _assemble(rollout: Rollout, rows: list[Row], device: torch.device | str) -> Batch:
+    width = rows[0].length
+    ids, positions = torch.zeros(2, len(rows), width, dtype=torch.long)
+    segment = torch.full((len(rows), width), -1)  # 0 the prompt, then one number for each completion
+    members = sorted(k for row in rows for k in row.members)
+    place = {k: index for index, k in enumerate(members)}
+    at_row, at_column, targets, to_row, to_column = [], [], [], [], []
+    lengths = rollout.lengths.tolist()
+    for r, row in enumerate(rows):
+        prompt = rollout.prompts[row.prompt]
+        size = len(prompt)
+        ids[r, :size], positions[r, :size] = torch.tensor(prompt), torch.arange(size)
+        segment[r, :size] = 0
+        start = size
+        for number, k in enumerate(row.members, 1):
+            n = lengths[k]
+            end = start + n - 1
+            ids[r, start:end], positions[r, start:end] = rollout.tokens[k, : n - 1], torch.arange(size, size + n - 1)
+            segment[r, start:end] = number
+            at_row.append(torch.full((n,), r))
+            at_column.append(torch.cat([torch.tensor([size - 1]), torch.arange(start, end)]))
+            targets.append(rollout.tokens[k, :n])
+            to_row.append(torch.full((n,), place[k]))
+            to_column.append(torch.arange(n))
+            start = end
+    mask: Tensor | None = None
+    if any(len(row.members) > 1 for row in rows):
+        mask = _tree(segment)
+    elif rows[-1].length < width:
+        mask = segment >= 0
+    return Batch(
+        members=torch.tensor(members),
+        ids=ids.to(device),
+        positions=positions.to(device),
+        mask=None if mask is None else mask.to(device),
+        at=(torch.cat(at_row).to(device), torch.cat(at_column).to(device)),
+        targets=torch.cat(targets).to(device),
+        to=(torch.cat(to_row).to(device), torch.cat(to_column).to(device)),
+    )
+
+
+def _tree(segment: Tensor) -> Tensor:
+    """Who sees whom: the past of one's own completion and of the prompt. Padding sees itself, against NaN."""
+    width = segment.shape[1]
+    past = torch.ones(width, width, dtype=torch.bool).tril()
+    own = segment[:, :, None] == segment[:, None, :]
+    sees = past & (own | (segment == 0)[:, None, :])
+    return (sees | torch.eye(width, dtype=torch.bool))[:, None]
+
+
+@torch.no_grad()
+def log_probabilities(
+    policy: Policy,
+    rollout: Rollout,
+    keep: Sequence[int] | None = None,
+    *,
+    temperature: float = 1.0,
+    row_tokens: int = 1024,
+    batch_tokens: int = 16384,
+) -> tuple[Tensor, Tensor | None]:
+    """log pi and values without gradients, each ``(K, L)``, 0 on padding and on completions that are not in `keep`."""
+    device = next(policy.parameters()).device
+    width = rollout.tokens.shape[1]
+    log_pi = torch.zeros(len(rollout.tokens), width)
+    values = torch.zeros_like(log_pi) if policy.critic is not None else None
+    for batch in batches(rollout, keep, row_tokens=row_tokens, batch_tokens=batch_tokens, device=device):
+        found, _, value = batch.run(policy, width, temperature)
+        log_pi[batch.members] = found.cpu()
+        if values is not None and value is not None:
+            values[batch.members] = value.cpu()
+    return log_pi, values

@@ -1,0 +1,128 @@
+"""The policy: a causal language model of `transformers`, its log-probabilities, and an optional value head."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+HEAD_ELEMENTS = 1 << 27
+"""Most logits held at once; beyond, the head runs in parts that the backward pass computes again."""
+
+
+class Policy(nn.Module):
+    """pi_theta of one language model.
+
+    Args:
+        lm: a causal language model of `transformers`.
+        critic: give it a value head on the last hidden state (for PPO).
+    """
+
+    def __init__(self, lm: Any, critic: bool = False) -> None:
+        super().__init__()
+        self.lm = lm
+        self.critic: nn.Linear | None = None
+        if critic:
+            reference = next(lm.parameters())
+            self.critic = nn.Linear(lm.config.hidden_size, 1, device=reference.device, dtype=reference.dtype)
+            nn.init.zeros_(self.critic.weight)
+            nn.init.zeros_(self.critic.bias)
+
+    def forward(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        mask: Tensor | None,
+        at: tuple[Tensor, Tensor],
+        targets: Tensor,
+        temperature: float = 1.0,
+        entropy: bool = False,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Log-probabilities of chosen tokens; logits are computed there and nowhere else.
+
+        Args:
+            ids, positions: ``(R, T)``, tokens and their positions.
+            mask: what each token may look at: ``(R, 1, T, T)`` booleans, ``(R, T)`` for causal rows with
+                padding at the end, or none.
+            at: rows and columns ``(n,)`` of the hidden states that predict the targets.
+            targets: ``(n,)``, the predicted tokens.
+            temperature: that of the sampling.
+            entropy: also the entropy of each prediction.
+
+        Returns:
+            log pi ``(n,)``, entropy ``(n,)`` or none, value ``(n,)`` or none, all float32.
+        """
+        states = self.lm.base_model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
+        ).last_hidden_state[at]
+        values = self.critic(states).squeeze(-1).float() if self.critic is not None else None
+        part = max(1, HEAD_ELEMENTS // self.lm.config.vocab_size)
+        if len(states) <= part:
+            log_pi, spread = self._predict(states, targets, temperature, entropy)
+        else:
+            parts = [
+                checkpoint(self._predict, some, goal, temperature, entropy, use_reentrant=False)
+                for some, goal in zip(torch.split(states, part), torch.split(targets, part), strict=True)
+            ]
+            log_pi = torch.cat([one[0] for one in parts])
+            spread = torch.cat([one[1] for one in parts]) if entropy else None
+        return log_pi, spread, values
+
+    def _predict(
+        self, states: Tensor, targets: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        logits = self.lm.get_output_embeddings()(states).float()
+        if temperature != 1.0:
+            logits = logits / temperature
+        log_pi = -functional.cross_entropy(logits, targets, reduction="none")
+        if not entropy:
+            return log_pi, None
+        log_p = torch.log_softmax(logits, -1)
+        return log_pi, -(log_p.exp() * log_p).sum(-1)
+
+
+class Masters:
+    """float32 master weights of a model that computes in bfloat16, and their gradients.
+
+    Steps of 1e-6 vanish in bfloat16's rounding; here the optimiser moves float32 weights, and the model
+    holds their rounded copy. A gradient goes to its master as soon as it is there, so that the parts of a
+    batch add up in float32. For a float32 model the masters are its own parameters.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.names = [name for name, weight in module.named_parameters() if weight.requires_grad]
+        self._own = [weight for weight in module.parameters() if weight.requires_grad]
+        self.split = any(weight.dtype != torch.float32 for weight in self._own)
+        self.weights = (
+            [nn.Parameter(weight.detach().float().clone()) for weight in self._own] if self.split else self._own
+        )
+        self._hooks = []
+        if self.split:
+            for weight, master in zip(self._own, self.weights, strict=True):
+                hook = weight.register_post_accumulate_grad_hook(_handing_to(master))  # type: ignore[no-untyped-call]
+                self._hooks.append(hook)
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Round the masters into the model."""
+        if self.split:
+            for weight, master in zip(self._own, self.weights, strict=True):
+                weight.copy_(master)
+
+    def release(self) -> None:
+        """Let go of the model's gradients."""
+        for hook in self._hooks:
+            hook.remove()
+
+
+def _handing_to(master: nn.Parameter) -> Any:
+    def hand(weight: Tensor) -> None:
+        assert weight.grad is not None
+        if master.grad is None:
+            master.grad = weight.grad.float()
+        else:
+            master.grad += weight.grad
+        weight.grad = None
+
+    return hand

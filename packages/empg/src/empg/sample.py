@@ -1,0 +1,145 @@
+"""Drawing completions: one prefill per prompt, finished rows dropped, log-probabilities kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DynamicCache
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """K completions, N to each of B prompts, those of one prompt next to each other."""
+
+    prompts: list[list[int]]
+    """Token ids of the B prompts."""
+    samples: int
+    """N."""
+    tokens: Tensor
+    """``(K, L)``, token ids of the completions, end token included; padded at the end."""
+    lengths: Tensor
+    """``(K,)``, tokens of each completion, end token included."""
+    log_pi: Tensor
+    """``(K, L)`` float32, log-probability of each token under the policy that drew it; 0 on padding."""
+    finished: Tensor
+    """``(K,)``, whether the completion ended by itself."""
+
+    @property
+    def mask(self) -> Tensor:
+        """``(K, L)`` float32: 1 on a completion's own tokens. Made from lengths: the end token may be the padding."""
+        return (torch.arange(self.tokens.shape[1], device=self.tokens.device) < self.lengths[:, None]).float()
+
+    def completions(self) -> list[list[int]]:
+        """The completions as lists of token ids."""
+        return [row[:n] for row, n in zip(self.tokens.tolist(), self.lengths.tolist(), strict=True)]
+
+
+@torch.no_grad()
+def generate(
+    lm: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    samples: int,
+    limit: int,
+    eos: int,
+    pad: int,
+    uniforms: NDArray[np.float32] | None,
+    temperature: float = 1.0,
+    drop: float = 0.2,
+) -> Rollout:
+    """Draw N completions of each prompt.
+
+    Each prompt is read once and its keys and values are shared out to its completions. Rows that have
+    ended leave the batch as soon as they are the share `drop` of it. Random numbers come in an array, one
+    for each completion and token, so that a completion does not depend on which rows are still there.
+
+    Args:
+        lm: a causal language model of `transformers`.
+        prompts: B lists of token ids.
+        samples: N.
+        limit: most tokens of a completion.
+        eos, pad: end and filler token.
+        uniforms: ``(B N, limit)`` in [0, 1), inverted through the cumulative distribution; none is greedy.
+        temperature: divides the logits.
+        drop: share of ended rows at which they are dropped.
+    """
+    device = next(lm.parameters()).device
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+    prompt_length = torch.tensor([len(prompt) for prompt in prompts])
+    ragged = bool((prompt_length < longest).any())
+    seen = torch.arange(longest) >= longest - prompt_length[:, None]
+    positions = (torch.arange(longest) - (longest - prompt_length[:, None])).clamp(min=0)
+
+    cache = DynamicCache(config=lm.config)
+    answer = lm(
+        input_ids=ids.to(device),
+        attention_mask=seen.to(device) if ragged else None,
+        position_ids=positions.to(device),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    if samples > 1:
+        cache.batch_repeat_interleave(samples)
+    logits = answer.logits[:, -1].repeat_interleave(samples, 0)
+    count = len(prompts) * samples
+    seen = seen.repeat_interleave(samples, 0).to(device)
+    position = prompt_length.repeat_interleave(samples).to(device)
+    draws = None if uniforms is None else torch.from_numpy(np.ascontiguousarray(uniforms)).to(device)
+
+    tokens = torch.full((count, limit), pad, dtype=torch.long, device=device)
+    log_pi = torch.zeros(count, limit, device=device)
+    lengths = torch.full((count,), limit, device=device)
+    finished = torch.zeros(count, dtype=torch.bool, device=device)
+    alive = torch.arange(count, device=device)  # the completion in each row of the batch
+    for t in range(limit):
+        log_p = torch.log_softmax(logits.float() / temperature, -1)
+        chosen = log_p.argmax(-1) if draws is None else invert(log_p.exp(), draws[alive, t])
+        over = finished[alive]
+        tokens[alive, t] = torch.where(over, pad, chosen)
+        log_pi[alive, t] = torch.where(over, 0.0, log_p.gather(-1, chosen[:, None])[:, 0])
+        ended = ~over & (chosen == eos)
+        lengths[alive[ended]] = t + 1
+        finished[alive[ended]] = True
+        keep = ~finished[alive]
+        left = int(keep.sum())
+        if left == 0 or t == limit - 1:
+            break
+        if left <= (1 - drop) * len(alive):
+            rows = keep.nonzero()[:, 0]
+            alive, chosen, seen, position = alive[rows], chosen[rows], seen[rows], position[rows]
+            cache.batch_select_indices(rows)
+        if ragged:
+            seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1)
+        logits = lm(
+            input_ids=chosen[:, None],
+            attention_mask=seen if ragged else None,
+            position_ids=position[:, None],
+            past_key_values=cache,
+            use_cache=True,
+        ).logits[:, -1]
+        position = position + 1
+    width = int(lengths.max())
+    return Rollout(
+        [list(prompt) for prompt in prompts], samples, tokens[:, :width].cpu(), lengths.cpu(),
+        log_pi[:, :width].cpu(), finished.cpu(),
+    )  # fmt: skip
+
+
+def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """The token at which the cumulative distribution passes `uniform`, row by row; never one of probability 0.
+
+    Args:
+        probabilities: ``(k, V)``.
+        uniform: ``(k,)`` in [0, 1).
+    """
+    cumulative = probabilities.cumsum(-1)
+    level = uniform.to(cumulative.dtype) * cumulative[:, -1]  # rounding may leave the sum a little off 1
+    return torch.searchsorted(cumulative, level[:, None], right=True)[:, 0].clamp(max=probabilities.shape[1] - 1)

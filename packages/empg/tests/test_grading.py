@@ -1,0 +1,150 @@
+"""Graders: tricky answers, and hostile ones."""
+
+import time
+
+import pytest
+
+from empg.grading import (
+    ANSWER_CHARACTERS,
+    MathGrader,
+    gsm8k_normalised,
+    gsm8k_strict,
+    last_boxed,
+    written_answer,
+)
+from empg.problems import grade_chat, grade_terminated
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "strict", "normalised"),
+    [
+        ("so 3 + 4 = 7\n#### 7", "7", 1, 1),
+        ("#### 1,234", "1234", 1, 1),
+        ("#### -5", "-5", 1, 1),
+        ("#### 7.0", "7", 0, 1),
+        ("####7", "7", 0, 1),
+        ("the answer is 7", "7", 0, 1),
+        ("#### 7 and then #### 8", "7", 1, 0),
+        ("#### 7 and then #### 8", "8", 0, 1),
+        ("#### $7", "7", 0, 1),
+        ("#### 07", "7", 0, 1),
+        ("7 apples", "8", 0, 0),
+        ("", "8", 0, 0),
+        ("#### ", "8", 0, 0),
+        ("#### 0", "-0", 0, 1),
+        ("#### " + "9" * 50_000, "9", 0, 0),
+    ],
+)
+def test_gsm8k(text, gold, strict, normalised):
+    assert gsm8k_strict(text, gold) == strict
+    assert gsm8k_normalised(text, gold) == normalised
+
+
+def test_generated_tasks():
+    assert grade_terminated("7,2#2", "2", True) == 1
+    assert grade_terminated("7,2#2", "2", False) == 0
+    assert grade_terminated("7,2@2", "2", True) == 0
+    assert grade_terminated("7,2#3", "2", True) == 0
+    assert grade_chat("3 - 5 = -2", "-2", True) == 1
+    assert grade_chat("9 - 2", "7", True) == 0
+    assert grade_chat("9-2", "-2", True) == 0  # a difference, not the number -2
+    assert grade_chat("= 7.", "7", True) == 1
+    assert grade_chat("= 7", "7", False) == 0
+
+
+def test_boxes():
+    assert last_boxed(r"so \boxed{\frac{1}{2}}.") == r"\frac{1}{2}"
+    assert last_boxed(r"\boxed{1} no, \boxed{2}") == "2"
+    assert last_boxed(r"\boxed{1} no, \boxed{2") == "1"
+    assert last_boxed("none") is None
+    assert written_answer("The answer is 42.") == "42"
+    assert written_answer(r"\boxed{" + "1" * (ANSWER_CHARACTERS + 1) + "}") is None
+
+
+@pytest.fixture(scope="module")
+def grader():
+    made = MathGrader()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "right"),
+    [
+        (r"\frac{1}{2}", "0.5", 1),
+        (r"\frac{1}{2}", r"\dfrac{1}{2}", 1),
+        ("42", r"x = 42", 1),
+        (r"2\sqrt{3}", r"\sqrt{12}", 1),
+        ("(1,2)", "(2,1)", 0),
+        (r"x^2+2x+1", r"(x+1)^2", 1),
+        ("10", r"10\%", 1),
+        ("-2 + 7i", "7i-2", 1),
+        (r"\text{Evelyn}", "Evelyn", 1),
+        ("12", "13", 0),
+        ("41", "42, 41", 0),
+    ],
+)
+def test_math(grader, gold, answer, right):
+    assert grader([rf"thus \boxed{{{answer}}}"], [gold]) == [right]
+
+
+HOSTILE = [
+    "9^{9^{9^{9^{9}}}}",
+    "10^{10^{10}}",
+    "2^{2^{2^{2^{2^{2}}}}}",
+    "(10^{8})!",
+    "1000000000!!",
+    r"\sum_{k=1}^{100000000} \frac{1}{k^2}",
+    r"\prod_{k=1}^{10000000} k",
+    r"\int_0^1 \sin(x^{x^{x}}) e^{x^7} dx",
+    r"\lim_{n \to \infty} (1+1/n)^{n^{n}}",
+    "{" * 90 + "1" + "}" * 90,
+    "(" * 95 + "1" + ")" * 95,
+    r"\frac{" * 25 + "1" + "}{2}" * 25,
+    r"\sqrt{" * 28 + "2" + "}" * 28,
+    "(a+b+c+d+e+f)^{200}",
+    r"\begin{pmatrix}" + r"a&b\\" * 25 + r"\end{pmatrix}^{50}",
+    r"\{" + ",".join(str(n) for n in range(60)) + r"\}",
+    "__import__('os').system('touch /tmp/owned')",
+    "\x00\x1b[31m\x07",
+    "\\" * 150,
+    "$$$$$$" * 30,
+    "^" * 190,
+    "1" + "+1" * 90,
+    "1e999999999",
+    "0x" + "f" * 180,
+    "\u202e42\u202c" * 20,
+    r"\frac{1}{0}",
+    "x" * 190,
+    "-" * 190 + "1",
+    "((((((((((2^99999)^99999)^99999)^99999)^99999)^99999)^99999)^99999)^99999)^99999)",
+    "\ud800",
+]
+
+
+def test_hostile_answers_neither_stall_nor_kill_a_run(grader):
+    """Each is wrong, none takes longer than its limit and a new worker's start, and the grader goes on."""
+    grader(["\\boxed{1}"], ["1.0"])
+    for answer in HOSTILE:
+        start = time.monotonic()
+        assert grader([rf"\boxed{{{answer}}}"], ["7"]) == [0.0], answer
+        assert time.monotonic() - start < grader.seconds + 12, answer
+    assert grader([r"\boxed{0.5}"], [r"\frac12"]) == [1.0]
+
+
+@pytest.mark.parametrize("text", ["#" * 200_000, "\\boxed{" * 20_000, "}" * 200_000, "9," * 100_000, "-" * 100_000])
+def test_endless_texts_are_quick(grader, text):
+    start = time.monotonic()
+    assert gsm8k_strict(text, "7") == gsm8k_normalised(text, "7") == 0
+    assert grader([text], ["7"]) == [0.0]
+    assert grade_chat(text, "7", True) == 0
+    assert time.monotonic() - start < 2
+
+
+def test_a_result_is_kept():
+    made = MathGrader()
+    made([r"\boxed{0.5}"] * 50, [r"\frac12"] * 50)
+    start = time.monotonic()
+    assert made([r"\boxed{0.5}"] * 500, [r"\frac12"] * 500) == [1.0] * 500
+    assert time.monotonic() - start < 0.5
+    made.close()

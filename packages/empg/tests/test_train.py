@@ -1,0 +1,177 @@
+"""The train verb as a whole: every method, determinism, interruption, learning."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from empg_helpers import EXPERIMENTS, gpt2, job, uniforms
+
+from empg.config import Method
+from empg.policy import Masters, Policy
+from empg.sample import generate
+from empg.train import Run, train
+from empg.update import improve, lesson
+from septet.card import RunCard
+from septet.scores import read_scores, read_timing
+
+
+@pytest.mark.parametrize("method", [*EXPERIMENTS.methods])
+def test_every_method_writes_its_tables(method, tmp_path):
+    train(job(method, seeds=[3]), tmp_path)
+    scores = read_scores(tmp_path / "scores.parquet")
+    assert scores["value"].is_finite().all()
+    assert {"accuracy", "reward", "length", "score", "kl"} <= set(scores["metric"])
+    assert set(read_timing(tmp_path / "timing.parquet")["phase"]) == {"generate", "grade", "update"}
+    card = RunCard.read(tmp_path / "run.json")
+    assert list(card.methods) == [method] and card.steps == 6 * 4 * 2
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batch(tmp_path):
+    for name in ("first", "again"):
+        train(job("empg_kl", "cold"), tmp_path / name)
+    first, again = (tmp_path / name / "scores.parquet" for name in ("first", "again"))
+    assert first.read_bytes() == again.read_bytes()
+    train(job("empg_kl", "cold", seeds=[1]), tmp_path / "alone")
+    batch = read_scores(first).filter(pl.col("seed") == 1)
+    alone = read_scores(tmp_path / "alone/scores.parquet").join(batch, on=["metric", "step"], suffix="_batch")
+    assert len(alone) >= 20 and np.allclose(alone["value"], alone["value_batch"])
+
+
+def test_a_state_restored_goes_on_as_if_nothing_had_been(tmp_path):
+    whole, first = Run(job("ppo")), Run(job("ppo"))
+    for run in (whole, first):
+        for _ in range(3):
+            run.advance()
+    second = Run(job("ppo"))
+    second.restore({name: value.copy() for name, value in first.state().items()})
+    for run in (whole, second):
+        run.advance()
+        run.advance()
+    for name, value in whole.state().items():
+        if not name.endswith("seconds"):
+            assert np.array_equal(value, second.state()[name], equal_nan=True), name
+
+
+def command(config, out):
+    return [sys.executable, "-m", "empg", "train", "--config", str(config), "--out", str(out)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_job_ends_with_the_table_of_an_uninterrupted_one(how, tmp_path):
+    task = job("grpo", seeds=range(2), task_settings={"steps": 60, "eval_every": 30})
+    config = tmp_path / "job.json"
+    config.write_text(json.dumps(task.model_dump(mode="json")))
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(task, whole)
+    process = subprocess.Popen(command(config, broken), stderr=subprocess.PIPE, text=True)
+    progress = broken / "checkpoint/progress.json"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if progress.is_file() and json.loads(progress.read_text())["done"] > 3:
+            break
+        time.sleep(0.01)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    if how is signal.SIGTERM:
+        assert process.returncode == 85, errors
+        assert "state saved" in errors.splitlines()[-1]
+        assert list((broken / "checkpoint").glob("*.safetensors"))
+    assert not (broken / "scores.parquet").exists()
+    subprocess.run(command(config, broken), check=True, capture_output=True)
+    assert (broken / "scores.parquet").read_bytes() == (whole / "scores.parquet").read_bytes()
+    assert not (broken / "checkpoint").exists()
+
+
+def parts(dtype=torch.float32, optimiser=torch.optim.AdamW, rate=1e-3):
+    policy = Policy(gpt2().to(dtype))
+    masters = Masters(policy)
+    optimiser = optimiser(masters.weights, lr=rate)
+    rollout = generate(policy.lm, [[1, 2, 3], [4, 5, 6]], samples=4, limit=8, eos=18, pad=18, uniforms=uniforms(8, 8))
+    return policy, masters, optimiser, rollout
+
+
+def step(method, reward, dtype=torch.float32, kind=torch.optim.AdamW, rate=1e-3, **more):
+    policy, masters, optimiser, rollout = parts(dtype, kind, rate)
+    what = lesson(method, torch.tensor(reward), rollout.log_pi, rollout.mask, samples=4, limit=8)
+    settings = {"temperature": 1.0, "clip_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000, **more}
+    report = improve(policy, masters, optimiser, rollout, what, method, **settings)
+    return policy, masters, rollout, report
+
+
+REWARD = [1.0, 0, 0, 1, 0, 0, 1, 0]
+
+
+def test_samples_without_weight_are_skipped_and_change_nothing():
+    _, masters, rollout, report = step(EXPERIMENTS.methods["raft"], REWARD)
+    assert report.trained == int(rollout.lengths[torch.tensor(REWARD) > 0].sum())
+    _, same, _, everything = step(Method(estimator="raft", entropy=1e-12), REWARD)
+    assert everything.trained == int(rollout.lengths.sum())
+    for a, b in zip(masters.weights, same.weights, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+    _, unmoved, _, nothing = step(Method(), [1.0] * 8)
+    assert nothing.trained == nothing.gradient == 0
+    for a, b in zip(unmoved.weights, parts()[1].weights, strict=True):
+        assert torch.allclose(a, b * (1 - 1e-3 * 0.01))  # AdamW's decay alone
+
+
+def test_a_batch_without_weight_leaves_the_momentum_on():
+    policy, masters, optimiser, rollout = parts()
+    settings = {"temperature": 1.0, "clip_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000}
+    for reward in (REWARD, [0.0] * 8):
+        before = [weight.detach().clone() for weight in masters.weights]
+        what = lesson(Method(), torch.tensor(reward), rollout.log_pi, rollout.mask, samples=4, limit=8)
+        improve(policy, masters, optimiser, rollout, what, Method(), **settings)
+    assert all((a - b).abs().max() > 1e-4 for a, b in zip(masters.weights, before, strict=True))
+
+
+def test_parts_of_a_batch_add_up():
+    """Under plain gradient descent: Adam's first step is a sign, which rounding turns where the gradient is 0."""
+    plain = {"kind": torch.optim.SGD, "rate": 1.0}
+    whole, small = (step(Method(), REWARD, **plain, row_tokens=n, batch_tokens=n)[1] for n in (10_000, 1))
+    for a, b in zip(whole.weights, small.weights, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_inner_steps_move_away_and_stop_early():
+    *_, once = step(Method(), REWARD)
+    *_, four = step(Method(inner_steps=4), REWARD)
+    *_, stopped = step(Method(inner_steps=40, max_kl=0.05), REWARD)
+    assert abs(once.kl) < 1e-6 and four.passes == 4 and abs(four.kl) > 1e-4
+    assert 1 < stopped.passes < 40
+
+
+def test_masters_keep_what_bfloat16_would_lose():
+    policy, masters, *_ = step(Method(), REWARD, torch.bfloat16)
+    plain = parts(torch.bfloat16)[0]
+    moved = [not torch.equal(a, b.float()) for a, b in zip(masters.weights, plain.parameters(), strict=True)]
+    assert all(weight.dtype == torch.float32 for weight in masters.weights) and all(moved)
+    for weight, master in zip(policy.parameters(), masters.weights, strict=True):
+        assert torch.equal(weight, master.to(torch.bfloat16)) and weight.grad is None
+
+
+def test_empg_learns_the_warm_task(tmp_path):
+    settings = {"steps": 60, "prompts": 32, "eval_every": 30, "eval_prompts": 50, "learning_rate": 5e-4}
+    train(job("empg", "warm", seeds=[1001], task_settings=settings), tmp_path)
+    reward = read_scores(tmp_path / "scores.parquet").filter(metric="reward").sort("step")["value"].to_list()
+    assert reward[-1] > reward[0] + 0.2
+
+
+def test_bad_input_is_one_line(tmp_path):
+    settings = job().model_dump(mode="json")
+    settings["method"]["estimator"] = "magic"
+    config = tmp_path / "job.json"
+    config.write_text(json.dumps(settings))
+    done = subprocess.run(command(config, tmp_path / "out"), capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "method.estimator" in done.stderr
+    settings["method"] = {"name": "grpo", "estimator": "grpo", "samples": 1}
+    config.write_text(json.dumps(settings))
+    done = subprocess.run(command(config, tmp_path / "out"), capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "compares within a group" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,85 @@
+# EM policy gradient for reasoning models (packages/empg).
+EMPG_FIGURES = [
+    "test_score",
+    "reward",
+    "length",
+    "kl_in_reward",
+    "inner_steps",
+    "final",
+    "cost",
+]
+
+
+rule empg_prepare:
+    input:
+        sources=sources("core", "empg"),
+    output:
+        made="results/{scale}/empg/data/{data}",
+    log:
+        "logs/{scale}/empg/prepare/{data}.log",
+    benchmark:
+        "benchmarks/{scale}/empg/prepare/{data}.jsonl"
+    wildcard_constraints:
+        data=r"[a-z0-9]+\.(parquet|safetensors)",
+    container:
+        image("llm")
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(20),
+    params:
+        job=empg_preparation("empg"),
+        out=subpath(output.made, parent=True),
+    shell:
+        "printf %s {params.job:q} | python -m empg prepare --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
+
+
+rule empg_train:
+    input:
+        sources=sources("core", "empg"),
+        data=empg_data("empg"),
+    output:
+        scores="results/{scale}/empg/runs/{method}/{task}/scores.parquet",
+        timing="results/{scale}/empg/runs/{method}/{task}/timing.parquet",
+        card="results/{scale}/empg/runs/{method}/{task}/run.json",
+    log:
+        "logs/{scale}/empg/{method}/{task}.log",
+    benchmark:
+        "benchmarks/{scale}/empg/{method}/{task}.jsonl"
+    container:
+        image("llm")
+    threads: threads_of_task("empg")
+    resources:
+        mem_mb=growing(3000),
+        runtime=growing(60),
+    params:
+        job=training("empg", empg_data("empg")),
+        out=subpath(output.scores, parent=True),
+    shell:
+        "printf %s {params.job:q} | python -m empg train --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
+
+
+rule empg_figures:
+    input:
+        sources=sources("core", "report"),
+        tables=collected("empg"),
+    output:
+        figure_files("empg", EMPG_FIGURES),
+    log:
+        "logs/{scale}/empg/figures.log",
+    benchmark:
+        "benchmarks/{scale}/empg/figures.jsonl"
+    container:
+        image("light")
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        job=drawing("empg"),
+        out="results/{scale}/figures/empg",
+    shell:
+        "printf %s {params.job:q} | python -m septet_report draw --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
