@@ -5,9 +5,9 @@ Sections are those of the brief in `docs/papers/empg.md`.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from septet.config import Settings
+from septet.config import Seeds, Settings
 
 
 class Method(Settings):
@@ -197,7 +197,7 @@ class Common(Settings):
 
     root_seed: int = Field(default=2504, ge=0)
     """Root of all random streams."""
-    seeds: list[int] = Field(default=list(range(10)), min_length=1)
+    seeds: Seeds = Field(default=list(range(10)), min_length=1)
     """Replicates, one after the other; they share the base model."""
     temperature: float = Field(default=1.0, gt=0.0)
     """Of the sampling, and of the log-probabilities in the loss (section 3)."""
@@ -209,13 +209,6 @@ class Common(Settings):
     """Where the model is; auto takes a GPU if there is one, and the processor for the tiny model."""
     engine: Literal["local", "vllm"] = "local"
     """Who draws completions: this process, or vLLM in its own environment."""
-
-    @field_validator("seeds")
-    @classmethod
-    def _each_once(cls, value: list[int]) -> list[int]:
-        if len(set(value)) != len(value) or min(value) < 0:
-            raise ValueError("different seeds, none negative")
-        return value
 
 
 class Job(Common):

@@ -1,13 +1,12 @@
 """The experiments: `config/papers/empg.yaml` and, on a real language model, `config/papers/empgreal.yaml`."""
 
-from pydantic import model_validator
-
 from empg.config import Chain, Chat, Common, Method, SmolLM, Steps, Task, Tiny
+from septet.config import Runs, Seeds
 
 ALL = ["empg", "grpo", "dr_grpo", "rloo", "reinforce_pp", "ppo", "raft"]
 
 
-class Experiments(Common):
+class Experiments(Common, Runs):
     """The paper's experiments: `config/papers/empg.yaml`."""
 
     data_dir: str | None = None
@@ -49,16 +48,11 @@ class Experiments(Common):
     }
     """Which methods run on which task; an empty list switches a task off."""
 
-    @model_validator(mode="after")
-    def _known(self) -> "Experiments":
-        known(self.methods, self.tasks, self.runs)
-        return self
 
-
-class Real(Common):
+class Real(Common, Runs):
     """Reinforcement learning on a pretrained language model: `snakemake empg_real`."""
 
-    seeds: list[int] = [0, 1, 2]
+    seeds: Seeds = [0, 1, 2]
     """Replicates, one after the other."""
     data_dir: str | None = None
     """Folder of data sets; not used, for the weights come in a package."""
@@ -77,17 +71,3 @@ class Real(Common):
     """One-digit arithmetic asked of SmolLM2-135M-Instruct."""
     runs: dict[str, list[str]] = {"chat": ["empg", "grpo", "raft"]}
     """Which methods run on which task."""
-
-    @model_validator(mode="after")
-    def _known(self) -> "Real":
-        known(self.methods, self.tasks, self.runs)
-        return self
-
-
-def known(methods: dict[str, Method], tasks: dict[str, Task], runs: dict[str, list[str]]) -> None:
-    """Check that runs name methods and tasks. Raises ValueError at the first that is neither."""
-    for task, wanted in runs.items():
-        if task not in tasks:
-            raise ValueError(f"runs of a task in {', '.join(tasks)} (not {task})")
-        if unknown := set(wanted) - set(methods):
-            raise ValueError(f"runs.{task} of methods in {', '.join(methods)} (not {', '.join(sorted(unknown))})")
