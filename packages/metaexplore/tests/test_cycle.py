@@ -5,7 +5,8 @@ import pytest
 
 from metaexplore.config import Job, Method, Task
 from metaexplore.cycle import Cycle
-from metaexplore.study import Signal, agreement, cosine, reliability
+from metaexplore.student import repeat
+from metaexplore.study import JUDGED, Signal, agreement, cosine, reliability
 
 SMALL = {"hidden": (16, 16), "batch": 16, "explore_steps": 30, "evaluate_steps": 25}
 SMALL |= {"trial_updates": 5, "student_updates": 7}
@@ -195,3 +196,19 @@ def test_a_study_judges_without_touching_the_student_it_stops():
     assert list(methods) == ["s/default", "s/longer", "s/all"]
     assert methods["s/longer"]["evaluate_steps"] == 50
     assert sum(frame.height for frame in frames) == 2 * (3 * 4 + 1) * 2
+
+
+def test_untaught_students_are_judged_once_as_each_copy_would_be():
+    method = {"kind": "study", "name": "s", "stages": [2], "trials": 4, "seeds": [1, 2]}
+    method["learner"] = {**SMALL, "teacher_update": "frozen"}
+    method["settings"] = {"default": {}, "again": {}, "D0": {"explore_steps": 20}}
+    study = Signal(Job(method=method, task=Task(name="t", environment="InvertedDoublePendulum-v5", steps=2000)))
+    while study.done < study.total:
+        study.advance()
+    np.testing.assert_array_equal(study.found[:, 0], study.found[:, 1])
+    assert len(study.drawn) == 2 and len(study.untaught) == 1  # D0 of two sizes; R of one |D1|
+    copies = study._stopped(study.base.model_copy(update={"trials": 4}))
+    for repetition, found in enumerate(next(iter(study.untaught.values()))):
+        copies.cycle, copies.trials = JUDGED + repetition, repeat(copies.students, 4)
+        copies.evaluate()
+        np.testing.assert_array_equal(copies.trial_return, np.repeat(found[:, None], 4, axis=1))

@@ -24,6 +24,9 @@ class Cycle:
 
     Rows of trial students and of their environments are seed-major: M of each seed.
 
+    Args:
+        begin: evaluate the first student (section 2.5); false where another cycle's student takes its place.
+
     Attributes:
         students: weights, targets and moments; trials: those of the trial students, between two phases.
         updates: updates of the students so far; steps: environment steps per seed so far, of every kind.
@@ -31,7 +34,7 @@ class Cycle:
         meta_reward: R' - R of the last cycle (R' of a group), ``(S, M)``; advantage: what the teacher was given.
     """
 
-    def __init__(self, method: Method, task: Task, seeds: list[int], root: int) -> None:
+    def __init__(self, method: Method, task: Task, seeds: list[int], root: int, begin: bool = True) -> None:
         self.method = method
         self.seeds, self.root, self.task = seeds, root, task.environment
         count = len(seeds)
@@ -69,7 +72,7 @@ class Cycle:
         self.gradient_norm = np.zeros(count)
         self.history = np.zeros((count, 0))  # advantages so far, for the control that shuffles them in time
         self.observation = self.evaluation.reset()
-        if method.teaches:
+        if method.teaches and begin:
             self._first_evaluation()
 
     def advance(self) -> None:

@@ -31,6 +31,8 @@ from septet.scores import score_rows
 GROUPS = (2, 4, 8)
 """M of the cosines; of each as many pairs of groups as there are trials for."""
 METRICS = ["reliability", *(f"cosine[{m}]" for m in GROUPS), "meta_std", "gain", "alignment"]
+EXPLORING = {"explorer", "explore_steps", "sigma", "sigma_floor", "sigma_ceiling"}
+"""Settings on which D0 depends; settings of a study that agree in them are judged on the same data sets."""
 JUDGED = 1_000_000
 """Number of the first cycle that a study uses for its own random numbers: no training gets there."""
 
@@ -75,6 +77,9 @@ class Signal:
         self.steps = np.zeros(len(self.study.stages), dtype=np.int64)
         self.first = np.zeros((len(self.seeds), self.study.trials))  # meta-rewards of the stage's first setting
         self.unit = 0  # judgements so far
+        # of the stage, under settings that do not differ in it; made again after a restart
+        self.drawn: dict[tuple[object, ...], tuple[Float32, list[Array]]] = {}
+        self.untaught: dict[tuple[object, ...], list[Array]] = {}
 
     @property
     def total(self) -> int:
@@ -106,17 +111,10 @@ class Signal:
 
     def _judged(self, method: Method, in_replay: bool) -> tuple[Array, Array]:
         """The metrics ``(METRICS, S)`` under a setting, and the returns of the trial students ``(S, K)``."""
-        source, count, trials = self.cycle, len(self.seeds), method.trials
-        cycle = Cycle(method, self.job.task, self.seeds, self.job.root_seed)
+        count, returns = len(self.seeds), []
+        cycle = self._stopped(method)
         try:
-            assert isinstance(cycle.explorer, TeacherExplorer) and isinstance(source.explorer, TeacherExplorer)
-            cycle.students = Networks(*(array.copy() for array in source.students))
-            cycle.updates, cycle.mean, cycle.scale = source.updates, source.mean, source.scale
-            cycle.explorer.teacher.state, cycle.explorer.q = source.explorer.teacher.state, source.explorer.q
-            cycle.new, cycle.cycle = [], JUDGED
-            cycle.explore()
-            data = cycle.new[0]
-            returns, references = [], []
+            data, scores = self._drawn(cycle)
             for repetition in range(2):
                 cycle.cycle, cycle.new = JUDGED + repetition, [data]
                 if in_replay:
@@ -125,18 +123,52 @@ class Signal:
                     cycle.trial()
                 cycle.evaluate()
                 returns.append(cycle.trial_return)
-                cycle.trials = repeat(cycle.students, trials)
-                cycle.evaluate()  # the untaught student, from the same starts
-                references.append(cycle.trial_return.mean(axis=1))
-            reward, scores = (returns[0] + returns[1]) / 2, self._scores(cycle.explorer)
-            angles = [[agreement(scores[s], reward[s], m) for s in range(count)] for m in GROUPS]
-            spread = np.sqrt(sum(r.var(axis=1, ddof=1) for r in returns) / 2)
-            gain = sum(r.mean(axis=1) - ref for r, ref in zip(returns, references, strict=True)) / 2
-            unknown = np.full(count, np.nan)  # `alignment` needs a setting that learned from the replay
-            found = np.stack([reliability(*returns), *np.array(angles), spread, np.asarray(gain), unknown])
-            return found, reward
         finally:
             cycle.close()
+        references = self._untaught(method)
+        reward = (returns[0] + returns[1]) / 2
+        angles = [[agreement(scores[s], reward[s], m) for s in range(count)] for m in GROUPS]
+        spread = np.sqrt(sum(r.var(axis=1, ddof=1) for r in returns) / 2)
+        gain = sum(r.mean(axis=1) - ref for r, ref in zip(returns, references, strict=True)) / 2
+        unknown = np.full(count, np.nan)  # `alignment` needs a setting that learned from the replay
+        found = np.stack([reliability(*returns), *np.array(angles), spread, np.asarray(gain), unknown])
+        return found, reward
+
+    def _stopped(self, method: Method) -> Cycle:
+        """A cycle of its own, with the student and the teacher that the study stopped."""
+        source = self.cycle
+        cycle = Cycle(method, self.job.task, self.seeds, self.job.root_seed, begin=False)
+        assert isinstance(cycle.explorer, TeacherExplorer) and isinstance(source.explorer, TeacherExplorer)
+        cycle.students = Networks(*(array.copy() for array in source.students))
+        cycle.updates, cycle.mean, cycle.scale = source.updates, source.mean, source.scale
+        cycle.explorer.teacher.state, cycle.explorer.q = source.explorer.teacher.state, source.explorer.q
+        cycle.cycle = JUDGED
+        return cycle
+
+    def _drawn(self, cycle: Cycle) -> tuple[Float32, list[Array]]:
+        """The data sets D0 ``(S, K T, ...)`` and their `_scores`, drawn once for settings that explore alike."""
+        of_explorer = cycle.method.model_dump(include=EXPLORING)
+        key = (self.cycle.cycle, *of_explorer.values())
+        if key not in self.drawn:
+            assert isinstance(cycle.explorer, TeacherExplorer)
+            cycle.explore()
+            self.drawn[key] = cycle.new[0], self._scores(cycle.explorer)
+        return self.drawn[key]
+
+    def _untaught(self, method: Method) -> list[Array]:
+        """R of the student that the study stopped, from the starts of each judgement: two of ``(S,)``."""
+        key = (self.cycle.cycle, method.evaluate_steps, method.starts)
+        if key not in self.untaught:
+            cycle, found = self._stopped(method.model_copy(update={"trials": 1, "reference": "reuse"})), []
+            try:
+                for repetition in range(2):
+                    cycle.cycle, cycle.trials = JUDGED + repetition, cycle.students
+                    cycle.evaluate()
+                    found.append(cycle.trial_return[:, 0])
+            finally:
+                cycle.close()
+            self.untaught[key] = found
+        return self.untaught[key]
 
     def _learn_from_all(self, cycle: Cycle, data: Float32) -> None:
         """Trial students that learn from the replay and their own D0, uniformly."""

@@ -219,10 +219,10 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
 
 def _judged(paper: Paper, metric: str, label: str = "") -> list[dict[str, object]]:
     """Dots of one metric of the study, per task and setting; `label` renames the setting."""
-    rows = paper.scores.filter(pl.col("method").str.starts_with("signal/"), pl.col("metric") == metric)
+    rows = paper.scores.filter(pl.col("method").str.contains("^signal(_late)?/"), pl.col("metric") == metric)
     over_stages = rows.group_by("task", "method", "seed", maintain_order=True).agg(pl.col("value").mean())
     return [
-        _dot(paper, str(task), label or str(method).removeprefix("signal/"), group, [str(method)])
+        _dot(paper, str(task), label or str(method).partition("/")[2], group, [str(method)])
         for (task, method), group in over_stages.group_by(["task", "method"], maintain_order=True)
     ]
 
@@ -259,7 +259,7 @@ def sensitivity(paper: Paper) -> alt.TopLevelMixin:
     areas = _areas(paper).filter(pl.col("method").is_in([one.label for one in SENSITIVITY]))
     points = [
         _dot(paper, str(task), str(method), group, [str(method)])
-        for (task, method), group in _where(areas, "d0_50").group_by(["task", "method"], maintain_order=True)
+        for (task, method), group in _where(areas, "updates_10").group_by(["task", "method"], maintain_order=True)
     ]
     return charts.panels(
         pl.DataFrame(points),
@@ -317,8 +317,9 @@ FIGURES = [
         "signal",
         "How much of the meta-reward is signal",
         "16 data sets D0 from one saved student, each judged twice: correlation of the two judgements, mean over two "
-        "stages of training. 1: the meta-reward depends on D0 alone; 0: it is noise. Last row: correlation with the "
-        f"return after learning from the replay and the same D0 together. {BANDS}",
+        "stages of training (InvertedDoublePendulum: the late one alone). 1: the meta-reward depends on D0 alone; "
+        "0: it is noise. Last row: correlation with the return after learning from the replay and the same D0 "
+        f"together. {BANDS}",
         signal,
     ),
     Figure(

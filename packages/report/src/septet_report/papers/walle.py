@@ -94,10 +94,10 @@ def _medians(values: Array, name: str, resamples: int = 2_000) -> Array:
 def _pools(paper: Paper, metric: str) -> pl.DataFrame:
     """Iterations of every sampler pool: columns `task, method, samplers, value, run`."""
     timed = tables.timed(paper)
-    sizes = tables.settings(timed, "samplers")
+    sizes = {label: float(card.config["samplers"]) for card in paper.cards for label in card.methods}
     rows = tables.with_runs(timed).filter(pl.col("metric") == metric, pl.col("task").is_in(list(SYSTEM)))
     return rows.with_columns(
-        pl.col("method").replace_strict(sizes, default=None, return_dtype=pl.Float64).alias("samplers")
+        pl.col("method").replace_strict(sizes, return_dtype=pl.Float64).alias("samplers")
     ).select("task", "method", "samplers", "value", "run")
 
 
