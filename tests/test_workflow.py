@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from markupsafe import escape
 
 TRAINING = {
     *(f"dynts_train {method}/static" for method in ("random", "greedy", "ts")),
@@ -68,7 +69,7 @@ def test_a_run_leaves_verdicts_figures_and_a_page(smoke):
     verdicts = json.loads((results / "report/verdicts.json").read_text())
     assert {verdict["verdict"] for verdict in verdicts} == {"not judged at this scale"}
     page = (results / "report/index.html").read_text()
-    assert all(verdict["statement"].split(",")[0] in page for verdict in verdicts)
+    assert all(escape(verdict["statement"].split(",")[0]) in page for verdict in verdicts)
     for suffix in ("svg", "pdf", "png", "json"):
         assert len(list((results / "figures/dynts").glob(f"*.{suffix}"))) == 7
     scores = pl.read_parquet(results / "dynts/scores.parquet")

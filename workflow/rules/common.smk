@@ -57,7 +57,7 @@ def settings(paper, scale):
     merged = load(f"config/papers/{paper}.yaml")
     update_config(merged, load(f"config/scale/{scale}.yaml").get(paper, {}))
     update_config(merged, typed(config.get(paper, {})))
-    if config["data_dir"]:
+    if config["data_dir"] and "data_dir" in merged:  # papers that read no data have no such key
         merged["data_dir"] = config["data_dir"]
     return checked(merged, f"{paper}.schema.json", paper)
 

@@ -96,9 +96,9 @@ def _pools(paper: Paper, metric: str) -> pl.DataFrame:
     timed = tables.timed(paper)
     sizes = {label: float(card.config["samplers"]) for card in paper.cards for label in card.methods}
     rows = tables.with_runs(timed).filter(pl.col("metric") == metric, pl.col("task").is_in(list(SYSTEM)))
-    return rows.with_columns(
-        pl.col("method").replace_strict(sizes, return_dtype=pl.Float64).alias("samplers")
-    ).select("task", "method", "samplers", "value", "run")
+    return rows.with_columns(pl.col("method").replace_strict(sizes, return_dtype=pl.Float64).alias("samplers")).select(
+        "task", "method", "samplers", "value", "run"
+    )
 
 
 def _kind() -> pl.Expr:
