@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import gymnasium
 import numpy as np
 import polars as pl
 import pytest
@@ -95,7 +96,6 @@ def test_sparse_car_reaches_its_goal_with_the_known_policy():
             assert (step.reward[step.terminated] == 1).all()
         observation = step.observation
     assert (total >= 1).all()
-    gymnasium = pytest.importorskip("gymnasium")
     theirs = gymnasium.make("MountainCarContinuous-v0").unwrapped
     theirs.reset(seed=0)
     ours = walle.make("SparseMountainCar", seeds=[0], environments=1)
