@@ -49,7 +49,7 @@ empg_real: models  ## reinforcement learning on a real language model, SmolLM2-1
 	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]' -- empg_real
 	$(BIN)/python -m septet_report.show results/$(SCALE)/empgreal
 
-smoke: setup  ## every rule at a tiny scale, in a minute or two
+smoke: setup  ## every rule at a tiny scale, in a few minutes
 	$(SNAKEMAKE) --config scale=smoke
 	$(BIN)/python -m septet_report.show results/smoke
 
