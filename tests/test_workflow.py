@@ -20,7 +20,7 @@ TRAINING = {
     "dynts_train tracker/headlines",
     "dynts_train ts/headline_bandit",
 }
-END = {"page", "all"}
+END = {"page", "crate", "all"}
 
 
 def after(*papers):

@@ -1,7 +1,7 @@
 """Recorded times of jobs: what the plan predicts from.
 
-They come from a folder such as published/: the run cards of training jobs (`<paper>/runs.json`), the benchmark files
-that Snakemake wrote for the other jobs (`benchmarks.json`), and iterations that were timed by hand (`timed.json`).
+They come from a folder such as published/: the run cards of training jobs (`<paper>/runs.json`), what Snakemake
+measured of the other jobs (`benchmarks.json`), and iterations that were timed by hand (`timed.json`).
 """
 
 import json
@@ -78,9 +78,12 @@ def read(folder: Path) -> Recorded:
     """
     if not folder.is_dir():
         raise InputError("benchmarks", expected="a folder like published/", found=str(folder))
+    measured = {
+        name: validate(Usage, given, f"{folder / 'benchmarks.json'}: {name}")
+        for name, given in _mapping(folder / "benchmarks.json").items()
+    }
     jobs = [one for runs in sorted(folder.glob("*/runs.json")) for one in _of_cards(read_paper(runs.parent))]
-    for name, given in _mapping(folder / "benchmarks.json").items():
-        usage = validate(Usage, given, f"{folder / 'benchmarks.json'}: {name}")
+    for name, usage in measured.items():
         family, label = other_job(name)
         if family != "train":
             jobs.append(Benchmark(family, label, "", 1.0, usage.seconds, 0.0))
@@ -102,7 +105,7 @@ def other_job(file: str) -> tuple[str, str]:
 
 
 def gather(folder: Path, out: Path) -> None:
-    """Write the benchmark files of the jobs that are no training jobs, below `benchmarks/<scale>`, as one file."""
+    """Write as one file what Snakemake measured of the jobs that have no run card, below `benchmarks/<scale>`."""
     found = {}
     for file in sorted(folder.rglob("*.jsonl")):
         name = file.relative_to(folder).as_posix()
@@ -129,13 +132,10 @@ def _of_cards(paper: Paper) -> Iterable[Benchmark]:
 
 def _of_card(card: RunCard, amount: float, loops: dict[tuple[str, str], float]) -> Benchmark:
     """The work took what the timing table says, as far as it says anything; the rest was starting up."""
-    labels = {*card.methods, str(card.config["method"]["name"])}
-    loop = sum(loops.get((label, card.task), 0.0) for label in labels)
-    loop = min(loop, card.wall_seconds) or card.wall_seconds
-    own = threads(card.config)
-    return Benchmark(
-        card.paper, str(card.config["method"]["name"]), card.task, amount, loop * own, card.wall_seconds - loop
-    )
+    method, wall = str(card.config["method"]["name"]), card.wall_seconds
+    loop = sum(loops.get((label, card.task), 0.0) for label in {*card.methods, method})
+    loop = min(loop or wall, wall)
+    return Benchmark(card.paper, method, card.task, amount, loop * threads(card.config), wall - loop)
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Which verdicts and numbers moved between two runs: `make compare A=published B=results/laptop`.
 
-Each claim's estimate is compared, B less A, and the last score of each method on each task in a metric that claims read. The interval of the difference
-is ``d ± t_{n-1} sqrt(n / (n - 1)) s`` with s the bootstrap's standard error over seeds, paired where both runs have
-the same seeds. It is as wide as the number of comparisons asks for (Bonferroni): if nothing has moved, none of the
-intervals leaves zero out with a probability of 95 %. A number moved if its interval lies wholly further from zero than
-the tolerance, a share of A's value; a verdict moved if it is another one.
+Each claim's estimate is compared, B less A, and the last score of each method on each task in a metric that claims
+read. The interval of the difference is ``d ± t_{n-1} sqrt(n / (n - 1)) s`` with s the bootstrap's standard error over
+seeds, paired where both runs have the same seeds. It is as wide as the number of comparisons asks for (Bonferroni): if
+nothing has moved, none of the intervals leaves zero out with a probability of 95 %. A number moved if its interval lies
+wholly further from zero than the tolerance, a share of A's value; a verdict moved if it is another one.
 """
 
 import argparse
@@ -162,9 +162,7 @@ def _claim(claim: Claim, a: Paper, b: Paper) -> _Pair:
     draws, seeds = zip(*(_draws(claim, paper) for paper in (a, b)), strict=True)
     paired = seeds[0] == seeds[1]  # the same stream draws the same seeds for both
     error = _spread(draws[1] - draws[0]) if paired else float(np.hypot(_spread(draws[0]), _spread(draws[1])))
-    return _Pair(
-        a=judged[0].estimate, b=judged[1].estimate, error=error, seeds=min(len(one) for one in seeds), **fixed
-    )
+    return _Pair(a=judged[0].estimate, b=judged[1].estimate, error=error, seeds=min(len(one) for one in seeds), **fixed)
 
 
 def _draws(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
@@ -189,7 +187,7 @@ def _scores(a: Paper, b: Paper, metrics: set[str]) -> list[_Pair]:
         if one.keys() == two.keys():
             error = _mean_error(np.array([two[seed] - one[seed] for seed in one]))
         else:
-            error = float(np.hypot(*(_mean_error(np.array(list(values.values()))) for values in (one, two))))
+            error = float(np.hypot(_mean_error(np.array([*one.values()])), _mean_error(np.array([*two.values()]))))
         pairs.append(_Pair(a.id, "score", name, means[0], means[1], error, min(len(one), len(two))))
     return pairs
 
@@ -215,7 +213,9 @@ def _mean_error(values: Array) -> float:
 
 
 def _difference(pair: _Pair, count: int, tolerance: float) -> Difference:
-    fixed = {name: getattr(pair, name) for name in ("paper", "kind", "name", "a", "b", "verdict_a", "verdict_b", "counts")}
+    fixed = {
+        name: getattr(pair, name) for name in ("paper", "kind", "name", "a", "b", "verdict_a", "verdict_b", "counts")
+    }
     other = pair.verdict_a != pair.verdict_b
     if pair.a is None or pair.b is None:
         gone = (pair.a is None) != (pair.b is None)
@@ -243,9 +243,11 @@ def text(found: Comparison, most: int = 40) -> str:
         lines.append(f"moved  {one.paper:12}{one.kind:6} {one.name}{verdict}{_numbers(one)}")
     if len(ordered) > most:
         lines.append(f"... and {len(ordered) - most} more, in the JSON file")
-    for one in found.differences:
-        if one.moved and not one.counts:
-            lines.append(f"time   {one.paper:12}{one.kind:6} {one.name}{_numbers(one)}  (moves with the machine: not counted)")
+    lines += [
+        f"time   {one.paper:12}{one.kind:6} {one.name}{_numbers(one)}  (moves with the machine: not counted)"
+        for one in found.differences
+        if one.moved and not one.counts
+    ]
     for names, what in (
         (found.identical, "identical score tables"),
         (found.only_in_a, f"only in {found.a}"),

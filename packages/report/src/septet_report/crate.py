@@ -120,19 +120,30 @@ def metadata(results: Path, every: list[Runs], recipe: list[str]) -> Entity:
         "conformsTo": _refs(PROFILES),
         "mainEntity": _to(main),
         "mentions": _refs(["#run", "#orchestration", *(f"#job-{card.id}" for card in cards)]),
-        "hasPart": _refs(file["@id"] for file in [*files, *carried]),
+        "hasPart": _refs(str(file["@id"]) for file in [*files, *carried]),
     }
     fixed: list[Entity] = [
         {
             "@id": METADATA,
             "@type": "CreativeWork",
             "about": _to("./"),
-            "conformsTo": [_to("https://w3id.org/ro/crate/1.1"), _to("https://w3id.org/workflowhub/workflow-ro-crate/1.0")],
+            "conformsTo": [
+                _to("https://w3id.org/ro/crate/1.1"),
+                _to("https://w3id.org/workflowhub/workflow-ro-crate/1.0"),
+            ],
         },
         root,
-        *({"@id": key, "@type": "CreativeWork", "name": name, "version": version} for key, (name, version) in PROFILES.items()),
+        *(
+            {"@id": key, "@type": "CreativeWork", "name": name, "version": version}
+            for key, (name, version) in PROFILES.items()
+        ),
         {"@id": LICENCE, "@type": "CreativeWork", "name": "MIT", "identifier": "MIT"},
-        {"@id": LANGUAGE, "@type": "ComputerLanguage", "name": "Snakemake", "url": _to("https://snakemake.readthedocs.io")},
+        {
+            "@id": LANGUAGE,
+            "@type": "ComputerLanguage",
+            "name": "Snakemake",
+            "url": _to("https://snakemake.readthedocs.io"),
+        },
         _library("snakemake", _installed("snakemake")) | {"@id": "#snakemake"},
     ]
     others = [file for file in carried if file["@id"] != main]
@@ -143,7 +154,9 @@ def metadata(results: Path, every: list[Runs], recipe: list[str]) -> Entity:
 def _action(card: RunCard, results: Path) -> list[Entity]:
     """The action of one training job, with its configuration and what it used of the machine."""
     folder = results / card.paper / "runs" / str(card.config["method"]["name"]) / card.task
-    made = [path for path in (folder / name for name in ("scores.parquet", "timing.parquet", "run.json")) if path.is_file()]
+    made = [
+        path for path in (folder / name for name in ("scores.parquet", "timing.parquet", "run.json")) if path.is_file()
+    ]
     made = made or [results / card.paper / name for name in ("scores.parquet", "timing.parquet", "runs.json")]
     inputs = [f"#configuration-{card.id}", *(one["@id"] for one in _context(card) if one["@type"] != "ContainerImage")]
     prepared = card.config.get("data_file")
@@ -164,7 +177,7 @@ def _action(card: RunCard, results: Path) -> list[Entity]:
         "@id": f"#job-{card.id}",
         "@type": "CreateAction",
         "name": _name(card),
-        "description": f"{command(card)} (on {card.host.get('name')}, {card.host.get('cores')} cores, {card.host.get('system')})",
+        "description": f"{command(card)} (on {', '.join(map(str, card.host.values()))})",
         "identifier": card.id,
         "instrument": _to(_tool(card)),
         "object": _refs(inputs),
@@ -214,7 +227,7 @@ def _library(name: str, version: str | None) -> Entity:
     }
     if _installed(name) == version and version is not None:
         about = importlib.metadata.metadata(name)
-        licence = about.get("License-Expression") or about.get("License") or ""
+        licence = next((about[key] for key in ("License-Expression", "License") if key in about), "")
         classified = [one for one in about.get_all("Classifier") or [] if one.startswith("License ::")]
         licence = licence.splitlines()[0] if licence else " / ".join(one.split(" :: ")[-1] for one in classified)
         if licence:

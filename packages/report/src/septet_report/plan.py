@@ -151,6 +151,8 @@ def make(jobs: Sequence[Job], recorded: benchmarks.Recorded, cores: Sequence[int
 
 def _estimate(job: Job, predictor: Predictor) -> Estimate:
     limit = job.resources.get("runtime")
+    wall: float | None
+    high: float | None
     gpus = max((job.resources.get(name, 0) for name in ("gpu", "gpus", "nvidia_gpu")), default=0)
     if job.config is not None and language_models.is_large(job.config):
         gpus = gpus or language_models.gpus(job.config)

@@ -7,11 +7,17 @@ from septet_report.plan import Plan, Row
 
 def text(plan: Plan, rules: Mapping[str, str]) -> str:
     """The plan as lines of a table, with what it stands on below."""
-    head = f"{'paper':12}{'rule':10}{'jobs':>5}  {'core-hours':>24}  {'GPU-hours':>24}  {'memory':>7}  {'longest job':>11}"
+    head = (
+        f"{'paper':12}{'rule':10}{'jobs':>5}  {'core-hours':>24}  {'GPU-hours':>24}  {'memory':>7}  {'longest job':>11}"
+    )
     lines = [f"scale {plan.scale}: {plan.jobs} jobs, {plan.done} of them done", "", head]
     lines += [_line(row) for row in plan.rows]
     cores = [row for row in plan.rows if row.gpu_hours is None]
-    core = sum(row.core_hours or 0.0 for row in cores), sum(row.low for row in cores), sum(row.high or 0 for row in cores)
+    core = (
+        sum(row.core_hours or 0.0 for row in cores),
+        sum(row.low for row in cores),
+        sum(row.high or 0 for row in cores),
+    )
     gpu = [row for row in plan.rows if row.gpu_hours is not None]
     lines += ["", f"core-hours without the GPU jobs: {_interval(*core)}"]
     if gpu:
@@ -27,8 +33,8 @@ def text(plan: Plan, rules: Mapping[str, str]) -> str:
         rule = f"; {rules[row.paper]}" if row.rule == "train" and row.paper in rules and row.gpu_hours is None else ""
         lines.append(f"  {row.paper} {row.rule}: {row.basis}{rule}")
     lines += [
-        f"no benchmark: {row.paper} {row.rule}, {row.unknown} of {row.jobs} jobs; not in the estimate, their time limit "
-        "is in the upper end"
+        f"no benchmark: {row.paper} {row.rule}, {row.unknown} of {row.jobs} jobs; not in the estimate, "
+        "their time limit is in the upper end"
         for row in plan.rows
         if row.unknown
     ]

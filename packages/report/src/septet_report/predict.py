@@ -16,8 +16,10 @@ from septet_report.benchmarks import Benchmark, Recorded, other_job
 from septet_report.work import threads, work
 
 SCALING = math.log(2.0)
-"""Error of scaling a job's own record to another size: 9 in 10 jobs of scale `laptop` are within this factor when they
-are predicted from a run at scale `smoke` (docs/after-a-run.md tells the measurement)."""
+"""Error of scaling a job's own record to another size; docs/after-a-run.md tells how that was checked."""
+FIXED = 1.0
+"""Seconds of a record that may have gone into compiling and filling caches and not grow with the work: they count for
+the lower end."""
 THREADS = math.log(2.0)
 """More on the upper end where a job has more threads than any record: they may be used by half."""
 LEVEL = 0.9
@@ -76,7 +78,9 @@ class Predictor:
         start = float(np.median([one.start for one in near]))
         spread = math.hypot(error, SCALING)
         more = THREADS if own_threads > 1 else 0.0
-        return start + loop, start + loop * math.exp(-spread), start + loop * math.exp(spread + more), basis
+        grows = 1 - float(np.mean([min(FIXED / max(one.seconds, 1e-3), LEVEL) for one in near]))
+        low = start + loop * grows * math.exp(-spread)
+        return start + loop, low, start + loop * math.exp(spread + more), basis
 
 
 def _target(
@@ -93,14 +97,16 @@ def _target(
     return Benchmark(family, label, "", 1.0, 0.0, 0.0)
 
 
-def _timed(
-    recorded: Recorded, jobs: Sequence[tuple[str, dict[str, str], dict[str, Any] | None]]
-) -> list[Benchmark]:
+def _timed(recorded: Recorded, jobs: Sequence[tuple[str, dict[str, str], dict[str, Any] | None]]) -> list[Benchmark]:
     """The iterations timed by hand as records of the jobs whose configuration they were timed at."""
     found = []
     for rule, wildcards, config in jobs:
         for row in recorded.timed:
-            if config and (rule, wildcards["method"], wildcards["task"]) == (f"{row.paper}_train", row.method, row.task):
+            if config and (rule, wildcards["method"], wildcards["task"]) == (
+                f"{row.paper}_train",
+                row.method,
+                row.task,
+            ):
                 units = len(config["seeds"]) * config["task"]["iterations"]
                 amount = work(row.paper, row.task, config)
                 assert amount is not None

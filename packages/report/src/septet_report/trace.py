@@ -86,7 +86,10 @@ def run_links(card: RunCard, results: Path, scale: str, seed: int | None = None)
         Link(what="configuration", is_=json.dumps(card.config)),
         Link(what="data", is_=card.data),
         *_prepared(card),
-        *(Link(what="package", is_=f"{name} {digest}, {_source(name, digest)}") for name, digest in card.sources.items()),
+        *(
+            Link(what="package", is_=f"{name} {digest}, {_source(name, digest)}")
+            for name, digest in card.sources.items()
+        ),
         Link(what="lock", is_=f"{card.lock or 'none'}, {_same(card.lock, lock_digest())}"),
         Link(what="libraries", is_=", ".join(f"{name} {version}" for name, version in card.versions.items())),
         Link(what="image", is_=card.image or "none: it ran natively"),
@@ -105,7 +108,12 @@ def _prepared(card: RunCard) -> list[Link]:
     file = card.config.get("data_file")
     if not file:
         return []
-    return [Link(what="prepared data", is_=_file(Path(file)) if Path(file).is_file() else f"{file}, not here: run it in the workflow")]
+    return [
+        Link(
+            what="prepared data",
+            is_=_file(Path(file)) if Path(file).is_file() else f"{file}, not here: run it in the workflow",
+        )
+    ]
 
 
 def command(card: RunCard, seed: int | None = None, out: str = "regrown") -> str:
@@ -139,7 +147,9 @@ def _by_run(name: str, parts: list[str], results: Path) -> tuple[Point, Paper, R
         if card.id.startswith(parts[0])
     ]
     if len(found) != 1:
-        raise InputError(f"POINT {name}", expected=f"a run of {results}", found=_many(parts[0], [c.id for _, c in found]))
+        raise InputError(
+            f"POINT {name}", expected=f"a run of {results}", found=_many(parts[0], [c.id for _, c in found])
+        )
     folder, card = found[0]
     if len(parts) > 4:
         raise InputError("POINT", expected=FORMS, found=name)
@@ -283,8 +293,8 @@ def trace_in(name: str, folders: Sequence[Path]) -> tuple[Path, list[Link]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the lineage of a point."""
     parser = argparse.ArgumentParser(prog="python -m septet_report.trace", allow_abbrev=False)
-    parser.add_argument("point", help=FORMS)
     parser.add_argument("results", nargs="+", type=Path, help="folders to look in, such as results/laptop published")
+    parser.add_argument("point", help=FORMS)
     given = parser.parse_args(arguments)
     try:
         folder, links = trace_in(given.point, given.results)

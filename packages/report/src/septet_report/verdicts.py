@@ -231,6 +231,7 @@ class Statistic:
         self._settings = _settings(claim.estimand, paper) if isinstance(claim.estimand, ShiftOfBest) else None
 
     def __call__(self, x: Array) -> Array:
+        """The estimand of each of the b arrays."""
         estimand, sign = self._estimand, self._sign
         if isinstance(estimand, ShiftOfBest):
             assert self._settings is not None
