@@ -166,7 +166,7 @@ def _estimate(job: Job, predictor: Predictor) -> Estimate:
         wall, low, high, basis = None, 0.0, 60.0 * limit if limit else None, "no benchmark"
     paper = job.wildcards.get("paper") or job.rule.partition("_")[0]
     return Estimate(
-        paper=paper if paper not in ("page", "publish") else "all",
+        paper=paper if paper in RULES else "all",
         rule=job.rule.removeprefix(f"{paper}_"),
         label="/".join(value for name, value in job.wildcards.items() if name not in ("scale", "paper")),
         threads=job.threads,

@@ -18,8 +18,8 @@ from septet_report.work import threads, work
 SCALING = math.log(2.0)
 """Error of scaling a job's own record to another size; docs/after-a-run.md tells how that was checked."""
 FIXED = 1.0
-"""Seconds of a record that may have gone into compiling and filling caches and not grow with the work: they count for
-the lower end."""
+"""Seconds of a record that may have gone into compiling and filling caches and do not grow with the work: the lower end
+takes them off, the upper end adds as many."""
 THREADS = math.log(2.0)
 """More on the upper end where a job has more threads than any record: they may be used by half."""
 LEVEL = 0.9
@@ -79,8 +79,8 @@ class Predictor:
         spread = math.hypot(error, SCALING)
         more = THREADS if own_threads > 1 else 0.0
         grows = 1 - float(np.mean([min(FIXED / max(one.seconds, 1e-3), LEVEL) for one in near]))
-        low = start + loop * grows * math.exp(-spread)
-        return start + loop, low, start + loop * math.exp(spread + more), basis
+        low = (start + loop * grows) * math.exp(-spread)
+        return start + loop, low, FIXED + start * math.exp(spread) + loop * math.exp(spread + more), basis
 
 
 def _target(
