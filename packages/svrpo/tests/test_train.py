@@ -10,9 +10,8 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from learner.loop import NotFinite
 from septet.card import RunCard
-from septet.errors import InputError, Interrupted
+from septet.errors import InputError, Interrupted, NotFinite
 from septet.scores import read_scores, read_timing
 from svrpo.config import Experiments, Job, Task
 from svrpo.train import build, train

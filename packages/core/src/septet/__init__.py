@@ -9,6 +9,8 @@
 `card`         the run card: what made a score table
 `checkpoint`   save and restore a half-done job
 `files`        whole-or-nothing writes, digests
+`lock`         one run at a time in a folder
+`finite`       the check that stops training at a value that is not finite
 `data`         finding, checking and downloading data sets
 `compiled`     functions compiled by numba, and their cache
 `progress`     progress lines in logs, and what is running now
