@@ -116,7 +116,7 @@ class Checkpoints:
         """Save the state after `step`; the older generation goes once the new one is whole."""
         name = f"{step:012d}"
         with replacing(self.folder / f"{name}.safetensors") as temporary:
-            _write(temporary, arrays)
+            save_file({key: np.asarray(value, order="C") for key, value in arrays.items()}, temporary)
             digest = sha256(temporary)
         note = {"job": self.job, "step": step, "sha256": digest}
         write_text(self.folder / f"{name}.json", json.dumps({**note, "seal": _seal(note)}))
@@ -180,13 +180,6 @@ def _digest(value: object) -> str:
 
 
 _seal = _digest
-
-
-def _write(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    try:
-        save_file({key: np.asarray(value, order="C") for key, value in arrays.items()}, file)
-    except SafetensorError as error:  # it hides the system's number in its text
-        raise OSError(str(error)) from None
 
 
 def _seconds_between_saves() -> float:

@@ -10,18 +10,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from septet.config import Settings, read_mapping, validate
+from septet.config import Settings, validate
 from septet.errors import (
     EXIT_BAD_INPUT,
     EXIT_INTERRUPTED,
+    EXIT_NO_ROOM,
     EXIT_NOT_FINITE,
-    EXIT_NOT_WRITTEN,
     InputError,
     Interrupted,
     NotFinite,
     NotWritten,
 )
 from septet.files import sweep
+from septet.reading import read_mapping
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def main(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], 
     """Run the verb that the command line asks for and exit.
 
     Exit codes: 0 done; 1 a fault of ours, with its traceback; 2 bad input, one line, nothing
-    written; 3 a value that is not finite, nothing learned from it; 4 the machine did not take a file;
+    written; 3 a value that is not finite, nothing learned from it; 4 the machine has no room, on disk or in memory;
     85 stopped by a signal with the state saved: run the same command again.
 
     Args:
@@ -96,7 +97,10 @@ def main(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], 
         sys.exit(EXIT_BAD_INPUT)
     except (NotFinite, NotWritten) as error:
         print("; ".join([f"{package}: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
-        sys.exit(EXIT_NOT_FINITE if isinstance(error, NotFinite) else EXIT_NOT_WRITTEN)
+        sys.exit(EXIT_NOT_FINITE if isinstance(error, NotFinite) else EXIT_NO_ROOM)
+    except MemoryError as error:
+        print(f"{package}: not enough memory: {error or 'none left'}", file=sys.stderr)
+        sys.exit(EXIT_NO_ROOM)
     except Interrupted as interruption:
         print(f"{package}: {interruption}; run the same command again to go on", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

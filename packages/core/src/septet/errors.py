@@ -4,7 +4,7 @@ import reprlib
 
 EXIT_BAD_INPUT = 2
 EXIT_NOT_FINITE = 3
-EXIT_NOT_WRITTEN = 4
+EXIT_NO_ROOM = 4
 EXIT_INTERRUPTED = 85
 
 _brief = reprlib.Repr()  # the text of a few nested YAML aliases can fill the memory

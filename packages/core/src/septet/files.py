@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +40,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.close(descriptor)
     except NotWritten:
         raise
-    except OSError as error:
-        raise NotWritten(f"{path}: not written: {error.strerror or error}") from error
+    except Exception as error:
+        if (reason := _of_the_system(error)) is None:
+            raise
+        raise NotWritten(f"{path}: not written: {reason}") from error
 
 
 def sweep(folder: Path) -> None:
@@ -55,6 +58,14 @@ def sweep(folder: Path) -> None:
                 temporary.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
+
+
+def _of_the_system(error: Exception) -> str | None:
+    """What the operating system says; libraries in Rust hide it in the text of an exception of their own."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    number = re.search(r"os error (\d+)|Os \{ code: (\d+)", str(error))
+    return os.strerror(int(number[1] or number[2])) if number else None
 
 
 def _try_lock(descriptor: int) -> bool:
