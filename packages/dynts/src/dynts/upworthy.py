@@ -28,7 +28,9 @@ FUNCTION_WORDS = (
 ).split()
 STYLE_FEATURES = 14
 FEATURES = STYLE_FEATURES + len(FUNCTION_WORDS)
-PREPARED = pl.Schema({"week": pl.Int64, "test": pl.UInt32, "rate": pl.Float64, "x": pl.Array(pl.Float64, FEATURES)})
+PREPARED = pl.Schema(
+    [("week", pl.Int64()), ("test", pl.UInt32()), ("rate", pl.Float64()), ("x", pl.Array(pl.Float64, FEATURES))]
+)
 """The columns of the prepared table that training reads."""
 
 

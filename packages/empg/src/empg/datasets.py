@@ -105,7 +105,7 @@ def _problems(file: Path, *, level5: bool) -> Iterator[tuple[str, str, int]]:
     number = 0
     try:
         text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
-        for number, line in enumerate(text.split("\n"), 1):
+        for number, line in enumerate(text.split("\n"), 1):  # noqa: B007  # the message needs it
             if line:
                 yield _problem(json.loads(line))
     except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, RecursionError) as error:

@@ -19,7 +19,7 @@ PUNCTUATION = frozenset([",", ":", ".", "``", "''"])
 """Tags whose words are no part of any bracket."""
 
 DEEPEST = 250
-"""Brackets of a tree inside each other; CRAFT's deepest has 38."""
+"""Brackets of a tree inside each other; CRAFT's deepest, cleaned, has 29."""
 
 # Only ASCII white space parts tokens: CRAFT has words with a no-break space inside.
 _TOKEN = re.compile(r"\n|[()]|[^() \t\r\n]+")
