@@ -8,6 +8,7 @@
 `seeding`      named random streams from one root seed
 `scores`       the score table and the timing table
 `card`         the run card: what made a score table
+`bench`        rows and file of the `bench` verbs
 `checkpoint`   save and restore a half-done job
 `files`        whole-or-nothing writes, digests
 `lock`         one run at a time in a folder
