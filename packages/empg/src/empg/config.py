@@ -3,11 +3,14 @@
 Sections are those of the brief in `docs/papers/empg.md`.
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from septet.config import Seeds, Settings
+
+COMMIT = re.compile("[0-9a-f]{40}")
 
 
 class Method(Settings):
@@ -86,13 +89,19 @@ class Hub(Settings):
     kind: Literal["hub"]
     """Selects this kind of model."""
     name: str
-    """Name on the hub, or a folder."""
+    """Name on the hub, or a folder: a path that begins with / or a full stop."""
     revision: str | None = None
-    """Commit on the hub."""
+    """Commit on the hub, all forty digits: a branch or tag may move. Only folders and random weights need none."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """What it computes in; master weights are float32."""
     random: bool = False
     """Random weights of the same shape, with the tiny model's characters: for speed and memory where no weights are."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "Hub":
+        if not (self.random or self.name.startswith(("/", "."))) and not COMMIT.fullmatch(self.revision or ""):
+            raise ValueError(f"a revision of {self.name} that is a commit, 40 hexadecimal digits, not {self.revision}")
+        return self
 
 
 Model = Annotated[Tiny | SmolLM | Hub, Field(discriminator="kind")]
@@ -131,6 +140,10 @@ class Protocol(Settings):
     """Most tokens of a training row with several completions packed behind one prompt."""
     batch_tokens: int = Field(default=16384, ge=1)
     """Most tokens of a training batch; larger ones are split and their gradients added."""
+    gpus: int = Field(default=0, ge=0)
+    """GPUs of a job; with several, a process on each shares the batch."""
+    shard: Literal["none", "full"] = "none"
+    """What each process holds: the whole model, or its part of weights, gradients and optimiser state (FSDP)."""
     overrides: dict[str, dict[str, float | int | str | bool | None]] = {}
     """Settings of methods, by name, that hold on this task only: the published runs differ from task to task."""
 

@@ -1,8 +1,9 @@
-"""Several processes that share each batch: data parallelism, started by `accelerate launch` or `torchrun`.
+"""Several processes that share each batch, started by `empg.launch`, `torchrun` or `accelerate launch`.
 
-Every process holds the whole model. It draws, grades and differentiates its own prompts; completions, rewards and
-gradients are then put together, so that the statistics of the whole batch are those of one process and all take the
-same step. Random numbers belong to a completion, not to a process: the number of processes changes rounding only.
+Each process draws, grades and differentiates its own prompts; completions, rewards and gradients are then put together,
+so that the statistics of the whole batch are those of one process and all take the same step. Random numbers belong to
+a completion, not to a process: the number of processes changes rounding only. A process holds the whole model, or, with
+`shard: full`, its part of it (`empg.shards`).
 """
 
 import os
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
+from empg.policy import Masters
 from empg.sample import Rollout
 
 Item = TypeVar("Item")
@@ -76,13 +78,25 @@ class Fleet:
             if self.size > 1 and array is not None:
                 distributed.all_reduce(array)
 
-    def add_gradients(self, weights: Sequence[torch.nn.Parameter]) -> None:
-        """Sum the gradients over the processes; one that is not there counts as 0."""
-        for weight in weights:
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-            if self.size > 1:
-                distributed.all_reduce(weight.grad)
+    def add_gradients(self, masters: Masters) -> None:
+        """Sum the gradients over the processes; those of sharded weights are summed already."""
+        masters.collect()
+        if not masters.sharded:
+            self.add(*(weight.grad for weight in masters.weights))
+
+    def clip(self, masters: Masters, limit: float) -> float:
+        """Scale the gradient to a norm of at most `limit`; its norm before."""
+        norm = torch.nn.utils.get_total_norm([weight.grad for weight in masters.weights if weight.grad is not None])
+        if masters.sharded:
+            square = norm**2
+            self.add(square)
+            norm = square.sqrt()
+        torch.nn.utils.clip_grads_with_norm_(masters.weights, limit, norm)
+        return float(norm)
+
+    def most(self, count: int) -> int:
+        """The largest of the processes' counts."""
+        return count if self.size == 1 else max(self.gather([count]))
 
     def any(self, mine: bool) -> bool:
         """Whether it holds in any process."""

@@ -20,6 +20,7 @@ from empg.history import History, score_tables, timing_table
 from empg.policy import Masters, Policy
 from empg.problems import Problem
 from empg.sample import Rollout
+from empg.shards import cut, local, shard, whole
 from empg.tokens import Tokenizer
 from empg.update import improve, lesson
 from septet.card import Stopwatch
@@ -41,29 +42,43 @@ class Run:
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(job.task.threads)
         self.job, self.fleet = job, Fleet()
-        if job.task.prompts < self.fleet.size:
-            raise InputError("processes", expected=f"at most one per prompt, {job.task.prompts}", found=self.fleet.size)
+        self.sharded, self.device = job.task.shard == "full", models.device_of(job)
         self.questions, self.grade = tasks.load(job)
         self.questions.test[job.task.eval_prompts :] = []
-        lm, self.tokenizer = models.load(job)
-        self.device = next(lm.parameters()).device
-        self.base = {name: value.detach().clone() for name, value in lm.state_dict().items()}
-        self.reference: Policy | None = None
-        if job.method.needs_reference:
-            twin, _ = models.load(job)
-            self.reference = Policy(twin.requires_grad_(False))
-        self.policy = Policy(lm, critic=job.method.estimator == "ppo")
+        self._check_processes()
+        self.policy, self.tokenizer = self.load(critic=job.method.estimator == "ppo")
+        self.base = {name: local(weight).to("cpu", copy=True) for name, weight in self.policy.lm.named_parameters()}
+        self.reference = self.load(trained=False)[0] if job.method.needs_reference else None
         self.engine: Engine = engine(job, self.policy, self.tokenizer)
         self.history = History(len(job.seeds), job.task.steps, job.task.eval_every, (EXAMPLES, job.task.limit))
         self.seed = self.step = 0
         self.masters, self.optimiser = self.begin()
 
+    def _check_processes(self) -> None:
+        size = self.fleet.size
+        if self.sharded and size == 1:
+            expected = "none, or several processes (python -m empg.launch N train ...), to share the weights out over"
+            raise InputError("task.shard", expected=expected, found="full in one process")
+        for name, count in (("prompts", self.job.task.prompts), ("test prompts", len(self.questions.test))):
+            if count < size:
+                raise InputError("processes", expected=f"at most one for each of {count} {name}", found=size)
+
+    def load(self, *, critic: bool = False, trained: bool = True) -> tuple[Policy, Tokenizer]:
+        """The base model as a policy, sharded if the job says so, and its tokeniser."""
+        lm, tokenizer = models.load(self.job, torch.device("cpu") if self.sharded else None)
+        policy = Policy(lm.requires_grad_(trained), critic=critic)
+        if self.sharded:
+            shard(policy, self.device, models.computes_in(self.job))
+        return policy, tokenizer
+
+    @torch.no_grad()
     def begin(self) -> tuple[Masters, torch.optim.Optimizer]:
         """Start the current seed with the base's weights; its masters and a fresh optimiser."""
-        self.policy.lm.load_state_dict(self.base)
+        for name, weight in self.policy.lm.named_parameters():
+            local(weight).copy_(self.base[name])
         if self.policy.critic is not None:
-            torch.nn.init.zeros_(self.policy.critic.weight)
-            torch.nn.init.zeros_(self.policy.critic.bias)
+            for weight in self.policy.critic.parameters():
+                local(weight).zero_()
         masters = Masters(self.policy)
         rate = self.job.method.learning_rate or self.job.task.learning_rate
         optimiser = torch.optim.AdamW(
@@ -128,13 +143,17 @@ class Run:
         clock.append(time.perf_counter())
 
         # M-step: weigh and improve
+        self.engine.rest()
         room = {"row_tokens": task.row_tokens, "batch_tokens": task.batch_tokens}
         mine = self.fleet.own(range(len(reward)), rollout)
+        passing: dict[str, Any] = {**room, "temperature": job.temperature}
+        if self.sharded:
+            passing["rounds"] = self.fleet.most
         reference = values = None
         if self.reference is not None:
-            reference, _ = log_probabilities(self.reference, rollout, mine, temperature=job.temperature, **room)
+            reference, _ = log_probabilities(self.reference, rollout, mine, **passing)
         if self.policy.critic is not None:
-            _, values = log_probabilities(self.policy, rollout, mine, temperature=job.temperature, **room)
+            _, values = log_probabilities(self.policy, rollout, mine, **passing)
         self.fleet.add(reference, values)
         what = lesson(
             method, torch.tensor(reward, dtype=torch.float32), rollout.log_pi, rollout.mask,
@@ -194,12 +213,18 @@ class Run:
         self.history.test(self.seed, point, found)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything that the rest of the run depends on; random streams are named, so they have no state."""
+        """Everything that the rest of the run depends on; random streams are named, so they have no state.
+
+        Sharded arrays are put together, which all processes have to do; the one that writes files keeps them.
+        """
         arrays = {"place": np.array([self.seed, self.step]), **self.history.state()}
-        for name, weight in zip(self.masters.names, self.masters.weights, strict=True):
-            arrays[f"weight.{name}"] = weight.detach().cpu().numpy()
-            for key, value in self.optimiser.state.get(weight, {}).items():
-                arrays[f"adam.{key}.{name}"] = value.detach().cpu().numpy()
+        for name, cut_like, weight in self.masters.each():
+            parts = {f"weight.{name}": weight.detach()}
+            parts |= {f"adam.{key}.{name}": value for key, value in self.optimiser.state.get(weight, {}).items()}
+            for key, part in parts.items():
+                array = whole(cut_like, part) if part.dim() else part  # Adam's count of steps is one number
+                if self.fleet.leads:
+                    arrays[key] = array.cpu().numpy()
         return arrays
 
     @torch.no_grad()
@@ -207,11 +232,13 @@ class Run:
         """Go on from a state."""
         self.seed, self.step = (int(value) for value in arrays["place"])
         self.history.restore(arrays)
-        for name, weight in zip(self.masters.names, self.masters.weights, strict=True):
-            weight.copy_(torch.from_numpy(arrays[f"weight.{name}"]))
+        for name, cut_like, weight in self.masters.each():
+            weight.copy_(cut(cut_like, torch.from_numpy(arrays[f"weight.{name}"])))
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 if (saved := arrays.get(f"adam.{key}.{name}")) is not None:
-                    self.optimiser.state[weight][key] = torch.from_numpy(saved.copy()).to(weight.device)
+                    array = torch.from_numpy(saved.copy())
+                    part = cut(cut_like, array).clone() if array.dim() else array
+                    self.optimiser.state[weight][key] = part.to(weight.device)
         self.masters.publish()
         self.engine.refresh(self.policy)
 
@@ -242,14 +269,16 @@ def train(job: Job, out: Path) -> None:
             done = run.seed * task.steps + run.step
             if progress:
                 progress.update(done)
-            if run.fleet.any(stop_request.signal is not None) and done < total:
+            stopped = run.fleet.any(stop_request.signal is not None)
+            if (stopped or run.fleet.any(leads and store.due())) and done < total:
+                state = run.state()
+                if leads:
+                    store.save(done, state)
+            if stopped and done < total:
                 if progress:
-                    store.save(done, run.state())
                     progress.finish()
                 run.close()
                 raise Interrupted(f"stopped by signal {stop_request.signal} at step {done} of {total}, state saved")
-            if progress and store.due() and done < total:
-                store.save(done, run.state())
         run.seed, run.step = run.seed + 1, 0
         if run.seed < len(job.seeds):
             run.masters.release()
