@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from empg import models
 from empg.config import Job
 from empg.policy import Policy
-from empg.sample import Rollout, generate
+from empg.sample import Rollout, generate, join
 from empg.shards import whole
 from empg.tokens import Tokenizer
 
@@ -44,8 +44,8 @@ class Engine(Protocol):
 class Local:
     """Draws with the very model that is trained: nothing to copy."""
 
-    def __init__(self, lm: Any, tokenizer: Tokenizer) -> None:
-        self._lm, self._tokenizer = lm, tokenizer
+    def __init__(self, lm: Any, tokenizer: Tokenizer, rows: int) -> None:
+        self._lm, self._tokenizer, self._rows = lm, tokenizer, rows
 
     def generate(
         self,
@@ -55,11 +55,17 @@ class Local:
         uniforms: NDArray[np.float32] | None,
         temperature: float,
     ) -> Rollout:
-        """N completions of each prompt, see `empg.sample.generate`."""
-        return generate(
-            self._lm, prompts, samples=samples, limit=limit, eos=self._tokenizer.eos, pad=self._tokenizer.pad,
-            uniforms=uniforms, temperature=temperature,
-        )  # fmt: skip
+        """N completions of each prompt, see `empg.sample.generate`; some prompts after the other if they are many."""
+        parts, size = [], max(1, self._rows // samples)
+        for first in range(0, len(prompts), size):
+            noise = None if uniforms is None else uniforms[first * samples : (first + size) * samples]
+            parts.append(
+                generate(
+                    self._lm, prompts[first : first + size], samples=samples, limit=limit, eos=self._tokenizer.eos,
+                    pad=self._tokenizer.pad, uniforms=noise, temperature=temperature,
+                )
+            )  # fmt: skip
+        return join(parts)
 
     def refresh(self, policy: Policy) -> None:
         """Nothing to do."""
@@ -81,7 +87,7 @@ class Copy(Local):
 
     def __init__(self, job: Job, tokenizer: Tokenizer) -> None:
         lm, _ = models.load(job)
-        super().__init__(lm, tokenizer)
+        super().__init__(lm, tokenizer, job.task.rows)
         self.rest()
 
     def refresh(self, policy: Policy) -> None:
@@ -102,4 +108,4 @@ def engine(job: Job, policy: Policy, tokenizer: Tokenizer) -> Engine:
         from empg.vllm_engine import Vllm
 
         return Vllm(job, policy, tokenizer)
-    return Copy(job, tokenizer) if job.task.shard == "full" else Local(policy.lm, tokenizer)
+    return Copy(job, tokenizer) if job.task.shard == "full" else Local(policy.lm, tokenizer, job.task.rows)

@@ -14,7 +14,7 @@ import torch
 from torch import distributed
 
 from empg.policy import Masters
-from empg.sample import Rollout
+from empg.sample import Rollout, join
 
 Item = TypeVar("Item")
 
@@ -48,24 +48,9 @@ class Fleet:
         distributed.all_gather_object(parts, list(own))
         return [item for part in parts for item in part]
 
-    def gather_rollout(self, own: Rollout, prompts: list[list[int]]) -> Rollout:
+    def gather_rollout(self, own: Rollout) -> Rollout:
         """The completions of all prompts out of those of each process's own."""
-        if self.size == 1:
-            return own
-        rows = [
-            (tokens[:n].tolist(), log_pi[:n].tolist(), bool(ended))
-            for tokens, log_pi, n, ended in zip(
-                own.tokens, own.log_pi, own.lengths.tolist(), own.finished, strict=True
-            )
-        ]  # fmt: skip
-        every = self.gather(rows)
-        lengths = torch.tensor([len(tokens) for tokens, _, _ in every])
-        width = int(lengths.max())
-        tokens, log_pi = torch.zeros(len(every), width, dtype=torch.long), torch.zeros(len(every), width)
-        for row, (some, logs, _) in enumerate(every):
-            tokens[row, : len(some)], log_pi[row, : len(logs)] = torch.tensor(some), torch.tensor(logs)
-        finished = torch.tensor([ended for _, _, ended in every])
-        return Rollout(prompts, own.samples, tokens, lengths, log_pi, finished)
+        return own if self.size == 1 else join(self.gather([own]))
 
     def own(self, keep: Sequence[int], rollout: Rollout) -> list[int]:
         """Those of the completions `keep` that answer this process's share of the prompts."""

@@ -60,7 +60,7 @@ class Policy(nn.Module):
         states = self.lm.base_model(
             input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
         ).last_hidden_state[at]
-        values = self.critic(states).squeeze(-1).float() if self.critic is not None else None
+        values = self.critic(states).squeeze(-1).float().clone() if self.critic is not None else None
         part = max(1, HEAD_ELEMENTS // self.lm.config.vocab_size)
         if len(states) <= part:
             log_pi, spread = self._predict(states, targets, temperature, entropy)

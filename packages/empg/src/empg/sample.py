@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from transformers import DynamicCache
 
 
@@ -36,6 +37,20 @@ class Rollout:
     def completions(self) -> list[list[int]]:
         """The completions as lists of token ids."""
         return [row[:n] for row, n in zip(self.tokens.tolist(), self.lengths.tolist(), strict=True)]
+
+
+def join(parts: Sequence[Rollout]) -> Rollout:
+    """Rollouts with the same N, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max(part.tokens.shape[1] for part in parts)
+    tokens, log_pi = (
+        torch.cat([functional.pad(getattr(part, name), (0, width - part.tokens.shape[1])) for part in parts])
+        for name in ("tokens", "log_pi")
+    )
+    lengths, finished = (torch.cat([getattr(part, name) for part in parts]) for name in ("lengths", "finished"))
+    prompts = [prompt for part in parts for prompt in part.prompts]
+    return Rollout(prompts, parts[0].samples, tokens, lengths, log_pi, finished)
 
 
 @torch.no_grad()

@@ -28,7 +28,8 @@ def shard(policy: Any, device: torch.device, computes_in: torch.dtype) -> None:
         if any(weight.requires_grad for weight in part.parameters()):
             part.float()
         made = fully_shard(part, mesh=mesh, mp_policy=mixed, reshard_after_forward=True)
-        made.set_gradient_divide_factor(1.0)  # gradients are sums: those of the processes add up
+        made.set_gradient_divide_factor(1.0)  # a loss is a sum: the gradients of the processes add up
+        made.set_force_sum_reduction_for_comms(True)
     policy.to(device)  # buffers
 
 

@@ -40,10 +40,11 @@ class Run:
     """The trainer's parts and its state; `seed` and `step` say where it stands."""
 
     def __init__(self, job: Job) -> None:
-        torch.set_num_threads(job.task.threads)
         self.job, self.fleet = job, Fleet()
+        threads = max(1, job.task.threads // self.fleet.size)
+        torch.set_num_threads(threads)
         self.sharded, self.device = job.task.shard == "full", models.device_of(job)
-        self.questions, self.grade = tasks.load(job)
+        self.questions, self.grade = tasks.load(job, threads)
         self.questions.test[job.task.eval_prompts :] = []
         self._check_processes()
         self.policy, self.tokenizer = self.load(critic=job.method.estimator == "ppo")
@@ -120,7 +121,7 @@ class Run:
             uniforms = noise.random((len(asked) * samples, limit), dtype=np.float32)[first * samples : last * samples]
         prompts = [self.tokenizer.encode(problem.prompt) for problem in asked]
         own = self.engine.generate(prompts[first:last], samples, limit, uniforms, self.job.temperature)
-        return self.fleet.gather_rollout(own, prompts)
+        return self.fleet.gather_rollout(own)
 
     def judge(self, asked: list[Problem], rollout: Rollout) -> tuple[NDArray[np.float64], list[str]]:
         """Rewards and texts of completions."""
