@@ -7,6 +7,7 @@ EMPG_FIGURES = [
     "inner_steps",
     "final",
     "cost",
+    "memory",
 ]
 # Of language models, on GPUs: MB of the host, where every process reads the whole model once, and minutes, after which a
 # job goes on from its checkpoint. Neither was measured.

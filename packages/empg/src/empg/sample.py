@@ -53,7 +53,6 @@ def join(parts: Sequence[Rollout]) -> Rollout:
     return Rollout(prompts, parts[0].samples, tokens, lengths, log_pi, finished)
 
 
-@torch.no_grad()
 def generate(
     lm: Any,
     prompts: Sequence[Sequence[int]],
@@ -82,7 +81,24 @@ def generate(
         temperature: divides the logits.
         drop: share of ended rows at which they are dropped.
     """
-    device = next(lm.parameters()).device
+    drawn = _draw(lm, prompts, samples, limit, eos, pad, uniforms, temperature, drop)
+    return Rollout([list(prompt) for prompt in prompts], samples, *(array.cpu().clone() for array in drawn))
+
+
+@torch.inference_mode()
+def _draw(
+    lm: Any,
+    prompts: Sequence[Sequence[int]],
+    samples: int,
+    limit: int,
+    eos: int,
+    pad: int,
+    uniforms: NDArray[np.float32] | None,
+    temperature: float,
+    drop: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Tokens, lengths, log-probabilities and ends of `generate`."""
+    device, head = next(lm.parameters()).device, lm.get_output_embeddings()
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
     for row, prompt in enumerate(prompts):
@@ -93,17 +109,16 @@ def generate(
     positions = (torch.arange(longest) - (longest - prompt_length[:, None])).clamp(min=0)
 
     cache = DynamicCache(config=lm.config)
-    answer = lm(
+    states = lm.base_model(
         input_ids=ids.to(device),
         attention_mask=seen.to(device) if ragged else None,
         position_ids=positions.to(device),
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=1,
-    )
+    ).last_hidden_state[:, -1]
     if samples > 1:
         cache.batch_repeat_interleave(samples)
-    logits = answer.logits[:, -1].repeat_interleave(samples, 0)
+    logits = head(states).repeat_interleave(samples, 0)
     count = len(prompts) * samples
     seen = seen.repeat_interleave(samples, 0).to(device)
     position = prompt_length.repeat_interleave(samples).to(device)
@@ -133,19 +148,17 @@ def generate(
             cache.batch_select_indices(rows)
         if ragged:
             seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1)
-        logits = lm(
+        states = lm.base_model(
             input_ids=chosen[:, None],
             attention_mask=seen if ragged else None,
             position_ids=position[:, None],
             past_key_values=cache,
             use_cache=True,
-        ).logits[:, -1]
+        ).last_hidden_state[:, -1]
+        logits = head(states)
         position = position + 1
     width = int(lengths.max())
-    return Rollout(
-        [list(prompt) for prompt in prompts], samples, tokens[:, :width].cpu(), lengths.cpu(),
-        log_pi[:, :width].cpu(), finished.cpu(),
-    )  # fmt: skip
+    return tokens[:, :width], lengths, log_pi[:, :width], finished
 
 
 def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:

@@ -1,15 +1,16 @@
 """Weights shared out over the processes: FSDP2, torch's `fully_shard`.
 
 Each process keeps its part of every float32 weight, of its gradient and of Adam's two moments. A layer is put together,
-in the type that the model computes in, when a forward or backward pass comes to it, and its gradient goes back in parts.
-All processes must therefore make the same passes; `empg.forward.batches` sees to it. The parts are at the same time the
-masters of `empg.policy.Masters`. Outside of this file nobody needs to know whether a weight is whole.
+in the type that the model computes in, when a forward or backward pass comes to it, and its gradient goes back in
+parts. All processes must therefore make the same passes; `empg.forward.batches` sees to it. The parts are at the same
+time the masters of `empg.policy.Masters`. Outside of this file few need to know whether a weight is whole.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -22,7 +23,7 @@ def shard(policy: Any, device: torch.device, computes_in: torch.dtype) -> None:
         device: where the parts go.
         computes_in: type of the passes.
     """
-    mesh = torch.distributed.init_device_mesh(device.type, (distributed.get_world_size(),))
+    mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     mixed = MixedPrecisionPolicy(param_dtype=computes_in, reduce_dtype=torch.float32)
     for part in [*_layers(policy.lm), policy]:
         if any(weight.requires_grad for weight in part.parameters()):

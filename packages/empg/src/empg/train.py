@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from empg import models, tasks
+from empg import models, summary, tasks
 from empg.behaviours import rates
 from empg.config import Chain, Chat, Job, Steps
 from empg.engines import Engine, engine
 from empg.fleet import Fleet
 from empg.forward import log_probabilities
 from empg.history import History, score_tables, timing_table
+from empg.memory import Meter
 from empg.policy import Masters, Policy
 from empg.problems import Problem
 from empg.sample import Rollout
@@ -33,7 +34,6 @@ from septet.scores import write_scores, write_timing
 from septet.seeding import stream
 
 PAPER, REAL = "empg", "empgreal"
-EXAMPLES = 8
 
 
 class Run:
@@ -44,6 +44,7 @@ class Run:
         threads = max(1, job.task.threads // self.fleet.size)
         torch.set_num_threads(threads)
         self.sharded, self.device = job.task.shard == "full", models.device_of(job)
+        self.meter = Meter(self.device)
         self.questions, self.grade = tasks.load(job, threads)
         self.questions.test[job.task.eval_prompts :] = []
         self._check_processes()
@@ -51,7 +52,7 @@ class Run:
         self.base = {name: local(weight).to("cpu", copy=True) for name, weight in self.policy.lm.named_parameters()}
         self.reference = self.load(trained=False)[0] if job.method.needs_reference else None
         self.engine: Engine = engine(job, self.policy, self.tokenizer)
-        self.history = History(len(job.seeds), job.task.steps, job.task.eval_every, (EXAMPLES, job.task.limit))
+        self.history = History(len(job.seeds), job.task.steps, job.task.eval_every, (summary.EXAMPLES, job.task.limit))
         self.seed = self.step = 0
         self.masters, self.optimiser = self.begin()
 
@@ -209,7 +210,7 @@ class Run:
             found["test_length"] = float(lengths.mean())
             found["test_length_correct"] = float(lengths[reward > 0].mean()) if (reward > 0).any() else float("nan")
             if self.language and self.step in (0, task.steps):
-                stride = max(1, len(asked) // EXAMPLES) * samples
+                stride = summary.stride(len(asked)) * samples
                 self.history.example(int(self.step > 0), self.seed, rollout.completions()[::stride])
         self.history.test(self.seed, point, found)
 
@@ -291,12 +292,12 @@ def train(job: Job, out: Path) -> None:
     # write
     paper = REAL if isinstance(task, Chat) else PAPER  # reported on its own: it runs on request
     name = job.method.name
-    described = {**job.method.model_dump(mode="json", exclude={"name"}), "examples": examples(run)}
+    settings = job.method.model_dump(mode="json", exclude={"name"})
     card = watch.card(
         paper=paper,
         verb="train",
         task=task.name,
-        methods={name: described},
+        methods={name: {**settings, **summary.cost(run), "examples": summary.examples(run)}},
         seeds=job.seeds,
         config=job,
         packages=["septet", "empg"],
@@ -309,29 +310,6 @@ def train(job: Job, out: Path) -> None:
     card.write(out / "run.json")
     progress.finish()
     store.clear()
-
-
-def examples(run: Run) -> list[dict[str, str]]:
-    """Test prompts with the first seed's completions before and after, for tasks in language."""
-    if not run.language:
-        return []
-    asked = run.questions.test[:: max(1, len(run.questions.test) // EXAMPLES)]
-    before, after = run.history.arrays["examples"][:, 0]
-    return [
-        {
-            "prompt": _shown(problem.prompt, run.tokenizer),
-            "before": run.tokenizer.decode([token for token in old.tolist() if token >= 0]),
-            "after": run.tokenizer.decode([token for token in new.tolist() if token >= 0]),
-            "answer": problem.answer,
-        }
-        for problem, old, new in zip(asked, before, after, strict=False)
-    ]
-
-
-def _shown(prompt: str, tokenizer: Tokenizer) -> str:
-    """The question of a prompt, without earlier turns and the marks of its chat template."""
-    text = tokenizer.decode(tokenizer.encode(prompt))
-    return text.rpartition("user\n")[2].removesuffix("assistant\n").strip()
 
 
 def _identity(job: Job) -> str:

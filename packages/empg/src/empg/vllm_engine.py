@@ -106,7 +106,7 @@ class Vllm:
 
 
 def surroundings(own: Mapping[str, str]) -> dict[str, str]:
-    """The server's environment: this process's GPU alone, and nothing of the launch, which vLLM would take for its own."""
+    """The server's environment: this process's GPU alone, and nothing of the launch, which vLLM would take for its."""
     cards = own.get("CUDA_VISIBLE_DEVICES", "").split(",")
     launch = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     without = {name: value for name, value in own.items() if name not in launch}
