@@ -118,9 +118,7 @@ def test_more_processes_than_prompts_are_refused(monkeypatch):
 
 
 def test_one_process_cannot_shard():
-    with pytest.raises(
-        InputError, match="task.shard: expected none, or several processes .*, found full in one process"
-    ):
+    with pytest.raises(InputError, match=r"task\.shard: expected none, or several .* found full in one process"):
         Run(job(task_settings={"shard": "full"}))
 
 

@@ -135,14 +135,14 @@ class Run:
     def advance(self) -> None:
         """One iteration: E-step, M-step."""
         job, method, task = self.job, self.job.method, self.job.task
-        clock = [time.perf_counter()]
+        clock = [self.now()]
 
         # E-step: draw and score, keep all
         asked = self.batch()
         rollout = self.draw(asked, job.samples, "sample", self.number, self.step)
-        clock.append(time.perf_counter())
+        clock.append(self.now())
         reward, texts = self.judge(asked, rollout)
-        clock.append(time.perf_counter())
+        clock.append(self.now())
 
         # M-step: weigh and improve
         self.engine.rest()
@@ -166,7 +166,7 @@ class Run:
             temperature=job.temperature, clip_norm=job.clip_norm, **room, fleet=self.fleet,
         )  # fmt: skip
         self.engine.refresh(self.policy)
-        clock.append(time.perf_counter())
+        clock.append(self.now())
 
         lengths, right = rollout.lengths.numpy(), reward > 0
         groups = reward.reshape(-1, job.samples)
@@ -186,6 +186,12 @@ class Run:
         }
         self.history.step(self.seed, self.step, measured, np.diff(clock).tolist())
         self.step += 1
+
+    def now(self) -> float:
+        """Seconds, once the device has done what it was asked."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     @property
     def language(self) -> bool:
