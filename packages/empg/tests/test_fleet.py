@@ -1,114 +1,122 @@
 """Two processes that share each batch do what one does."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import polars as pl
 import pytest
-from empg_helpers import job
-from safetensors.numpy import load_file
+import torch
+from empg_helpers import job, llama, uniforms
+from safetensors.numpy import load_file, save_file
 
-from empg import launch as launch_module
+from empg import launch, shards
+from empg.config import Method
 from empg.fleet import Fleet
+from empg.policy import Masters, Policy
+from empg.sample import generate
 from empg.train import Run, train
+from empg.update import improve, lesson
 from septet.errors import InputError
-from septet.scores import read_scores
 
 
-def launch(task, folder, size=2, wait=True):
-    """One job in several processes, with `empg.launch`; what it wrote lies in `folder`."""
-    text = json.dumps(task.model_dump(mode="json"))
-    command = [sys.executable, "-m", "empg.launch", str(size), "train", "--config", "-", "--out", str(folder)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.stdin.write(text)
-    process.stdin.close()
-    if wait:
-        errors = process.stderr.read()
-        assert process.wait(timeout=120) == 0, errors[-2000:]
-    return process
-
-
-def parts(shard, **more):
+def parts(shard):
     """PPO with a KL in the reward: critic, reference, statistics over all tokens; shares of unequal size."""
-    settings = {"prompts": 5, "row_tokens": 20, "batch_tokens": 60, "shard": shard, **more}
+    settings = {"prompts": 5, "row_tokens": 20, "batch_tokens": 60, "shard": shard}
     return job("ppo", "cold", seeds=[4, 5], method_settings={"kl_reward": 0.01}, task_settings=settings)
 
 
-def close(one, two):
-    """Whether two runs have the same scores, up to the rounding of sums in another order."""
-    one, two = (read_scores(folder / "scores.parquet") for folder in (one, two))
-    both = one.join(two, on=["metric", "step", "seed"], suffix="_two")
-    assert len(both) == len(one) == len(two) and len(one.filter(pl.col("metric") == "reward")) == 4
-    return np.allclose(both["value"], both["value_two"], atol=1e-4)
+def bfloat16(shard):
+    """A step of a model that computes in bfloat16; its float32 weights, whole."""
+    fleet, policy = Fleet(), Policy(llama().to(torch.bfloat16))
+    if shard == "full":
+        shards.shard(policy, torch.device("cpu"), torch.bfloat16)
+    masters, twin = Masters(policy), llama().to(torch.bfloat16)
+    rollout = generate(twin, [[1, 2, 3], [4, 5, 6]], samples=4, limit=8, eos=18, pad=18, uniforms=uniforms(8, 8))
+    reward = torch.tensor([1.0, 0, 0, 1, 0, 0, 1, 0])
+    what = lesson(Method(), reward, rollout.log_pi, rollout.mask, samples=4, limit=8)
+    settings = {"temperature": 1.0, "clip_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000, "fleet": fleet}
+    improve(policy, masters, torch.optim.SGD(masters.weights, lr=1.0), rollout, what, Method(), **settings)
+    return {f"{name}.{shard}": shards.whole(like, weight.detach()).numpy() for name, like, weight in masters.each()}
 
 
-STATE = """
-import sys, json
-from safetensors.numpy import save_file
-from empg.config import Job
-from empg.train import Run
+def in_each_process(folder):
+    """What `test_sharded_weights_are_those_of_whole_ones` runs twice at a time."""
+    found = {}
+    for shard in ("none", "full"):
+        run = Run(parts(shard))
+        for step in (1, 2, 3):
+            run.advance()
+            state = run.state()
+            found |= {f"{shard}.{step}.{name}": state[name] for name in state if not name.endswith("seconds")}
+    low = {**bfloat16("none"), **bfloat16("full")}
+    if run.fleet.leads:
+        save_file(found, folder / "state.safetensors")
+        save_file(low, folder / "low.safetensors")
+    train(parts("full"), folder / "out")
 
-run = Run(Job.model_validate(json.load(open(sys.argv[1]))))
-for _ in range(int(sys.argv[3])):
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The folder with what two processes made."""
+    folder = tmp_path_factory.mktemp("two")
+    source = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_fleet; from pathlib import Path"
+    )
+    source += f"; test_fleet.in_each_process(Path({str(folder)!r}))"
+    assert launch.run([sys.executable, "-c", source], 2, folder) == 0
+    return folder
+
+
+def test_sharded_weights_are_those_of_whole_ones_and_of_one_process(two):
+    """Adam's moments are linear in the gradient. Its first step has the size of the rate even where that is rounding."""
+    found, run = load_file(two / "state.safetensors"), Run(parts("none"))
     run.advance()
-state = run.state()
-if run.fleet.leads:
-    save_file({name: state[name] for name in state if name.startswith(("weight", "adam"))}, sys.argv[2])
-run.close()
-"""
-
-
-def state(task, folder, size, steps):
-    """Weights and Adam's moments after some steps in `size` processes."""
-    folder.mkdir()
-    (folder / "script.py").write_text(STATE)
-    (folder / "job.json").write_text(json.dumps(task.model_dump(mode="json")))
-    files = [str(folder / name) for name in ("script.py", "job.json", "state.safetensors")]
-    assert launch_module.run([sys.executable, *files, str(steps)], size, folder) == 0
-    return load_file(files[-1])
-
-
-def test_sharded_weights_are_those_of_whole_ones(tmp_path):
-    one = state(parts("none"), tmp_path / "one", 1, 1)
-    whole, sharded = (state(parts(shard), tmp_path / shard, 2, 1) for shard in ("none", "full"))
-    assert one.keys() == whole.keys() == sharded.keys() and len(one) == 4 * 30
+    one = run.state()
+    assert sum(name.startswith("weight") for name in one) == 30
     for name, array in one.items():
-        for other in (whole, sharded):
-            assert array.shape == other[name].shape
-            if name.startswith("adam"):  # linear in the gradient
-                assert np.allclose(array, other[name], rtol=1e-4, atol=1e-8), name
-            else:  # Adam's first step has the size of the rate, whatever that of the gradient
+        for shard in ("none", "full"):
+            other = found.get(f"{shard}.1.{name}", array)
+            assert array.shape == other.shape
+            sure = np.ones_like(array, bool)
+            if name.startswith("weight"):
                 sure = abs(one[name.replace("weight", "adam.exp_avg", 1)]) > 1e-7
-                assert np.allclose(array[sure], other[name][sure], atol=1e-6), name
-    later = {shard: state(parts(shard), tmp_path / f"{shard}3", 2, 3) for shard in ("none", "full")}
-    assert all(np.allclose(array, later["full"][name], atol=1e-6) for name, array in later["none"].items())
+            assert np.allclose(array[sure], other[sure], rtol=1e-4, atol=1e-6, equal_nan=True), name
+    whole = {name: array for name, array in found.items() if name.startswith("none")}
+    assert len(whole) > 3 * 4 * 30
+    for name, array in whole.items():
+        assert np.allclose(array, found[name.replace("none", "full", 1)], atol=1e-5, equal_nan=True), name
 
 
-def test_two_processes_give_the_scores_of_one(tmp_path):
-    launch(parts("none"), tmp_path / "two")
-    train(parts("none"), tmp_path / "one")
-    assert close(tmp_path / "one", tmp_path / "two")
+def test_sharded_bfloat16_trains_float32_weights(two):
+    found = load_file(two / "low.safetensors")
+    before = {name: weight.detach().to(torch.bfloat16).float().numpy() for name, weight in llama().named_parameters()}
+    for name, array in before.items():
+        whole, sharded = found[f"lm.{name}.none"], found[f"lm.{name}.full"]
+        assert whole.dtype == sharded.dtype == np.float32 and abs(whole - array).max() > 1e-5
+        assert np.allclose(whole, sharded, atol=0.01 * abs(whole - array).max()), name
 
 
-def test_sharded_weights_give_the_scores_of_whole_ones_and_a_stopped_job_goes_on(tmp_path):
-    launch(parts("none"), tmp_path / "whole")
-    launch(parts("full"), tmp_path / "sharded")
-    assert close(tmp_path / "whole", tmp_path / "sharded")
-    process = launch(parts("full"), tmp_path / "stopped", wait=False)
-    line = process.stderr.readline()
-    while "12/12" not in line and not (match := re.search(r" ([1-9]\d*)/12 steps", line)):
-        line = process.stderr.readline()
+def test_a_stopped_job_of_two_processes_goes_on(two, tmp_path):
+    command = [sys.executable, "-m", "empg.launch", "2", "train", "--config", "-", "--out", str(tmp_path)]
+    text = json.dumps(parts("full").model_dump(mode="json"))
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdin.write(text)
+    process.stdin.close()
+    while not (process.stderr.readline() == "" or (tmp_path / "checkpoint/progress.json").exists()):
+        pass
+    time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     said = process.stderr.read()
     assert process.wait(timeout=60) == 85 and said.count("state saved") == 1, said
-    assert match and list((tmp_path / "stopped/checkpoint").glob("*.safetensors"))
-    launch(parts("full"), tmp_path / "stopped")
-    assert (tmp_path / "stopped/scores.parquet").read_bytes() == (tmp_path / "sharded/scores.parquet").read_bytes()
+    assert list((tmp_path / "checkpoint").glob("*.safetensors"))
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "scores.parquet").read_bytes() == (two / "out/scores.parquet").read_bytes()
 
 
 def test_more_processes_than_prompts_are_refused(monkeypatch):

@@ -52,9 +52,13 @@ def run(command: list[str], count: int, folder: Path) -> int:
             processes.append(
                 subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=said if rank else None)
             )
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-        signal.signal(number, lambda number, _: tell(processes, number))
+    before = {
+        number: signal.signal(number, lambda number, _: tell(processes, number))
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    }
     failed = watch(processes)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     if failed is None:
         return 0
     code = processes[failed].returncode
