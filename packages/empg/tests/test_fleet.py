@@ -73,7 +73,7 @@ def two(tmp_path_factory):
 
 
 def test_sharded_weights_are_those_of_whole_ones_and_of_one_process(two):
-    """Adam's moments are linear in the gradient. Its first step has the size of the rate even where that is rounding."""
+    """Adam's moments are linear in the gradient; its first step has the size of the rate even where that is rounding."""
     found, run = load_file(two / "state.safetensors"), Run(parts("none"))
     run.advance()
     one = run.state()
