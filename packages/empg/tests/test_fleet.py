@@ -26,7 +26,7 @@ from septet.errors import InputError
 
 def parts(shard):
     """PPO with a KL in the reward: critic, reference, statistics over all tokens; shares of unequal size."""
-    settings = {"prompts": 5, "row_tokens": 20, "batch_tokens": 60, "shard": shard}
+    settings = {"prompts": 5, "row_tokens": 20, "batch_tokens": 60, "shard": shard, "steps": 12}
     return job("ppo", "cold", seeds=[4, 5], method_settings={"kl_reward": 0.01}, task_settings=settings)
 
 
@@ -52,7 +52,7 @@ def in_each_process(folder):
         for step in (1, 2, 3):
             run.advance()
             state = run.state()
-            found |= {f"{shard}.{step}.{name}": state[name] for name in state if not name.endswith("seconds")}
+            found |= {f"{shard}.{step}.{n}": a.copy() for n, a in state.items() if not n.endswith("seconds")}
     low = {**bfloat16("none"), **bfloat16("full")}
     if run.fleet.leads:
         save_file(found, folder / "state.safetensors")
@@ -73,7 +73,7 @@ def two(tmp_path_factory):
 
 
 def test_sharded_weights_are_those_of_whole_ones_and_of_one_process(two):
-    """Adam's moments are linear in the gradient; its first step has the size of the rate even where that is rounding."""
+    """Adam's moments are linear in the gradient; its first step is as long as the rate even where that is rounding."""
     found, run = load_file(two / "state.safetensors"), Run(parts("none"))
     run.advance()
     one = run.state()
@@ -109,7 +109,7 @@ def test_a_stopped_job_of_two_processes_goes_on(two, tmp_path):
     process.stdin.close()
     while not (process.stderr.readline() == "" or (tmp_path / "checkpoint/progress.json").exists()):
         pass
-    time.sleep(0.5)
+    time.sleep(0.3)
     process.send_signal(signal.SIGTERM)
     said = process.stderr.read()
     assert process.wait(timeout=60) == 85 and said.count("state saved") == 1, said
