@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 from empg_helpers import EXPERIMENTS, job
 from pydantic import ValidationError
 
-from empg.config import Hub
+from empg.config import Hub, Job, Method
 from empg.launch import main
 from empg.vllm_engine import surroundings
 
@@ -69,3 +71,17 @@ def test_a_vllm_server_sees_its_process_s_gpu_and_no_launch():
 
 def test_laptop_tasks_ask_for_no_gpu():
     assert {task.gpus for task in EXPERIMENTS.tasks.values()} == {0}
+
+
+def test_the_jobs_of_scale_paper_are_pinned_and_can_be_shared_out():
+    overlay = yaml.safe_load((Path(__file__).parents[3] / "config/scale/paper.yaml").read_text())["empg"]
+    methods = {**EXPERIMENTS.methods, **{name: Method(**given) for name, given in overlay["methods"].items()}}
+    count = 0
+    for task, given in overlay["tasks"].items():
+        for method in overlay["runs"][task]:
+            settings = {"method": methods[method].model_dump() | {"name": method}, "task": given | {"name": task}}
+            made = Job.model_validate({**settings, "data_file": "data.parquet"})
+            assert len(made.task.model.revision) == 40
+            assert made.task.gpus == 1 or (made.task.shard == "full" and made.task.prompts >= made.task.gpus)
+            count += 1
+    assert count == 17
