@@ -34,7 +34,7 @@ class Experiments(Common, Runs):
             batch_tokens=600,
         ),
         "cold": Chain(
-            kind="chain", model=Tiny(kind="tiny", base="cold"), steps=40, learning_rate=3e-4, eval_prompts=100,
+            kind="chain", model=Tiny(kind="tiny", base="cold"), steps=50, learning_rate=3e-4, eval_prompts=100,
             batch_tokens=600,
         ),
         "steps": Steps(
