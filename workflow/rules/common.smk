@@ -155,6 +155,25 @@ def threads_of_task(paper):
     return of
 
 
+def gpus_of_task(paper):
+    """Resource function: GPUs of the task, none if it does not ask for any."""
+
+    def of(wildcards):
+        return settings(paper, wildcards.scale)["tasks"][wildcards.task].get("gpus", 0)
+
+    return of
+
+
+def launcher(paper):
+    """Parameter function: what starts a job of empg, a process for each GPU if there are several."""
+
+    def of(wildcards):
+        gpus = gpus_of_task(paper)(wildcards)
+        return f"python -m empg.launch {gpus}" if gpus > 1 else "python -m empg"
+
+    return of
+
+
 def preparation(paper, *keys):
     """Parameter function: the keys that `prepare` takes, and the task if data are prepared per task, as JSON."""
 

@@ -50,11 +50,13 @@ rule empgreal_train:
     resources:
         mem_mb=growing(7000),
         runtime=growing(60),
+        gpu=gpus_of_task("empgreal"),
     params:
         job=training("empgreal", empg_data("empgreal")),
+        launch=launcher("empgreal"),
         out=subpath(output.scores, parent=True),
     shell:
-        "printf %s {params.job:q} | python -m empg train --config - --out {params.out:q} 2> {log:q}"
+        "printf %s {params.job:q} | {params.launch} train --config - --out {params.out:q} 2> {log:q}"
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 

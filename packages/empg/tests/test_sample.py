@@ -1,10 +1,13 @@
 """Generation and log-probabilities against the plainest possible loops."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from empg_helpers import uniforms
 
+from empg.engines import Local
 from empg.forward import batches, log_probabilities, pack
 from empg.policy import Policy
 from empg.sample import generate, invert
@@ -51,6 +54,14 @@ def test_dropping_finished_rows_changes_nothing(lm):
     often, never = draw(lm, noise, drop=0.0), draw(lm, noise, drop=1.1)
     assert torch.equal(often.tokens, never.tokens) and torch.equal(often.lengths, never.lengths)
     assert torch.allclose(often.log_pi, never.log_pi, atol=1e-6)
+
+
+def test_some_prompts_after_the_other_give_what_all_at_once_do(lm):
+    noise, tokenizer = uniforms(12, 25), SimpleNamespace(eos=EOS, pad=PAD)
+    whole, parts = (Local(lm, tokenizer, rows).generate(PROMPTS, 4, 25, noise, 1.0) for rows in (100, 1))
+    assert parts.prompts == PROMPTS and whole.completions() == parts.completions()
+    assert torch.equal(whole.lengths, parts.lengths) and torch.equal(whole.finished, parts.finished)
+    assert torch.allclose(whole.log_pi, parts.log_pi, atol=1e-6)
 
 
 def test_the_end_token_counts_although_it_is_the_padding(lm):

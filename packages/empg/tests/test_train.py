@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -31,6 +32,10 @@ def test_every_method_writes_its_tables(method, tmp_path):
     card = RunCard.read(tmp_path / "run.json")
     assert list(card.methods) == [method] and card.steps == 6 * 4 * 2
     assert not (tmp_path / "checkpoint").exists()
+    said = card.methods[method]
+    assert said["drawn_tokens_per_second"] > 0 and said["trained_tokens_per_second"] > 0 and said["processes"] == 1
+    if Path("/proc/self/clear_refs").exists():
+        assert 0 <= said["training_memory_mb"] < card.peak_memory_mb  # 0 where an earlier test left room
 
 
 def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batch(tmp_path):

@@ -7,6 +7,7 @@ import json
 import resource
 import tempfile
 import time
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -24,6 +25,7 @@ from septet.errors import InputError
 from septet.files import write_text
 
 METHODS = ("empg", "grpo", "raft")
+REPEATS = 20
 
 
 class Setting(Settings):
@@ -83,15 +85,20 @@ def measure(setting: Setting, folder: Path) -> list[dict[str, Any]]:
             data = str(folder / "smollm2.safetensors")
         jobs = {method: job_of(method, task, data, steps, setting.threads) for method in METHODS}
         theirs, size = peer_seconds(jobs["grpo"], folder, steps)
-        matrix = matrix_rate(jobs["grpo"])
+        matrix, thin = matrix_rate(jobs["grpo"], 512), matrix_rate(jobs["grpo"], size)
         for method in METHODS:
-            ours, phases, flops = own_seconds(jobs[method], steps)
-            name = f"{task}, {method}"
-            limit = flops / matrix / ours
-            rows.append(row(f"{name}: steps per second", 1 / ours, "1/s", 1 / theirs, limit))
-            rows.append(row(f"{name}: completions per second", size / ours, "1/s", size / theirs, limit))
-            rows += [row(f"{name}: share of {phase}", part / ours, "", None) for phase, part in phases.items()]
+            one = own_seconds(jobs[method], steps)
+            name, least = f"{task}, {method}", {phase: flops / matrix for phase, flops in one.flops.items()}
+            limit = sum(least.values()) / one.whole
+            rows.append(row(f"{name}: steps per second", 1 / one.whole, "1/s", 1 / theirs, limit))
+            rows.append(row(f"{name}: completions per second", size / one.whole, "1/s", size / theirs, limit))
+            for phase, seconds in one.seconds.items():
+                bound = least[phase] / seconds if phase in least else None
+                rows.append(row(f"{name}: share of {phase}", seconds / one.whole, "", None, bound))
+            if one.memory is not None:
+                rows.append(row(f"{name}: peak memory of the GPU", one.memory, "MB", None))
         rows.append(row(f"{task}: measured matrix rate", matrix / 1e9, "GFLOP/s", None))
+        rows.append(row(f"{task}: the same, {size} rows as in generation", thin / 1e9, "GFLOP/s", None, thin / matrix))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     rows.append(row("peak memory of the process, TRL included", peak, "MB", None))
     return rows
@@ -109,8 +116,26 @@ def job_of(method: str, task: str, data: str | None, steps: int, threads: int) -
     )
 
 
-def own_seconds(job: Job, steps: int) -> tuple[float, dict[str, float], float]:
-    """Median seconds of a step, those of each phase, and the floating-point operations of a step."""
+@dataclass(frozen=True)
+class Cost:
+    """What a step takes."""
+
+    whole: float
+    """Seconds, median."""
+    seconds: dict[str, float]
+    """Those of each phase, medians."""
+    flops: dict[str, float]
+    """Floating-point operations of the matrix products of generation and update, without those of attention."""
+    memory: float | None
+    """Highest memory of the GPU, MB; none without one."""
+
+
+def own_seconds(job: Job, steps: int) -> Cost:
+    """Time, operations and memory of our step.
+
+    Two operations for a weight and a token: the prompt once for all its completions, in generation and in update; the
+    head only where a token is drawn or learned. The update goes forward and, at twice that, backward.
+    """
     run = Run(job)
     head = run.policy.lm.get_output_embeddings().weight.numel()
     body = sum(weight.numel() for weight in run.policy.lm.parameters()) - head
@@ -120,26 +145,34 @@ def own_seconds(job: Job, steps: int) -> tuple[float, dict[str, float], float]:
     length = run.history.arrays["step.length"][0, 1:].mean() * job.task.prompts * job.samples
     trained = run.history.arrays["step.trained"][0, 1:].mean()
     prompt = job.task.prompts * len(run.tokenizer.encode(run.questions.train[0].prompt))
-    flops = 2 * body * (prompt + length) + 2 * head * length + 6 * body * (trained + prompt) + 6 * head * trained
-    whole = float(median(seconds.sum(1)))
-    return (
-        whole,
+    read = prompt * min(1.0, trained / length)  # a prompt without a completion that counts is skipped, about
+    flops = {
+        "generation": 2 * body * (prompt + length) + 2 * head * length,
+        "update": 6 * body * (trained + read) + 6 * head * trained,
+    }
+    return Cost(
+        float(median(seconds.sum(1))),
         {phase: float(median(seconds[:, k])) for k, phase in enumerate(("generation", "grading", "update"))},
         flops,
+        run.meter.peak() if run.device.type == "cuda" else None,
     )
 
 
-def matrix_rate(job: Job) -> float:
-    """Floating-point operations per second of the model's own feed-forward product, in its type."""
+def matrix_rate(job: Job, rows: int) -> float:
+    """Floating-point operations per second of the model's feed-forward product with `rows` tokens, in its type."""
     lm, _ = models.load(job)
-    dtype, width = next(lm.parameters()).dtype, lm.config.hidden_size
-    left, right = torch.randn(512, width).to(dtype), torch.randn(width, 4 * width).to(dtype)
+    weight, width = next(lm.parameters()), lm.config.hidden_size
+    left = torch.randn(rows, width).to(weight)
+    right = torch.randn(width, 4 * width).to(weight)
     times = []
     for _ in range(20):
         start = time.perf_counter()
-        left @ right
-        times.append(time.perf_counter() - start)
-    return 2 * 512 * width * 4 * width / median(times)
+        for _ in range(REPEATS):
+            left @ right
+        if weight.is_cuda:
+            torch.cuda.synchronize()
+        times.append((time.perf_counter() - start) / REPEATS)
+    return 2 * rows * width * 4 * width / median(times)
 
 
 def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
@@ -168,7 +201,8 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
             marks.append(time.perf_counter())
 
     config = trl.GRPOConfig(
-        output_dir=str(folder / "trl"), use_cpu=True, bf16=bf16, beta=0.0, num_generations=job.samples,
+        output_dir=str(folder / "trl"), use_cpu=run.device.type == "cpu", bf16=bf16, beta=0.0,
+        num_generations=job.samples,
         per_device_train_batch_size=size, max_completion_length=job.task.limit, learning_rate=1e-12, report_to=[],
         save_strategy="no", max_steps=steps + 2, logging_strategy="no", disable_tqdm=True, temperature=1.0,
     )  # fmt: skip

@@ -86,13 +86,19 @@ class Hub(Settings):
     kind: Literal["hub"]
     """Selects this kind of model."""
     name: str
-    """Name on the hub, or a folder."""
-    revision: str | None = None
-    """Commit on the hub."""
+    """Name on the hub, or a folder: a path that begins with / or a full stop."""
+    revision: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
+    """Commit on the hub, all forty digits: a branch or tag may move. Only folders and random weights need none."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """What it computes in; master weights are float32."""
     random: bool = False
     """Random weights of the same shape, with the tiny model's characters: for speed and memory where no weights are."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "Hub":
+        if not (self.random or self.revision or self.name.startswith(("/", "."))):
+            raise ValueError(f"revision, the commit of {self.name} on the hub, 40 hexadecimal digits")
+        return self
 
 
 Model = Annotated[Tiny | SmolLM | Hub, Field(discriminator="kind")]
@@ -126,11 +132,17 @@ class Protocol(Settings):
     eval_samples: int = Field(default=0, ge=0)
     """Completions of each test prompt at temperature 1."""
     threads: int = Field(default=1, ge=1)
-    """Threads of a job, and processes that grade."""
+    """Threads of a job, and processes that grade; several processes share them."""
     row_tokens: int = Field(default=1024, ge=1)
     """Most tokens of a training row with several completions packed behind one prompt."""
     batch_tokens: int = Field(default=16384, ge=1)
     """Most tokens of a training batch; larger ones are split and their gradients added."""
+    rows: int = Field(default=1024, ge=1)
+    """Most completions that a process draws at a time: keys and values of all their tokens are in memory."""
+    gpus: int = Field(default=0, ge=0)
+    """GPUs of a job; with several, a process on each shares the batch."""
+    shard: Literal["none", "full"] = "none"
+    """What each process holds: the whole model, or its part of weights, gradients and optimiser state (FSDP)."""
     overrides: dict[str, dict[str, float | int | str | bool | None]] = {}
     """Settings of methods, by name, that hold on this task only: the published runs differ from task to task."""
 

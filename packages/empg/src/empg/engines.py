@@ -1,14 +1,16 @@
-"""Who draws completions: this process, or vLLM in an environment of its own."""
+"""Who draws completions: the model that is trained, a whole copy of a sharded one, or vLLM in its own environment."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from empg import models
 from empg.config import Job
 from empg.policy import Policy
-from empg.sample import Rollout, generate
+from empg.sample import Rollout, generate, join
+from empg.shards import whole
 from empg.tokens import Tokenizer
 
 
@@ -27,7 +29,11 @@ class Engine(Protocol):
         ...
 
     def refresh(self, policy: Policy) -> None:
-        """Take over the policy's weights."""
+        """Take over the policy's weights; where they are sharded, all processes do so together."""
+        ...
+
+    def rest(self) -> None:
+        """Nothing is drawn until the next `refresh`: let go of memory."""
         ...
 
     def close(self) -> None:
@@ -38,8 +44,8 @@ class Engine(Protocol):
 class Local:
     """Draws with the very model that is trained: nothing to copy."""
 
-    def __init__(self, policy: Policy, tokenizer: Tokenizer) -> None:
-        self._lm, self._tokenizer = policy.lm, tokenizer
+    def __init__(self, lm: Any, tokenizer: Tokenizer, rows: int) -> None:
+        self._lm, self._tokenizer, self._rows = lm, tokenizer, rows
 
     def generate(
         self,
@@ -49,17 +55,51 @@ class Local:
         uniforms: NDArray[np.float32] | None,
         temperature: float,
     ) -> Rollout:
-        """N completions of each prompt, see `empg.sample.generate`."""
-        return generate(
-            self._lm, prompts, samples=samples, limit=limit, eos=self._tokenizer.eos, pad=self._tokenizer.pad,
-            uniforms=uniforms, temperature=temperature,
-        )  # fmt: skip
+        """N completions of each prompt, see `empg.sample.generate`; some prompts after the other if they are many."""
+        parts, size = [], max(1, self._rows // samples)
+        for first in range(0, len(prompts), size):
+            noise = None if uniforms is None else uniforms[first * samples : (first + size) * samples]
+            parts.append(
+                generate(
+                    self._lm, prompts[first : first + size], samples=samples, limit=limit, eos=self._tokenizer.eos,
+                    pad=self._tokenizer.pad, uniforms=noise, temperature=temperature,
+                )
+            )  # fmt: skip
+        return join(parts)
 
     def refresh(self, policy: Policy) -> None:
         """Nothing to do."""
 
+    def rest(self) -> None:
+        """Nothing to do."""
+
     def close(self) -> None:
         """Nothing to do."""
+
+
+class Copy(Local):
+    """Draws with a whole copy of a sharded model, which is there from a `refresh` to the next `rest`.
+
+    Sharded weights could draw too, but each token would fetch the whole model from the other processes, who would have
+    to go on until the longest completion of all is there. Put together once an iteration, in the type that the model
+    computes in, each process draws at its own pace.
+    """
+
+    def __init__(self, job: Job, tokenizer: Tokenizer) -> None:
+        lm, _ = models.load(job)
+        super().__init__(lm, tokenizer, job.task.rows)
+        self.rest()
+
+    def refresh(self, policy: Policy) -> None:
+        """Put the weights together, one after the other."""
+        own = dict(self._lm.named_parameters())
+        for name, weight in policy.lm.named_parameters():
+            own[name].data = whole(weight, dtype=own[name].dtype)
+
+    def rest(self) -> None:
+        """Let go of the weights."""
+        for weight in self._lm.parameters():
+            weight.data = weight.data.new_empty(0)
 
 
 def engine(job: Job, policy: Policy, tokenizer: Tokenizer) -> Engine:
@@ -68,4 +108,4 @@ def engine(job: Job, policy: Policy, tokenizer: Tokenizer) -> Engine:
         from empg.vllm_engine import Vllm
 
         return Vllm(job, policy, tokenizer)
-    return Local(policy, tokenizer)
+    return Copy(job, tokenizer) if job.task.shard == "full" else Local(policy.lm, tokenizer, job.task.rows)

@@ -30,14 +30,16 @@ class Experiments(Common, Runs):
     """EMPG and the baselines of section 5."""
     tasks: dict[str, Task] = {
         "warm": Chain(
-            kind="chain", model=Tiny(kind="tiny", base="warm"), steps=30, learning_rate=2e-4, eval_prompts=100
+            kind="chain", model=Tiny(kind="tiny", base="warm"), steps=30, learning_rate=2e-4, eval_prompts=100,
+            batch_tokens=600,
         ),
         "cold": Chain(
-            kind="chain", model=Tiny(kind="tiny", base="cold"), steps=50, learning_rate=3e-4, eval_prompts=100
+            kind="chain", model=Tiny(kind="tiny", base="cold"), steps=50, learning_rate=3e-4, eval_prompts=100,
+            batch_tokens=600,
         ),
         "steps": Steps(
             kind="steps", model=Tiny(kind="tiny", base="steps"), steps=20, learning_rate=5e-4, samples=4,
-            greedy=False, eval_samples=1,
+            greedy=False, eval_samples=1, batch_tokens=600,
         ),
     }  # fmt: skip
     """The generated tasks of section 7."""

@@ -1,8 +1,9 @@
-"""Several processes that share each batch: data parallelism, started by `accelerate launch` or `torchrun`.
+"""Several processes that share each batch, started by `empg.launch`, `torchrun` or `accelerate launch`.
 
-Every process holds the whole model. It draws, grades and differentiates its own prompts; completions, rewards and
-gradients are then put together, so that the statistics of the whole batch are those of one process and all take the
-same step. Random numbers belong to a completion, not to a process: the number of processes changes rounding only.
+Each process draws, grades and differentiates its own prompts; completions, rewards and gradients are then put together,
+so that the statistics of the whole batch are those of one process and all take the same step. Random numbers belong to
+a completion, not to a process: the number of processes changes rounding only. A process holds the whole model, or, with
+`shard: full`, its part of it (`empg.shards`).
 """
 
 import os
@@ -12,7 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-from empg.sample import Rollout
+from empg.policy import Masters
+from empg.sample import Rollout, join
 
 Item = TypeVar("Item")
 
@@ -46,24 +48,9 @@ class Fleet:
         distributed.all_gather_object(parts, list(own))
         return [item for part in parts for item in part]
 
-    def gather_rollout(self, own: Rollout, prompts: list[list[int]]) -> Rollout:
+    def gather_rollout(self, own: Rollout) -> Rollout:
         """The completions of all prompts out of those of each process's own."""
-        if self.size == 1:
-            return own
-        rows = [
-            (tokens[:n].tolist(), log_pi[:n].tolist(), bool(ended))
-            for tokens, log_pi, n, ended in zip(
-                own.tokens, own.log_pi, own.lengths.tolist(), own.finished, strict=True
-            )
-        ]  # fmt: skip
-        every = self.gather(rows)
-        lengths = torch.tensor([len(tokens) for tokens, _, _ in every])
-        width = int(lengths.max())
-        tokens, log_pi = torch.zeros(len(every), width, dtype=torch.long), torch.zeros(len(every), width)
-        for row, (some, logs, _) in enumerate(every):
-            tokens[row, : len(some)], log_pi[row, : len(logs)] = torch.tensor(some), torch.tensor(logs)
-        finished = torch.tensor([ended for _, _, ended in every])
-        return Rollout(prompts, own.samples, tokens, lengths, log_pi, finished)
+        return own if self.size == 1 else join(self.gather([own]))
 
     def own(self, keep: Sequence[int], rollout: Rollout) -> list[int]:
         """Those of the completions `keep` that answer this process's share of the prompts."""
@@ -76,13 +63,25 @@ class Fleet:
             if self.size > 1 and array is not None:
                 distributed.all_reduce(array)
 
-    def add_gradients(self, weights: Sequence[torch.nn.Parameter]) -> None:
-        """Sum the gradients over the processes; one that is not there counts as 0."""
-        for weight in weights:
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-            if self.size > 1:
-                distributed.all_reduce(weight.grad)
+    def add_gradients(self, masters: Masters) -> None:
+        """Sum the gradients over the processes; those of sharded weights are summed already."""
+        masters.collect()
+        if not masters.sharded:
+            self.add(*(weight.grad for weight in masters.weights))
+
+    def clip(self, masters: Masters, limit: float) -> float:
+        """Scale the gradient to a norm of at most `limit`; its norm before."""
+        norm = torch.nn.utils.get_total_norm([weight.grad for weight in masters.weights if weight.grad is not None])
+        if masters.sharded:
+            square = norm**2
+            self.add(square)
+            norm = square.sqrt()
+        torch.nn.utils.clip_grads_with_norm_(masters.weights, limit, norm)
+        return float(norm)
+
+    def most(self, count: int) -> int:
+        """The largest of the processes' counts."""
+        return count if self.size == 1 else max(self.gather([count]))
 
     def any(self, mine: bool) -> bool:
         """Whether it holds in any process."""

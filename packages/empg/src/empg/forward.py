@@ -5,8 +5,8 @@ A row holds one prompt and one or more of its completions, each of which sees th
 alone: then the row is plainly causal.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,8 @@ class Batch:
     targets: Tensor
     to: tuple[Tensor, Tensor]
     """Rows (among `members`) and columns of the results in an array ``(k, L)``."""
+    spare: bool = False
+    """Computed to keep step with the other processes only: its results count for nothing."""
 
     def run(
         self, policy: torch.nn.Module, width: int, temperature: float = 1.0, entropy: bool = False
@@ -91,6 +93,7 @@ def batches(
     row_tokens: int = 1024,
     batch_tokens: int = 16384,
     device: torch.device | str = "cpu",
+    rounds: Callable[[int], int] | None = None,
 ) -> Iterator[Batch]:
     """The completions of a rollout as batches.
 
@@ -99,12 +102,19 @@ def batches(
         row_tokens: most tokens of a row with several completions.
         batch_tokens: most tokens of a batch.
         device: where the arrays go.
+        rounds: from the number of batches to that which all processes make, where a pass needs all of them;
+            the shortest completion fills up.
     """
     lengths = rollout.lengths.tolist()
     wanted = range(len(lengths)) if keep is None else keep
     rows = pack(lengths, [len(prompt) for prompt in rollout.prompts], rollout.samples, wanted, row_tokens)
-    for some in buckets(rows, batch_tokens):
+    plan = list(buckets(rows, batch_tokens))
+    for some in plan:
         yield _assemble(rollout, some, device)
+    if rounds is not None and (missing := rounds(len(plan)) - len(plan)):
+        k = lengths.index(min(lengths))
+        row = Row(k // rollout.samples, [k], len(rollout.prompts[k // rollout.samples]) + lengths[k] - 1)
+        yield from [replace(_assemble(rollout, [row], device), spare=True)] * missing
 
 
 def _assemble(rollout: Rollout, rows: list[Row], device: torch.device | str) -> Batch:
@@ -166,14 +176,18 @@ def log_probabilities(
     temperature: float = 1.0,
     row_tokens: int = 1024,
     batch_tokens: int = 16384,
+    rounds: Callable[[int], int] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """log pi and values without gradients, each ``(K, L)``, 0 on padding and on completions that are not in `keep`."""
     device = next(policy.parameters()).device
     width = rollout.tokens.shape[1]
     log_pi = torch.zeros(len(rollout.tokens), width)
     values = torch.zeros_like(log_pi) if policy.critic is not None else None
-    for batch in batches(rollout, keep, row_tokens=row_tokens, batch_tokens=batch_tokens, device=device):
+    room = {"row_tokens": row_tokens, "batch_tokens": batch_tokens}
+    for batch in batches(rollout, keep, **room, device=device, rounds=rounds):
         found, _, value = batch.run(policy, width, temperature)
+        if batch.spare:
+            continue
         log_pi[batch.members] = found.cpu()
         if values is not None and value is not None:
             values[batch.members] = value.cpu()

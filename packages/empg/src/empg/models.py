@@ -30,22 +30,28 @@ def device_of(job: Job) -> torch.device:
     return torch.device(job.device)
 
 
-def load(job: Job) -> tuple[Any, Tokenizer]:
-    """The job's base model, on its device and in its type, and its tokeniser.
+def computes_in(job: Job) -> torch.dtype:
+    """Type of the job's passes."""
+    model = job.task.model
+    return torch.float32 if isinstance(model, Tiny) else DTYPES[model.dtype]
+
+
+def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
+    """The job's base model, on its device or on another, and in its type, and its tokeniser.
 
     Raises:
         InputError: weights are missing or are not those of the model.
         DataUnavailable: the hub did not give them.
     """
-    model = job.task.model
+    model, device = job.task.model, device or device_of(job)
     if isinstance(model, Tiny):
         file = Path(job.data_file) if job.data_file else tiny.base_file(model.base)
-        return tiny.load(file).to(device_of(job)), CharTokenizer()
+        return tiny.load(file).to(device), CharTokenizer()
     if isinstance(model, SmolLM):
         lm, tokenizer = load_smollm2(Path(str(job.data_file)))
     else:
         lm, tokenizer = _load_hub(model)
-    return lm.to(device=device_of(job), dtype=DTYPES[model.dtype]).eval(), tokenizer
+    return lm.to(device=device, dtype=computes_in(job)).eval(), tokenizer
 
 
 def smollm2_file() -> Path:

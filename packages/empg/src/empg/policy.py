@@ -1,11 +1,15 @@
 """The policy: a causal language model of `transformers`, its log-probabilities, and an optional value head."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+
+from empg.shards import local
 
 HEAD_ELEMENTS = 1 << 27
 """Most logits held at once; beyond, the head runs in parts that the backward pass computes again."""
@@ -56,7 +60,7 @@ class Policy(nn.Module):
         states = self.lm.base_model(
             input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
         ).last_hidden_state[at]
-        values = self.critic(states).squeeze(-1).float() if self.critic is not None else None
+        values = self.critic(states).squeeze(-1).float().clone() if self.critic is not None else None
         part = max(1, HEAD_ELEMENTS // self.lm.config.vocab_size)
         if len(states) <= part:
             log_pi, spread = self._predict(states, targets, temperature, entropy)
@@ -87,27 +91,48 @@ class Masters:
 
     Steps of 1e-6 vanish in bfloat16's rounding; here the optimiser moves float32 weights, and the model
     holds their rounded copy. A gradient goes to its master as soon as it is there, so that the parts of a
-    batch add up in float32. For a float32 model the masters are its own parameters.
+    batch add up in float32. For a float32 model the masters are its own parameters; for a sharded one (`empg.shards`)
+    they are this process's parts of them.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self.names = [name for name, weight in module.named_parameters() if weight.requires_grad]
-        self._own = [weight for weight in module.parameters() if weight.requires_grad]
-        self.split = any(weight.dtype != torch.float32 for weight in self._own)
-        self.weights = (
-            [nn.Parameter(weight.detach().float().clone()) for weight in self._own] if self.split else self._own
-        )
+        trained = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+        self.names, self.models = list(trained), list(trained.values())
+        self.sharded = any(isinstance(weight, DTensor) for weight in self.models)
+        self.split = any(weight.dtype != torch.float32 for weight in self.models)
+        self.weights = self.models
+        if self.sharded:
+            self.weights = [nn.Parameter(local(weight)) for weight in self.models]
+        elif self.split:
+            self.weights = [nn.Parameter(weight.detach().float().clone()) for weight in self.models]
         self._hooks = []
         if self.split:
-            for weight, master in zip(self._own, self.weights, strict=True):
+            for weight, master in zip(self.models, self.weights, strict=True):
                 hook = weight.register_post_accumulate_grad_hook(_handing_to(master))  # type: ignore[no-untyped-call]
                 self._hooks.append(hook)
+
+    def each(self) -> Iterator[tuple[str, nn.Parameter, nn.Parameter]]:
+        """Name, model's weight and master of each weight that is trained."""
+        return zip(self.names, self.models, self.weights, strict=True)
+
+    def collect(self) -> None:
+        """See that every master has its gradient; one that is not there counts as 0."""
+        for weight, master in zip(self.models, self.weights, strict=True):
+            if self.sharded and weight.grad is not None:
+                master.grad = local(weight.grad)
+            if master.grad is None:
+                master.grad = torch.zeros_like(master)
+
+    def forget(self) -> None:
+        """Let go of all gradients."""
+        for weight in (*self.models, *self.weights):
+            weight.grad = None
 
     @torch.no_grad()
     def publish(self) -> None:
         """Round the masters into the model."""
         if self.split:
-            for weight, master in zip(self._own, self.weights, strict=True):
+            for weight, master in zip(self.models, self.weights, strict=True):
                 weight.copy_(master)
 
     def release(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from transformers import DynamicCache
 
 
@@ -38,7 +39,20 @@ class Rollout:
         return [row[:n] for row, n in zip(self.tokens.tolist(), self.lengths.tolist(), strict=True)]
 
 
-@torch.no_grad()
+def join(parts: Sequence[Rollout]) -> Rollout:
+    """Rollouts with the same N, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max(part.tokens.shape[1] for part in parts)
+    tokens, log_pi = (
+        torch.cat([functional.pad(getattr(part, name), (0, width - part.tokens.shape[1])) for part in parts])
+        for name in ("tokens", "log_pi")
+    )
+    lengths, finished = (torch.cat([getattr(part, name) for part in parts]) for name in ("lengths", "finished"))
+    prompts = [prompt for part in parts for prompt in part.prompts]
+    return Rollout(prompts, parts[0].samples, tokens, lengths, log_pi, finished)
+
+
 def generate(
     lm: Any,
     prompts: Sequence[Sequence[int]],
@@ -67,7 +81,24 @@ def generate(
         temperature: divides the logits.
         drop: share of ended rows at which they are dropped.
     """
-    device = next(lm.parameters()).device
+    drawn = _draw(lm, prompts, samples, limit, eos, pad, uniforms, temperature, drop)
+    return Rollout([list(prompt) for prompt in prompts], samples, *(array.cpu().clone() for array in drawn))
+
+
+@torch.inference_mode()
+def _draw(
+    lm: Any,
+    prompts: Sequence[Sequence[int]],
+    samples: int,
+    limit: int,
+    eos: int,
+    pad: int,
+    uniforms: NDArray[np.float32] | None,
+    temperature: float,
+    drop: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Tokens, lengths, log-probabilities and ends of `generate`."""
+    device, head = next(lm.parameters()).device, lm.get_output_embeddings()
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
     for row, prompt in enumerate(prompts):
@@ -78,17 +109,16 @@ def generate(
     positions = (torch.arange(longest) - (longest - prompt_length[:, None])).clamp(min=0)
 
     cache = DynamicCache(config=lm.config)
-    answer = lm(
+    states = lm.base_model(
         input_ids=ids.to(device),
         attention_mask=seen.to(device) if ragged else None,
         position_ids=positions.to(device),
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=1,
-    )
+    ).last_hidden_state[:, -1]
     if samples > 1:
         cache.batch_repeat_interleave(samples)
-    logits = answer.logits[:, -1].repeat_interleave(samples, 0)
+    logits = head(states).repeat_interleave(samples, 0)
     count = len(prompts) * samples
     seen = seen.repeat_interleave(samples, 0).to(device)
     position = prompt_length.repeat_interleave(samples).to(device)
@@ -118,19 +148,17 @@ def generate(
             cache.batch_select_indices(rows)
         if ragged:
             seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1)
-        logits = lm(
+        states = lm.base_model(
             input_ids=chosen[:, None],
             attention_mask=seen if ragged else None,
             position_ids=position[:, None],
             past_key_values=cache,
             use_cache=True,
-        ).logits[:, -1]
+        ).last_hidden_state[:, -1]
+        logits = head(states)
         position = position + 1
     width = int(lengths.max())
-    return Rollout(
-        [list(prompt) for prompt in prompts], samples, tokens[:, :width].cpu(), lengths.cpu(),
-        log_pi[:, :width].cpu(), finished.cpu(),
-    )  # fmt: skip
+    return tokens[:, :width], lengths, log_pi[:, :width], finished
 
 
 def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ Grade = Callable[[Sequence[str], Sequence[Problem], Sequence[bool]], list[float]
 """Rewards in 0 to 1 of completions: their texts, their problems, whether they ended by themselves."""
 
 
-def load(job: Job) -> tuple[Questions, Grade]:
-    """The problems of the job's task and its grader."""
+def load(job: Job, graders: int = 1) -> tuple[Questions, Grade]:
+    """The problems of the job's task and its grader, which may have several processes."""
     task = job.task
     match task:
         case Chain():
@@ -29,7 +29,7 @@ def load(job: Job) -> tuple[Questions, Grade]:
             return table, _one_by_one(lambda text, gold, _: rule(text, gold))
         case Competition():
             table = datasets.questions("math", Path(str(job.data_file)), task.prompt_characters)
-            grader = grading.MathGrader(workers=task.threads)
+            grader = grading.MathGrader(workers=graders)
             return table, lambda texts, asked, _: grader(texts, [problem.answer for problem in asked])
         case Gym():
             return _gym(task, job.root_seed)

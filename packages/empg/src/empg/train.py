@@ -2,6 +2,7 @@
 
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from empg import models, tasks
+from empg import models, summary, tasks
 from empg.behaviours import rates
 from empg.config import Chain, Chat, Job, Steps
 from empg.engines import Engine, engine
 from empg.fleet import Fleet
 from empg.forward import log_probabilities
 from empg.history import History, score_tables, timing_table
+from empg.memory import Meter
 from empg.policy import Masters, Policy
 from empg.problems import Problem
 from empg.sample import Rollout
+from empg.shards import cut, local, shard, whole
 from empg.tokens import Tokenizer
 from empg.update import improve, lesson
 from septet.card import Stopwatch
@@ -31,38 +34,53 @@ from septet.seeding import stream
 
 PAPER, REAL = "empg", "empgreal"
 PACKAGES = ["septet", PAPER]
-EXAMPLES = 8
 
 
 class Run:
     """The trainer's parts and its state; `seed` and `step` say where it stands."""
 
     def __init__(self, job: Job) -> None:
-        torch.set_num_threads(job.task.threads)
         self.job, self.fleet = job, Fleet()
-        if job.task.prompts < self.fleet.size:
-            raise InputError("processes", expected=f"at most one per prompt, {job.task.prompts}", found=self.fleet.size)
-        self.questions, self.grade = tasks.load(job)
+        threads = max(1, job.task.threads // self.fleet.size)
+        torch.set_num_threads(threads)
+        self.sharded, self.device = job.task.shard == "full", models.device_of(job)
+        self.meter = Meter(self.device)
+        self.questions, self.grade = tasks.load(job, threads)
         self.questions.test[job.task.eval_prompts :] = []
-        lm, self.tokenizer = models.load(job)
-        self.device = next(lm.parameters()).device
-        self.base = {name: value.detach().clone() for name, value in lm.state_dict().items()}
-        self.reference: Policy | None = None
-        if job.method.needs_reference:
-            twin, _ = models.load(job)
-            self.reference = Policy(twin.requires_grad_(False))
-        self.policy = Policy(lm, critic=job.method.estimator == "ppo")
+        self._check_processes()
+        self.policy, self.tokenizer = self.load(critic=job.method.estimator == "ppo")
+        self.base = {name: local(weight).to("cpu", copy=True) for name, weight in self.policy.lm.named_parameters()}
+        self.reference = self.load(trained=False)[0] if job.method.needs_reference else None
         self.engine: Engine = engine(job, self.policy, self.tokenizer)
-        self.history = History(len(job.seeds), job.task.steps, job.task.eval_every, (EXAMPLES, job.task.limit))
+        self.history = History(len(job.seeds), job.task.steps, job.task.eval_every, (summary.EXAMPLES, job.task.limit))
         self.seed = self.step = 0
         self.masters, self.optimiser = self.begin()
 
+    def _check_processes(self) -> None:
+        size = self.fleet.size
+        if self.sharded and size == 1:
+            expected = "none, or several processes (python -m empg.launch N train ...), to share the weights out over"
+            raise InputError("task.shard", expected=expected, found="full in one process")
+        for name, count in (("prompts", self.job.task.prompts), ("test prompts", len(self.questions.test))):
+            if count < size:
+                raise InputError("processes", expected=f"at most one for each of {count} {name}", found=size)
+
+    def load(self, *, critic: bool = False, trained: bool = True) -> tuple[Policy, Tokenizer]:
+        """The base model as a policy, sharded if the job says so, and its tokeniser."""
+        lm, tokenizer = models.load(self.job, torch.device("cpu") if self.sharded else None)
+        policy = Policy(lm.requires_grad_(trained), critic=critic)
+        if self.sharded:
+            shard(policy, self.device, models.computes_in(self.job))
+        return policy, tokenizer
+
+    @torch.no_grad()
     def begin(self) -> tuple[Masters, torch.optim.Optimizer]:
         """Start the current seed with the base's weights; its masters and a fresh optimiser."""
-        self.policy.lm.load_state_dict(self.base)
+        for name, weight in self.policy.lm.named_parameters():
+            local(weight).copy_(self.base[name])
         if self.policy.critic is not None:
-            torch.nn.init.zeros_(self.policy.critic.weight)
-            torch.nn.init.zeros_(self.policy.critic.bias)
+            for weight in self.policy.critic.parameters():
+                local(weight).zero_()
         masters = Masters(self.policy)
         rate = self.job.method.learning_rate or self.job.task.learning_rate
         optimiser = torch.optim.AdamW(
@@ -116,7 +134,7 @@ class Run:
             uniforms = noise.random((len(asked) * samples, limit), dtype=np.float32)[first * samples : last * samples]
         prompts = [self.tokenizer.encode(problem.prompt) for problem in asked]
         own = self.engine.generate(prompts[first:last], samples, limit, uniforms, self.job.temperature)
-        return self.fleet.gather_rollout(own, prompts)
+        return self.fleet.gather_rollout(own)
 
     def judge(self, asked: list[Problem], rollout: Rollout) -> tuple[NDArray[np.float64], list[str]]:
         """Rewards and texts of completions."""
@@ -129,23 +147,27 @@ class Run:
     def advance(self) -> None:
         """One iteration: E-step, M-step."""
         job, method, task = self.job, self.job.method, self.job.task
-        clock = [time.perf_counter()]
+        clock = [self.now()]
 
         # E-step: draw and score, keep all
         asked = self.batch()
         rollout = self.draw(asked, job.samples, "sample", self.number, self.step)
-        clock.append(time.perf_counter())
+        clock.append(self.now())
         reward, texts = self.judge(asked, rollout)
-        clock.append(time.perf_counter())
+        clock.append(self.now())
 
         # M-step: weigh and improve
+        self.engine.rest()
         room = {"row_tokens": task.row_tokens, "batch_tokens": task.batch_tokens}
         mine = self.fleet.own(range(len(reward)), rollout)
+        passing: dict[str, Any] = {**room, "temperature": job.temperature}
+        if self.sharded:
+            passing["rounds"] = self.fleet.most
         reference = values = None
         if self.reference is not None:
-            reference, _ = log_probabilities(self.reference, rollout, mine, temperature=job.temperature, **room)
+            reference, _ = log_probabilities(self.reference, rollout, mine, **passing)
         if self.policy.critic is not None:
-            _, values = log_probabilities(self.policy, rollout, mine, temperature=job.temperature, **room)
+            _, values = log_probabilities(self.policy, rollout, mine, **passing)
         self.fleet.add(reference, values)
         what = lesson(
             method, torch.tensor(reward, dtype=torch.float32), rollout.log_pi, rollout.mask,
@@ -157,7 +179,7 @@ class Run:
             at=(self.number, self.step),
         )  # fmt: skip
         self.engine.refresh(self.policy)
-        clock.append(time.perf_counter())
+        clock.append(self.now())
 
         lengths, right = rollout.lengths.numpy(), reward > 0
         groups = reward.reshape(-1, job.samples)
@@ -177,6 +199,12 @@ class Run:
         }
         self.history.step(self.seed, self.step, measured, np.diff(clock).tolist())
         self.step += 1
+
+    def now(self) -> float:
+        """Seconds, once the device has done what it was asked."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     @property
     def language(self) -> bool:
@@ -201,17 +229,23 @@ class Run:
             found["test_length"] = float(lengths.mean())
             found["test_length_correct"] = float(lengths[reward > 0].mean()) if (reward > 0).any() else float("nan")
             if self.language and self.step in (0, task.steps):
-                stride = max(1, len(asked) // EXAMPLES) * samples
+                stride = summary.stride(len(asked)) * samples
                 self.history.example(int(self.step > 0), self.seed, rollout.completions()[::stride])
         self.history.test(self.seed, point, found)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything that the rest of the run depends on; random streams are named, so they have no state."""
+        """Everything that the rest of the run depends on; random streams are named, so they have no state.
+
+        Sharded arrays are put together, which all processes have to do; the one that writes files keeps them.
+        """
         arrays = {"place": np.array([self.seed, self.step]), **self.history.state()}
-        for name, weight in zip(self.masters.names, self.masters.weights, strict=True):
-            arrays[f"weight.{name}"] = weight.detach().cpu().numpy()
-            for key, value in self.optimiser.state.get(weight, {}).items():
-                arrays[f"adam.{key}.{name}"] = value.detach().cpu().numpy()
+        for name, cut_like, weight in self.masters.each():
+            parts = {f"weight.{name}": weight.detach()}
+            parts |= {f"adam.{key}.{name}": value for key, value in self.optimiser.state.get(weight, {}).items()}
+            for key, part in parts.items():
+                array = whole(cut_like, part) if part.dim() else part  # Adam's count of steps is one number
+                if self.fleet.leads:
+                    arrays[key] = array.cpu().numpy()
         return arrays
 
     @torch.no_grad()
@@ -219,11 +253,13 @@ class Run:
         """Go on from a state."""
         self.seed, self.step = (int(value) for value in arrays["place"])
         self.history.restore(arrays)
-        for name, weight in zip(self.masters.names, self.masters.weights, strict=True):
-            weight.copy_(torch.from_numpy(arrays[f"weight.{name}"]))
+        for name, cut_like, weight in self.masters.each():
+            weight.copy_(cut(cut_like, torch.from_numpy(arrays[f"weight.{name}"])))
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 if (saved := arrays.get(f"adam.{key}.{name}")) is not None:
-                    self.optimiser.state[weight][key] = torch.from_numpy(saved.copy()).to(weight.device)
+                    array = torch.from_numpy(saved.copy())
+                    part = cut(cut_like, array).clone() if array.dim() else array
+                    self.optimiser.state[weight][key] = part.to(weight.device)
         self.masters.publish()
         self.engine.refresh(self.policy)
 
@@ -257,7 +293,9 @@ def train(job: Job, out: Path) -> None:
                 if progress:
                     progress.update(run.done)
                 stop = run.fleet.any(stop_request.signal is not None)
-                store.safe_point(run.done, run.state, f"step {run.done} of {total}", stop)
+                if stop or run.fleet.any(run.fleet.leads and store.due()):
+                    state = run.state()  # all processes put sharded weights together
+                    store.safe_point(run.done, partial(dict, state), f"step {run.done} of {total}", stop)
             run.next_seed()
         run.close()  # the card counts the processes that have ended
         if progress is None:
@@ -266,12 +304,12 @@ def train(job: Job, out: Path) -> None:
         # write
         paper = REAL if isinstance(task, Chat) else PAPER  # reported on its own: it runs on request
         name = job.method.name
-        described = {**job.method.model_dump(mode="json", exclude={"name"}), "examples": examples(run)}
+        settings = job.method.model_dump(mode="json", exclude={"name"})
         card = watch.card(
             paper=paper,
             verb="train",
             task=task.name,
-            methods={name: described},
+            methods={name: {**settings, **summary.cost(run), "examples": summary.examples(run)}},
             seeds=job.seeds,
             config=job,
             packages=PACKAGES,
@@ -282,26 +320,3 @@ def train(job: Job, out: Path) -> None:
         write_timing(out / "timing.parquet", [timing_table(run.history, paper, name, task.name, job.seeds[0])])
         write_scores(out / "scores.parquet", score_tables(run.history, paper, name, task.name, job.seeds, run.language))
         card.write(out / "run.json")
-
-
-def examples(run: Run) -> list[dict[str, str]]:
-    """Test prompts with the first seed's completions before and after, for tasks in language."""
-    if not run.language:
-        return []
-    asked = run.questions.test[:: max(1, len(run.questions.test) // EXAMPLES)]
-    before, after = run.history.arrays["examples"][:, 0]
-    return [
-        {
-            "prompt": _shown(problem.prompt, run.tokenizer),
-            "before": run.tokenizer.decode([token for token in old.tolist() if token >= 0]),
-            "after": run.tokenizer.decode([token for token in new.tolist() if token >= 0]),
-            "answer": problem.answer,
-        }
-        for problem, old, new in zip(asked, before, after, strict=False)
-    ]
-
-
-def _shown(prompt: str, tokenizer: Tokenizer) -> str:
-    """The question of a prompt, without earlier turns and the marks of its chat template."""
-    text = tokenizer.decode(tokenizer.encode(prompt))
-    return text.rpartition("user\n")[2].removesuffix("assistant\n").strip()

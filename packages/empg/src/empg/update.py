@@ -149,31 +149,36 @@ def improve(
     keep: list[int] = (torch.ones_like(weighed) if everything else weighed).nonzero()[:, 0].tolist()
     fleet = fleet or Fleet()
     mine = fleet.own(keep, rollout)
+    room = {"row_tokens": row_tokens, "batch_tokens": batch_tokens}
+    rounds = fleet.most if masters.sharded else None
     width = what.advantage.shape[1]
     device = next(policy.parameters()).device
     kl = gradient = 0.0
     trained = passes = 0
     for _ in range(method.inner_steps):
-        optimiser.zero_grad(set_to_none=True)
+        masters.forget()
         moved = torch.zeros(2, device=device)  # sum of log pi_old - log pi, and tokens
-        for batch in batches(rollout, mine, row_tokens=row_tokens, batch_tokens=batch_tokens, device=device):
+        for batch in batches(rollout, mine, **room, device=device, rounds=rounds):
             part = _part(what, batch.members, device)
             log_pi, entropy, values = batch.run(policy, width, temperature, method.entropy > 0)
-            batch_loss(method, part, log_pi, entropy, values).backward()  # type: ignore[no-untyped-call]
+            loss = batch_loss(method, part, log_pi, entropy, values)
+            (loss * 0.0 if batch.spare else loss).backward()  # type: ignore[no-untyped-call]
+            if batch.spare:
+                continue
             moved[0] += (part.old - log_pi.detach()).sum()
             moved[1] += len(batch.targets)
         fleet.add(moved)
-        fleet.add_gradients(masters.weights)
+        fleet.add_gradients(masters)
         kl, tokens = float(moved[0] / moved[1].clamp(min=1)), int(moved[1])
         if method.max_kl is not None and passes and kl > method.max_kl:
             break
-        gradient = float(torch.nn.utils.clip_grad_norm_(masters.weights, clip_norm))
+        gradient = fleet.clip(masters, clip_norm)
         check_finite("the gradient's norm", np.array([gradient]), at[1], at[:1], "step")
         optimiser.step()
         masters.publish()
         trained += tokens
         passes += 1
-    optimiser.zero_grad(set_to_none=True)
+    masters.forget()
     return Report(kl, gradient, trained, passes)
 
 

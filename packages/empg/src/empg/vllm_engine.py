@@ -10,7 +10,7 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from empg.config import Hub, Job
+from empg.models import DTYPES
 from empg.policy import Policy
 from empg.sample import Rollout
+from empg.shards import whole
 from empg.tokens import Tokenizer
 from septet.errors import InputError
 from septet.files import replacing
@@ -42,8 +44,11 @@ class Vllm:
             raise InputError("engine vllm", expected="a model of the hub", found=job.task.model.kind)
         self._tokenizer = tokenizer
         self._folder = tempfile.TemporaryDirectory(prefix="empg-vllm-")
-        self._server = subprocess.Popen(shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._server = subprocess.Popen(
+            shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings(os.environ)
+        )
         model = job.task.model
+        self._dtype = DTYPES[model.dtype]
         self._ask({"load": model.name, "revision": model.revision, "dtype": model.dtype, "random": model.random})
 
     def generate(
@@ -70,11 +75,14 @@ class Vllm:
     def refresh(self, policy: Policy) -> None:
         """Write the weights and have the server read them."""
         file = Path(self._folder.name) / "weights.safetensors"
-        tied = {"lm_head.weight"} if policy.lm.config.tie_word_embeddings else set()
-        weights = {name: value.contiguous() for name, value in policy.lm.state_dict().items() if name not in tied}
+        named = policy.lm.named_parameters()  # a tied head is not named, for it is the embedding
+        weights = {name: whole(weight, dtype=self._dtype).contiguous() for name, weight in named}
         with replacing(file) as temporary:
             save_file(weights, temporary)
         self._ask({"weights": str(file)})
+
+    def rest(self) -> None:
+        """Nothing to do: the server keeps its memory."""
 
     def close(self) -> None:
         """End the server."""
@@ -95,6 +103,17 @@ class Vllm:
                 answer: dict[str, Any] = json.loads(line)["empg"]
                 return answer
         raise InputError("engine vllm", expected="an answer of the server", found="it ended")
+
+
+def surroundings(own: Mapping[str, str]) -> dict[str, str]:
+    """The server's environment: this process's GPU alone, and nothing of the launch, which vLLM would take for its."""
+    cards = own.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    launch = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    without = {name: value for name, value in own.items() if name not in launch}
+    if "LOCAL_RANK" not in own:
+        return without
+    place = int(own["LOCAL_RANK"])
+    return {**without, "CUDA_VISIBLE_DEVICES": cards[place] if cards != [""] else str(place)}
 
 
 def rollout_of(

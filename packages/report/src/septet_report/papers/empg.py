@@ -129,6 +129,20 @@ def cost(paper: Paper) -> alt.TopLevelMixin:
     )
 
 
+def memory(paper: Paper) -> alt.TopLevelMixin:
+    """Memory that training took, from the run cards; that of the whole process where no other is known."""
+    rows = [
+        (label, card.task, float(given.get("training_memory_mb") or card.peak_memory_mb), card.id)
+        for card in paper.cards
+        for label, given in card.methods.items()
+    ]
+    frame = pl.DataFrame(rows, schema=["method", "task", "mean", "run"], orient="row")
+    frame = _of(frame.with_columns(low="mean", high="mean", seeds=len(paper.cards[0].seeds)), METHODS)
+    return charts.panels(
+        frame, TASKS, lambda rows: charts.dots(rows, METHODS, x_title="MB above what the libraries hold")
+    )
+
+
 BANDS = "Bands and bars are 95 % bootstrap intervals over seeds."
 
 FIGURES = [
@@ -166,5 +180,12 @@ FIGURES = [
         "Time of an iteration",
         "Wall-clock seconds of one iteration, all seeds together; intervals are over iterations, without the first.",
         cost,
+    ),
+    Figure(
+        "memory",
+        "Memory of training",
+        "Highest memory of a job, above what the process held before it loaded the model: weights, reference, critic, "
+        "optimiser, activations. One process for each method, so one number without an interval.",
+        memory,
     ),
 ]
