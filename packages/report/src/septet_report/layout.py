@@ -10,9 +10,10 @@ from septet_report.svg import number
 WIDTHS_MM = (84, 120, 174)
 """The widths of figure files: one column, one and a half, two."""
 
-PIXELS_PER_MM = 96 / 25.4
-SMALLEST = 0.8
-"""How far a panel may be shrunk to fit a width: 11 pixels become 6.6 points."""
+PIXELS_PER_INCH, POINTS_PER_INCH = 96, 72
+PIXELS_PER_MM = PIXELS_PER_INCH / 25.4
+SMALLEST = 0.75
+"""How far a panel may be shrunk to fit a width: 11 pixels become 6.2 points."""
 
 GAP = 18.0
 
@@ -28,10 +29,13 @@ def arrange(panels: Sequence[Panel]) -> tuple[int, int]:
     return WIDTHS_MM[-1], 1
 
 
-def compose(panels: Sequence[Panel], title: str) -> str:
+def compose(panels: Sequence[Panel], title: str, *, points: bool = False) -> str:
     """An SVG file with all panels, as wide as `arrange` says, and no larger than life.
 
     Text stays text, in Liberation Sans or whichever font of the same metrics is at hand.
+
+    Args:
+        points: state the size in points, as plain numbers; for PDF, which knows no other unit.
     """
     mm, columns = arrange(panels)
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
@@ -44,8 +48,9 @@ def compose(panels: Sequence[Panel], title: str) -> str:
         for place, panel in enumerate(row):
             x, y = sum(wide[:place]) + GAP * place, sum(tall[:line]) + GAP * line
             parts.append(f'<g transform="translate({number(x)} {number(y)})">{panel.picture.body}</g>')
+    unit, size = ("", mm / 25.4 * POINTS_PER_INCH) if points else ("mm", mm)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{mm}mm" height="{height / width * mm:.2f}mm"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size:.6g}{unit}" height="{height / width * size:.6g}{unit}"'
         f' viewBox="0 0 {width:.1f} {height:.1f}" font-family="{theme.FONT}"><title>{escape(title)}</title>'
         f'<rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>\n'
     )

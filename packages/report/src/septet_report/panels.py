@@ -1,11 +1,15 @@
 """A figure taken apart: its panels as small pictures, and what lies behind each of their points."""
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import vl_convert
 
+from septet.errors import InputError
+from septet.files import write_text
 from septet_report import svg
 from septet_report.svg import Picture
 
@@ -36,6 +40,40 @@ class Panel:
     """Column of the rows -> what a reader calls it; the columns worth telling, in order."""
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that was drawn."""
+
+    name: str
+    title: str
+    caption: str
+    place: int
+    """Rank among the paper's figures."""
+    panels: list[Panel]
+
+
+def write_figure(path: Path, figure: Drawn) -> None:
+    """Write a figure's panels as JSON."""
+    write_text(path, json.dumps(asdict(figure), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_figure(path: Path) -> Drawn:
+    """Read what `write_figure` wrote; InputError if it is something else."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        read = [_read_panel(panel) for panel in data.pop("panels")]
+        return Drawn(**data, panels=read)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(str(path), expected="a figure drawn by `draw`", found="another file") from None
+
+
+def _read_panel(data: dict[str, Any]) -> Panel:
+    picture = data["picture"]
+    shown = Picture(float(picture["width"]), float(picture["height"]), str(picture["body"]))
+    points = [Point(float(one["x"]), float(one["y"]), dict(one["row"])) for one in data["points"]]
+    return Panel(str(data["title"]), shown, points, dict(data["titles"]))
+
+
 def panels(spec: Spec, version: str) -> list[Panel]:
     """The panels of a specification: those of a concatenation, or the whole as one.
 
@@ -53,8 +91,8 @@ def _panel(view: Spec, spec: Spec, version: str) -> Panel:
     config = {name: part for name, part in spec.get("config", {}).items() if name != "aria"}
     # No base URL is allowed, so a chart that points at a remote file fails instead of fetching it.
     drawn = vl_convert.vegalite_to_svg({**tagged, "config": config}, vl_version=version, allowed_base_urls=[])
-    picture = svg.compact(drawn)
-    points = [Point(*place, rows[index]) for index, place in sorted(picture.points.items())]
+    picture, places = svg.compact(drawn)
+    points = [Point(round(x, 1), round(y, 1), rows[index]) for index, (x, y) in sorted(places.items())]
     title = view.get("title", "")
     return Panel(title if isinstance(title, str) else str(title.get("text", "")), picture, points, titles)
 
@@ -73,8 +111,9 @@ def _tagged(
     told = list(_told(view.get("encoding", {})))
     if told:
         titles.update(told)
-        values = [{**row, "_tag": f"{svg.TAG}{len(rows) + place}"} for place, row in enumerate(values)]
+        first = len(rows)
         rows += values
+        values = [{**row, "_tag": f"{svg.TAG}{first + place}"} for place, row in enumerate(values)]
         mark = view["mark"] if isinstance(view["mark"], dict) else {"type": view["mark"]}
         encoding = {name: part for name, part in view["encoding"].items() if name != "tooltip"}
         description = {"field": "_tag", "type": "nominal"}

@@ -34,8 +34,6 @@ class Picture:
     height: float
     body: str
     """SVG elements, in pixels."""
-    points: dict[int, tuple[float, float]]
-    """Number of a tagged mark -> where it lies."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,12 @@ class _Mark:
     drawing: str
 
 
-def compact(text: str) -> Picture:
-    """The picture in an SVG file that Vega wrote."""
+def compact(text: str) -> tuple[Picture, dict[int, tuple[float, float]]]:
+    """The picture in an SVG file that Vega wrote, and where each tagged mark lies."""
     root = ET.fromstring(text)
     points: dict[int, tuple[float, float]] = {}
     marks = list(_marks(root, 0.0, 0.0, points))
-    return Picture(float(root.attrib["width"]), float(root.attrib["height"]), _body(marks), points)
+    return Picture(float(root.attrib["width"]), float(root.attrib["height"]), _body(marks)), points
 
 
 def number(value: float) -> str:

@@ -131,7 +131,7 @@ def _curves(metric: str, title: str, series: Sequence[Series], tasks: Mapping[st
             tasks,
             lambda rows: charts.curves(
                 rows, _present(rows, series), x_title="environment steps, evaluations included", y_title=title,
-                height=220, width=300,
+                height=200, width=250,
             ),
         )  # fmt: skip
 
@@ -146,7 +146,7 @@ def families(paper: Paper) -> alt.TopLevelMixin:
         TASKS,
         lambda rows: charts.curves(
             rows, _present(rows, FAMILIES), x_title="environment steps, evaluations included", y_title="return",
-            height=220, width=300,
+            height=200, width=250,
         ),
     )  # fmt: skip
 
