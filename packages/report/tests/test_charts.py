@@ -49,7 +49,9 @@ def test_colours_keep_their_place_and_text_can_be_read():
 def test_every_figure_has_its_files(drawn):
     names = [figure.name for figure in draw.figures_of("dynts")]
     suffixes = ("svg", "pdf", "png", "csv", "md", "tex", "json")
-    assert sorted(path.name for path in drawn.iterdir()) == sorted(f"{n}.{suffix}" for n in names for suffix in suffixes)
+    assert sorted(path.name for path in drawn.iterdir()) == sorted(
+        f"{n}.{suffix}" for n in names for suffix in suffixes
+    )
     for place, name in enumerate(names):
         figure = read_figure(drawn / f"{name}.json")
         assert (figure.name, figure.place) == (name, place)

@@ -68,7 +68,9 @@ def figures_of(paper: str) -> list[Figure]:
     return figures
 
 
-def export(chart: alt.TopLevelMixin, folder: Path, name: str, *, title: str, caption: str, place: int = 0) -> list[Panel]:
+def export(
+    chart: alt.TopLevelMixin, folder: Path, name: str, *, title: str, caption: str, place: int = 0
+) -> list[Panel]:
     """Write a chart as a figure for a paper, as data, as a table, and as what the page shows.
 
     `name.svg`, `name.pdf` (fonts embedded) and `name.png` (300 dpi) are of one of the widths of

@@ -151,7 +151,7 @@ def mathml(tex: str) -> Markup:
     return Markup(convert(tex, display="block"))
 
 
-_FILLED = re.compile(r'<(\w+)([^>]*?)>')
+_FILLED = re.compile(r"<(\w+)([^>]*?)>")
 
 
 def themed(body: str) -> Markup:
@@ -199,7 +199,9 @@ def _part(file: ClaimsFile, verdicts: dict[tuple[str, str], Verdict], results: P
     for claim in file.claims:
         verdict = verdicts[name, claim.id]
         rows.append(Row(verdict, strip(claim, verdict)))
-    figures = sorted((read_figure(path) for path in (results / "figures" / name).glob("*.json")), key=lambda one: one.place)
+    figures = sorted(
+        (read_figure(path) for path in (results / "figures" / name).glob("*.json")), key=lambda one: one.place
+    )
     runs = read_runs(results / name / "runs.json") if (results / name).is_dir() else Runs(scale=results.name, runs=[])
     return Part(file.paper, rows, figures, runs.scale, runs.runs)
 

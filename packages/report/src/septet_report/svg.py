@@ -76,7 +76,9 @@ def _marks(node: ET.Element, x: float, y: float, points: dict[int, tuple[float, 
             if tag == "text":
                 yield from _text(child, here)
                 continue
-            style = tuple((name, given[name]) for name in _STYLE if given.get(name, _DEFAULTS.get(name)) != _DEFAULTS.get(name))
+            style = tuple(
+                (name, given[name]) for name in _STYLE if given.get(name, _DEFAULTS.get(name)) != _DEFAULTS.get(name)
+            )
             if not any(name in ("fill", "stroke") for name, _ in style):
                 continue
             yield _line(given, here, style) if tag == "line" else _path(given, here, style)
@@ -132,7 +134,9 @@ def _text(node: ET.Element, here: tuple[float, float]) -> Iterator[_Mark]:
     given = node.attrib
     if not "".join(node.itertext()).strip():
         return
-    kept = {name: given.get(name, "start" if name == "text-anchor" else _DEFAULTS.get(name, "")) for name in _TEXT_STYLE}
+    kept = {
+        name: given.get(name, "start" if name == "text-anchor" else _DEFAULTS.get(name, "")) for name in _TEXT_STYLE
+    }
     style = tuple((name, value) for name, value in kept.items() if value not in ("", "start", "1", "normal"))
     turn = _TURN.search(given.get("transform", ""))
     lines = [("".join(node.itertext()), 0.0)]
