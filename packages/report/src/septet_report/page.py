@@ -199,9 +199,8 @@ def _part(file: ClaimsFile, verdicts: dict[tuple[str, str], Verdict], results: P
     for claim in file.claims:
         verdict = verdicts[name, claim.id]
         rows.append(Row(verdict, strip(claim, verdict)))
-    figures = sorted(
-        (read_figure(path) for path in (results / "figures" / name).glob("*.json")), key=lambda one: one.place
-    )
+    figures = [read_figure(path) for path in sorted((results / "figures" / name).glob("*.json"))]
+    figures.sort(key=lambda figure: figure.place)
     runs = read_runs(results / name / "runs.json") if (results / name).is_dir() else Runs(scale=results.name, runs=[])
     return Part(file.paper, rows, figures, runs.scale, runs.runs)
 

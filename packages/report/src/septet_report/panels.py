@@ -10,6 +10,7 @@ import vl_convert
 
 from septet.errors import InputError
 from septet.files import write_text
+from septet.reading import read_json
 from septet_report import svg
 from septet_report.svg import Picture
 
@@ -60,10 +61,10 @@ def write_figure(path: Path, figure: Drawn) -> None:
 def read_figure(path: Path) -> Drawn:
     """Read what `write_figure` wrote; InputError if it is something else."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path, "a figure drawn by `draw`")
         read = [_read_panel(panel) for panel in data.pop("panels")]
         return Drawn(**data, panels=read)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(str(path), expected="a figure drawn by `draw`", found="another file") from None
 
 

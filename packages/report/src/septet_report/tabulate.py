@@ -73,7 +73,7 @@ def levels(panels: Sequence[Panel]) -> tuple[Row, list[Row]]:
 def claims(verdicts: Sequence[Verdict]) -> tuple[Row, list[Row]]:
     """Our numbers beside the paper's."""
     header = ("claim", "where in the paper", "paper reports", "ours, 95 % interval", "claimed", "seeds", "verdict")
-    rows = [
+    rows: list[Row] = [
         (one.statement, one.source, one.reported, estimate_text(one), one.line, str(one.seeds), one.verdict)
         for one in verdicts
     ]
