@@ -41,7 +41,7 @@ CONFIG: dict[str, Any] = {
         "titleColor": INK,
         "titleFontSize": SIZE + 1,
         "titleFontWeight": "normal",
-        "titlePadding": 6,
+        "titlePadding": 8,
         "gridColor": RULE,
         "gridWidth": 0.6,
         "domainColor": "#B5B5B5",
