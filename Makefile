@@ -4,13 +4,17 @@ PROFILE ?= local
 SCALE   ?= laptop
 FROM    ?=
 PAPERS  ?=
+CORES   ?=
+POINT   ?=
+A       ?= published
+B       ?= results/$(SCALE)
 BIN     := .venv/bin
 SNAKEMAKE = $(BIN)/snakemake --profile profiles/$(PROFILE)
 CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures status publish bench config test check lock clean
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status live trace track compare publish bench config test check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -57,8 +61,23 @@ figures: setup  ## redraw figures and page from published/, or FROM=DIR; trains 
 	$(SNAKEMAKE) --config $(if $(FROM),adopt=$(FROM),adopt=published) -- figures
 	$(BIN)/python -m septet_report.show results/published
 
+plan: setup  ## what a run will cost, before anything is submitted (SCALE=paper CORES=64)
+	$(BIN)/python tools/jobs.py --profile profiles/$(PROFILE) --config $(CHOSEN) | $(BIN)/python -m septet_report.plan --out results/$(SCALE)$(if $(CORES), --cores $(CORES))
+
 status: setup  ## progress of the jobs that are running now
 	$(BIN)/python -m septet status results
+
+live: setup  ## follow the jobs that are running now with W&B, from a process of its own
+	$(BIN)/python -m septet_report.live results/$(SCALE)
+
+trace: setup  ## where a point comes from: POINT=RUN[/METRIC[/SEED[/STEP]]] or FIGURE/PAPER/METHOD/TASK/SEED
+	$(BIN)/python -m septet_report.trace results/$(SCALE) published$(if $(POINT), '$(POINT)')
+
+track: setup  ## scores and run cards as files for W&B and TensorBoard
+	$(SNAKEMAKE) --config $(CHOSEN) -- results/$(SCALE)/tracking/summary.json
+
+compare: setup  ## which verdicts and numbers moved from A=published to B=results/laptop
+	$(BIN)/python -m septet_report.compare $(A) $(B) --json results/compare.json
 
 publish: setup  ## copy the scores and run cards of a finished run to published/
 	$(SNAKEMAKE) --config $(CHOSEN) -- results/$(SCALE)/published.json

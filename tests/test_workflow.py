@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 from markupsafe import escape
 
+from septet.files import sha256
+
 TRAINING = {
     *(f"dynts_train {method}/static" for method in ("random", "greedy", "ts")),
     *(
@@ -20,7 +22,7 @@ TRAINING = {
     "dynts_train tracker/headlines",
     "dynts_train ts/headline_bandit",
 }
-END = {"page", "all"}
+END = {"page", "crate", "all"}
 
 
 def after(*papers):
@@ -76,6 +78,8 @@ def test_a_run_leaves_verdicts_figures_and_a_page(smoke):
     assert scores["task"].unique().sort().to_list() == [
         "headline_bandit", "headlines", "shared1000", "static", "tau200",
     ]  # fmt: skip
+    crate = {one["@id"]: one for one in json.loads((results / "ro-crate-metadata.json").read_text())["@graph"]}
+    assert crate["report/index.html"]["sha256"] == sha256(results / "report/index.html")
     log = (smoke.folder / "logs/smoke/dynts/ts/tau200.log").read_text()
     assert "rounds/s" in log and "left" in log
     benchmark = (smoke.folder / "benchmarks/smoke/dynts/ts/tau200.jsonl").read_text()

@@ -316,4 +316,14 @@ def adoption(wildcards):
 
 def publication(wildcards):
     """Parameter function of `publish`."""
+    return json.dumps({"results": f"results/{wildcards.scale}", "papers": PAPERS, "benchmarks": "benchmarks"})
+
+
+def description(wildcards):
+    """Parameter function of `crate`."""
+    return json.dumps({"results": f"results/{wildcards.scale}", "house": str(HOUSE)})
+
+
+def tracking(wildcards):
+    """Parameter function of `track`."""
     return json.dumps({"results": f"results/{wildcards.scale}", "papers": PAPERS})

@@ -22,5 +22,11 @@
 `regrow`       the command that regrows a run
 `text`         numbers and symbols as text
 `show`         the verdicts in a terminal
+`plan`         what a run will cost; `benchmarks`, `work`, `predict`, `schedule`, `plan_text` are its parts,
+               `language_models` its bounds for want of a benchmark, `plan_fact` the plan beside what came
+`trace`        the lineage of a figure's point
+`crate`        the run as an RO-Crate
+`track`        scores and run cards for W&B and TensorBoard; `live` follows a run that is under way
+`compare`      which verdicts and numbers moved between two runs
 =============  =====================================================================
 """

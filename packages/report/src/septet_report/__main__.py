@@ -1,10 +1,11 @@
-"""`python -m septet_report VERB`: evaluate, judge, draw, bench_figures, page, publish, adopt.
+"""`python -m septet_report VERB`: evaluate, judge, draw, bench_figures, page, publish, adopt, crate, track.
 
 The modules that draw are imported by the verbs that draw: judging must not wait for a plotting library.
 """
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,6 +13,7 @@ from septet.cli import Verb, main
 from septet.config import Settings
 from septet.errors import InputError
 from septet_report import claims, collect, tables, tabulate, verdicts
+from septet_report.benchmarks import gather
 
 PaperId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -74,6 +76,8 @@ class Publish(Settings):
     """The folder `results/<scale>`, with one folder per paper."""
     papers: list[PaperId]
     """Ids of the papers to publish."""
+    benchmarks: Path
+    """The folder where Snakemake keeps what it measured of each job, with one folder per scale."""
 
 
 class Adopt(Settings):
@@ -83,6 +87,26 @@ class Adopt(Settings):
     """A published folder, or a `results/<scale>` folder brought back from elsewhere."""
     paper: PaperId
     """Id of the paper."""
+
+
+class Crate(Settings):
+    """Configuration of `crate`."""
+
+    results: Path
+    """The folder `results/<scale>`, with one folder per paper."""
+    house: Path
+    """The checkout whose workflow made them."""
+
+
+class Track(Settings):
+    """Configuration of `track`."""
+
+    results: Path
+    """The folder `results/<scale>`, with one folder per paper."""
+    papers: list[PaperId]
+    """Ids of the papers to track."""
+    sinks: list[Literal["wandb", "tensorboard"]] = ["wandb", "tensorboard"]
+    """What to write for."""
 
 
 def evaluate(settings: Evaluate, out: Path) -> None:
@@ -126,12 +150,28 @@ def page(settings: Page, out: Path) -> None:
 
 def publish(settings: Publish, out: Path) -> None:
     """Copy scores and run cards, with checksums, to where figures can be redrawn from."""
-    collect.publish(settings.results, list(settings.papers), out)
+    scale = collect.publish(settings.results, list(settings.papers), out)
+    gather(settings.benchmarks / scale, out / "benchmarks.json")
 
 
 def adopt(settings: Adopt, out: Path) -> None:
     """Take over one paper's published scores and run cards."""
     collect.adopt(settings.source, settings.paper, out)
+
+
+def crate(settings: Crate, out: Path) -> None:
+    """Describe the run as an RO-Crate."""
+    from septet_report.crate import write_crate
+
+    write_crate(settings.results, settings.house, out)
+
+
+def track(settings: Track, out: Path) -> None:
+    """Write scores and run cards for W&B and TensorBoard, what is not yet written of them."""
+    from septet_report.track import summary
+    from septet_report.track import track as write
+
+    print(summary(write(settings.results, list(settings.papers), list(settings.sinks), out), out), file=sys.stderr)
 
 
 if __name__ == "__main__":
@@ -145,5 +185,7 @@ if __name__ == "__main__":
             "page": Verb(Page, page),
             "publish": Verb(Publish, publish),
             "adopt": Verb(Adopt, adopt),
+            "crate": Verb(Crate, crate),
+            "track": Verb(Track, track),
         },
     )

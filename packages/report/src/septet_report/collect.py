@@ -64,8 +64,11 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
     _write_json(out / "runs.json", Runs(scale=scale, runs=cards).model_dump(mode="json"))
 
 
-def publish(results: Path, papers: list[str], out: Path) -> None:
+def publish(results: Path, papers: list[str], out: Path) -> str:
     """Copy each paper's scores, times and run cards, and write a manifest with their checksums.
+
+    Returns:
+        The scale of the runs.
 
     Raises:
         InputError: a paper's results are missing or do not parse; nothing is written then.
@@ -76,6 +79,7 @@ def publish(results: Path, papers: list[str], out: Path) -> None:
         copy(results / name, out / name)
         files[name] = sha256(out / name)
     _write_json(out / "manifest.json", Manifest(scale=scale, files=files).model_dump())
+    return scale
 
 
 def adopt(source: Path, paper: str, out: Path) -> None:

@@ -19,6 +19,7 @@ from septet.files import write_text
 from septet_report import pagedata, tabulate, text, theme
 from septet_report.claims import About, Claim, ClaimsFile
 from septet_report.panels import Drawn, read_figure
+from septet_report.plan_fact import PlanFact, plan_and_fact
 from septet_report.tables import Runs, read_runs
 from septet_report.verdicts import OUTCOMES, Verdict, band, read_verdicts, write_verdicts
 
@@ -95,13 +96,13 @@ def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path) 
         raise InputError(where, expected="one verdict for each claim", found=f"a mismatch at {sorted(odd)[0]}")
     parts = [_part(file, verdicts, results) for file in files]
     scales = sorted({verdict.scale for verdict in verdicts.values()})
-    whole = render(" and ".join(scales), parts)
+    whole = render(" and ".join(scales), parts, plan_and_fact(results))
     write_verdicts(out / "verdicts.json", list(verdicts.values()))
     write_text(out / "index.html", whole)
 
 
-def render(scale: str, parts: list[Part]) -> str:
-    """The page's text."""
+def render(scale: str, parts: list[Part], planned: list[PlanFact]) -> str:
+    """The page's text; `planned` is empty where no plan was made."""
     environment = Environment(
         loader=PackageLoader("septet_report", "template"),
         autoescape=True,
@@ -138,6 +139,7 @@ def render(scale: str, parts: list[Part]) -> str:
         days=list(dict.fromkeys([days[0], days[-1]])) if days else [],
         cards=cards,
         cost=cost_of(cards),
+        planned=planned,
         style=Markup(style + theme.page_colours()),
         scripts=inlined,
         data=Markup(json.dumps(known, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")),

@@ -117,7 +117,7 @@ def judge_claim(claim: Claim, paper_id: str, paper: Paper | None, scale: str, re
         "scale": scale,
     }
     try:
-        judged = _judged(claim, paper_id, _judgeable(claim, paper, scale), resamples)
+        judged = _judged(claim, paper_id, judgeable(claim, paper, scale), resamples)
     except NotJudged as error:
         judged = {"estimate": None, "low": None, "high": None, "seeds": 0, "runs": []}
         judged |= {"verdict": "not judged at this scale", "reason": str(error)}
@@ -129,7 +129,7 @@ def _judged(claim: Claim, paper_id: str, paper: Paper, resamples: int) -> dict[s
     paper = tables.timed(paper) if claim.is_timed else paper
     scores, seeds = seed_array(claim, paper)
     cards = _cards_behind(claim, paper, seeds)
-    statistic = _Statistic(claim, paper)
+    statistic = Statistic(claim, paper)
     estimate = float(statistic(scores[None])[0])
     draws = bootstrap(statistic, scores, stream(0, "verdict", paper_id, claim.id), resamples)
     if not np.isfinite(draws).all():
@@ -220,7 +220,7 @@ def seed_array(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
     return ordered["value"].to_numpy().reshape(shape), shared.to_list()
 
 
-class _Statistic:
+class Statistic:
     """The claim's estimand as a function of an array of shape ``(b, M, T, S)``."""
 
     def __init__(self, claim: Claim, paper: Paper) -> None:
@@ -229,6 +229,7 @@ class _Statistic:
         self._settings = _settings(claim.estimand, paper) if isinstance(claim.estimand, ShiftOfBest) else None
 
     def __call__(self, x: Array) -> Array:
+        """The estimand of each of the b arrays."""
         estimand, sign = self._estimand, self._sign
         if isinstance(estimand, ShiftOfBest):
             assert self._settings is not None
@@ -262,7 +263,8 @@ def _settings(estimand: ShiftOfBest, paper: Paper) -> Array:
     return np.log10(values) if estimand.log else values
 
 
-def _judgeable(claim: Claim, paper: Paper | None, scale: str) -> Paper:
+def judgeable(claim: Claim, paper: Paper | None, scale: str) -> Paper:
+    """The paper's results, if the claim may be judged on them; raises NotJudged otherwise."""
     if scale not in claim.scales:
         raise NotJudged(f"judged only at scale {' or '.join(claim.scales)}")
     if paper is None:

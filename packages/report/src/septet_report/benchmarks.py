@@ -1,0 +1,154 @@
+"""Recorded times of jobs: what the plan predicts from.
+
+They come from a folder such as published/: the run cards of training jobs (`<paper>/runs.json`), what Snakemake
+measured of the other jobs (`benchmarks.json`), and iterations that were timed by hand (`timed.json`).
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from septet.card import RunCard
+from septet.config import Settings, validate
+from septet.errors import InputError
+from septet.files import write_text
+from septet_report.tables import Paper, read_paper
+from septet_report.work import threads, work
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The recorded time of one job."""
+
+    family: str
+    """Jobs whose times can be scaled into each other: a paper's training jobs, or one kind of other job."""
+    method: str
+    task: str
+    work: float
+    """Amount of work, see `septet_report.work`."""
+    seconds: float
+    """Wall seconds of the work itself, times the threads that it ran on."""
+    start: float
+    """Wall seconds of starting up, which do not grow with the work."""
+
+
+class Usage(Settings):
+    """What Snakemake measured of one job (`benchmark:`)."""
+
+    seconds: float
+    """Wall seconds."""
+    cpu_seconds: float | None
+    """CPU seconds; none if the job was too short to be sampled."""
+    memory_mb: float | None
+    """Largest resident memory."""
+
+
+class Timed(Settings):
+    """One iteration of one seed that was timed by hand, for tasks that no run card covers."""
+
+    paper: str
+    """Id of the paper."""
+    task: str
+    """Task of the configuration."""
+    method: str
+    """Method of the configuration."""
+    cpu_seconds: float
+    """Of one iteration of one seed, at the configuration of scale `paper`."""
+    source: str
+    """Where the measurement is told."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """All benchmarks of a folder."""
+
+    jobs: list[Benchmark]
+    timed: list[Timed]
+
+
+def read(folder: Path) -> Recorded:
+    """All benchmarks below `folder`.
+
+    Raises:
+        InputError: the folder is missing, or a file in it is torn or of another form.
+    """
+    if not folder.is_dir():
+        raise InputError("benchmarks", expected="a folder like published/", found=str(folder))
+    measured = {
+        name: validate(Usage, given, f"{folder / 'benchmarks.json'}: {name}")
+        for name, given in _mapping(folder / "benchmarks.json").items()
+    }
+    jobs = [one for runs in sorted(folder.glob("*/runs.json")) for one in _of_cards(read_paper(runs.parent))]
+    for name, usage in measured.items():
+        family, label = other_job(name)
+        if family != "train":
+            jobs.append(Benchmark(family, label, "", 1.0, usage.seconds, 0.0))
+    rows = _mapping(folder / "timed.json").get("rows", [])
+    return Recorded(jobs, [validate(Timed, row, f"{folder / 'timed.json'}: {place}") for place, row in enumerate(rows)])
+
+
+def other_job(file: str) -> tuple[str, str]:
+    """Family and label of a job that is no training job, from the name of its benchmark file below its scale.
+
+    `dynts/figures.jsonl` is of family `figures`; a training job has a method and a task: `dynts/ts/static.jsonl`.
+    """
+    parts = Path(file).with_suffix("").parts
+    if "prepare" in parts[-1] or "prepare" in parts:
+        return f"{parts[0]}_prepare", "/".join(parts[1:])
+    if len(parts) > 2:
+        return "train", parts[0]
+    return parts[-1], parts[0] if len(parts) == 2 else ""
+
+
+def gather(folder: Path, out: Path) -> None:
+    """Write as one file what Snakemake measured of the jobs that have no run card, below `benchmarks/<scale>`."""
+    found = {}
+    for file in sorted(folder.rglob("*.jsonl")):
+        name = file.relative_to(folder).as_posix()
+        lines = file.read_text(encoding="utf-8").splitlines()
+        if other_job(name)[0] == "train" or not lines:
+            continue
+        row = json.loads(lines[-1])
+        found[name] = {
+            "seconds": round(row["s"], 3),
+            "cpu_seconds": _number(row.get("cpu_time")),
+            "memory_mb": _number(row.get("max_rss")),
+        }
+    write_text(out, json.dumps(found, indent=1) + "\n")
+
+
+def _of_cards(paper: Paper) -> Iterable[Benchmark]:
+    """A benchmark for each run card whose paper has a scaling rule."""
+    loops = {(m, t): s for m, t, s in paper.timing.group_by("method", "task").agg(pl.col("seconds").sum()).iter_rows()}
+    for card in paper.cards:
+        amount = work(paper.id, card.task, card.config)
+        if amount is not None:
+            yield _of_card(card, amount, loops)
+
+
+def _of_card(card: RunCard, amount: float, loops: dict[tuple[str, str], float]) -> Benchmark:
+    """The work took what the timing table says, as far as it says anything; the rest was starting up."""
+    method, wall = str(card.config["method"]["name"]), card.wall_seconds
+    loop = sum(loops.get((label, card.task), 0.0) for label in {*card.methods, method})
+    loop = min(loop or wall, wall)
+    return Benchmark(card.paper, method, card.task, amount, loop * threads(card.config), wall - loop)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), expected="a JSON mapping", found=str(error)) from None
+    if not isinstance(data, dict):
+        raise InputError(str(path), expected="a JSON mapping", found=data)
+    return data
+
+
+def _number(value: object) -> float | None:
+    return round(float(value), 3) if isinstance(value, int | float) else None
