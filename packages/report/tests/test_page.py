@@ -9,7 +9,9 @@ import pytest
 from septet.errors import InputError
 from septet_report import theme
 from septet_report.__main__ import Page, page
+from septet_report.page import render
 from septet_report.panels import read_figure
+from septet_report.plan_fact import PlanFact
 
 CONTRASTS = """() => {
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -297,6 +299,23 @@ def test_a_hundred_times_the_points_do_not_make_the_page_heavy(browser, results,
     tab.goto((tmp_path / "out" / "index.html").as_uri())
     assert tab.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") < 2000
     tab.close()
+
+
+def test_a_plan_stands_beside_what_came():
+    row = PlanFact(
+        paper="dynts",
+        jobs=9,
+        ran=8,
+        planned_s=100.0,
+        low_s=60.0,
+        high_s=None,
+        fact_s=7200.0,
+        inside=7,
+        basis="published",
+    )
+    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", render("laptop", [], [row])))
+    assert "dynts 8 of 9 2 min 60 s to ? 2.0 h 7 published" in text
+    assert "Plan and fact" not in render("laptop", [], [])
 
 
 def test_the_page_names_the_scale_of_the_verdicts(results):
