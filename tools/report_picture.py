@@ -10,6 +10,7 @@ from playwright.sync_api import sync_playwright
 
 TARGET = Path(__file__).parents[1] / "docs" / "report.png"
 VIEWS = ("#", "#paper=svrpo&point=svrpo/returns/0/24")
+FIGURE = "document.querySelector('[data-view=paper] section:not([hidden]) figure')?.scrollIntoView()"
 WIDTH, HEIGHT, GAP = 1240, 900, 24
 
 
@@ -22,7 +23,7 @@ def main() -> None:
         tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         for view in VIEWS:
             tab.goto(page + view)
-            tab.evaluate("document.querySelector('[data-view=paper] figure')?.scrollIntoView({behavior: 'instant'})")
+            tab.evaluate(FIGURE)
             tab.evaluate("document.activeElement.blur()")
             tab.wait_for_timeout(300)
             shots.append(Image.open(io.BytesIO(tab.screenshot())))
@@ -31,7 +32,7 @@ def main() -> None:
     for place, shot in enumerate(shots):
         whole.paste(shot, (place * (WIDTH + GAP), 0))
     small = whole.resize((whole.width * 3 // 5, whole.height * 3 // 5), Image.Resampling.LANCZOS)
-    small.quantize(40).save(TARGET, optimize=True)
+    small.quantize(200, Image.Quantize.MAXCOVERAGE).save(TARGET, optimize=True)
 
 
 if __name__ == "__main__":

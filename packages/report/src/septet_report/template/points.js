@@ -48,16 +48,15 @@ function nearest(panel, x, y) {
   return best;
 }
 
+function ring(box, point) {
+  for (const other of document.querySelectorAll(".ring")) other.remove();
+  const made = document.createElementNS(NS, "circle");
+  for (const [name, value] of [["class", "ring"], ["r", 5], ["cx", point.x], ["cy", point.y]]) made.setAttribute(name, value);
+  box.querySelector("svg").append(made);
+}
+
 function mark(box, point) {
-  let ring = box.querySelector(".ring");
-  if (!ring) {
-    ring = document.createElementNS(NS, "circle");
-    ring.setAttribute("class", "ring");
-    ring.setAttribute("r", 5);
-    box.querySelector("svg").append(ring);
-  }
-  ring.setAttribute("cx", point.x);
-  ring.setAttribute("cy", point.y);
+  ring(box, point);
   const place = box.querySelector("svg").getBoundingClientRect();
   const scale = place.width / box.querySelector("svg").viewBox.baseVal.width;
   const panel = panelOf(box);
@@ -186,6 +185,9 @@ function inspect(state) {
       const caption = document.querySelector(`[data-figure="${CSS.escape(figure)}"]`)?.closest("figure")?.querySelector("figcaption b");
       content = [element("p", `${caption ? caption.textContent : figure} ${panel.title}`, { class: "from" }), element("h2", point.series || "Point", { id: "inspected" }),
         definitions(lines(panel, point)), ...point.runs.flatMap(cardParts)];
+      const box = document.querySelector(`[data-figure="${CSS.escape(figure)}"][data-panel="${parts[2]}"]`);
+      if (!opener) box.scrollIntoView({ block: "center", behavior: "instant" }); // the address led here
+      ring(box, point);
     }
   } else if (state.run && DATA.cards[state.run]) {
     content = [element("h2", `${DATA.cards[state.run].paper}, ${DATA.cards[state.run].task}`, { id: "inspected" }), ...cardParts(state.run)];
