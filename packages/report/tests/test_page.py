@@ -269,7 +269,10 @@ def test_on_paper_it_is_black_on_white_without_controls(browser, url):
     tab.emulate_media(media="print")
     assert tab.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ink')").strip() == "black"
     assert tab.locator(".bar").is_hidden()
+    tab.set_viewport_size({"width": 680, "height": 960})  # A4 less its margins: still a table, not the phone's list
     assert tab.locator("tr.claim:visible").count() == 6
+    assert tab.locator("tr.claim").first.evaluate("row => getComputedStyle(row).display") == "table-row"
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert tab.locator(".panel svg:visible").count() == 6
     assert len(tab.pdf()) > 10_000
     tab.close()

@@ -202,6 +202,7 @@ function inspect(state) {
 function closeInspector() {
   if (aside.hidden) return;
   go({ point: "", run: "" });
+  document.querySelectorAll(".ring").forEach((one) => one.remove());
   if (opener && opener.isConnected) opener.focus({ preventScroll: true });
   opener = null;
 }
