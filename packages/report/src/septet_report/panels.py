@@ -108,6 +108,8 @@ def _tagged(
         if name in view:
             view[name] = [_tagged(part, datasets, data, rows, titles) for part in view[name]]
             return view
+    if data and "url" in data:
+        return {**view, "data": data}  # Vega is to refuse it
     values = datasets[data["name"]] if data and "name" in data else (data or {}).get("values", [])
     told = list(_told(view.get("encoding", {})))
     if told:
