@@ -11,7 +11,8 @@
 `charts`       the building blocks of the figures
 `thinning`     fewer points on a line that looks the same
 `svg`          Vega's SVG made small
-`panels`       a figure taken apart: pictures of its panels and what lies behind their points
+`apart`        a chart taken apart into panels
+`panels`       a figure that was drawn: pictures of its panels and what lies behind their points
 `layout`       panels as one picture of a width that journals print
 `tabulate`     tables as CSV, LaTeX and Markdown
 `draw`         figures to files

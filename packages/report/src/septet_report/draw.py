@@ -13,8 +13,9 @@ import vl_convert
 from septet.errors import InputError
 from septet.files import replacing, write_text
 from septet_report import layout, tabulate, theme
+from septet_report.apart import panels
 from septet_report.layout import compose
-from septet_report.panels import Drawn, Panel, panels, write_figure
+from septet_report.panels import Drawn, Panel, write_figure
 from septet_report.tables import Paper, read_paper
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
