@@ -200,7 +200,8 @@ for step in range(40):
     total += step ** 0.5
     progress._printed = -1e9
     progress.update(step + 1)
-    time.sleep(0.1)
+    while step == 20 and not (folder.parent / "go").exists():
+        time.sleep(0.02)
 progress.finish()
 (folder / "result").write_text(repr(total))
 print("wandb" in sys.modules, "septet_report" in sys.modules)
@@ -220,12 +221,14 @@ def test_training_does_not_notice_when_the_follower_is_killed(tmp_path):
         [sys.executable, "-m", "septet_report.live", str(tmp_path / "followed"), "--every", "0.05"],
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120  # the follower may be slow to start: the two wait for it half-way
     while not list((tmp_path / "followed/tracking").rglob("*.wandb")) and time.monotonic() < deadline:
         time.sleep(0.05)
-        assert followed.poll() is None or list((tmp_path / "followed/tracking").rglob("*.wandb"))
+    assert followed.poll() is None and list((tmp_path / "followed/tracking").rglob("*.wandb"))
     live.send_signal(signal.SIGKILL)
     live.wait()
+    for name in ("alone", "followed"):
+        (tmp_path / name / "go").touch()
     assert [process.communicate(timeout=60)[0].strip() for process in (alone, followed)] == ["False False"] * 2
     assert alone.returncode == followed.returncode == 0
     assert (tmp_path / "alone/run/result").read_bytes() == (tmp_path / "followed/run/result").read_bytes()

@@ -80,7 +80,7 @@ def metadata(results: Path, every: list[Runs], recipe: list[str]) -> Entity:
         "endTime": end,
         "actionStatus": _to("http://schema.org/CompletedActionStatus"),
     }
-    controls = [
+    controls: list[Entity] = [
         {
             "@id": f"#control-{card.id}",
             "@type": "ControlAction",
