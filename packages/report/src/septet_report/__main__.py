@@ -76,7 +76,7 @@ class Publish(Settings):
     """The folder `results/<scale>`, with one folder per paper."""
     papers: list[PaperId]
     """Ids of the papers to publish."""
-    benchmarks: Path
+    benchmarks: Path = Path("benchmarks")
     """The folder where Snakemake keeps what it measured of each job, with one folder per scale."""
 
 

@@ -105,7 +105,10 @@ def other_job(file: str) -> tuple[str, str]:
 
 
 def gather(folder: Path, out: Path) -> None:
-    """Write as one file what Snakemake measured of the jobs that have no run card, below `benchmarks/<scale>`."""
+    """Write as one file what Snakemake measured of the jobs that have no run card, below `benchmarks/<scale>`.
+
+    Where it measured nothing, as with results brought back from elsewhere, the file stays as it is.
+    """
     found = {}
     for file in sorted(folder.rglob("*.jsonl")):
         name = file.relative_to(folder).as_posix()
@@ -118,7 +121,8 @@ def gather(folder: Path, out: Path) -> None:
             "cpu_seconds": _number(row.get("cpu_time")),
             "memory_mb": _number(row.get("max_rss")),
         }
-    write_text(out, json.dumps(found, indent=1) + "\n")
+    if found:
+        write_text(out, json.dumps(found, indent=1) + "\n")
 
 
 def _of_cards(paper: Paper) -> Iterable[Benchmark]:
