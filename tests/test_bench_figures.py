@@ -44,11 +44,10 @@ def test_growth_is_drawn_from_the_rows_of_the_bench(bench_file, tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
-        f"growth.{s}" for s in ("json", "pdf", "png", "svg")
+        f"growth.{s}" for s in ("csv", "json", "md", "pdf", "png", "svg", "tex")
     }
-    spec = json.loads((tmp_path / "out" / "growth.json").read_text())
-    points = [spec["datasets"][panel["data"]["name"]] for panel in spec["concat"]]
-    drawn = [sorted(row["x"] for row in rows) for rows in points]
+    panels = json.loads((tmp_path / "out" / "growth.json").read_text())["panels"]
+    drawn = [sorted(point["row"]["x"] for point in panel["points"]) for panel in panels]
     assert drawn == [[10, 30, 100, 300], [1e4, 1e5, 1e6, 1e7, 1e8]]
 
 

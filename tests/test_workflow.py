@@ -72,7 +72,7 @@ def test_a_run_leaves_verdicts_figures_and_a_page(smoke):
     assert {verdict["verdict"] for verdict in verdicts} == {"not judged at this scale"}
     page = (results / "report/index.html").read_text()
     assert all(escape(verdict["statement"].split(",")[0]) in page for verdict in verdicts)
-    for suffix in ("svg", "pdf", "png", "json"):
+    for suffix in ("svg", "pdf", "png", "csv", "md", "tex", "json"):
         assert len(list((results / "figures/dynts").glob(f"*.{suffix}"))) == 7
     scores = pl.read_parquet(results / "dynts/scores.parquet")
     assert scores["task"].unique().sort().to_list() == [

@@ -245,7 +245,7 @@ def figure_files(paper, names):
             category=paper,
             labels={"figure": name.replace("_", " ")},
         )
-        files += [svg, f"{stem}.pdf", f"{stem}.png", f"{stem}.json"]
+        files += [svg, *(f"{stem}.{suffix}" for suffix in ("pdf", "png", "csv", "md", "tex", "json"))]
     return files
 
 
@@ -268,9 +268,9 @@ def adopted_folder():
     return Path(config["adopt"]) if config["adopt"] else HOUSE / "published"
 
 
-def figures_of(papers):
-    """The specifications of all figures, for the page."""
-    names = {
+def figure_names():
+    """Paper -> the names of its figures."""
+    return {
         "walle": WALLE_FIGURES,
         "metaexplore": METAEXPLORE_FIGURES,
         "dynts": DYNTS_FIGURES,
@@ -281,7 +281,28 @@ def figures_of(papers):
         "empg": EMPG_FIGURES,
         "empgreal": EMPGREAL_FIGURES,
     }
+
+
+def figures_of(papers):
+    """The panels of all figures, for the page."""
+    names = figure_names()
     return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
+
+
+def tables_of_figure(wildcards):
+    """Input function of `figure`: the published tables it is drawn from; a name that no figure has is refused."""
+    names = figure_names()
+    if wildcards.paper not in names:
+        raise WorkflowError(f"figure/{wildcards.paper}: no such paper; there are {', '.join(names)}")
+    if wildcards.name not in (known := names[wildcards.paper]):
+        there = f"{wildcards.paper} has {', '.join(known)}"
+        raise WorkflowError(f"figure/{wildcards.paper}/{wildcards.name}: no such figure; {there}")
+    return expand(collected(wildcards.paper), scale="published")
+
+
+def drawing_of_one(wildcards):
+    """Parameter function of `figure`."""
+    return json.dumps({"paper": wildcards.paper, "results": "results/published", "figure": wildcards.name})
 
 
 def evaluation(wildcards, input):

@@ -71,6 +71,7 @@ rule judge:
             category="verdicts",
             labels={"table": "{paper}"},
         ),
+        tables=expand("results/{{scale}}/{{paper}}/verdicts.{suffix}", suffix=["csv", "md", "tex"]),
     log:
         "logs/{scale}/{paper}/judge.log",
     benchmark:
@@ -86,6 +87,32 @@ rule judge:
         out=subpath(output.verdicts, parent=True),
     shell:
         "printf %s {params.job:q} | python -m septet_report judge --config - --out {params.out:q} 2> {log:q}"
+        " || {{ cat {log:q} >&2; exit 1; }}"
+
+
+# `snakemake figure/dynts/regret_curves`: that figure of the published run, as files to put in a paper.
+rule figure:
+    input:
+        sources=sources("core", "report"),
+        tables=tables_of_figure,
+    output:
+        folder=directory("figure/{paper}/{name}"),
+    log:
+        "logs/published/{paper}/figure_{name}.log",
+    benchmark:
+        "benchmarks/published/{paper}/figure_{name}.jsonl"
+    wildcard_constraints:
+        name="[a-z0-9_]+",
+    container:
+        image("light")
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        job=drawing_of_one,
+    shell:
+        "printf %s {params.job:q} | python -m septet_report draw --config - --out {output.folder:q} 2> {log:q}"
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 

@@ -107,6 +107,8 @@ def demo_claims() -> list[ClaimsFile]:
             "method": "A click model whose weights drift is tracked with Laplace's approximation of the posterior. "
             "Old observations are discounted, which keeps the posterior from closing; arms are drawn by Thompson "
             "sampling, so exploration goes on as fast as the world changes.",
+            "claim": "Discounting helps where the world moves.",
+            "equations": [{"tex": "R_t = \\Sigma_{t-1} / \\gamma \\le 1", "says": "The discount."}],
             "differences": [
                 "The paper's own tables could not be recovered; claims are those of its abstract and first page.",
                 "The advertisement log is closed, so the worlds are simulated.",
@@ -154,6 +156,7 @@ def demo_claims() -> list[ClaimsFile]:
     vrda = {
         "paper": {
             **dynts["paper"],
+            "equations": [],
             "id": "vrda",
             "title": "Online Classification Using a Voted RDA Method",
             "authors": "Tianbing Xu, Jianfeng Gao, Lin Xiao, Amelia Regan",
@@ -175,7 +178,13 @@ def write_demo(folder: Path) -> Path:
     runs = [
         write_run(
             folder / "runs" / task,
-            build_card(f"{place:x}5c0ffee{place:04x}", task=task, methods=methods, seeds=list(range(10))),
+            build_card(
+                f"{place:x}5c0ffee{place:04x}",
+                task=task,
+                methods=methods,
+                seeds=list(range(10)),
+                config={"method": {"name": "all"}, "task": {"name": task}},
+            ),
             demo_value,
             steps=steps,
         )

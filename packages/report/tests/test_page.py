@@ -1,14 +1,41 @@
-"""The page as a reader meets it: in a browser, off line, on a desk and on a phone."""
+"""The page as a reader meets it: in a browser, off line, on a desk, on a phone, on paper, without a mouse."""
 
 import json
-import os
 import re
 import shutil
 
 import pytest
 
 from septet.errors import InputError
+from septet_report import theme
 from septet_report.__main__ import Page, page
+from septet_report.page import render
+from septet_report.panels import read_figure
+from septet_report.plan_fact import PlanFact
+
+CONTRASTS = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, place) => sum + v * [0.2126, 0.7152, 0.0722][place], 0);
+  const ground = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const colour = parse(getComputedStyle(at).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return light(colour);
+    }
+    return 1;
+  };
+  const found = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode.parentElement;
+    if (!walk.currentNode.textContent.trim() || !node.checkVisibility() || node.closest("script, style")) continue;
+    const drawn = node.closest("svg") ? getComputedStyle(node).fill : getComputedStyle(node).color;
+    const [one, other] = [light(parse(drawn)), ground(node)].sort((a, b) => b - a);
+    found.push([(one + 0.05) / (other + 0.05), walk.currentNode.textContent.trim().slice(0, 40)]);
+  }
+  return found;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -18,55 +45,67 @@ def results(judged, drawn, claims_files):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium")
-    if path is None:
-        reason = "no chromium on this machine: the page is not tested in a browser"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+def url(results):
+    return (results / "report" / "index.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 
 
-@pytest.fixture(scope="module", params=[1280, 390])
-def loaded(request, browser, results):
-    """The page at one width with every figure drawn, and what it said and asked for meanwhile."""
-    from playwright.sync_api import expect
+@pytest.fixture
+def tab(browser, url):
+    """A tab at laptop width, with the page in it."""
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.goto(url)
+    yield tab
+    tab.close()
 
-    tab = browser.new_page(viewport={"width": request.param, "height": 900})
+
+def hash_of(tab):
+    return tab.evaluate("location.hash")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("view", ["", "#paper=dynts", "#paper=dynts&point=dynts/regret_curves/1/30"])
+def test_the_page_is_quiet_whole_and_fits(browser, url, width, view):
+    tab = browser.new_page(viewport={"width": width, "height": 900})
     noise: list[str] = []
     tab.on("console", lambda message: noise.append(message.text))
     tab.on("pageerror", lambda error: noise.append(str(error)))
     tab.on("dialog", lambda dialog: (noise.append(dialog.message), dialog.dismiss()))
     asked: list[str] = []
     tab.on("request", lambda sent: asked.append(sent.url))
-    url = (results / "report" / "index.html").as_uri()
-    tab.goto(url)
-    expect(tab.locator(".plot:not([data-state=drawn])")).to_have_count(0, timeout=20_000)
-    yield tab, noise, asked, url
+    tab.goto(url + view)
+    assert tab.locator(".panel svg").count() == 6
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    for plot in tab.locator(".panel svg").all() if view else []:
+        box = plot.bounding_box()
+        assert box["width"] > 250
+        assert box["x"] + box["width"] <= width
+    assert noise == []
+    assert asked == [url]
     tab.close()
 
 
-def test_the_page_is_quiet_whole_and_fits(loaded):
-    tab, noise, asked, url = loaded
-    assert noise == []
-    assert asked == [url]
-    assert tab.locator(".plot").count() == 2
-    assert tab.locator(".plot svg").count() == 2
-    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    for plot in tab.locator(".plot svg").all():
-        box = plot.bounding_box()
-        assert box["width"] > 250
-        assert box["x"] + box["width"] <= tab.viewport_size["width"]
+def test_it_opens_within_a_second_and_stays_below_3_mb(browser, url, results):
+    assert (results / "report" / "index.html").stat().st_size < 3_000_000
+    took = []
+    for _ in range(3):  # the best of three: the machine may be busy with something else
+        tab = browser.new_page()
+        tab.goto(url)
+        took.append(tab.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
+        tab.close()
+    assert 0 < min(took) < 1000
 
 
-def test_the_table_says_what_the_verdicts_say(loaded, results):
-    tab = loaded[0]
+def test_the_tables_say_what_the_verdicts_say(tab, results):
     verdicts = json.loads((results / "verdicts.json").read_text())
     rows = tab.locator("tr.claim")
     assert rows.count() == len(verdicts)
@@ -83,28 +122,203 @@ def test_the_table_says_what_the_verdicts_say(loaded, results):
         else:
             expected = [verdict["estimate"], verdict["low"], verdict["high"]]
             assert shown == pytest.approx(expected, rel=0.02)
+    # at a glance: one sign per claim, in the same order
+    marks = tab.locator(".glance .marks a")
+    assert [mark.get_attribute("class") for mark in marks.all()] == [v["verdict"].replace(" ", "-") for v in verdicts]
 
 
-def test_hostile_text_stays_text(loaded):
-    tab = loaded[0]
+def test_filters_by_verdict_and_paper_stand_in_the_address(tab, url, results):
+    verdicts = json.loads((results / "verdicts.json").read_text())
+    outcomes = {v["verdict"] for v in verdicts}
+    assert len(outcomes) > 1
+    outcome = verdicts[0]["verdict"]
+    expected = [v["claim"] for v in verdicts if v["verdict"] == outcome]
+    tab.locator(f"[data-filter={outcome.replace(' ', '-')}]").click()
+    shown = tab.locator("tr.claim:visible")
+    assert [row.get_attribute("data-claim") for row in shown.all()] == expected
+    assert hash_of(tab) == f"#verdict={outcome.replace(' ', '-')}"
+    tab.get_by_role("navigation").get_by_role("link", name="dynts").click()
+    assert "paper=dynts" in hash_of(tab)
+    assert tab.locator("section.paper:visible").count() == 1
+    assert {row.get_attribute("data-paper") for row in shown.all()} == {"dynts"}
+    assert tab.locator("figure:visible").count() == 2
+    # the address alone brings the view back, and going back leads to where one was
+    tab.goto(url + hash_of(tab))
+    assert [row.get_attribute("data-claim") for row in shown.all()] == [c for c in expected if c != "sparser"]
+    tab.get_by_role("navigation").get_by_role("link", name="vrda").click()
+    tab.go_back()
+    assert tab.locator("section.paper:visible").get_attribute("data-paper") == "dynts"
+
+
+def test_a_sign_leads_to_its_claim(tab):
+    tab.locator(".glance .marks a").nth(1).click()
+    chosen = tab.locator("tr.chosen")
+    assert chosen.get_attribute("data-claim") == "drift_discount"
+    assert chosen.is_visible()
+
+
+def test_hostile_text_stays_text(tab):
     row = tab.locator("tr.claim[data-claim=hostile]")
     assert row.locator(".says").inner_text() == "<script>alert(1)</script> and {{7*7}} stand here as text"
     assert row.locator("script").count() == 0
     assert row.locator("b").count() == 0
 
 
-def test_a_point_leads_to_its_run_card(loaded):
-    tab = loaded[0]
-    point = tab.locator(".plot").first.locator(".mark-symbol path").nth(20)
-    point.scroll_into_view_if_needed()
-    point.hover(force=True)
-    tip = tab.locator("#vg-tooltip-element.visible")
-    tip.wait_for()
-    run = re.search(r"[0-9a-f]{12}", tip.inner_text())
-    assert run is not None
-    point.click(force=True)
-    assert tab.evaluate("location.hash") == f"#run-{run[0]}"
-    assert tab.locator(f"[id='run-{run[0]}'] details").get_attribute("open") is not None
+def test_a_point_leads_to_its_run_card_seeds_and_command(tab, url, results):
+    tab.goto(url + "#paper=dynts")
+    figure = read_figure(results / "figures/dynts/regret_curves.json")
+    panel, shown = figure.panels[1], tab.locator(".panel").nth(1)
+    shown.scroll_into_view_if_needed()
+    point = panel.points[20]
+    scale = shown.locator("svg").bounding_box()["width"] / panel.picture.width
+    shown.locator("svg").hover(position={"x": point.x * scale, "y": point.y * scale}, force=True)
+    tip = tab.locator("#tip")
+    assert point.row["series"] in tip.inner_text()
+    assert "95 %" not in tip.inner_text()  # the interval stands in brackets behind the mean
+    shown.locator("svg").click(position={"x": point.x * scale, "y": point.y * scale}, force=True)
+    aside = tab.locator("#inspector")
+    assert point.row["run"] in aside.inner_text()
+    assert "0 to 9 (10)" in aside.inner_text()
+    assert aside.locator(".command code").inner_text() == (
+        "snakemake --profile profiles/local --config scale=laptop --force -- "
+        "results/laptop/dynts/runs/all/drift/scores.parquet"
+    )
+    assert "point=dynts/regret_curves/1/20" in hash_of(tab)
+    tab.keyboard.press("Escape")
+    assert aside.is_hidden()
+    assert "point" not in hash_of(tab)
+
+
+def test_the_keyboard_reaches_a_run_and_comes_back(tab, url):
+    tab.goto(url)
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.className") == "skip"
+    tab.goto(url + "#paper=dynts")
+    panel = tab.locator(".panel").first
+    panel.focus()
+    assert "Arrow keys" in panel.get_attribute("aria-label")
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowRight")
+    first = tab.locator("#spoken").inner_text()
+    assert re.search(r"step [\d,]+, cumulative regret", first)
+    tab.keyboard.press("ArrowDown")
+    second = tab.locator("#spoken").inner_text()
+    assert second.split(",")[0] != first.split(",")[0]
+    tab.keyboard.press("Enter")
+    assert tab.locator("#inspector").is_visible()
+    assert tab.evaluate("document.activeElement.className") == "close"
+    tab.keyboard.press("Escape")
+    assert tab.evaluate("document.activeElement.className").startswith("panel")
+
+
+def test_a_run_of_the_cost_table_opens_its_card(tab, url):
+    tab.goto(url + "#paper=dynts")
+    link = tab.locator(".runs a").first
+    link.click()
+    assert link.inner_text() in tab.locator("#inspector").inner_text()
+    assert "scores.parquet" in tab.locator("#inspector").inner_text()
+
+
+def test_everything_drawn_has_words_and_every_control_a_name(tab, url):
+    tab.goto(url + "#paper=dynts")
+    for svg in tab.locator(".panel svg").all():
+        words = svg.get_attribute("aria-label")
+        assert "no discount" in words
+        assert re.search(r"\d \[", words)
+    unnamed = """[...document.querySelectorAll("a, button")].filter((node) =>
+      !(node.getAttribute("aria-label") || node.textContent).trim()).length"""
+    assert tab.evaluate(unnamed) == 0
+    assert tab.evaluate("document.documentElement.lang") == "en"
+    assert tab.locator("math").count() == 1
+    assert tab.locator("math mfrac, math msub").count() > 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(browser, url, scheme):
+    tab = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+    for view in ("", "#paper=dynts&point=dynts/regret_curves/0/3"):
+        tab.goto(url + view)
+        tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        found = tab.evaluate(CONTRASTS)
+        assert len(found) > 50
+        assert [(round(ratio, 2), words) for ratio, words in found if ratio < theme.TEXT_CONTRAST] == []
+    tab.close()
+
+
+def test_the_colours_follow_the_system_and_the_button(browser, url):
+    tab = browser.new_page(color_scheme="dark")
+    tab.goto(url)
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    dark = tab.evaluate(ground)
+    assert dark == "rgb(22, 22, 21)"
+    tab.locator("#theme").click()  # auto -> light
+    assert tab.evaluate(ground) == "rgb(253, 253, 251)"
+    tab.locator("#theme").click()
+    assert tab.evaluate(ground) == dark
+    tab.close()
+
+
+def test_the_grounds_are_those_that_the_colours_were_chosen_for(results):
+    text = (results / "report" / "index.html").read_text()
+    assert f"--paper: light-dark({theme.LIGHT.lower()}, {theme.DARK.lower()})" in text
+
+
+def test_on_paper_it_is_black_on_white_without_controls(browser, url):
+    tab = browser.new_page(color_scheme="dark")
+    tab.goto(url + "#paper=dynts")
+    tab.emulate_media(media="print")
+    assert tab.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ink')").strip() == "black"
+    assert tab.locator(".bar").is_hidden()
+    tab.set_viewport_size({"width": 680, "height": 960})  # A4 less its margins: still a table, not the phone's list
+    assert tab.locator("tr.claim:visible").count() == 6
+    assert tab.locator("tr.claim").first.evaluate("row => getComputedStyle(row).display") == "table-row"
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert tab.locator(".panel svg:visible").count() == 6
+    assert len(tab.pdf()) > 10_000
+    tab.close()
+
+
+def test_without_scripts_everything_is_there(browser, url):
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(url)
+    assert tab.locator("tr.claim:visible").count() == 7
+    assert tab.locator(".panel svg:visible").count() == 6
+    context.close()
+
+
+def test_a_hundred_times_the_points_do_not_make_the_page_heavy(browser, results, claims_files, tmp_path):
+    folder = tmp_path / "laptop"
+    shutil.copytree(results, folder)
+    path = folder / "figures" / "dynts" / "regret_curves.json"
+    data = json.loads(path.read_text())
+    before = (results / "report" / "index.html").stat().st_size
+    for panel in data["panels"]:
+        panel["points"] *= 100
+    path.write_text(json.dumps(data))
+    page(Page(results=folder, claims=claims_files, verdicts=[folder / "verdicts.json"]), tmp_path / "out")
+    assert (tmp_path / "out" / "index.html").stat().st_size < before + 500_000
+    tab = browser.new_page()
+    tab.goto((tmp_path / "out" / "index.html").as_uri())
+    assert tab.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") < 2000
+    tab.close()
+
+
+def test_a_plan_stands_beside_what_came():
+    row = PlanFact(
+        paper="dynts",
+        jobs=9,
+        ran=8,
+        planned_s=100.0,
+        low_s=60.0,
+        high_s=None,
+        fact_s=7200.0,
+        inside=7,
+        basis="published",
+    )
+    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", render("laptop", [], [row])))
+    assert "dynts 8 of 9 2 min 60 s to ? 2.0 h 7 published" in text
+    assert "Plan and fact" not in render("laptop", [], [])
 
 
 def test_the_page_names_the_scale_of_the_verdicts(results):
@@ -119,14 +333,15 @@ def test_a_verdict_without_a_claim_is_refused(results, claims_files, tmp_path):
     assert not (tmp_path / "report").exists()
 
 
-def test_a_specification_cannot_end_its_element(results, claims_files, tmp_path):
+def test_a_figure_cannot_end_its_element(results, claims_files, tmp_path):
     folder = tmp_path / "laptop"
     shutil.copytree(results, folder)
     settings = Page(results=folder, claims=claims_files, verdicts=[folder / "verdicts.json"])
     path = folder / "figures" / "dynts" / "final_regret.json"
-    spec = json.loads(path.read_text())
-    spec["usermeta"]["septet"]["caption"] = "</script><script>alert(2)</script><!-- & '"
-    path.write_text(json.dumps(spec))
+    hostile = "</script><script>alert(2)</script><!-- & '"
+    data = json.loads(path.read_text()) | {"caption": hostile}
+    data["panels"][0]["points"][0]["row"]["series"] = hostile
+    path.write_text(json.dumps(data))
     page(settings, tmp_path / "out")
     text = (tmp_path / "out" / "index.html").read_text()
     assert "<script>alert" not in text

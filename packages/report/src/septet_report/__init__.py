@@ -9,10 +9,18 @@
 `collect`      merging runs, publishing and adopting results
 `theme`        colours, fonts and lines of every figure
 `charts`       the building blocks of the figures
+`thinning`     fewer points on a line that looks the same
+`svg`          Vega's SVG made small
+`apart`        a chart taken apart into panels
+`panels`       a figure that was drawn: pictures of its panels and what lies behind their points
+`layout`       panels as one picture of a width that journals print
+`tabulate`     tables as CSV, LaTeX and Markdown
 `draw`         figures to files
 `bench`        figures of a bench file
 `papers`       one module per paper: its figures; `<paper>_bench`: those of its bench
 `page`         the report page
+`pagedata`     what the page's script knows of points and run cards
+`regrow`       the command that regrows a run
 `text`         numbers and symbols as text
 `show`         the verdicts in a terminal
 `plan`         what a run will cost; `benchmarks`, `work`, `predict`, `schedule`, `plan_text` are its parts,

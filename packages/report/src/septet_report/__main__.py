@@ -12,7 +12,7 @@ from pydantic import Field
 from septet.cli import Verb, main
 from septet.config import Settings
 from septet.errors import InputError
-from septet_report import claims, collect, tables, verdicts
+from septet_report import claims, collect, tables, tabulate, verdicts
 from septet_report.benchmarks import gather
 
 PaperId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -45,6 +45,8 @@ class Draw(Settings):
     """Id of the paper."""
     results: Path
     """The folder `results/<scale>`, with one folder per paper."""
+    figure: str | None = None
+    """Name of the one figure to draw; none for all."""
 
 
 class BenchFigures(Settings):
@@ -122,13 +124,14 @@ def judge(settings: Judge, out: Path) -> None:
     scale = collect.one_scale(list(papers.values()))
     found = [one for file in files for one in verdicts.judge(file, papers.get(file.paper.id), scale)]
     verdicts.write_verdicts(out / "verdicts.json", found)
+    tabulate.write_tables(out / "verdicts", *tabulate.claims(found))
 
 
 def draw(settings: Draw, out: Path) -> None:
     """Draw the figures of one paper."""
     from septet_report.draw import draw as draw_figures
 
-    draw_figures(settings.results, out, settings.paper)
+    draw_figures(settings.results, out, settings.paper, settings.figure)
 
 
 def bench_figures(settings: BenchFigures, out: Path) -> None:

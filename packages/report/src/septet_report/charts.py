@@ -16,6 +16,7 @@ import polars as pl
 
 from septet_report import theme
 from septet_report.statistics import Array
+from septet_report.thinning import largest_triangles
 
 LABEL_GAP = theme.SIZE + 2.0
 LABEL_ROOM = 8
@@ -46,7 +47,7 @@ def curves(
     points: bool = False,
     x_ticks: Mapping[float, str] | None = None,
     y_domain: tuple[float, float] | None = None,
-    width: int = 260,
+    width: int = 240,
     height: int = 180,
 ) -> alt.LayerChart:
     """Mean curves with interval bands, each named at its right end.
@@ -61,7 +62,7 @@ def curves(
         y_domain: limits of the vertical axis, if panels are to share them; else from the bands.
     """
     upwards = pl.Enum([one.name for one in reversed(series)])  # what is drawn last lies on top
-    rows = _named(frame, series, column).sort(pl.col("series").cast(upwards), x)
+    rows = _thinned(_named(frame, series, column).sort(pl.col("series").cast(upwards), x), x, width // 2)
     low, high = y_domain or _domain(rows, log_y)
     ends = rows[x].to_numpy()
     x_scale = _scale(float(ends.min()), float(ends.max()), log_x)
@@ -97,7 +98,7 @@ def dots(
     reference: float | None = None,
     log_x: bool = False,
     x_domain: tuple[float, float] | None = None,
-    width: int = 260,
+    width: int = 240,
 ) -> alt.LayerChart:
     """One row per series: a dot at the mean with its interval as a bar.
 
@@ -204,6 +205,12 @@ def _named(frame: pl.DataFrame, series: Sequence[Series], column: str) -> pl.Dat
     names = {one.label: one.name for one in series}
     rows = frame.filter(pl.col(column).is_in(list(names)))
     return rows.with_columns(pl.col(column).replace_strict(names, return_dtype=pl.String).alias("series"))
+
+
+def _thinned(rows: pl.DataFrame, x: str, count: int) -> pl.DataFrame:
+    """At most `count` points per series, as many as the eye can tell apart."""
+    parts = rows.partition_by("series", maintain_order=True)
+    return pl.concat([part[largest_triangles(part[x].to_numpy(), part["mean"].to_numpy(), count)] for part in parts])
 
 
 def _colour(series: Sequence[Series]) -> alt.Color:

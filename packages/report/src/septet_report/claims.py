@@ -20,6 +20,15 @@ Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Labels = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 
 
+class Equation(Settings):
+    """One displayed equation of a method."""
+
+    tex: str
+    """The equation in LaTeX; the page turns it into MathML."""
+    says: str
+    """What it is, in a few words."""
+
+
 class About(Settings):
     """The paper, as the report page introduces it."""
 
@@ -33,8 +42,12 @@ class About(Settings):
     """Year of first publication."""
     url: str = Field(pattern=r"^https?://\S+$")
     """Where the paper can be read."""
+    claim: str = ""
+    """What the paper claims, in a sentence or two of ours."""
     method: str
     """One paragraph on the method, in our words."""
+    equations: list[Equation] = Field(default=[])
+    """Its equations, in the notation of `docs/papers/<id>.md`."""
     differences: list[str] = Field(default=[])
     """Known differences of our reproduction from the paper, one sentence each."""
 

@@ -1,8 +1,7 @@
-"""Figures to files: one Vega-Lite specification gives the page's figure and the SVG, PDF and PNG."""
+"""Figures to files: one chart gives the page's figure, the SVG, PDF and PNG for a paper, and its table."""
 
 import importlib
 import importlib.util
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,17 @@ import vl_convert
 
 from septet.errors import InputError
 from septet.files import replacing, write_text
-from septet_report import theme
+from septet_report import layout, tabulate, theme
+from septet_report.apart import panels
+from septet_report.layout import compose
+from septet_report.panels import Drawn, Panel, write_figure
 from septet_report.tables import Paper, read_paper
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 """The Vega-Lite version that Altair writes, as vl-convert names it."""
+
+DPI = 300
+"""Dots per inch of the PNG files."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +39,24 @@ class Figure:
     """Builds the chart from the results alone."""
 
 
-def draw(results: Path, out: Path, paper: str) -> None:
-    """Draw every figure of a paper.
+def draw(results: Path, out: Path, paper: str, only: str | None = None) -> None:
+    """Draw the figures of a paper.
 
     Args:
         results: the folder `results/<scale>`.
-        out: folder for `<name>.{svg,pdf,png,json}`.
+        out: folder for the files of `export`.
+        only: name of the one figure to draw; none for all.
 
     Raises:
-        InputError: the results are missing, or the paper has no figures.
+        InputError: the results are missing, or the paper has no figures or none of that name.
     """
     figures = figures_of(paper)
+    if only is not None and only not in (names := [figure.name for figure in figures]):
+        raise InputError("figure", expected=f"one of {', '.join(names)}", found=only)
     table = read_paper(results / paper)
     for place, figure in enumerate(figures):
+        if only not in (None, figure.name):
+            continue
         export(figure.draw(table), out, figure.name, title=figure.title, caption=figure.caption, place=place)
 
 
@@ -61,38 +71,32 @@ def figures_of(paper: str) -> list[Figure]:
 
 def export(
     chart: alt.TopLevelMixin, folder: Path, name: str, *, title: str, caption: str, place: int = 0
-) -> dict[str, Any]:
-    """Write a chart as `name.json` (specification with its data), `name.svg`, `name.pdf` and `name.png` (2x).
+) -> list[Panel]:
+    """Write a chart as a figure for a paper, as data, as a table, and as what the page shows.
 
-    Nothing is fetched: data come inside the specification, fonts and libraries with vl-convert.
+    `name.svg`, `name.pdf` (fonts embedded) and `name.png` (300 dpi) are of one of the widths of
+    `layout.WIDTHS_MM`; `name.csv` holds every point, `name.md` and `name.tex` the level of each series;
+    `name.json` holds the panels for the page. Nothing is fetched: fonts and libraries come with vl-convert.
 
     Args:
         place: rank among the paper's figures.
 
     Returns:
-        The specification, with the house theme and `usermeta.septet` = `{title, caption, name, place}`.
+        The panels.
     """
     spec: dict[str, Any] = chart.to_dict()
-    spec["config"] = theme.CONFIG
-    spec["usermeta"] = {"septet": {"title": title, "caption": caption, "name": name, "place": place}}
-    # No base URL is allowed, so a chart that points at a remote file fails instead of fetching it.
-    svg = vl_convert.vegalite_to_svg(_on_paper(spec), vl_version=VEGA_LITE, allowed_base_urls=[])
+    drawn = panels({**spec, "config": theme.CONFIG}, VEGA_LITE)
+    svg = compose(drawn, title)
+    dots = DPI / layout.PIXELS_PER_INCH
+    pdf = vl_convert.svg_to_pdf(compose(drawn, title, points=True))
+    # vl-convert multiplies by ppi / 72 before it scales
+    png = vl_convert.svg_to_png(svg, scale=dots * layout.POINTS_PER_INCH / DPI, ppi=DPI)
     write_text(folder / f"{name}.svg", svg)
-    for suffix, data in (("pdf", vl_convert.svg_to_pdf(svg)), ("png", vl_convert.svg_to_png(svg, scale=2.0))):
+    for suffix, data in (("pdf", pdf), ("png", png)):
         with replacing(folder / f"{name}.{suffix}") as temporary:
             temporary.write_bytes(data)
-    write_text(folder / f"{name}.json", json.dumps(spec, ensure_ascii=False, allow_nan=False) + "\n")
-    return spec
-
-
-def _on_paper(spec: dict[str, Any]) -> dict[str, Any]:
-    """The specification without its invisible layers: they catch the pointer, and only weigh in a file."""
-    for part in ("layer", "concat", "hconcat", "vconcat"):
-        if part in spec:
-            spec = {**spec, part: [_on_paper(view) for view in spec[part] if not _invisible(view)]}
-    return spec
-
-
-def _invisible(view: dict[str, Any]) -> bool:
-    mark = view.get("mark")
-    return isinstance(mark, dict) and mark.get("opacity") == 0
+    write_text(folder / f"{name}.csv", tabulate.as_csv(*tabulate.points(drawn)))
+    write_text(folder / f"{name}.md", tabulate.as_markdown(*tabulate.levels(drawn)))
+    write_text(folder / f"{name}.tex", tabulate.as_latex(*tabulate.levels(drawn)))
+    write_figure(folder / f"{name}.json", Drawn(name, title, caption, place, drawn))
+    return drawn

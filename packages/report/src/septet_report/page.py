@@ -1,28 +1,33 @@
-"""The report page: one self-contained HTML file, made from verdicts, run cards and figure specifications."""
+"""The report page: one self-contained HTML file, made from verdicts, run cards and the panels of figures."""
 
 import base64
 import hashlib
+import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from septet.card import RunCard
 from septet.errors import InputError
 from septet.files import write_text
-from septet.reading import read_json
-from septet_report import text
+from septet_report import pagedata, tabulate, text, theme
 from septet_report.claims import About, Claim, ClaimsFile
-from septet_report.tables import read_runs
+from septet_report.panels import Drawn, read_figure
+from septet_report.plan_fact import PlanFact, plan_and_fact
+from septet_report.tables import Runs, read_runs
 from septet_report.verdicts import OUTCOMES, Verdict, band, read_verdicts, write_verdicts
 
 STRIP = 120.0
 """Width of the small interval drawing in the verdict table, in pixels."""
+
+START = 'document.documentElement.dataset.script = "on";'
+"""Runs before anything is drawn: without scripts the page shows everything at once."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +40,51 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What runs cost, as their cards say."""
+
+    wall_seconds: float
+    """Wall time of the runs, one after the other."""
+    cpu_seconds: float
+    memory_mb: float
+    """Of the largest run."""
+
+
+def cost_of(cards: Sequence[RunCard]) -> Cost:
+    """The cost of all the runs together."""
+    memory = max((card.peak_memory_mb for card in cards), default=0.0)
+    return Cost(sum(card.wall_seconds for card in cards), sum(card.cpu_seconds for card in cards), memory)
+
+
+@dataclass(frozen=True)
 class Part:
     """One paper on the page."""
 
     about: About
     rows: list[Row]
-    specs: list[dict[str, Any]]
+    figures: list[Drawn]
+    scale: str
+    """The scale of its runs."""
     cards: list[RunCard]
+
+    @property
+    def cost(self) -> Cost:
+        """What its runs cost."""
+        return cost_of(self.cards)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Outcome -> number of claims."""
+        found = Counter(row.verdict.verdict for row in self.rows)
+        return {outcome: found[outcome] for outcome in OUTCOMES}
 
 
 def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path) -> None:
     """Write `index.html` for the papers of `files`, in their order, and their `verdicts.json`.
 
     Args:
-        results: the folder `results/<scale>`: `figures/<paper>/`, `<paper>/runs.json`.
+        results: the folder `results/<scale>`: `figures/<paper>/`, `<paper>/runs.json`, and `plan.json` if the run was
+            planned (`make plan`).
         judged: files of verdicts.
 
     Raises:
@@ -60,13 +96,13 @@ def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path) 
         raise InputError(where, expected="one verdict for each claim", found=f"a mismatch at {sorted(odd)[0]}")
     parts = [_part(file, verdicts, results) for file in files]
     scales = sorted({verdict.scale for verdict in verdicts.values()})
-    whole = render(" and ".join(scales), parts)
+    whole = render(" and ".join(scales), parts, plan_and_fact(results))
     write_verdicts(out / "verdicts.json", list(verdicts.values()))
     write_text(out / "index.html", whole)
 
 
-def render(scale: str, parts: list[Part]) -> str:
-    """The page's text."""
+def render(scale: str, parts: list[Part], planned: list[PlanFact]) -> str:
+    """The page's text; `planned` is empty where no plan was made."""
     environment = Environment(
         loader=PackageLoader("septet_report", "template"),
         autoescape=True,
@@ -79,27 +115,63 @@ def render(scale: str, parts: list[Part]) -> str:
         "duration": text.duration_text,
         "unbroken": _unbroken,
         "kebab": lambda outcome: str(outcome).replace(" ", "-"),
+        "mathml": mathml,
+        "themed": themed,
+        "levels": lambda figure: tabulate.levels(figure.panels),
+        "alternative": alternative,
     }
     source = environment.loader
     assert source is not None
-    style, script = (source.get_source(environment, name)[0] for name in ("page.css", "page.js"))
-    libraries = vl_convert.javascript_bundle()  # type: ignore[call-arg] # its stub wants what its code does not
-    scripts = [_inline(libraries), _inline(script)]
+    style, *scripts = (source.get_source(environment, name)[0] for name in ("page.css", "points.js", "views.js"))
     cards = [card for part in parts for card in part.cards]
     counts = Counter(row.verdict.verdict for part in parts for row in part.rows)
     days = sorted(card.started[:10] for card in cards)
+    inlined = [Markup(START), *(_inline(script) for script in scripts)]
+    known = pagedata.data(
+        scale,
+        {part.about.id: part.figures for part in parts},
+        [(part.scale, card) for part in parts for card in part.cards],
+    )
     return environment.get_template("page.html.j2").render(
         scale=scale,
         parts=parts,
         counts={outcome: counts[outcome] for outcome in OUTCOMES},
         days=list(dict.fromkeys([days[0], days[-1]])) if days else [],
         cards=cards,
-        cpu_seconds=sum(card.cpu_seconds for card in cards),
-        style=Markup(style),
-        scripts=scripts,
-        policy=_policy(scripts),
+        cost=cost_of(cards),
+        planned=planned,
+        style=Markup(style + theme.page_colours()),
+        scripts=inlined,
+        data=Markup(json.dumps(known, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")),
+        policy=_policy(inlined),
         width=STRIP,
     )
+
+
+def mathml(tex: str) -> Markup:
+    """A displayed equation as MathML, which browsers draw without a library."""
+    return Markup(convert(tex, display="block"))
+
+
+_FILLED = re.compile(r"<(\w+)([^>]*?)>")
+
+
+def themed(body: str) -> Markup:
+    """A panel's drawing with the page's colours, which turn over in the dark, in place of those of paper."""
+
+    def recoloured(tag: re.Match[str]) -> str:
+        colours = theme.PAGE_TEXT if "font-size" in tag[2] else theme.PAGE_MARKS
+        return f"<{tag[1]}{re.sub('#[0-9A-Fa-f]{6}', lambda hexed: colours.get(hexed[0].upper(), hexed[0]), tag[2])}>"
+
+    return Markup(_FILLED.sub(recoloured, body))
+
+
+def alternative(figure: Drawn, place: int) -> str:
+    """Text in place of a panel: what it is, and where each series ends."""
+    panel = figure.panels[place]
+    header, rows = tabulate.levels([panel])
+    ends = "; ".join(f"{name} {level}" for name, level in rows) if header[0] == "" else f"{len(panel.points)} points"
+    return f"{figure.title}{': ' + panel.title if panel.title else ''}. {ends}."
 
 
 def strip(claim: Claim, verdict: Verdict) -> dict[str, float] | None:
@@ -129,20 +201,10 @@ def _part(file: ClaimsFile, verdicts: dict[tuple[str, str], Verdict], results: P
     for claim in file.claims:
         verdict = verdicts[name, claim.id]
         rows.append(Row(verdict, strip(claim, verdict)))
-    cards = read_runs(results / name / "runs.json").runs if (results / name).is_dir() else []
-    return Part(file.paper, rows, _specs(results / "figures" / name), cards)
-
-
-def _specs(folder: Path) -> list[dict[str, Any]]:
-    """The figures of one paper in their order, as `septet_report.draw.export` wrote them."""
-    specs = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            spec = read_json(path, "a figure drawn by `draw`")
-            specs.append((spec["usermeta"]["septet"]["place"], spec))
-        except (ValueError, KeyError, TypeError):
-            raise InputError(str(path), expected="a figure drawn by `draw`", found="another file") from None
-    return [spec for _, spec in sorted(specs, key=lambda pair: pair[0])]
+    figures = [read_figure(path) for path in sorted((results / "figures" / name).glob("*.json"))]
+    figures.sort(key=lambda figure: figure.place)
+    runs = read_runs(results / name / "runs.json") if (results / name).is_dir() else Runs(scale=results.name, runs=[])
+    return Part(file.paper, rows, figures, runs.scale, runs.runs)
 
 
 def _unbroken(words: str) -> str:

@@ -17,9 +17,14 @@ def estimate_text(verdict: Verdict) -> str:
     """The estimate with its interval and unit, such as `46 [40, 52] regret`; a dash if it was not judged."""
     if verdict.estimate is None or verdict.low is None or verdict.high is None:
         return "–"
-    decimals = _decimals(verdict.low, verdict.high)
-    point, low, high = (number_text(value, decimals) for value in (verdict.estimate, verdict.low, verdict.high))
-    return f"{point} [{low}, {high}] {verdict.unit}".strip()
+    return f"{interval_text(verdict.estimate, verdict.low, verdict.high)} {verdict.unit}".strip()
+
+
+def interval_text(point: float, low: float, high: float) -> str:
+    """A number with its interval, such as `46 [40, 52]`, at the digits that the interval's width leaves."""
+    decimals = _decimals(low, high)
+    shown, start, end = (number_text(value, decimals) for value in (point, low, high))
+    return f"{shown} [{start}, {end}]"
 
 
 def number_text(value: float, decimals: int) -> str:

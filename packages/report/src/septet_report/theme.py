@@ -41,7 +41,7 @@ CONFIG: dict[str, Any] = {
         "titleColor": INK,
         "titleFontSize": SIZE + 1,
         "titleFontWeight": "normal",
-        "titlePadding": 6,
+        "titlePadding": 8,
         "gridColor": RULE,
         "gridWidth": 0.6,
         "domainColor": "#B5B5B5",
@@ -80,15 +80,61 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
 
 def ink(colour: str) -> str:
     """`colour` darkened as far as text on white needs it: a contrast of 4.5 to 1 (WCAG 2.2, 1.4.3)."""
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    for percent in range(100, 0, -5):
-        shade = [round(part * percent / 100) for part in (red, green, blue)]
-        if 1.05 / (_luminance(shade) + 0.05) >= 4.5:
+    return shade(colour, "#FFFFFF", TEXT_CONTRAST)
+
+
+def shade(colour: str, ground: str, contrast: float) -> str:
+    """`colour` moved towards black, or on a dark ground towards white, until it stands out from the ground."""
+    away = 0 if luminance(ground) > 0.18 else 255
+    parts = _parts(colour)
+    for percent in range(100, -1, -5):
+        moved = [round(part * percent / 100 + away * (1 - percent / 100)) for part in parts]
+        found = "#" + "".join(f"{part:02X}" for part in moved)
+        if contrast_of(found, ground) >= contrast:
             break
-    return "#" + "".join(f"{part:02X}" for part in shade)
+    return found
 
 
-def _luminance(parts: Sequence[int]) -> float:
+def contrast_of(one: str, other: str) -> float:
+    """Contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
     """Relative luminance of an sRGB colour, 0 to 1 (WCAG 2.2)."""
-    linear = [part / 255 / 12.92 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in parts]
+    linear = [part / 255 / 12.92 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in _parts(colour)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _parts(colour: str) -> list[int]:
+    return [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+
+
+TEXT_CONTRAST, MARK_CONTRAST = 4.5, 3.0
+"""What WCAG 2.2 asks of text (1.4.3) and of lines and points (1.4.11)."""
+
+LIGHT, DARK = "#FDFDFB", "#161615"
+"""The grounds of the report page."""
+
+AXIS = "#B5B5B5"
+
+PAGE_TEXT = {INK: "var(--ink)", FAINT: "var(--faint)"} | {
+    form.upper(): f"var(--t{place})" for place, colour in enumerate(PALETTE) for form in (colour, ink(colour))
+}
+"""Colour of a text in a figure -> the page's variable for it."""
+
+PAGE_MARKS = {INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)", AXIS: "var(--axis)"} | {
+    colour.upper(): f"var(--c{place})" for place, colour in enumerate(PALETTE)
+}
+"""Colour of a line, point or band in a figure -> the page's variable for it."""
+
+
+def page_colours() -> str:
+    """The variables of `PAGE_TEXT` and `PAGE_MARKS` as CSS: each colour for light and dark, where it can be seen."""
+    found = []
+    for place, colour in enumerate(PALETTE):
+        for letter, contrast in (("c", MARK_CONTRAST), ("t", TEXT_CONTRAST)):
+            light, dark = (shade(colour, ground, contrast) for ground in (LIGHT, DARK))
+            found.append(f"--{letter}{place}: light-dark({light}, {dark});")
+    return f":root {{ --axis: light-dark({AXIS}, #5C5A54); {' '.join(found)} }}\n"

@@ -35,7 +35,7 @@ def learning_curves(paper: Paper) -> alt.TopLevelMixin:
         there = set(rows["method"])
         return charts.curves(
             rows, [one for one in series if one.label in there], x_title="environment steps per seed",
-            y_title="return of training episodes", height=240, width=340,
+            y_title="return of training episodes", height=200, width=250,
         )  # fmt: skip
 
     return charts.panels(tables.curves(paper, "return"), TASKS, panel)

@@ -131,7 +131,7 @@ def _curves(metric: str, title: str, series: Sequence[Series], tasks: Mapping[st
             tasks,
             lambda rows: charts.curves(
                 rows, _present(rows, series), x_title="environment steps, evaluations included", y_title=title,
-                height=220, width=300,
+                height=200, width=250,
             ),
         )  # fmt: skip
 
@@ -146,7 +146,7 @@ def families(paper: Paper) -> alt.TopLevelMixin:
         TASKS,
         lambda rows: charts.curves(
             rows, _present(rows, FAMILIES), x_title="environment steps, evaluations included", y_title="return",
-            height=220, width=300,
+            height=200, width=250,
         ),
     )  # fmt: skip
 
@@ -178,9 +178,9 @@ def visitation(paper: Paper) -> alt.TopLevelMixin:
                     for x in range(CELLS)
                     for y in range(CELLS)
                 ]
-                cells.append(_map(values, top, f"{one.name}: {who}, {stage}"))
-            lines.append(alt.hconcat(*cells, spacing=14))
-    return alt.vconcat(*lines, spacing=14)
+                cells.append(_map(values, top, stage))
+            lines.append(alt.hconcat(*cells, spacing=10, title=f"{one.name}: {who}"))
+    return alt.concat(*lines, columns=2)
 
 
 def _map(values: list[dict[str, object]], top: float, title: str) -> alt.Chart:
@@ -188,7 +188,7 @@ def _map(values: list[dict[str, object]], top: float, title: str) -> alt.Chart:
     place = alt.Scale(domain=list(range(CELLS)), padding=0)
     colour = alt.Scale(domain=[0, top], range=["#f2f2f2", theme.BLUE], type="sqrt")
     return (
-        alt.Chart(**here, title=alt.Title(title, fontSize=11))  # type: ignore[arg-type]
+        alt.Chart(**here, title=alt.Title(title, fontSize=11, fontWeight="normal", offset=4))  # type: ignore[arg-type]
         .mark_rect()
         .encode(
             x=alt.X("x:O", axis=None, scale=place),
@@ -196,7 +196,7 @@ def _map(values: list[dict[str, object]], top: float, title: str) -> alt.Chart:
             color=alt.Color("share:Q", scale=colour, legend=None),
             tooltip=[alt.Tooltip("share:Q", title="share of the states"), alt.Tooltip("run:N", title="run card")],
         )
-        .properties(width=150, height=150)
+        .properties(width=110, height=110)
     )
 
 

@@ -128,7 +128,7 @@ def cost(paper: Paper) -> alt.TopLevelMixin:
         TASKS,
         lambda rows: charts.dots(
             rows, _present(rows, series, "row"), column="row", x_title="passes over the batch per iteration",
-            log_x=True, width=300,
+            log_x=True, width=250,
         ),
     )  # fmt: skip
 

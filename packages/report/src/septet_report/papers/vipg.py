@@ -28,7 +28,7 @@ PAIRS = [
     for name, (title, colour) in ALGORITHMS.items()
     for one in (Series(f"v_{name}/alpha-{MAIN}", f"V-{title}", colour), Series(name, title, PALE[name]))
 ]
-WIDTH, HEIGHT = 320, 220
+WIDTH, HEIGHT = 250, 200
 
 
 def _present(rows: pl.DataFrame, series: Sequence[Series]) -> list[Series]:
@@ -67,7 +67,7 @@ def pairs(metric: str, y_title: str) -> Callable[[Paper], alt.TopLevelMixin]:
                 if rows.is_empty():
                     continue
                 chart = charts.curves(
-                    rows, _present(rows, pair), x_title="episodes per seed", y_title=y_title, width=230, height=170
+                    rows, _present(rows, pair), x_title="episodes per seed", y_title=y_title, width=165, height=130
                 )
                 drawn.append(chart.properties(title=f"{title}: {shown}"))
         return alt.concat(*drawn, columns=3).resolve_scale(color="independent")
@@ -200,7 +200,7 @@ def baselines(paper: Paper) -> alt.TopLevelMixin:
     end = tables.levels(paper, "mean_policy_score").filter(pl.col("task") == task)
     drawn = []
     for title, frame in (("mean over training", whole), ("mean-weight policy at the end", end)):
-        chart = charts.dots(frame, _present(frame, BASELINES), x_title="score", width=280)
+        chart = charts.dots(frame, _present(frame, BASELINES), x_title="score", width=250)
         drawn.append(chart.properties(title=f"{TASKS[task]}: {title}"))
     return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
 

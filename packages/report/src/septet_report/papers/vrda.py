@@ -161,7 +161,7 @@ def bound(paper: Paper) -> alt.TopLevelMixin:
     panels = [
         charts.curves(
             counts.filter(pl.col("task") == task), BOUND, x="l1", column="counted", x_title="λ", y_title="mistakes",
-            log_x=True, log_y=True, points=True, x_ticks=TICKS, height=220, width=300,
+            log_x=True, log_y=True, points=True, x_ticks=TICKS, height=200, width=250,
         ).properties(title=name)
         for task, name in TASKS.items()
         if task in set(counts["task"])
@@ -169,7 +169,7 @@ def bound(paper: Paper) -> alt.TopLevelMixin:
     panels += [
         charts.curves(
             strength.filter(pl.col("task") == task), [Series("strength", "Λ", theme.GREEN)], x="l1", column="counted",
-            x_title="λ", y_title="relative strength Λ", log_x=True, points=True, x_ticks=TICKS, height=220, width=300,
+            x_title="λ", y_title="relative strength Λ", log_x=True, points=True, x_ticks=TICKS, height=200, width=250,
         ).properties(title=name)
         for task, name in TASKS.items()
         if task in set(strength["task"])

@@ -69,7 +69,7 @@ def return_against_time(paper: Paper) -> alt.TopLevelMixin:
         LEARNING,
         lambda rows: charts.curves(
             rows, _runs(rows), x="minutes", x_title="minutes for all seeds together", y_title="return", height=240,
-            width=340,
+            width=250,
         ),
     )  # fmt: skip
 
@@ -80,7 +80,7 @@ def return_against_samples(paper: Paper) -> alt.TopLevelMixin:
         _returns(paper),
         LEARNING,
         lambda rows: charts.curves(
-            rows, _runs(rows), x_title="environment steps per seed", y_title="return", height=240, width=340
+            rows, _runs(rows), x_title="environment steps per seed", y_title="return", height=200, width=250
         ),
     )
 
@@ -132,7 +132,7 @@ def _seconds(metric: str, title: str) -> Callable[[Paper], alt.TopLevelMixin]:
             SYSTEM,
             lambda rows: charts.curves(
                 rows, [one for one in (POOL, LOOP, ASYNCHRONOUS) if one.label in set(rows["kind"])], x="samplers",
-                column="kind", x_title="sampler processes N", y_title=title, points=True, height=220, width=300,
+                column="kind", x_title="sampler processes N", y_title=title, points=True, height=200, width=250,
                 y_domain=(0.0, 1.08 * float(np.max(rows["high"].to_numpy()))),
             ),
         )  # fmt: skip
@@ -167,7 +167,7 @@ def speedup(paper: Paper) -> alt.TopLevelMixin:
         SYSTEM,
         lambda rows: charts.curves(
             rows, SPEEDUPS, x="samplers", column="kind", x_title="sampler processes N", y_title="speed-up over N = 1",
-            points=True, height=260, width=300,
+            points=True, height=220, width=250,
         ),
     )  # fmt: skip
 
@@ -183,7 +183,7 @@ def shares(paper: Paper) -> alt.TopLevelMixin:
         SYSTEM,
         lambda rows: charts.curves(
             rows, SHARES, x="samplers", column="kind", x_title="sampler processes N", y_title="share of the iteration",
-            points=True, height=220, width=300, y_domain=(0.0, 1.0),
+            points=True, height=200, width=250, y_domain=(0.0, 1.0),
         ),
     )  # fmt: skip
 

@@ -1,0 +1,91 @@
+"use strict";
+
+/* What is shown stands in the address, so that a view can be sent and the back button works:
+   #paper=dynts&verdict=undecided,reproduced&claim=ID&run=ID&point=dynts/memory/0/17 */
+function readState() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  return { paper: given.get("paper"), verdicts: new Set((given.get("verdict") || "").split(",").filter(Boolean)),
+    claim: given.get("claim"), run: given.get("run"), point: given.get("point"), cost: given.has("cost") };
+}
+
+function address(changes) {
+  const given = new URLSearchParams(location.hash.slice(1));
+  for (const [name, value] of Object.entries(changes)) value ? given.set(name, value) : given.delete(name);
+  const text = given.toString().replaceAll("%2C", ",").replaceAll("%2F", "/");
+  return text ? "#" + text : location.pathname + location.search;
+}
+
+function go(changes, { replace = false } = {}) {
+  const to = address(changes);
+  replace ? history.replaceState(null, "", to) : history.pushState(null, "", to);
+  show();
+}
+
+let shownPaper;
+function show() {
+  const state = readState();
+  const papers = [...document.querySelectorAll("section.paper")];
+  const one = papers.find((part) => part.dataset.paper === state.paper);
+  document.body.dataset.view = one ? "paper" : "all";
+  let shown = 0;
+  for (const part of papers) {
+    let rows = 0;
+    for (const row of part.querySelectorAll("tr.claim")) {
+      row.hidden = state.verdicts.size > 0 && !state.verdicts.has(row.dataset.verdict);
+      rows += !row.hidden;
+    }
+    part.hidden = one ? part !== one : state.verdicts.size > 0 && rows === 0;
+    if (!part.hidden) shown += rows;
+    part.querySelector(".nothing").hidden = rows > 0 || state.verdicts.size === 0;
+  }
+  for (const button of document.querySelectorAll("[data-filter]"))
+    button.setAttribute("aria-pressed", state.verdicts.has(button.dataset.filter));
+  for (const link of document.querySelectorAll("nav [data-paper]"))
+    (link.dataset.paper === (one ? state.paper : "")) ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+  document.getElementById("shown").textContent = `${shown} claim${shown === 1 ? "" : "s"} shown`;
+  const title = one ? one.querySelector("h2").textContent : "what was reproduced";
+  document.title = `Septet: ${title}, scale ${DATA.scale}`;
+  for (const row of document.querySelectorAll("tr.claim")) row.classList.toggle("chosen", Boolean(one) && row.dataset.claim === state.claim);
+  if (shownPaper !== undefined && shownPaper !== (state.paper || "") && !state.claim && !state.point) window.scrollTo(0, 0);
+  if (state.claim) document.querySelector("tr.chosen")?.scrollIntoView({ block: "center" });
+  shownPaper = state.paper || "";
+  inspect(state);
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-go]");
+  if (link && !event.metaKey && !event.ctrlKey && !event.shiftKey) {
+    event.preventDefault();
+    const { paper = "", claim = "", run = "" } = Object.fromEntries(new URLSearchParams(link.getAttribute("href").slice(1)));
+    if (run) opener = link;
+    go(run ? { run, point: "" } : { paper, claim, run: "", point: "" });
+    return;
+  }
+  const filter = event.target.closest("[data-filter]");
+  if (filter) {
+    const { verdicts } = readState();
+    verdicts.has(filter.dataset.filter) ? verdicts.delete(filter.dataset.filter) : verdicts.add(filter.dataset.filter);
+    go({ verdict: [...verdicts].join(","), claim: "" }, { replace: true });
+  }
+});
+window.addEventListener("hashchange", show);
+window.addEventListener("popstate", show);
+
+/* Light, dark, or as the system has it. */
+const themes = ["auto", "light", "dark"];
+const themeButton = document.getElementById("theme");
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  themeButton.textContent = { auto: "Auto", light: "Light", dark: "Dark" }[name];
+  themeButton.setAttribute("aria-label", `Colours: ${name}. Change`);
+}
+let chosen = "auto";
+try { chosen = localStorage.getItem("septet-theme") || "auto"; } catch { /* a file without storage keeps the system's */ }
+setTheme(themes.includes(chosen) ? chosen : "auto");
+themeButton.addEventListener("click", () => {
+  const next = themes[(themes.indexOf(document.documentElement.dataset.theme) + 1) % 3];
+  setTheme(next);
+  try { localStorage.setItem("septet-theme", next); } catch { /* not kept then */ }
+});
+
+show();

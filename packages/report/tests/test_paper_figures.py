@@ -1,0 +1,187 @@
+"""Figures as a journal takes them: stated widths, text that can be read, fonts inside, tables beside them."""
+
+import csv
+import io
+import re
+import zlib
+
+import altair as alt
+import numpy as np
+import polars as pl
+import pytest
+import vl_convert
+from PIL import Image
+
+from septet.errors import InputError
+from septet_report import charts, draw, layout, svg, tabulate, theme
+from septet_report.panels import Panel, Point, read_figure
+from septet_report.svg import Picture
+from septet_report.thinning import largest_triangles
+
+
+def panel(width: float, height: float = 100.0) -> Panel:
+    return Panel("p", Picture(width, height, "<text/>"), [], {})
+
+
+def test_a_figure_takes_the_narrowest_width_that_holds_its_panels_side_by_side():
+    assert layout.arrange([panel(317)]) == (84, 1)
+    assert layout.arrange([panel(500)]) == (120, 1)
+    assert layout.arrange([panel(800)]) == (174, 1)
+    assert layout.arrange([panel(400), panel(400)]) == (174, 2)
+    assert layout.arrange([panel(400)] * 6) == (174, 2)
+    assert layout.arrange([panel(250)] * 9) == (174, 3)
+
+
+def test_files_have_the_width_that_they_state(drawn):
+    for name in ("regret_curves", "final_regret"):
+        mm, _ = layout.arrange(read_figure(drawn / f"{name}.json").panels)
+        assert re.search(r'<svg [^>]*width="([\d.]+)mm"', (drawn / f"{name}.svg").read_text())[1] == str(mm)
+        box = re.search(rb"/MediaBox ?\[0 0 ([\d.]+)", (drawn / f"{name}.pdf").read_bytes())
+        assert float(box[1]) / 72 * 25.4 == pytest.approx(mm, abs=0.1)
+        with Image.open(drawn / f"{name}.png") as image:
+            assert image.info["dpi"][0] == pytest.approx(300, abs=0.1)
+            assert image.width / 300 * 25.4 == pytest.approx(mm, abs=0.2)
+
+
+def test_text_in_a_file_is_six_points_or_more(drawn):
+    text = (drawn / "regret_curves.svg").read_text()
+    mm, wide = (float(part) for part in re.search(r'width="([\d.]+)mm".*?viewBox="0 0 ([\d.]+) ', text).groups())
+    smallest = min(float(size) for size in re.findall(r'font-size="([\d.]+)', text))
+    assert smallest * (mm / 25.4 * 72) / wide >= 6
+
+
+def test_the_pdf_holds_its_font(drawn):
+    data = (drawn / "regret_curves.pdf").read_bytes()
+    packed = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL)
+    whole = data + b"".join(zlib.decompress(part) for part in packed if part[:1] == b"x")
+    assert b"/FontFile" in whole
+    assert b"+LiberationSans" in whole
+
+
+def test_a_table_says_where_the_lines_end(drawn):
+    rows = list(csv.DictReader(io.StringIO((drawn / "final_regret.csv").read_text())))
+    assert len(rows) == 15
+    assert set(rows[0]) >= {"panel", "series", "mean", "low", "high", "run"}
+    text = (drawn / "regret_curves.md").read_text()
+    assert text.splitlines()[0] == "|  | Static world | Drifting world | Reset every 1,000 steps |"
+    assert len(text.splitlines()) == 2 + 5
+    latex = (drawn / "regret_curves.tex").read_text()
+    assert latex.count(r"\\") == 1 + 5
+    # the same level in the table of the curves and in that of their last points
+    last = next(row for row in rows if row["series"] == "UCB" and row["panel"] == "Static world")
+    shown = next(line for line in text.splitlines() if line.startswith("| UCB"))
+    assert float(re.search(r"\| UCB \| ([\d.,]+) ", shown)[1].replace(",", "")) == pytest.approx(
+        float(last["mean"]), rel=0.02
+    )
+
+
+def test_latex_escapes_what_latex_would_read():
+    assert tabulate.latex("50 % of a_b & $x$ {y} ~ \\ γ") == (
+        r"50 \% of a\_b \& \$x\$ \{y\} \textasciitilde{} \textbackslash{} $\gamma$"
+    )
+    assert tabulate.as_markdown(("a", "b"), [("x|y", "1")]).splitlines()[2] == "| x\\|y | 1 |"
+
+
+def test_a_figure_without_means_is_counted():
+    samples = Panel("s", Picture(9, 9, ""), [Point(1, 1, {"run": "r"})] * 3, {"run": "run card"})
+    assert tabulate.levels([samples]) == (("panel", "points"), [("s", "3")])
+
+
+@pytest.mark.usefixtures("demo_papers")
+def test_one_figure_can_be_drawn_alone_and_an_unknown_one_lists_the_names(demo, tmp_path):
+    draw.draw(demo, tmp_path, "dynts", "final_regret")
+    assert {path.stem for path in tmp_path.iterdir()} == {"final_regret"}
+    with pytest.raises(InputError, match="figure: expected one of regret_curves, final_regret, found nonsense"):
+        draw.draw(demo, tmp_path, "dynts", "nonsense")
+
+
+def test_what_is_drawn_small_is_what_vega_drew():
+    frame = pl.DataFrame({"s": ["a"] * 3, "step": [0, 5, 10], "mean": [0.0, 1.0, 4.0], "run": "r"})
+    frame = frame.with_columns(low=pl.col("mean") - 1, high=pl.col("mean") + 1)
+    chart = charts.curves(
+        frame, [charts.Series("a", "A & B", theme.BLUE)], column="s", y_title="y", width=100, height=50
+    )
+    spec = chart.to_dict() | {"config": theme.CONFIG}
+    drawn = vl_convert.vegalite_to_svg(spec, vl_version=draw.VEGA_LITE)
+    picture, _ = svg.compact(drawn)
+    whole = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{picture.width}" height="{picture.height}"'
+        f' font-family="{theme.FONT}"><rect width="100%" height="100%" fill="white"/>{picture.body}</svg>'
+    )
+    ours, theirs = (
+        np.asarray(Image.open(io.BytesIO(vl_convert.svg_to_png(text, scale=2))).convert("L"), dtype=float)
+        for text in (whole, drawn)
+    )
+    assert ours.shape == theirs.shape
+    assert theirs.min() < 100  # something is drawn
+    assert np.abs(ours - theirs).mean() < 1
+    assert "A &amp; B" in picture.body
+    assert len(whole) < len(drawn) / 2
+
+
+def test_points_lie_where_they_are_drawn(tmp_path):
+    frame = pl.DataFrame({"s": ["a"] * 3, "step": [0, 5, 10], "mean": [0.0, 1.0, 4.0], "run": ["r", "s", "t"]})
+    frame = frame.with_columns(low=pl.col("mean"), high=pl.col("mean"))
+    chart = charts.curves(
+        frame,
+        [charts.Series("a", "A", theme.BLUE)],
+        column="s",
+        y_title="y",
+        points=True,
+        y_domain=(0, 4),
+        width=100,
+        height=50,
+    )
+    (found,) = draw.export(chart, tmp_path, "three", title="t", caption="c")
+    assert [point.row["run"] for point in found.points] == ["r", "s", "t"]
+    x, y = (np.array([getattr(point, axis) for point in found.points]) for axis in "xy")
+    np.testing.assert_allclose(np.diff(x), [50, 50], atol=0.15)
+    np.testing.assert_allclose(np.diff(y), [-12.5, -37.5], atol=0.15)
+    circles = [(float(a), float(b)) for a, b in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', found.picture.body)]
+    np.testing.assert_allclose(circles, np.column_stack([x, y]), atol=0.11)
+
+
+def test_thinning_keeps_ends_and_the_spike():
+    x = np.arange(10_000.0)
+    y = np.sin(x / 700)
+    y[4321] = 9.0
+    kept = largest_triangles(x, y, 100)
+    assert len(kept) == 100
+    assert (kept[0], kept[-1]) == (0, 9_999)
+    assert (np.diff(kept) > 0).all()
+    assert 4321 in kept
+    np.testing.assert_allclose(np.interp(x[:4000], x[kept], y[kept]), y[:4000], atol=0.05)
+    assert largest_triangles(x[:5], y[:5], 100).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_curve_holds_no_more_points_than_can_be_seen():
+    steps = np.arange(20_000)
+    frame = pl.DataFrame({"s": "a", "step": steps, "mean": np.sqrt(steps), "run": "r"})
+    frame = frame.with_columns(low=pl.col("mean") - 1, high=pl.col("mean") + 1)
+    chart = charts.curves(frame, [charts.Series("a", "A", theme.BLUE)], column="s", y_title="y", width=240)
+    values = max(chart.to_dict()["datasets"].values(), key=len)
+    assert len(values) == 120
+    assert (values[0]["step"], values[-1]["step"]) == (0, 19_999)
+
+
+@pytest.mark.parametrize("ground", [theme.LIGHT, theme.DARK])
+def test_every_colour_can_be_seen_on_the_page(ground):
+    for colour in theme.PALETTE:
+        assert theme.contrast_of(theme.shade(colour, ground, 4.5), ground) >= 4.5
+        assert theme.contrast_of(theme.shade(colour, ground, 3.0), ground) >= 3.0
+    assert theme.contrast_of("#000000", "#FFFFFF") == pytest.approx(21)
+
+
+def test_a_chart_of_cells_tells_where_they_lie(tmp_path):
+    rows = [{"x": x, "y": y, "share": x + y, "run": "r"} for x in range(3) for y in range(2)]
+    chart = (
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_rect()
+        .encode(x="x:O", y="y:O", color=alt.Color("share:Q", legend=None), tooltip=["share:Q"])
+        .properties(width=30, height=20)
+    )
+    (found,) = draw.export(chart, tmp_path, "cells", title="t", caption="c")
+    places = {(point.row["x"], point.row["y"]): (point.x, point.y) for point in found.points}
+    assert len(places) == 6
+    np.testing.assert_allclose(np.subtract(places[1, 0], places[0, 0]), [10, 0], atol=0.15)
+    np.testing.assert_allclose(np.subtract(places[0, 1], places[0, 0]), [0, 10], atol=0.15)

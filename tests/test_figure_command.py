@@ -1,0 +1,41 @@
+"""`snakemake figure/PAPER/NAME`, and the commands that the report page gives for its points."""
+
+import re
+import shlex
+from pathlib import Path
+
+from septet_report.regrow import command
+from septet_report.tables import read_runs
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_one_figure_comes_in_every_format(house):
+    done = house.snakemake("--cores", "2", "figure/vrda/frontier")
+    assert done.returncode == 0, done.stdout[-3000:]
+    files = {path.name for path in (house.folder / "figure/vrda/frontier").iterdir() if not path.name.startswith(".")}
+    assert files == {f"frontier.{suffix}" for suffix in ("svg", "pdf", "png", "csv", "md", "tex", "json")}
+
+
+def test_an_unknown_figure_is_refused_with_the_names_there_are(house):
+    done = house.snakemake("--cores", "1", "-n", "figure/vrda/nonsense")
+    assert done.returncode != 0
+    assert "figure/vrda/nonsense: no such figure; vrda has table, nonzeros," in done.stdout
+    done = house.snakemake("--cores", "1", "-n", "figure/nobody/nonsense")
+    assert "figure/nobody: no such paper; there are walle," in done.stdout
+
+
+def test_every_published_run_has_a_command_that_the_workflow_knows(house):
+    targets, cards = set(), 0
+    for path in sorted(ROOT.glob("published/*/runs.json")):
+        runs = read_runs(path)
+        cards += len(runs.runs)
+        for card in runs.runs:
+            words = shlex.split(command(card, runs.scale))
+            assert words[:4] == ["snakemake", "--profile", "profiles/local", "--config"], card.id
+            targets.add(words[-1])
+    assert len(targets) == cards > 100
+    done = house.snakemake("--cores", "1", "-n", "--quiet", "rules", "--config", "scale=laptop", "--", *sorted(targets))
+    assert done.returncode == 0, done.stdout[-3000:]
+    trained = dict(re.findall(r"^(\w+_train) +(\d+)$", done.stdout, re.MULTILINE))
+    assert sum(map(int, trained.values())) == cards
