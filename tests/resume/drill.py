@@ -99,12 +99,15 @@ def drill(name: str, training: Training, runs: int, seed: int, processes: bool) 
         starter = Starter(training.package, processes)
         stack.callback(starter.close)
         whole = folder / "whole"
-        begun = at_work(whole, starter.start(config, whole, folder / "whole.log"))
+        last, begun = 0, time.monotonic()
+        pid = starter.start(config, whole, folder / "whole.log")
+        while not gone(pid):
+            last = max(last, newest(whole))
+            time.sleep(0.005)
         code = starter.wait()
         if code != 0:
-            result.faults.append(
-                f"the uninterrupted run ended with {code}: {(folder / 'whole.log').read_text()[-500:]}"
-            )
+            said = (folder / "whole.log").read_text()[-500:]
+            result.faults.append(f"the uninterrupted run ended with {code}: {said}")
             return result
         result.seconds = time.monotonic() - begun
         table = (whole / "scores.parquet").read_bytes()
@@ -114,7 +117,7 @@ def drill(name: str, training: Training, runs: int, seed: int, processes: bool) 
             first = kinds[(run + seed) % len(kinds)]
             later = [kinds[k] for k in random.integers(len(kinds), size=random.integers(3))] if run % 2 else []
             for kind in (first, *later):
-                killed(result, starter, (config, out, log), kind, random)
+                killed(result, starter, (config, out, log), kind, random, last)
             starter.start(config, out, log)
             code = starter.wait()
             result.runs += 1
@@ -134,17 +137,19 @@ def first_lines(text: str) -> list[str]:
 
 
 def killed(
-    result: Result, starter: Starter, job: tuple[Path, Path, Path], kind: object, random: np.random.Generator
+    result: Result, starter: Starter, job: tuple[Path, Path, Path], kind: object, random: np.random.Generator, last: int
 ) -> None:
-    """Start the job and kill it: at a random moment of its loop, or in a save."""
+    """Start the job and kill it: in a save, or a moment after a random step is saved (`last`: the last step there is)."""
     if kind == "save":
         starter.start(*job, die_at=int(random.integers(1, OPERATIONS)))
         if starter.wait() == -signal.SIGKILL:
             result.kills["in a save"] += 1
         return
+    target = int(random.integers(min(newest(job[1]) + 1, last), last + 1))
     pid = starter.start(*job)
-    at_work(job[1], pid)
-    time.sleep(float(random.uniform(0.0, 0.8 * result.seconds)))
+    while not gone(pid) and newest(job[1]) < target:
+        time.sleep(0.002)
+    time.sleep(float(random.uniform(0.0, 0.02)))
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, kind)
     code = starter.wait()
@@ -154,15 +159,11 @@ def killed(
         result.faults.append(f"{signal.Signals(kind).name} ended a run with {code}")
 
 
-def at_work(out: Path, pid: int) -> float:
-    """Wait until the loop of process `pid` has begun, or the process is gone; when that was."""
-    progress, until = out / "checkpoint" / "progress.json", time.monotonic() + 120
-    while time.monotonic() < until and not gone(pid):
-        with contextlib.suppress(OSError, ValueError):
-            if json.loads(progress.read_text())["pid"] == pid:
-                break
-        time.sleep(0.005)
-    return time.monotonic()
+def newest(out: Path) -> int:
+    """The step of the newest state in a job's folder, 0 if there is none."""
+    with contextlib.suppress(OSError):
+        return max((int(name[:12]) for name in os.listdir(out / "checkpoint") if name[:12].isdecimal()), default=0)
+    return 0
 
 
 def gone(pid: int) -> bool:
@@ -176,7 +177,7 @@ def gone(pid: int) -> bool:
 def table(results: list[Result]) -> str:
     """The results as a Markdown table."""
     names = [*(number.name for number in SIGNALS), "in a save"]
-    lines = [f"| job | loop, s | runs | {' | '.join(names)} | went on from a state | equal |"]
+    lines = [f"| job | seconds | runs | {' | '.join(names)} | went on from a state | equal |"]
     lines.append("|---" * (len(names) + 5) + "|")
     for one in results:
         kills = " | ".join(str(one.kills[name]) for name in names)

@@ -66,7 +66,7 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 TRAININGS = {
     "dynts": Training("dynts", "dynts", "ts", "tau200", {"horizon": 20_000, "points": 40}),
-    "vrda": Training("vrda", "vrda", "vrda_hinge", "craft_small", {"seeds": [*range(10)]}, data=True),
+    "vrda": Training("vrda", "vrda", "vrda_hinge", "craft_small", {"seeds": [*range(6)]}, data=True),
     "walle": Training("learner", "walle", "n1", "half_cheetah", of_task={"steps": 6000}),
     "learner": Training("learner", "learner", "ppo", "inverted_pendulum", of_task={"steps": 8192}),
     "svrpo": Training("svrpo", "svrpo", "svrpo", "cart_pole", of_task={"iterations": 12}),
