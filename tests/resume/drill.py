@@ -139,7 +139,7 @@ def first_lines(text: str) -> list[str]:
 def killed(
     result: Result, starter: Starter, job: tuple[Path, Path, Path], kind: object, random: np.random.Generator, last: int
 ) -> None:
-    """Start the job and kill it: in a save, or a moment after a random step is saved (`last`: the last step there is)."""
+    """Start the job and kill it: in a save, or a moment after a random step, at most `last`, is saved."""
     if kind == "save":
         starter.start(*job, die_at=int(random.integers(1, OPERATIONS)))
         if starter.wait() == -signal.SIGKILL:
@@ -162,7 +162,8 @@ def killed(
 def newest(out: Path) -> int:
     """The step of the newest state in a job's folder, 0 if there is none."""
     with contextlib.suppress(OSError):
-        return max((int(name[:12]) for name in os.listdir(out / "checkpoint") if name[:12].isdecimal()), default=0)
+        names = [path.name[:12] for path in (out / "checkpoint").iterdir()]
+        return max((int(name) for name in names if name.isdecimal()), default=0)
     return 0
 
 
