@@ -50,10 +50,11 @@ def config(tmp_path):
     return file
 
 
-@pytest.fixture
-def whole(config, tmp_path):
-    assert start(config, tmp_path / "whole").returncode == 0
-    return (tmp_path / "whole/scores.parquet").read_bytes()
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    train(job(), folder)
+    return (folder / "scores.parquet").read_bytes()
 
 
 @contextmanager
