@@ -3,6 +3,7 @@ PYTHON  ?= python3
 PROFILE ?= local
 SCALE   ?= laptop
 FROM    ?=
+ADVISORIES ?=
 PAPERS  ?=
 CORES   ?=
 POINT   ?=
@@ -14,7 +15,7 @@ CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status live trace track compare publish bench config test check lock clean
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status live trace track compare publish bench config test check lock test-nightly drill audit licences clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -105,6 +106,19 @@ check: setup-dev  ## lint, format, types, import contract, workflow lint
 
 test: check  ## check, then the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-nightly: setup-dev  ## what takes long: 20 killed runs of each training verb, large plans, much fuzz
+	FUZZ=400 $(BIN)/python -m pytest -m nightly
+	FUZZ=400 $(BIN)/python -m pytest tests/safety/test_readers.py
+
+drill: setup-dev  ## kill training jobs at random moments and start them again; prints a table
+	$(BIN)/python tests/resume/drill.py --processes
+
+audit: setup-dev  ## the locks against known advisories (ADVISORIES=a clone of github.com/pypa/advisory-database)
+	$(BIN)/python tools/audit.py$(if $(ADVISORIES), --advisories $(ADVISORIES))
+
+licences: setup-dev  ## write docs/licences.md: the licence of each locked distribution and data set
+	$(BIN)/python tools/licences.py
 
 lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh environment
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -1,5 +1,8 @@
 """Graders: tricky answers, and hostile ones."""
 
+import os
+import signal
+import threading
 import time
 
 import pytest
@@ -139,6 +142,19 @@ def test_endless_texts_are_quick(grader, text):
     assert grader([text], ["7"]) == [0.0]
     assert grade_chat(text, "7", True) == 0
     assert time.monotonic() - start < 2
+
+
+def test_a_killed_worker_costs_no_reward():
+    """A worker that is killed from outside while it grades is replaced, and its answer graded anew."""
+    made = MathGrader()
+    assert made([r"\boxed{0.5}"], [r"\frac12"]) == [1.0]
+    for _ in range(2):
+        os.kill(made._workers[0]._process.pid, signal.SIGSTOP)  # so that the next answer finds it dead
+        killer = threading.Timer(0.3, os.kill, (made._workers[0]._process.pid, signal.SIGKILL))
+        killer.start()
+        made._known.clear()
+        assert made([r"\boxed{0.25}"], [r"\frac14"]) == [1.0]
+    made.close()
 
 
 def test_a_result_is_kept():

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from empg.sample import generate
 from empg.train import Run, train
 from empg.update import improve, lesson
 from septet.card import RunCard
+from septet.errors import NotFinite
 from septet.scores import read_scores, read_timing
 
 
@@ -124,6 +126,17 @@ def test_samples_without_weight_are_skipped_and_change_nothing():
     assert nothing.trained == nothing.gradient == 0
     for a, b in zip(unmoved.weights, parts()[1].weights, strict=True):
         assert torch.allclose(a, b * (1 - 1e-3 * 0.01))  # AdamW's decay alone
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_step():
+    policy, masters, optimiser, rollout = parts()
+    before = [weight.detach().clone() for weight in masters.weights]
+    what = lesson(Method(), torch.tensor(REWARD), rollout.log_pi, rollout.mask, samples=4, limit=8)
+    spoiled = replace(what, advantage=what.advantage * float("nan"))
+    settings = {"temperature": 1.0, "clip_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000}
+    with pytest.raises(NotFinite, match=r"step 3: the gradient's norm is not finite \(seed 7\)"):
+        improve(policy, masters, optimiser, rollout, spoiled, Method(), at=(7, 3), **settings)
+    assert all(torch.equal(a, b) for a, b in zip(masters.weights, before, strict=True))
 
 
 def test_a_batch_without_weight_leaves_the_momentum_on():

@@ -7,7 +7,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import polars as pl
+import pytest
+
+from metaexplore.config import Job
+from metaexplore.cycle import Cycle
+from metaexplore.train import train as train_job
+from septet.errors import NotFinite
 
 JOB = {
     "method": {"name": "m", "hidden": [16, 16], "trials": 2, "explore_steps": 50, "evaluate_steps": 50, "visits": True},
@@ -47,6 +54,20 @@ def test_killed_in_the_middle_of_a_cycle_and_resumed_gives_the_same_bytes(tmp_pa
     card = json.loads((tmp_path / "cut/run.json").read_text())
     assert card["steps"] <= 3 * 20_000 and list(card["methods"]) == ["m"]
     assert not (tmp_path / "cut/checkpoint").exists()
+
+
+def test_a_student_that_is_no_number_stops_with_its_name(tmp_path, monkeypatch):
+    train = Cycle.train
+
+    def spoiled(self):
+        self.students.actor[1, 0] = np.nan
+        train(self)
+
+    monkeypatch.setattr(Cycle, "train", spoiled)
+    job = Job.model_validate({**JOB, "task": {**JOB["task"], "steps": 2000}})
+    with pytest.raises(NotFinite, match=r"is not finite \(seed 2\)"):
+        train_job(job, tmp_path)
+    assert not (tmp_path / "scores.parquet").exists()
 
 
 def test_bad_configuration_is_one_line(tmp_path):

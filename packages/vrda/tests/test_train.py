@@ -12,7 +12,7 @@ import pytest
 from septet.card import RunCard
 from septet.cli import stop_request
 from septet.data import sha256
-from septet.errors import Interrupted
+from septet.errors import Interrupted, NotFinite
 from septet.scores import read_scores
 from vrda.config import Experiments, Job, Method, Preparation, Task, number
 from vrda.prepare import prepare
@@ -92,6 +92,23 @@ def test_stopped_and_resumed_gives_the_same_bytes(lists, tmp_path):
             stop_request.signal = None
     assert stops == 4
     assert sha256(tmp_path / "parts" / "scores.parquet") == sha256(tmp_path / "whole" / "scores.parquet")
+
+
+def test_a_metric_that_is_no_number_stops_with_its_place(lists, tmp_path, monkeypatch):
+    import vrda.train as module
+
+    whole = module.run
+
+    def spoiled(job, l1, seed, *rest):
+        curves, ends = whole(job, l1, seed, *rest)
+        if seed == 1:
+            curves[0, 0] = np.nan
+        return curves, ends
+
+    monkeypatch.setattr(module, "run", spoiled)
+    with pytest.raises(NotFinite, match=r"run 1: a metric at l1 0\.01 is not finite \(seed 3\)"):
+        train(job(lists, l1=[0.01]), tmp_path)
+    assert not (tmp_path / "scores.parquet").exists()
 
 
 def run(verb, config, out):

@@ -45,7 +45,7 @@ def read_mapping(source: str) -> dict[str, Any]:
         InputError: the file is missing, is no text, no YAML, or holds something else than a mapping.
     """
     where = "standard input" if source == "-" else source
-    data = _read(source, where, LIMIT, "YAML or JSON", lambda text: yaml.load(text, Once))  # is safe
+    data = _read(source, where, LIMIT, "YAML or JSON", _yaml)
     if not isinstance(data, dict):
         raise InputError(where, expected="a mapping of keys to values", found=data)
     return data

@@ -114,6 +114,7 @@ class MathGrader:
     def _ask(self, pairs: list[tuple[str, str]]) -> None:
         """Fill the results of pairs, several workers at a time."""
         waiting = list(reversed(pairs))
+        again = set[tuple[str, str]]()  # their worker died: perhaps by no fault of theirs, so each has a second one
         busy: dict[int, tuple[tuple[str, str], float]] = {}
         with selectors.DefaultSelector() as selector:
             while waiting or busy:
@@ -139,9 +140,13 @@ class MathGrader:
                         continue
                     selector.unregister(at_work.answers)
                     del busy[place]
-                    self._known[pair] = float(line == b"1")
-                    if line not in (b"0", b"1"):  # too slow, or dead: of memory, or of depth
+                    if line not in (b"0", b"1"):  # too slow, or dead: of memory, of depth, or killed from outside
                         self._retire(place)
+                    if line == b"" and pair not in again:
+                        again.add(pair)
+                        waiting.append(pair)
+                    else:
+                        self._known[pair] = float(line == b"1")
 
     def _retire(self, place: int) -> None:
         worker = self._workers[place]

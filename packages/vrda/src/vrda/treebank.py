@@ -134,7 +134,7 @@ def craft_articles(folder: Path, archive: Path) -> dict[str, dict[str, list[Tree
             texts = {
                 Path(member.name).stem: file.read().decode("utf-8")
                 for member in tar
-                if member.name.endswith(".tree") and (file := tar.extractfile(member)) is not None
+                if member.name.endswith(".tree") and member.isfile() and (file := tar.extractfile(member)) is not None
             }
     except (tarfile.TarError, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(str(archive), expected="a gzipped tar archive of .tree files", found=str(error)) from None

@@ -1,0 +1,87 @@
+"""Training jobs of a few seconds, resolved as the workflow does: defaults, the overlay of scale smoke, what differs."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One `train` job.
+
+    Attributes:
+        package: whose verb it is; paper: whose experiment.
+        changes: of the job's keys; of the task's.
+        data: the verb `prepare` makes a file that it needs.
+    """
+
+    package: str
+    paper: str
+    method: str
+    task: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    of_task: dict[str, Any] = field(default_factory=dict)
+    of_method: dict[str, Any] = field(default_factory=dict)
+    data: bool = False
+
+    def configuration(self, folder: Path) -> dict[str, Any]:
+        """The resolved job; what it needs is made in `folder`."""
+        every = merged(
+            yaml.safe_load((ROOT / f"config/papers/{self.paper}.yaml").read_text()),
+            yaml.safe_load((ROOT / "config/scale/smoke.yaml").read_text())[self.paper],
+        )
+        job = {key: value for key, value in every.items() if key not in NOT_OF_A_JOB}
+        job["method"] = merged({"name": self.method, **every["methods"][self.method]}, self.of_method)
+        job["task"] = merged({"name": self.task, **every["tasks"][self.task]}, self.of_task)
+        if self.data:
+            job["data_file"] = str(self._prepared(folder, every))
+        return merged(job, self.changes)
+
+    def _prepared(self, folder: Path, every: dict[str, Any]) -> Path:
+        file = folder / "data" / "lists.safetensors"
+        if not file.is_file():
+            job = {key: every[key] for key in ("root_seed", "data_source")}
+            job["task"] = {"name": self.task, **every["tasks"][self.task]}
+            command = [sys.executable, "-m", self.package, "prepare", "--config", "-", "--out", str(file.parent)]
+            subprocess.run(command, input=json.dumps(job), text=True, check=True, capture_output=True)
+        return file
+
+
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, mapping by mapping."""
+    both = dict(below)
+    for key, value in above.items():
+        old = both.get(key)
+        both[key] = merged(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
+    return both
+
+
+TRAININGS = {
+    "dynts": Training("dynts", "dynts", "ts", "tau200", {"horizon": 20_000, "points": 40}),
+    "vrda": Training("vrda", "vrda", "vrda_hinge", "craft_small", {"seeds": [*range(6)]}, data=True),
+    "walle": Training("learner", "walle", "n1", "half_cheetah", of_task={"steps": 6000}),
+    "learner": Training("learner", "learner", "ppo", "inverted_pendulum", of_task={"steps": 8192}),
+    "svrpo": Training("svrpo", "svrpo", "svrpo", "cart_pole", of_task={"iterations": 12}),
+    "metaexplore": Training("metaexplore", "metaexplore", "meta", "navigation", of_task={"steps": 3600}),
+    "vipg": Training("vipg", "vipg", "v_trpo", "cart_pole", of_task={"iterations": 8}),
+    "empg": Training("empg", "empg", "empg", "warm", of_task={"steps": 6}),
+}  # fmt: skip
+"""A job for every training verb; the drill of `make test` and of `make test-nightly`."""
+MORE = {
+    "walle, 2 samplers": Training("learner", "walle", "n2", "half_cheetah", of_task={"steps": 16_000}),
+    "learner, ddpg": Training("learner", "learner", "ddpg", "pendulum_offpolicy", of_task={"steps": 3000}),
+    "learner, the peer": Training("learner", "learner", "ppo_sb3", "inverted_pendulum", of_task={"steps": 8192}),
+    "svrpo, svrpg": Training("svrpo", "svrpo", "svrpg", "pendulum", of_task={"iterations": 8}),
+    "metaexplore, signal": Training("metaexplore", "metaexplore", "signal", "navigation"),
+    "vipg, posterior": Training("vipg", "vipg", "posterior_modes", "surface", of_method={"steps": 60}),
+    "dynts, tracker": Training("dynts", "dynts", "ts_diagonal", "shared1000", {"horizon": 4000, "points": 40}),
+}  # fmt: skip
+"""Other kinds of state, nightly."""

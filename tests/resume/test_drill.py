@@ -1,0 +1,37 @@
+"""Jobs killed at random moments end with the score table of the uninterrupted one, to the byte."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import need
+
+spec = importlib.util.spec_from_file_location("drill", Path(__file__).with_name("drill.py"))
+drill = importlib.util.module_from_spec(spec)
+sys.modules["drill"] = drill
+spec.loader.exec_module(drill)
+
+
+def survives(name, training, runs, processes):
+    seed = int.from_bytes(os.urandom(2))  # random moments: other ones each time
+    result = drill.drill(name, training, runs, seed, processes)
+    print(f"seed {seed}\n{drill.table([result])}")
+    assert not result.faults, "\n".join(result.faults)
+    assert result.equal == result.runs == runs
+    assert result.kills.total() >= runs // 2 and result.resumed
+
+
+@pytest.mark.parametrize("name", drill.TRAININGS)
+def test_three_runs_of_each_training_verb(name):
+    survives(name, drill.TRAININGS[name], 3, processes=False)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", [*drill.TRAININGS, *drill.MORE])
+def test_twenty_runs_of_each_training_verb(name):
+    if "peer" in name:
+        need(importlib.util.find_spec("stable_baselines3") is not None, "stable-baselines3 (make setup-dev)")
+    survives(name, {**drill.TRAININGS, **drill.MORE}[name], 20, processes=True)
