@@ -21,6 +21,10 @@ NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
+# SLURM signals every process of a job before its time is up. The shell waits for the program it runs, which saves
+# its state and ends; without the trap the shell dies first, and the job with it before the state is whole.
+shell.prefix("set -euo pipefail; trap : TERM USR1; ")
+
 
 def checked(settings, schema, where):
     """`settings`, or one line that says which key breaks the schema."""
