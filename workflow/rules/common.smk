@@ -228,9 +228,10 @@ def short_digest(parts):
 
 
 def images_in_use():
-    """The images of the rules, in a run that deploys software with Apptainer."""
+    """The images of the jobs to run, where software is deployed with Apptainer."""
     methods = {str(method) for method in workflow.deployment_settings.deployment_method}
-    return sorted({rule.container_img for rule in workflow.rules if rule.container_img}) if "apptainer" in methods else []
+    jobs = workflow.dag.needrun_jobs() if "apptainer" in methods else []
+    return sorted({job.container_img_url for job in jobs if job.container_img_url})
 
 
 def growing(base):
