@@ -10,7 +10,7 @@ CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures status publish bench config test check lock clean
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures status publish bench config test test-machines check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -86,6 +86,9 @@ check: setup-dev  ## lint, format, types, import contract, workflow lint
 
 test: check  ## check, then the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-machines: setup-dev  ## what needs Apptainer and SLURM: jobs in images, jobs on a test cluster
+	$(BIN)/python -m pytest -m 'containers or cluster'
 
 lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh environment
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
