@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import need
-
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 # Natively (a choice that no rule here has), and with the shorter waits of a file system that is not shared.
@@ -66,16 +64,47 @@ class Run:
             self.process.wait()
             pytest.fail(f"snakemake did not end within {seconds:.0f} s:\n{self.text()[-3000:]}")
 
-    def job(self, rule: str, attempt: int = 1) -> str:
-        """Number of the SLURM job of a rule's attempt, once it runs."""
+    def job(self, rule: str) -> str:
+        """Number of the SLURM job of a rule, once it runs."""
         found: list[str] = []
 
         def runs() -> bool:
-            found[:] = [row[0] for row in self.jobs(rule)]
-            return len(found) >= attempt and self.cluster.slurm("squeue", "-h", "-j", found[-1], "-o", "%T") == "RUNNING"
+            rows = self.cluster.slurm("squeue", "-h", "-t", "RUNNING", "-o", "%i|%k|%Z").splitlines()
+            comment = f"|rule_{rule}"
+            found[:] = [row.partition("|")[0] for row in rows if comment in row and row.endswith(f"|{self.folder}")]
+            return bool(found)
 
-        until(runs, f"attempt {attempt} of {rule}")
-        return found[attempt - 1]
+        until(runs, f"a running job of {rule}")
+        return found[0]
+
+    def wait(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for a condition while snakemake runs."""
+        until(lambda: condition() or self.process.poll() is not None, what)
+        assert condition(), f"snakemake ended before {what}:\n{self.text()[-3000:]}"
+
+    def beats(self) -> dict[str, list[tuple[str, int]]]:
+        """Each steady job's signs of life, ``(SLURM job, beat)`` in the order in which they came."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        path = self.folder / "beats.txt"
+        for line in path.read_text().splitlines() if path.exists() else []:
+            name, job, beat = line.split()
+            found.setdefault(name, []).append((job, int(beat)))
+        return found
+
+    def attempts(self) -> dict[str, list[str]]:
+        """The SLURM jobs of each steady job, in turn: one that shows again after another began is there twice."""
+        return {
+            name: [job for place, (job, _) in enumerate(seen) if place == 0 or seen[place - 1][0] != job]
+            for name, seen in self.beats().items()
+        }
+
+    def never_two_at_once(self) -> None:
+        """Check that no attempt shows a sign of life once the next has begun, and that the last one is whole."""
+        for name, seen in self.beats().items():
+            turns = self.attempts()[name]
+            assert len(turns) == len(set(turns)), f"{name} ran twice at once: {turns}"
+            last = [beat for job, beat in seen if job == turns[-1]]
+            assert last == list(range(1, last[-1] + 1)), f"{name} missed a beat: {last}"
 
     def jobs(self, rule: str) -> list[list[str]]:
         """Number, state, memory asked for, and node of each SLURM job of a rule in this run, from the accounts."""
@@ -107,9 +136,10 @@ def until(condition: Callable[[], object], what: str, seconds: float = 60) -> No
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, need: Callable[[bool, str], None]) -> Iterator[Cluster]:
     """A cluster of its own for this session."""
-    there = all(shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("slurmctld", "slurmdbd", "munged"))
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    there = all(shutil.which(name, path=path) for name in ("slurmctld", "slurmdbd", "munged", "mariadbd"))
     need(there, "SLURM (tools/install-slurm.sh)")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
