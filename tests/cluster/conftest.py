@@ -161,7 +161,7 @@ def submit(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     def call(*arguments: str, profile: str = "slurm", **environment: str) -> Run:
         log = tmp_path / f"snakemake{len(started)}.log"
         command = [
-            sys.executable, str(HERE / "snakemake_polled"), "--snakefile", str(HERE / "Snakefile"),
+            sys.executable, str(HERE / "often" / "snakemake"), "--snakefile", str(HERE / "Snakefile"),
             "--profile", f"profiles/{profile}", *NATIVELY, *QUICKLY, *arguments,
         ]  # fmt: skip
         with log.open("wb") as out:

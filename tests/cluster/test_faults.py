@@ -1,10 +1,14 @@
 """What goes wrong on a cluster, made to happen: a run goes on, does nothing twice at once, and loses nothing."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).parents[2]
 
 
 def test_memory_time_and_scancel(submit, cluster):
@@ -91,7 +95,42 @@ def test_the_accounts_are_away(submit, cluster):
 
 
 def test_two_jobs_have_a_gpu_each(submit):
-    run = submit("--", "done/gpu0.txt", "done/gpu1.txt", profile="slurm-gpu")
+    partition = ("--set-resources", "gpu:slurm_partition=gpu")
+    run = submit(*partition, "--", "done/gpu0.txt", "done/gpu1.txt", profile="slurm-gpu")
     assert run.end() == 0, run.text()[-3000:]
     assert sorted((run.folder / f"done/gpu{i}.txt").read_text() for i in (0, 1)) == ["0\n", "1\n"]
     assert {row[3] for row in run.jobs("gpu")} == {"node3"}
+
+
+def test_snakemake_is_killed(submit, cluster, tmp_path):
+    """`make recover`: what still runs for this folder is cancelled, and what had ended is kept."""
+    first = submit("--jobs", "2", "--config", "beats=60", "steady=4", "--", "done/after.txt", "done/steady9.txt")
+    first.wait(lambda: len(list(tmp_path.glob("done/*.txt"))) >= 1 and len(first.beats()) >= 3, "one end and a third start")
+    first.process.kill()
+    first.process.wait()
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("done/*.txt")}
+    elsewhere = cluster.slurm("sbatch", "--parsable", "-D", "/", "-o", "/dev/null", "--mem=50", "--wrap", "sleep 60")
+    recover = [sys.executable, str(ROOT / "tools/recover.py")]
+    subprocess.run(recover, cwd=tmp_path, env=cluster.environment(), check=True, timeout=60)
+    queue = cluster.slurm("squeue", "-h", "-o", "%i").split()
+    cluster.slurm("scancel", elsewhere)
+    assert queue == [elsewhere], "jobs of another folder are left alone"
+    arguments = ("--config", "beats=60", "steady=4", "--", "done/after.txt", "done/steady9.txt")
+    assert submit("--unlock", *arguments).end() == 0
+    second = submit(*arguments)
+    assert second.end() == 0, second.text()[-3000:]
+    assert {name: (tmp_path / "done" / name).stat().st_mtime_ns for name in kept} == kept
+    turns = second.attempts()
+    assert sorted(turns) == ["steady0", "steady1", "steady2", "steady3", "steady9"]
+    assert all(len(turns[name.removesuffix(".txt")]) == 1 for name in kept), "what had ended is not done again"
+    second.never_two_at_once()
+    assert (tmp_path / "done/after.txt").read_text() == "60\n" * 4
+
+
+def test_recovery_leaves_a_living_snakemake_alone(submit, cluster, tmp_path):
+    run = submit("--config", "beats=5", "--", "done/steady0.txt")
+    run.wait(run.beats, "a beat")
+    recover = [sys.executable, str(ROOT / "tools/recover.py")]
+    refused = subprocess.run(recover, cwd=tmp_path, env=cluster.environment(), capture_output=True, text=True)
+    assert refused.returncode == 2 and str(run.process.pid) in refused.stderr
+    assert run.end() == 0 and len(run.attempts()["steady0"]) == 1
