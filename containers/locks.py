@@ -1,4 +1,4 @@
-"""Write containers/<image>.lock: the part of requirements.lock that an image's packages need (`make lock` runs this)."""
+"""Write containers/<image>.lock: the part of requirements.lock that an image's packages need (`make lock`)."""
 
 import importlib.metadata
 import re
@@ -44,7 +44,7 @@ def closure(wanted: list[Requirement], ours: dict[str, list[Requirement]]) -> se
 
 
 def lock_of(packages: list[str], root: Path = ROOT) -> str:
-    """The lines of requirements.lock that `packages` need. A CUDA build's libraries, which it does not list, are left out."""
+    """The lines of requirements.lock that `packages` need."""
     ours = declared(root)
     names = [
         tomllib.loads((root / f"packages/{name}/pyproject.toml").read_text())["project"]["name"] for name in packages

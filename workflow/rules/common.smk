@@ -186,6 +186,8 @@ def is_source(file):
 
 
 IMAGES = load("containers/images.yaml")
+if unknown := set(config["images"]) - IMAGES.keys():
+    raise WorkflowError(f"configuration config.images: expected some of {sorted(IMAGES)}, found {sorted(unknown)}")
 IMAGE_FOLDER = str(HOUSE / "containers" / "images")
 
 

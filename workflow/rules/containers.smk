@@ -1,6 +1,5 @@
 # Container images, built on this machine: `make containers`. No rule depends on one, for natively none is needed; a run
 # in containers is refused at its start if one is missing or not of this recipe and lock.
-BUILT = ["light", "rl", "llm"]
 
 
 rule container_image:
@@ -22,8 +21,7 @@ rule container_image:
     params:
         builder=str(HOUSE / "containers/build.py"),
     shell:
-        "python {params.builder:q} build {output.image:q} > {log:q} 2>&1"
-        " || {{ cat {log:q} >&2; exit 1; }}"
+        "python {params.builder:q} build {output.image:q} > {log:q} 2>&1" " || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule container_release:
@@ -54,12 +52,12 @@ rule container_release:
 
 rule containers:
     input:
-        [image(name) for name in BUILT],
+        [image(name) for name in config["images"]],
 
 
 rule containers_release:
     input:
-        release_images(BUILT),
+        release_images(config["images"]),
 
 
 onstart:
