@@ -14,7 +14,7 @@ CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models containers reproduce validate empg_real smoke figures status publish bench config test test-machines check lock clean
+.PHONY: help setup setup-dev models containers reproduce validate empg_real smoke recover cluster-demo figures status publish bench config test test-machines check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -58,6 +58,16 @@ empg_real: models  ## reinforcement learning on a real language model, SmolLM2-1
 
 smoke: setup  ## every rule at a tiny scale, in a few minutes
 	$(SNAKEMAKE) --config scale=smoke
+	$(BIN)/python -m septet_report.show results/smoke
+
+recover: setup  ## after a killed run: end what it left here and in the queue, unlock, go on (PROFILE, SCALE, PAPERS)
+	$(BIN)/python tools/recover.py
+	$(SNAKEMAKE) --config $(CHOSEN) --unlock
+	$(SNAKEMAKE) --config $(CHOSEN)
+	$(BIN)/python -m septet_report.show results/$(SCALE)
+
+cluster-demo: setup  ## scale smoke through profiles/slurm, on a SLURM cluster on this machine (tools/install-slurm.sh)
+	$(BIN)/python tests/cluster/demo.py
 	$(BIN)/python -m septet_report.show results/smoke
 
 figures: setup  ## redraw figures and page from published/, or FROM=DIR; trains nothing

@@ -79,7 +79,7 @@ def processes(folder: Path) -> list[tuple[int, list[str]]]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):  # empty where there is no /proc
         try:
-            here = os.path.samefile(process / "cwd", folder)
+            here = (process / "cwd").samefile(folder)
             command = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue

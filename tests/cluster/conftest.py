@@ -35,6 +35,17 @@ class Cluster:
         """Run a program of SLURM: its output."""
         return run(*command, env=self.environment())
 
+    def running(self, rule: str, folder: Path) -> list[str]:
+        """Numbers of the SLURM jobs of a rule that were submitted from `folder` and run."""
+        rows = [row.split("|") for row in self.slurm("squeue", "-h", "-t", "RUNNING", "-o", "%i|%k|%Z").splitlines()]
+        return [job for job, comment, place in rows if comment.startswith(f"rule_{rule}") and place == str(folder)]
+
+    def accounts(self, rule: str, folder: Path) -> list[list[str]]:
+        """Number, state, memory asked for, and node of the SLURM jobs of a rule that were submitted from `folder`."""
+        columns = "jobid,state,reqmem,nodelist,comment,workdir"
+        rows = [row.split("|") for row in self.slurm("sacct", "-XPn", "-o", columns).splitlines()]
+        return [row[:4] for row in rows if row[4].startswith(f"rule_{rule}") and row[5] == str(folder)]
+
     def environment(self, **more: str) -> dict[str, str]:
         """This process's environment, with the cluster's programs first."""
         path = os.pathsep.join([str(self.folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -66,16 +77,8 @@ class Run:
 
     def job(self, rule: str) -> str:
         """Number of the SLURM job of a rule, once it runs."""
-        found: list[str] = []
-
-        def runs() -> bool:
-            rows = self.cluster.slurm("squeue", "-h", "-t", "RUNNING", "-o", "%i|%k|%Z").splitlines()
-            comment = f"|rule_{rule}"
-            found[:] = [row.partition("|")[0] for row in rows if comment in row and row.endswith(f"|{self.folder}")]
-            return bool(found)
-
-        until(runs, f"a running job of {rule}")
-        return found[0]
+        until(lambda: self.cluster.running(rule, self.folder), f"a running job of {rule}")
+        return self.cluster.running(rule, self.folder)[0]
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition while snakemake runs."""
@@ -107,17 +110,8 @@ class Run:
             assert last == list(range(1, last[-1] + 1)), f"{name} missed a beat: {last}"
 
     def jobs(self, rule: str) -> list[list[str]]:
-        """Number, state, memory asked for, and node of each SLURM job of a rule in this run, from the accounts."""
-        return [
-            columns[:4]
-            for columns in (
-                line.split("|")
-                for line in self.cluster.slurm(
-                    "sacct", "-XPn", "-o", "jobid,state,reqmem,nodelist,comment,workdir"
-                ).splitlines()
-            )
-            if columns[4].startswith(f"rule_{rule}") and columns[5] == str(self.folder)
-        ]
+        """Number, state, memory asked for, and node of each SLURM job of a rule in this run."""
+        return self.cluster.accounts(rule, self.folder)
 
 
 def run(*command: str, env: dict[str, str] | None = None) -> str:
