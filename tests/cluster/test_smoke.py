@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.cluster
 HERE = Path(__file__).parent
 TABLE = "results/smoke/dynts/runs/ts/tau200/scores.parquet"
-LONGER = 'dynts={"horizon": 300000, "points": 200}'
+LONGER = 'dynts={"horizon": 1500000, "points": 400}'
 
 
 def start(house, cluster, *arguments):
