@@ -118,4 +118,4 @@ lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh enviro
 	$(PYTHON) tools/pixi_pins.py
 
 clean:  ## remove results, logs and caches; keeps .venv and published/
-	rm -rf results logs benchmarks .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf results logs benchmarks .cache .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

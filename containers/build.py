@@ -29,7 +29,7 @@ NAMED = re.compile(r"(?P<name>[a-z-]+)-(?P<digest>[0-9a-f]{16})(-release-(?P<sou
 REGISTRY = "https://registry-1.docker.io/v2/"
 DEBIAN = ("ca-certificates", "python3", "python3-venv")
 UNREAD = ("man", "doc", "locale", "info")  # folders of /usr/share that no job reads
-SQUASH = "-comp zstd -Xcompression-level 9"
+SQUASH = "-comp zstd -Xcompression-level 3"
 
 
 class Refused(Exception):

@@ -1,7 +1,11 @@
 """Write containers/<image>.lock: the part of requirements.lock that an image's packages need (`make lock`)."""
 
 import importlib.metadata
+import json
 import re
+import subprocess
+import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -54,6 +58,20 @@ def lock_of(packages: list[str], root: Path = ROOT) -> str:
     return "".join(f"{line}\n" for line in lines if canonicalize_name(re.split("==", line)[0]) in needed)
 
 
+def resolved(asked: list[str], python: str) -> str:
+    """What pip installs for `asked` under a version of Python, as a lock; nothing is installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "-qq", "--dry-run", "--ignore-installed", "--target", folder,
+             "--python-version", python, "--only-binary=:all:", "--report", str(report), *asked],
+            check=True,
+        )  # fmt: skip
+        found = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
+    return "".join(f"{line}\n" for line in sorted((f"{one['name']}=={one['version']}" for one in found), key=str.lower))
+
+
 if __name__ == "__main__":
     for name, image in table().items():
-        (ROOT / f"containers/{name}.lock").write_text(lock_of(image["packages"]))
+        lock = lock_of(image["packages"]) if "packages" in image else resolved(image["asks"], image["python"])
+        (ROOT / f"containers/{name}.lock").write_text(lock)
