@@ -61,6 +61,10 @@ class House:
         )
         assert done.returncode == 0, done.stdout[-5000:]
 
+    def plans_small(self, profile: str) -> str:
+        """What snakemake says that it would run of `run_small`'s jobs."""
+        return self.snakemake("-n", "--profile", f"profiles/{profile}", "--config", "scale=smoke", "--", *SMALL).stdout
+
     def small_digests(self) -> dict[str, str]:
         """SHA-256 of what `run_small` made: score tables and verdicts, which are the same wherever they are made."""
         return {name: hashlib.sha256((self.folder / name).read_bytes()).hexdigest() for name in SMALL}

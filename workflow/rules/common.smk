@@ -191,6 +191,7 @@ if unknown := set(config["images"]) - IMAGES.keys():
 IMAGE_FOLDER = str(HOUSE / "containers" / "images")
 
 
+@functools.cache
 def image(name):
     """Path of a container image; its name carries the digest of its recipe and of its part of the lock.
 

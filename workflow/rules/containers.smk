@@ -14,6 +14,7 @@ rule container_image:
         "benchmarks/containers/{image}.jsonl"
     wildcard_constraints:
         image="|".join(Path(image(name)).stem for name in IMAGES),
+    handover: True  # to Apptainer: the one kind of rule that needs no software environment
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -39,6 +40,7 @@ rule container_release:
     wildcard_constraints:
         image="|".join(Path(image(name)).stem for name in IMAGES),
         sources="[0-9a-f]{16}",
+    handover: True  # to Apptainer: the one kind of rule that needs no software environment
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -285,6 +285,7 @@ def test_a_value_that_holds_itself_is_refused(text, file):
 
 # writing
 
+
 def words(max_size):
     """Text that a configuration may hold."""
     letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
