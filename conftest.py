@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ def need(there: bool, what: str) -> None:
         if os.environ.get("CI"):
             pytest.fail(f"CI must have {what}")
         pytest.skip(f"needs {what}")
+
+
+@pytest.fixture(scope="session", name="need")
+def need_fixture() -> Callable[[bool, str], None]:
+    """`need`, for other conftest files and tests."""
+    return need
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,30 @@
 """A checkout of its own for tests that run the workflow, and one smoke run of it."""
 
+import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+RUNS = (
+    "walle/runs/n1/half_cheetah",
+    "svrpo/runs/svrpo/cart_pole",
+    "metaexplore/runs/meta/navigation",
+    "vipg/runs/v_ppo/cart_pole",
+    "empg/runs/empg/warm",
+    "dynts/runs/ts/tau200",
+    "vrda/runs/vrda_hinge/craft_small",
+)
+SMALL = (*(f"results/smoke/{run}/scores.parquet" for run in RUNS), "results/smoke/walle/verdicts.json")
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,25 @@ class House:
             timeout=600,
             check=False,
         )
+
+    def run_small(self, profile: str, **environment: str) -> None:
+        """Run one small job of each package, and a judgement, under a profile."""
+        done = self.snakemake(
+            "--profile", f"profiles/{profile}", "--config", "scale=smoke", "--", *SMALL, **environment
+        )
+        assert done.returncode == 0, done.stdout[-5000:]
+
+    def plans_small(self, profile: str) -> str:
+        """What snakemake says that it would run of `run_small`'s jobs."""
+        return self.snakemake("-n", "--profile", f"profiles/{profile}", "--config", "scale=smoke", "--", *SMALL).stdout
+
+    def small_digests(self) -> dict[str, str]:
+        """SHA-256 of what `run_small` made: score tables and verdicts, which are the same wherever they are made."""
+        return {name: hashlib.sha256((self.folder / name).read_bytes()).hexdigest() for name in SMALL}
+
+    def small_cards(self) -> list[dict[str, Any]]:
+        """The run cards of what `run_small` made."""
+        return [json.loads((self.folder / f"results/smoke/{run}/run.json").read_text()) for run in RUNS]
 
     def planned(self, *config: str, **environment: str) -> set[str]:
         """What snakemake would run at scale `smoke` with more `config`: ``rule [paper | method/task]``."""
@@ -85,4 +118,32 @@ def smoke(house: House) -> House:
     """A copy of the checkout with a finished run of scale `smoke`."""
     done = house.snakemake("--profile", "profiles/local", "--config", "scale=smoke")
     assert done.returncode == 0, done.stdout[-5000:]
+    return house
+
+
+@pytest.fixture(scope="session")
+def native(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A copy of the checkout with a small job of each package, run natively."""
+    made = copy_checkout(tmp_path_factory.mktemp("native"))
+    made.run_small("local")
+    return made
+
+
+@pytest.fixture(scope="session")
+def images(need: Callable[[bool, str], None]) -> Path:
+    """The folder of container images, all built."""
+    need(shutil.which("apptainer") is not None, "Apptainer (tools/install-apptainer.sh)")
+    folder = ROOT / "containers/images"
+    for name in ("light", "rl", "llm"):
+        need(any(folder.glob(f"{name}-*.sif")), f"the image {name} (make containers)")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def boxes(house: House, images: Path) -> House:
+    """A copy of the checkout that has the images."""
+    folder = house.folder / "containers/images"
+    folder.mkdir()
+    for file in (*images.glob("*.sif"), *images.glob("*.cdx.json")):
+        (folder / file.name).symlink_to(file)
     return house

@@ -21,7 +21,7 @@ from septet_report.draw import figures_of
 
 ROOT = Path(__file__).parents[1]
 SCALES = ("smoke", "laptop", "paper")
-PROFILES = ("local", "local-container", "slurm")
+PROFILES = ("local", "local-container", "local-gpu", "slurm")
 
 
 def test_defaults_and_schemas_are_those_of_the_models():

@@ -21,6 +21,10 @@ NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
+# SLURM signals every process of a job before its time is up. The shell waits for the program it runs, which saves
+# its state and ends; without the trap the shell dies first, and the job with it before the state is whole.
+shell.prefix("set -euo pipefail; trap : TERM USR1; ")
+
 
 def checked(settings, schema, where):
     """`settings`, or one line that says which key breaks the schema."""
@@ -200,11 +204,61 @@ def is_source(file):
     return file.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in file.parts and not beside
 
 
+IMAGES = load("containers/images.yaml")
+if unknown := set(config["images"]) - IMAGES.keys():
+    raise WorkflowError(f"configuration config.images: expected some of {sorted(IMAGES)}, found {sorted(unknown)}")
+IMAGE_FOLDER = str(HOUSE / "containers" / "images")
+
+
+@functools.cache
 def image(name):
-    """Path of a container image; its name carries the digest of its recipe and of the lock."""
-    parts = [HOUSE / "containers" / f"{name}.def", HOUSE / "requirements.lock"]
-    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:16]
-    return str(HOUSE / "containers" / "images" / f"{name}-{digest}.sif")
+    """Path of a container image; its name carries the digest of its recipe and of its part of the lock.
+
+    Profiles with `--nv` get the CUDA variant, where an image has one.
+    """
+    variant = f"{name}-cuda"
+    if variant in IMAGES and "--nv" in workflow.deployment_settings.apptainer_args.split():
+        name = variant
+    parts = [json.dumps(IMAGES[name], sort_keys=True).encode(), *(Path(file).read_bytes() for file in recipe(name))]
+    return f"{IMAGE_FOLDER}/{name}-{short_digest(parts)}.sif"
+
+
+def recipe(name):
+    """The files that an image is made from."""
+    files = [f"containers/{file}" for file in ("image.def", "bom.py", f"{name}.lock")]
+    return [str(HOUSE / file) for file in [*files, *filter(None, [IMAGES[name].get("weights")])]]
+
+
+def recipe_of_image(wildcards):
+    """Input function: the files that an image is made from."""
+    return recipe(wildcards.image.rpartition("-")[0])
+
+
+def release_images(names):
+    """Input function: images that hold the package sources too; their names carry the digest of these."""
+
+    def of(wildcards):
+        digest = short_digest(Path(file).read_bytes() for file in release_sources(wildcards))
+        return [image(name).replace(".sif", f"-release-{digest}.sif") for name in names]
+
+    return of
+
+
+def release_sources(wildcards):
+    """Input function: the sources of all packages, and the whole lock."""
+    return sources(*(str(folder.parent.name) for folder in sorted(HOUSE.glob("packages/*/pyproject.toml"))))
+
+
+def short_digest(parts):
+    """The first 16 digits of the SHA-256 of bytes."""
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def images_in_use():
+    """The images of the jobs to run, where software is deployed with Apptainer."""
+    methods = {str(method) for method in workflow.deployment_settings.deployment_method}
+    jobs = workflow.dag.needrun_jobs() if "apptainer" in methods else []
+    return sorted({job.container_img_url for job in jobs if job.container_img_url})
 
 
 def growing(base):

@@ -40,6 +40,8 @@ class House(Settings):
     """Papers to run and to put on the report page; `learner` (the validation) and `empgreal` run if named here."""
     data_dir: str | None = None
     """Folder of data sets; if null, the environment's SEPTET_DATA, and otherwise they are downloaded."""
+    images: list[str] = ["light", "rl", "llm"]
+    """Container images that `make containers` builds, of containers/images.yaml."""
     adopt: str | None = None
     """Folder that `snakemake figures` redraws from; if null, published/."""
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from empg import tiny
 from empg.config import Hub, Job, SmolLM, Tiny
 from empg.tokens import CharTokenizer, HubTokenizer, Tokenizer
+from septet.devices import claim
 from septet.errors import DataUnavailable, InputError
 from septet.files import replacing
 
@@ -24,6 +25,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 def device_of(job: Job) -> torch.device:
     """Where the job computes; the tiny model is faster on the processor."""
+    if job.device != "cpu" and not isinstance(job.task.model, Tiny):
+        claim()
     if job.device == "auto":
         usable = torch.cuda.is_available() and not isinstance(job.task.model, Tiny)
         return torch.device("cuda" if usable else "cpu")
