@@ -10,7 +10,7 @@ CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures status publish bench config test check lock clean
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures status publish bench config docs new-paper test check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -76,6 +76,12 @@ bench: setup-dev  ## measure every package beside its peers; rows go to publishe
 config: setup  ## write config/ defaults and JSON schemas from the typed models
 	$(BIN)/python -m septet config .
 
+docs: setup-dev  ## the documentation site in site/: open site/index.html, or serve the folder to search it
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+new-paper: setup-dev  ## a working skeleton of another paper, ID=name (docs/add-a-paper.md)
+	$(BIN)/python tools/new_paper.py "$(ID)"
+
 check: setup-dev  ## lint, format, types, import contract, workflow lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -97,4 +103,4 @@ lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh enviro
 	$(PYTHON) tools/pixi_pins.py
 
 clean:  ## remove results, logs and caches; keeps .venv and published/
-	rm -rf results logs benchmarks .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf results site logs benchmarks .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
