@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import vrda.bench
+from septet.bench import row
 from septet.card import Stopwatch
 from septet.config import Settings
 from septet.errors import InputError
@@ -27,7 +28,7 @@ def bench_file(monkeypatch, tmp_path):
         libraries=[],
         steps=1,
     )
-    rows = [vrda.bench.row("other", 1.0, "s", "peer", 2.0, None), *vrda.bench.growth(True)]
+    rows = [row("other", 1.0, "s", "peer", 2.0), *vrda.bench.growth(True)]
     file = tmp_path / "vrda.json"
     file.write_text(json.dumps({"rows": rows, "card": card.model_dump(mode="json")}))
     return file

@@ -177,6 +177,7 @@ def sources(*packages):
 
 def is_source(file):
     beside = file.parent.name == "septet" and file.name in NOT_IN_A_JOB
+    beside = beside or file.stem.partition("_")[0] == "bench"
     return file.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in file.parts and not beside
 
 

@@ -5,6 +5,7 @@ import importlib
 import numpy as np
 import pytest
 
+from septet.errors import InputError
 from walle import bench
 from walle.bench import Actor, Replay, Setting, compare, measure, rate
 
@@ -63,6 +64,6 @@ def test_a_rate_is_steps_over_time(monkeypatch):
 
 def test_a_missing_peer_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(bench.InputError, match=r"bench: expected the peer envpool \(make setup-dev\)"):
+    with pytest.raises(InputError, match=r"bench: expected the peer envpool \(make setup-dev\)"):
         bench.bench(True, tmp_path / "bench.json")
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@
 `seeding`      named random streams from one root seed
 `scores`       the score table and the timing table
 `card`         the run card: what made a score table
+`bench`        rows and file of the `bench` verbs
 `checkpoint`   save and restore a half-done job
 `files`        whole-or-nothing writes, digests
 `data`         finding, checking and downloading data sets

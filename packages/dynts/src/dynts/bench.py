@@ -5,8 +5,6 @@ behind the clicks. The peers are development dependencies.
 """
 
 import importlib
-import importlib.util
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +18,10 @@ from dynts.agent import LogisticThompson
 from dynts.config import Experiments, Job, Simulation
 from dynts.engines import engine
 from dynts.worlds import initial_weights, simulate
+from septet.bench import Row, need, row, write
 from septet.card import Stopwatch
 from septet.compiled import compiled
 from septet.config import Settings
-from septet.errors import InputError
-from septet.files import write_text
 
 Array = NDArray[np.float64]
 Stream = tuple[Array, Array, Array]
@@ -51,9 +48,7 @@ def bench(quick: bool, file: Path) -> None:
     Raises:
         InputError: a peer is not installed.
     """
-    for peer in ("mabwiser", "vowpalwabbit"):
-        if importlib.util.find_spec(peer) is None:
-            raise InputError("bench", expected=f"the peer {peer} (make setup-dev)", found="it is not installed")
+    need("mabwiser", "vowpalwabbit")
     watch = Stopwatch()
     setting = Setting(rounds=1000 if quick else 5000, seeds=[2001, 2002] if quick else [2001, 2002, 2003, 2004, 2005])
     rows = measure(setting)
@@ -68,13 +63,10 @@ def bench(quick: bool, file: Path) -> None:
         libraries=["numpy", "numba", "mabwiser", "vowpalwabbit"],
         steps=setting.rounds * len(setting.seeds),
     )
-    write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
-    for one in rows:
-        ours, theirs = f"{one['name']:54}{one['value']:>12,.0f}", f"{one['peer']:16}{one['peer_value']:>10,.0f}"
-        print(f"{ours}  {theirs}  ratio {one['ratio']:.2f}")
+    write(file, rows, card)
 
 
-def measure(setting: Setting) -> list[dict[str, Any]]:
+def measure(setting: Setting) -> list[Row]:
     """The rows of the bench: ours against each peer, on the same streams, in turns."""
     streams = [drifting_stream(setting.rounds, seed) for seed in setting.seeds]
     contenders: dict[str, Callable[[Stream], float]] = {
@@ -110,19 +102,6 @@ def measure(setting: Setting) -> list[dict[str, Any]]:
             ),
         ]
     return rows
-
-
-def row(name: str, value: float, unit: str, peer: str, peer_value: float, limit_ratio: float | None) -> dict[str, Any]:
-    """One row of a bench file; `ratio` is value / peer_value, `limit_ratio` the share of the physical limit."""
-    return {
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "peer": peer,
-        "peer_value": peer_value,
-        "ratio": value / peer_value,
-        "limit_ratio": limit_ratio,
-    }
 
 
 def _world() -> Simulation:

@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
 
 from learner.config import DDPG, Job, Task
 from learner.ddpg import DDPGLearner
+from septet.bench import Row, in_turns, row
 
 ENVIRONMENT = "HalfCheetah-v5"
 WARM_UP = 150  # steps before the clock starts: past learning_starts
@@ -26,7 +25,7 @@ CLEANRL = "SEPTET_CLEANRL"
 """Environment variable that names a clone of CleanRL, for its rows."""
 
 
-def rows(quick: bool) -> list[dict[str, Any]]:
+def rows(quick: bool) -> list[Row]:
     """Ours with one and with five seeds beside Stable-Baselines3 and, if there is a clone of it, CleanRL.
 
     `limit_ratio` is our rate over the one that the update's matrix products alone would allow at this core's
@@ -45,7 +44,9 @@ def rows(quick: bool) -> list[dict[str, Any]]:
         what = f"{'-'.join(map(str, hidden))} nets, batch {batch}"
         peer = "Stable-Baselines3 DDPG"
         for name, label in (("one", "1 seed"), ("five", "5 seeds together")):
-            found.append(_row(f"DDPG steps per second, {label}, {what}", rate[name], peer, rate[peer], limit))
+            found.append(
+                row(f"DDPG steps per second, {label}, {what}", rate[name], "1/s", peer, rate[peer], rate[name] / limit)
+            )
     if clone := os.environ.get(CLEANRL):
         hidden, batch, steps = (256, 256), 256, 100 if quick else 400
         peer = "CleanRL ddpg_continuous_action"
@@ -60,29 +61,8 @@ def rows(quick: bool) -> list[dict[str, Any]]:
         limit = matrix_rate() / update_flops(hidden, batch, 17, 6, actor_every=2)
         for name, label in (("one", "1 seed"), ("five", "5 seeds together")):
             what = f"DDPG steps per second, {label}, 256-256 nets, actor every 2nd"
-            found.append(_row(what, rate[name], peer, rate[peer], limit))
+            found.append(row(what, rate[name], "1/s", peer, rate[peer], rate[name] / limit))
     return found
-
-
-def _row(name: str, value: float, peer: str, peer_value: float, limit: float) -> dict[str, Any]:
-    return {
-        "name": name,
-        "value": value,
-        "unit": "1/s",
-        "peer": peer,
-        "peer_value": peer_value,
-        "ratio": value / peer_value,
-        "limit_ratio": value / limit,
-    }
-
-
-def in_turns(contenders: dict[str, Callable[[], float]], repeats: int) -> dict[str, float]:
-    """Median rate of each, measured in turns, so that a slow minute of the machine meets all of them."""
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(repeats):
-        for name, measure in contenders.items():
-            rates[name].append(measure())
-    return {name: median(values) for name, values in rates.items()}
 
 
 def ours(hidden: tuple[int, ...], batch: int, seeds: int, steps: int, actor_every: int = 1) -> float:

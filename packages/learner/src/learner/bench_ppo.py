@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
 
 from learner.config import PPO, Job, Task
 from learner.ppo import PPOLearner
+from septet.bench import Row, in_turns, row
 
 ENVIRONMENT, STEPS = "HalfCheetah-v5", 2048
 CLEANRL = "SEPTET_CLEANRL"
@@ -44,7 +43,7 @@ runpy.run_path(clone + "/cleanrl/ppo_continuous_action.py", run_name="__main__")
 """
 
 
-def rows(quick: bool) -> list[dict[str, Any]]:
+def rows(quick: bool) -> list[Row]:
     """Ours with one and with five seeds beside Stable-Baselines3 and, if there is a clone of it, CleanRL.
 
     All at Stable-Baselines3's defaults, which CleanRL shares but for the annealed rate and normalised rewards.
@@ -59,21 +58,9 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     if clone := os.environ.get(CLEANRL):
         contenders["CleanRL ppo_continuous_action"] = partial(cleanrl, Path(clone), iterations + 1)
     contenders["limit"] = partial(raw_rate, 5_000 if quick else 20_000)
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(1 if quick else 5):
-        for name, measure in contenders.items():  # in turns: a slow minute of the machine meets all of them
-            rates[name].append(measure())
-    rate = {name: median(values) for name, values in rates.items()}
+    rate = in_turns(contenders, 1 if quick else 5)
     return [
-        {
-            "name": f"PPO steps per second, {label}",
-            "value": rate[label],
-            "unit": "1/s",
-            "peer": peer,
-            "peer_value": rate[peer],
-            "ratio": rate[label] / rate[peer],
-            "limit_ratio": rate[label] / rate["limit"],
-        }
+        row(f"PPO steps per second, {label}", rate[label], "1/s", peer, rate[peer], rate[label] / rate["limit"])
         for peer in list(contenders)[2:-1]
         for label in list(contenders)[:2]
     ]

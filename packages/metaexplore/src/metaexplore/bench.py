@@ -6,8 +6,6 @@ seed at a time, so its five seeds take turns.
 """
 
 import importlib
-import importlib.util
-import json
 import time
 from pathlib import Path
 from statistics import median
@@ -17,11 +15,10 @@ import numpy as np
 
 from metaexplore import nets, student
 from metaexplore.config import Method
+from septet.bench import Row, need, row, write
 from septet.card import Stopwatch
 from septet.compiled import compiled
 from septet.config import Settings
-from septet.errors import InputError
-from septet.files import write_text
 
 SIZES = {"Pendulum-v1": (3, 1), "HalfCheetah-v5": (17, 6)}
 HELD, BATCH, HIDDEN = 10_000, 64, 64
@@ -45,8 +42,7 @@ def bench(quick: bool, file: Path) -> None:
     Raises:
         InputError: the peer is not installed.
     """
-    if importlib.util.find_spec("stable_baselines3") is None:
-        raise InputError("bench", expected="the peer stable_baselines3 (make setup-dev)", found="it is not installed")
+    need("stable_baselines3")
     watch = Stopwatch()
     setting = Setting(updates=100 if quick else 400, rounds=3 if quick else 7, seeds=[0, 1, 2, 3, 4])
     rows = [row for task in SIZES for row in measure(task, setting)]
@@ -61,13 +57,10 @@ def bench(quick: bool, file: Path) -> None:
         libraries=["numpy", "numba", "torch", "stable-baselines3"],
         steps=0,
     )
-    write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
-    for one in rows:
-        ours, theirs = f"{one['name']:54}{one['value']:>12,.0f}", f"{one['peer']:28}{one['peer_value']:>10,.0f}"
-        print(f"{ours}  {theirs}  ratio {one['ratio']:.2f}")
+    write(file, rows, card)
 
 
-def measure(task: str, setting: Setting) -> list[dict[str, Any]]:
+def measure(task: str, setting: Setting) -> list[Row]:
     """The rows of one task: ours and the peer in turns, medians of the rounds."""
     ours, peer = _Ours(task, setting.seeds), _Peer(task)
     ours.learn(10)  # the first call may compile
@@ -82,15 +75,14 @@ def measure(task: str, setting: Setting) -> list[dict[str, Any]]:
         seconds["peer"].append((time.perf_counter() - middle) / setting.updates)
     value, theirs = 1.0 / median(seconds["ours"]), 1.0 / median(seconds["peer"])
     return [
-        {
-            "name": f"updates per second, five seeds, {task}",
-            "value": value,
-            "unit": "1/s",
-            "peer": "Stable-Baselines3 DDPG",
-            "peer_value": theirs,
-            "ratio": value / theirs,
-            "limit_ratio": value * operations(*SIZES[task]) / product_rate(),
-        }
+        row(
+            f"updates per second, five seeds, {task}",
+            value,
+            "1/s",
+            "Stable-Baselines3 DDPG",
+            theirs,
+            value * operations(*SIZES[task]) / product_rate(),
+        )
     ]
 
 

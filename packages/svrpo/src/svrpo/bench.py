@@ -5,8 +5,6 @@ times). One thread each, contenders in turns, medians. The peer is a development
 """
 
 import importlib
-import importlib.util
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,10 +17,9 @@ import torch
 
 from learner.bench_ddpg import matrix_rate
 from learner.bench_ppo import raw_rate
+from septet.bench import Row, need, row, write
 from septet.card import Stopwatch
 from septet.config import Settings
-from septet.errors import InputError
-from septet.files import write_text
 from svrpo.config import Experiments, InnerLoop, Job, Task
 from svrpo.trust_region import TrustRegionLearner
 
@@ -49,8 +46,7 @@ def bench(quick: bool, file: Path) -> None:
     Raises:
         InputError: the peer is not installed.
     """
-    if importlib.util.find_spec("sb3_contrib") is None:
-        raise InputError("bench", expected="the peer sb3_contrib (make setup-dev)", found="it is not installed")
+    need("sb3_contrib")
     torch.set_num_threads(1)
     watch = Stopwatch()
     setting = Setting(batch=5_000, environments=5, rounds=1) if quick else Setting()
@@ -66,13 +62,10 @@ def bench(quick: bool, file: Path) -> None:
         libraries=["numpy", "numba", "torch", "mujoco", "gymnasium", "stable-baselines3", "sb3-contrib"],
         steps=0,
     )
-    write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
-    for one in rows:
-        ours, theirs = f"{one['name']:58}{one['value']:>8.2f}", f"{one['peer']:34}{one['peer_value']:>8.2f}"
-        print(f"{ours}  {theirs}  ratio {one['ratio']:5.2f}  of the limit {one['limit_ratio']:.2f}")
+    write(file, rows, card)
 
 
-def measure(setting: Setting) -> list[dict[str, Any]]:
+def measure(setting: Setting) -> list[Row]:
     """The rows: iterations per minute of five seeds; `limit_ratio` is the lower bound of the time over the time."""
     learners = {name: Ours(name, setting) for name in ("trpo", "svrpo_stop", "svrpo")}
     contenders: dict[str, Callable[[], float]] = {**learners}
@@ -87,15 +80,14 @@ def measure(setting: Setting) -> list[dict[str, Any]]:
         for name, run in contenders.items():
             seconds[name].append(run())
     return [
-        {
-            "name": f"{name}: iterations of N = {setting.batch:,} per minute, {len(SEEDS)} seeds",
-            "value": 60.0 / median(seconds[name]),
-            "unit": "1/min",
-            "peer": other,
-            "peer_value": 60.0 / (len(SEEDS) * median(seconds[other])),
-            "ratio": len(SEEDS) * median(seconds[other]) / median(seconds[name]),
-            "limit_ratio": (len(SEEDS) * setting.batch / steps + learner.flops / products) / median(seconds[name]),
-        }
+        row(
+            f"{name}: iterations of N = {setting.batch:,} per minute, {len(SEEDS)} seeds",
+            60.0 / median(seconds[name]),
+            "1/min",
+            other,
+            60.0 / (len(SEEDS) * median(seconds[other])),
+            (len(SEEDS) * setting.batch / steps + learner.flops / products) / median(seconds[name]),
+        )
         for name, learner in learners.items()
         for other in peers
     ]

@@ -5,22 +5,17 @@ turns, medians. The peer, sb3-contrib's TRPO, is a development dependency.
 """
 
 import importlib
-import importlib.util
-import json
-import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
 from learner.trust_region import kl_hessian_product
+from septet.bench import Row, in_turns, need, row, seconds, write
 from septet.card import Stopwatch
 from septet.config import Settings
-from septet.errors import InputError
-from septet.files import write_text
 from vipg import experience, objective, stein, updates
 from vipg.agent import Agent
 from vipg.config import Environment, Job
@@ -50,8 +45,7 @@ def bench(quick: bool, file: Path) -> None:
     Raises:
         InputError: the peer is not installed.
     """
-    if importlib.util.find_spec("sb3_contrib") is None:
-        raise InputError("bench", expected="the peer sb3_contrib (make setup-dev)", found="it is not installed")
+    need("sb3_contrib")
     torch.set_num_threads(1)
     watch = Stopwatch()
     setting = Setting(rounds=1) if quick else Setting()
@@ -67,10 +61,7 @@ def bench(quick: bool, file: Path) -> None:
         libraries=["numpy", "numba", "torch", "gymnasium", "stable-baselines3", "sb3-contrib"],
         steps=0,
     )
-    write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
-    for one in rows:
-        ours, theirs = f"{one['name']:66}{one['value']:>10.1f}", f"{one['peer']:38}{one['peer_value']:>10.1f}"
-        print(f"{ours}  {theirs}  ratio {one['ratio']:6.2f}")
+    write(file, rows, card)
 
 
 def made(name: str, setting: Setting) -> Agent:
@@ -85,7 +76,7 @@ def made(name: str, setting: Setting) -> Agent:
     return Agent(Job(method=method, task=task, seeds=SEEDS, evaluate_every=1_000_000))
 
 
-def iterations(setting: Setting) -> list[dict[str, Any]]:
+def iterations(setting: Setting) -> list[Row]:
     """Iterations per minute of five seeds, all of them at the same batch."""
     contenders: dict[str, Callable[[], None]] = {}
     for name in ("trpo", "v_trpo"):
@@ -98,11 +89,11 @@ def iterations(setting: Setting) -> list[dict[str, Any]]:
         run()  # the first iteration compiles
         contenders[name] = run
     contenders[PEER] = peer(setting)
-    seconds = in_turns(contenders, setting.rounds)
-    theirs = len(SEEDS) * seconds[PEER]
+    taken = measured(contenders, setting.rounds)
+    theirs = len(SEEDS) * taken[PEER]
     batch = setting.episodes * setting.horizon
     return [
-        row(f"{name}: iterations of {batch:,} steps per minute, {len(SEEDS)} seeds", "1/min", 60.0 / seconds[name],
+        row(f"{name}: iterations of {batch:,} steps per minute, {len(SEEDS)} seeds", 60.0 / taken[name], "1/min",
             f"{PEER}, one run after the other", 60.0 / theirs)
         for name in ("trpo", "v_trpo")
     ]  # fmt: skip
@@ -127,7 +118,7 @@ def peer(setting: Setting) -> Callable[[], None]:
     return run
 
 
-def parts(setting: Setting) -> list[dict[str, Any]]:
+def parts(setting: Setting) -> list[Row]:
     """Parts of an iteration beside the plain way to do them."""
     agent = made("v_trpo", setting)
     problem = caught(agent)
@@ -145,10 +136,10 @@ def parts(setting: Setting) -> list[dict[str, Any]]:
         for k in range(len(weights)):
             alone.collect(weights[k : k + 1], iteration=0, mean=still[1], scale=still[1] + 1.0)
 
-    each = in_turns({"ours": all_at_once, "slow": one_by_one}, setting.rounds)
+    each = measured({"ours": all_at_once, "slow": one_by_one}, setting.rounds)
     steps = agent.task.episodes * setting.horizon * len(SEEDS)
     out.append(
-        row(f"steps per second of {len(weights)} policies together, 2 episodes each", "1/s", steps / each["ours"],
+        row(f"steps per second of {len(weights)} policies together, 2 episodes each", steps / each["ours"], "1/s",
             "one policy after the other", steps / each["slow"])
     )  # fmt: skip
 
@@ -156,19 +147,19 @@ def parts(setting: Setting) -> list[dict[str, Any]]:
     states = problem.batch.valid.shape[1] * len(problem.batch.valid) // problem.rows
     ours = updates.curvature(problem, states=states, damping=0.0)
     theirs = kl_hessian_product(lambda w: problem.evaluate(w, "surrogate")[1], problem.old)
-    each = in_turns({"ours": lambda: ours(v), "slow": lambda: theirs(v)}, 3 * setting.rounds)
+    each = measured({"ours": lambda: ours(v), "slow": lambda: theirs(v)}, 3 * setting.rounds)
     out.append(
-        row("curvature products per second, all samples", "1/s", 1.0 / each["ours"],
+        row("curvature products per second, all samples", 1.0 / each["ours"], "1/s",
             "double back-propagation", 1.0 / each["slow"])
     )  # fmt: skip
 
     rng = np.random.default_rng(1)
     theta, score = (torch.from_numpy(rng.standard_normal((len(SEEDS), 16, 1250))).float() for _ in range(2))
-    each = in_turns(
+    each = measured(
         {"ours": lambda: stein.direction(theta, score), "slow": lambda: naive_stein(theta, score)}, setting.rounds
     )
     out.append(
-        row("Stein directions per second, 16 particles of 1,250 weights, 5 seeds", "1/s", 1.0 / each["ours"],
+        row("Stein directions per second, 16 particles of 1,250 weights, 5 seeds", 1.0 / each["ours"], "1/s",
             "loop over pairs", 1.0 / each["slow"])
     )  # fmt: skip
     return out
@@ -205,27 +196,8 @@ def caught(agent: Agent) -> Problem:
     return kept[0]
 
 
-def in_turns(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def measured(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Median seconds of each contender, after one call that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for run in contenders.values():
         run()
-    for _ in range(rounds):
-        for name, run in contenders.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: median(each) for name, each in seconds.items()}
-
-
-def row(name: str, unit: str, value: float, other: str, other_value: float) -> dict[str, Any]:
-    """One row of a bench file; no physical limit was worked out."""
-    return {
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "peer": other,
-        "peer_value": other_value,
-        "ratio": value / other_value,
-        "limit_ratio": None,
-    }
+    return in_turns({name: seconds(run) for name, run in contenders.items()}, rounds)

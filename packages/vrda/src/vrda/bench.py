@@ -7,7 +7,6 @@ a test part.
 """
 
 import importlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -21,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, load_npz, save_npz
 
+from septet.bench import Row, need, row, write
 from septet.card import Stopwatch
 from septet.config import Settings
-from septet.errors import InputError
-from septet.files import write_text
 from septet.seeding import stream
 from vrda import VRDAClassifier
 
@@ -78,9 +76,7 @@ def bench(quick: bool, file: Path) -> None:
     Raises:
         InputError: a peer is not installed.
     """
-    for peer in PEERS:
-        if importlib.util.find_spec(peer) is None:
-            raise InputError("bench", expected=f"the peer {peer} (make setup-dev)", found="it is not installed")
+    need(*PEERS)
     watch = Stopwatch()
     setting = Setting(examples=20_000 if quick else 200_000, columns=1 << 17, nonzeros=80, repeats=1 if quick else 3)
     with tempfile.TemporaryDirectory() as folder:
@@ -97,10 +93,7 @@ def bench(quick: bool, file: Path) -> None:
         libraries=["numpy", "numba", "scipy", "scikit-learn", "vowpalwabbit", "river"],
         steps=setting.examples * PASSES,
     )
-    write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
-    for entry in rows:
-        peer = f"{entry['peer']:16}{entry['peer_value']:>14,.4g}  ratio {entry['ratio']:,.2f}" if entry["peer"] else ""
-        print(f"{entry['name']:58}{entry['value']:>14,.4g} {entry['unit']:12} {peer}")
+    write(file, rows, card)
 
 
 def contenders(setting: Setting, folder: Path, quick: bool) -> tuple[dict[str, dict[str, float]], float]:
@@ -129,7 +122,7 @@ def contenders(setting: Setting, folder: Path, quick: bool) -> tuple[dict[str, d
     return results, median(reads)
 
 
-def compare(results: dict[str, dict[str, float]], limit: float) -> list[dict[str, object]]:
+def compare(results: dict[str, dict[str, float]], limit: float) -> list[Row]:
     """The rows that set each of our predictions beside each peer; the limit is one reading of the rows."""
     rows = []
     for ours in OURS.values():
@@ -148,15 +141,15 @@ def compare(results: dict[str, dict[str, float]], limit: float) -> list[dict[str
     return rows
 
 
-def growth(quick: bool) -> list[dict[str, object]]:
+def growth(quick: bool) -> list[Row]:
     """Time per non-zero as rows get longer, and as the space grows from 1e4 to 1e8 columns."""
     rows, total = [], 1_000_000 if quick else 8_000_000
     for draws in (10, 30, 100, 300):
         cost = _cost(total // draws, 1 << 17, draws)
-        rows.append(row(f"time per non-zero, {draws} draws a row", cost, "ns", None, None, None))
+        rows.append(row(f"time per non-zero, {draws} draws a row", cost, "ns"))
     for power in range(4, 9):
         cost = _cost(total // 80, 10**power, 80)
-        rows.append(row(f"time per non-zero, 1e{power} columns", cost, "ns", None, None, None))
+        rows.append(row(f"time per non-zero, 1e{power} columns", cost, "ns"))
     return rows
 
 
@@ -170,15 +163,6 @@ def _cost(examples: int, columns: int, draws: int) -> float:
         if repeat:
             times.append(time.perf_counter() - start)
     return 1e9 * median(times) / X.nnz
-
-
-def row(
-    name: str, value: float, unit: str, peer: str | None, peer_value: float | None, limit_ratio: float | None
-) -> dict[str, object]:
-    """One row of a bench file; `ratio` is value / peer_value, `limit_ratio` the share of the physical limit."""
-    ratio = value / peer_value if peer_value else None
-    entry = {"name": name, "value": value, "unit": unit, "peer": peer, "peer_value": peer_value}
-    return {**entry, "ratio": ratio, "limit_ratio": limit_ratio}
 
 
 def _write_vw(folder: Path, X: csr_matrix, y: Array) -> None:

@@ -5,8 +5,6 @@ the environments. Contenders take turns; a row holds medians. The peers are deve
 """
 
 import importlib
-import importlib.util
-import json
 import multiprocessing
 import os
 import time
@@ -22,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import walle
+from septet.bench import Row, need, row, write
 from septet.card import Stopwatch
 from septet.config import Settings
-from septet.errors import InputError
-from septet.files import write_text
 from walle.batch import CompiledBatch
 from walle.physics import Array, silence
 from walle.policy import GaussianPolicy
@@ -75,9 +72,7 @@ def bench(quick: bool, file: Path) -> None:
     Raises:
         InputError: a peer is not installed.
     """
-    for peer in ("envpool", "stable_baselines3"):
-        if importlib.util.find_spec(peer) is None:
-            raise InputError("bench", expected=f"the peer {peer} (make setup-dev)", found="it is not installed")
+    need("envpool", "stable_baselines3")
     watch = Stopwatch()
     multiprocessing.get_context("forkserver").set_forkserver_preload(["walle.bench", *PRELOADED])
     cores = len(os.sched_getaffinity(0))
@@ -98,26 +93,10 @@ def bench(quick: bool, file: Path) -> None:
         libraries=["numpy", "numba", "mujoco", "gymnasium", "envpool", "stable-baselines3"],
         steps=0,
     )
-    write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
-    for one in rows:
-        ours, theirs = f"{one['name']:44}{one['value']:>9,.0f}", f"{one['peer']:32}{one['peer_value']:>9,.0f}"
-        print(f"{ours}  {theirs}  ratio {one['ratio']:5.2f}  of the limit {one['limit_ratio']:.2f}")
+    write(file, rows, card)
 
 
-def row(name: str, value: float, peer: str, peer_value: float, limit_ratio: float) -> dict[str, Any]:
-    """One row of a bench file; `limit_ratio` is the share of bare `mj_step` on as many cores."""
-    return {
-        "name": name,
-        "value": value,
-        "unit": "1/s",
-        "peer": peer,
-        "peer_value": peer_value,
-        "ratio": value / peer_value,
-        "limit_ratio": limit_ratio,
-    }
-
-
-def compare(task: str, rates: dict[str, float], cores: int) -> list[dict[str, Any]]:
+def compare(task: str, rates: dict[str, float], cores: int) -> list[Row]:
     """Each of ours against each peer that uses as many cores, and against the limit."""
     limit = rates.pop("mj_step, 1 core")
     rows = []
@@ -126,8 +105,10 @@ def compare(task: str, rates: dict[str, float], cores: int) -> list[dict[str, An
         for peer in [name for name in rates if not name.startswith("walle")]:
             if peer.endswith("1 core") == ours.endswith("1 core"):
                 share = rates[ours] / (limit * used)
-                rows.append(row(f"{task}: {ours}", rates[ours], peer, rates[peer], share))
-        rows.append(row(f"{task}: {ours}", rates[ours], f"mj_step x {used}", limit * used, rates[ours] / limit / used))
+                rows.append(row(f"{task}: {ours}", rates[ours], "1/s", peer, rates[peer], share))
+        rows.append(
+            row(f"{task}: {ours}", rates[ours], "1/s", f"mj_step x {used}", limit * used, rates[ours] / limit / used)
+        )
     return rows
 
 

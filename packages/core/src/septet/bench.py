@@ -1,0 +1,81 @@
+"""The frame of every package's `bench` verb: peers, turns, rows, and the file that they go to."""
+
+import importlib.util
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from septet.card import RunCard
+from septet.errors import InputError
+from septet.files import write_text
+
+Row = dict[str, Any]
+"""One measured figure; see `row`."""
+
+
+def need(*peers: str) -> None:
+    """Refuse to measure without the peers, given by the names that they are imported by.
+
+    Raises:
+        InputError: one is not installed.
+    """
+    for peer in peers:
+        if importlib.util.find_spec(peer) is None:
+            raise InputError("bench", expected=f"the peer {peer} (make setup-dev)", found="it is not installed")
+
+
+def row(
+    name: str,
+    value: float,
+    unit: str,
+    peer: str | None = None,
+    peer_value: float | None = None,
+    limit_ratio: float | None = None,
+) -> Row:
+    """One row of a bench file.
+
+    Args:
+        name: what was measured.
+        value: its median, in `unit`.
+        peer: who was measured beside us, with the median `peer_value`; the row's ratio is value / peer_value.
+        limit_ratio: share of the physical limit that was reached, where one was worked out.
+    """
+    ratio = value / peer_value if peer_value else None
+    compared = {"peer": peer, "peer_value": peer_value, "ratio": ratio}
+    return {"name": name, "value": value, "unit": unit, **compared, "limit_ratio": limit_ratio}
+
+
+def in_turns(measures: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Median of what each contender's measurement returns; in turns, so that a slow minute meets all of them."""
+    found: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            found[name].append(measure())
+    return {name: median(values) for name, values in found.items()}
+
+
+def seconds(run: Callable[[], object]) -> Callable[[], float]:
+    """A measurement for `in_turns`: wall seconds of a call of `run`."""
+
+    def measure() -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    return measure
+
+
+def write(file: Path, rows: list[Row], card: RunCard) -> None:
+    """Write ``{rows, card}`` as JSON, and print the rows as a table."""
+    write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
+    wide, other = (max([len(one[key] or "") for one in rows], default=0) for key in ("name", "peer"))
+    for one in rows:
+        line = f"{one['name']:{wide}}  {one['value']:>12,.4g} {one['unit']:8}"
+        if one["peer"]:
+            line += f"  {one['peer']:{other}}  {one['peer_value']:>12,.4g}  ratio {one['ratio']:,.2f}"
+        if one["limit_ratio"] is not None:
+            line += f"  of the limit {one['limit_ratio']:.2f}"
+        print(line.rstrip())

@@ -1,0 +1,58 @@
+"""Rows, turns and the file of a bench, on made-up numbers."""
+
+import json
+
+import pytest
+
+from septet.bench import in_turns, need, row, seconds, write
+from septet.card import Stopwatch
+from septet.config import Settings
+from septet.errors import InputError
+
+
+def test_a_row_compares_with_its_peer_if_there_is_one():
+    both = row("steps per second", 30.0, "1/s", "peer", 10.0, 0.5)
+    assert (both["ratio"], both["limit_ratio"]) == (3.0, 0.5)
+    alone = row("memory", 30.0, "MB")
+    assert alone == {
+        "name": "memory", "value": 30.0, "unit": "MB", "peer": None, "peer_value": None, "ratio": None,
+        "limit_ratio": None,
+    }  # fmt: skip
+
+
+def test_contenders_take_turns_and_the_median_counts():
+    order, values = [], {"ours": iter([1.0, 9.0, 2.0]), "peer": iter([5.0, 5.0, 5.0])}
+
+    def measure(name):
+        order.append(name)
+        return next(values[name])
+
+    found = in_turns({name: lambda name=name: measure(name) for name in values}, 3)
+    assert found == {"ours": 2.0, "peer": 5.0}
+    assert order == ["ours", "peer"] * 3
+
+
+def test_seconds_are_those_of_the_call(monkeypatch):
+    clock = iter([10.0, 12.5])
+    monkeypatch.setattr("septet.bench.time.perf_counter", lambda: next(clock))
+    assert seconds(lambda: None)() == 2.5
+
+
+def test_a_missing_peer_is_one_line():
+    need("json")
+    with pytest.raises(InputError, match=r"bench: expected the peer no_such_peer \(make setup-dev\)"):
+        need("json", "no_such_peer")
+
+
+def test_the_file_holds_rows_and_card_and_the_table_is_printed(tmp_path, capsys):
+    card = Stopwatch().card(
+        paper="toy", verb="bench", task="t", methods={}, seeds=[0], config=Settings(), packages=["septet"],
+        libraries=[], steps=0,
+    )  # fmt: skip
+    write(tmp_path / "b.json", [row("speed", 30.0, "1/s", "peer", 10.0, 0.5), row("memory", 2.0, "MB")], card)
+    found = json.loads((tmp_path / "b.json").read_text())
+    assert [one["name"] for one in found["rows"]] == ["speed", "memory"]
+    assert found["card"]["id"] == card.id
+    speed, memory = capsys.readouterr().out.splitlines()
+    assert speed.split() == ["speed", "30", "1/s", "peer", "10", "ratio", "3.00", "of", "the", "limit", "0.50"]
+    assert memory.split() == ["memory", "2", "MB"]
