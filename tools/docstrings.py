@@ -11,14 +11,15 @@ def equation(latex: str, *, block: bool) -> str:
     """MathML of an equation; what Markdown would take for its own marks is written as entities."""
     latex = re.sub(r"\\tfrac(\d)(\d)", r"\\tfrac{\1}{\2}", " ".join(latex.split()))
     mathml = convert(latex, display="block" if block else "inline")
-    return re.sub(r"[*_`]", lambda mark: f"&#{ord(mark.group())};", mathml)
+    mathml = re.sub(r"[*_`]", lambda mark: f"&#{ord(mark.group())};", mathml)
+    return f'<div class="equation">{mathml}</div>' if block else f'<span class="equation">{mathml}</span>'
 
 
 def markdown(text: str) -> str:
     """A docstring's text as Markdown."""
     text = re.sub(
         r"^( *)\.\. math:: *([^\n]*(?:\n(?:\1 +[^\n]+| *(?=\n\1 )))*)",
-        lambda found: f"\n{found[1]}<div>{equation(found[2], block=True)}</div>\n",
+        lambda found: f"\n{found[1]}{equation(found[2], block=True)}\n",
         text,
         flags=re.MULTILINE,
     )
