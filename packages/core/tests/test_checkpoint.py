@@ -1,6 +1,7 @@
 """Checkpoints: what is saved comes back whole, from the newest generation that is whole and ours."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,14 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from septet import checkpoint
-from septet.checkpoint import Checkpoints
+from septet.checkpoint import Checkpoints, identity
+from septet.cli import stop_request
+from septet.errors import InputError, Interrupted, NoState, NotFinite, NotWritten
 
+JOB = {"settings": "a", "sources of septet": "b", "lock": "c"}
 KINDS = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64 complex64".split()
 
 
 @pytest.fixture
 def store(tmp_path):
-    return Checkpoints(tmp_path / "checkpoint", "job")
+    return Checkpoints(tmp_path / "checkpoint", JOB)
 
 
 def names(store):
@@ -47,7 +51,7 @@ ARRAYS = st.sampled_from(KINDS).flatmap(lambda kind: hnp.arrays(kind, hnp.array_
 @given(step=st.integers(0, 10**12), arrays=st.dictionaries(st.text(min_size=1, max_size=5), ARRAYS, max_size=3))
 def test_any_state_comes_back_to_the_bit(step, arrays, tmp_path_factory):
     arrays.pop("__metadata__", None)
-    store = Checkpoints(tmp_path_factory.mktemp("any"), "job")
+    store = Checkpoints(tmp_path_factory.mktemp("any"), JOB)
     store.save(step, arrays)
     found_step, found = store.load()
     assert found_step == step and found.keys() == arrays.keys()
@@ -86,11 +90,19 @@ def lose_tensors(note, tensors):
 
 def foreign_tensors(note, tensors):
     tensors.write_bytes(b"something else")
-    note.write_text(json.dumps({"job": "job", "step": 2, "sha256": checkpoint.sha256(tensors)}))
+    sealed(note, job=JOB, step=2, sha256=checkpoint.sha256(tensors))
+
+
+def sealed(note, **content):
+    note.write_text(json.dumps({**content, "seal": checkpoint._seal(content)}))
 
 
 def foreign_job(note, tensors):
-    note.write_text(json.dumps({**json.loads(note.read_text()), "job": "other"}))
+    sealed(note, job={**JOB, "lock": "other"}, step=2, sha256=checkpoint.sha256(tensors))
+
+
+def another_step(note, tensors):
+    note.write_text(json.dumps({**json.loads(note.read_text()), "step": 3}))
 
 
 def text(content):
@@ -106,13 +118,15 @@ DAMAGES = {
     "no tensors": lose_tensors,
     "tensors of another form": foreign_tensors,
     "another job's": foreign_job,
+    "another step": another_step,
     "torn note": text(b'{"job": "jo'),
     "empty note": text(b""),
     "note that is no text": text(b"\xff"),
     "note without keys": text(b"{}"),
     "note that is a list": text(b"[]"),
     "note that is null": text(b"null"),
-    "note without step": text(b'{"job": "job", "sha256": ""}'),
+    "note without step": lambda note, tensors: sealed(note, job=JOB, sha256=checkpoint.sha256(tensors)),
+    "job that is a text": lambda note, tensors: sealed(note, job="job", step=2, sha256=""),
     "note without end": text(b"[" * 100_000),
 }
 
@@ -142,7 +156,7 @@ def test_when_no_generation_is_whole_there_is_no_state(store, capsys):
 
 def test_a_save_outlives_older_jobs_that_were_further_on(store):
     """A job of another configuration was stopped here at steps 900 and 1000; this one begins at 1."""
-    other = Checkpoints(store.folder, "other")
+    other = Checkpoints(store.folder, {**JOB, "settings": "other"})
     other.save(900, {"x": np.array([9])})
     other.save(1000, {"x": np.array([10])})
     assert store.load() is None
@@ -156,7 +170,7 @@ def test_a_damaged_generation_takes_no_place_of_a_whole_one(store):
     store.save(5, {"x": np.array([5])})
     store.save(6, {"x": np.array([6])})
     break_tensors(None, store.folder / f"{6:012d}.safetensors")
-    again = Checkpoints(store.folder, "job")
+    again = Checkpoints(store.folder, JOB)
     assert again.load()[0] == 5
     again.save(7, {"x": np.array([7])})
     break_tensors(None, store.folder / f"{7:012d}.safetensors")
@@ -171,7 +185,7 @@ def test_a_failed_save_leaves_the_older_state(store, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", torn)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(NotWritten, match=r"000000000002\.safetensors: not written: No space"):
         store.save(2, {"x": np.array([2])})
     assert store.load()[0] == 1 and len(names(store)) == 2
 
@@ -179,7 +193,7 @@ def test_a_failed_save_leaves_the_older_state(store, monkeypatch):
 def test_a_save_is_due_every_so_many_seconds(store, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
-    store = Checkpoints(store.folder, "job", every=60)
+    store = Checkpoints(store.folder, JOB)
     due = []
     for now[0] in (0.0, 59.0, 60.0, 90.0, 149.0, 150.0):
         due.append(store.due())
@@ -193,3 +207,94 @@ def test_clear_removes_everything_and_may_be_called_twice(store):
     store.clear()
     store.clear()
     assert not store.folder.exists()
+
+
+def test_the_seconds_between_saves_are_the_machine_s(store, monkeypatch):
+    assert store.every == 60
+    monkeypatch.setenv("SEPTET_SAVE_EVERY", "0.5")
+    assert Checkpoints(store.folder, JOB).every == 0.5
+    monkeypatch.setenv("SEPTET_SAVE_EVERY", "soon")
+    with pytest.raises(InputError, match="SEPTET_SAVE_EVERY: expected seconds, found soon"):
+        Checkpoints(store.folder, JOB)
+
+
+def test_a_job_s_identity_says_what_differs(store, capsys):
+    first = identity({"seeds": [0]}, ["septet"], "simulated")
+    assert first == identity({"seeds": [0]}, ["septet"], "simulated")
+    with pytest.raises(Interrupted), Checkpoints(store.folder, first) as one:
+        one.safe_point(1, lambda: {"x": np.array([1])}, "step 1", stop=True)
+    second = identity({"seeds": [1]}, ["septet"], "real")
+    with Checkpoints(store.folder, second) as other:
+        assert other.load() is None
+    assert "it was left by a job with other data, settings\n" in capsys.readouterr().err
+
+
+def test_a_safe_point_saves_when_due_or_told_to_stop(store, monkeypatch):
+    asked = []
+
+    def state():
+        asked.append(1)
+        return {"x": np.array([1])}
+
+    with pytest.raises(Interrupted, match="stopped by signal 15 at step 3, state saved"), store:
+        store.safe_point(1, state, "step 1")
+        assert not asked
+        store.every = 0.0
+        store.safe_point(2, state, "step 2")
+        assert len(asked) == 1 and store.load()[0] == 2
+        monkeypatch.setattr(stop_request, "signal", 15)
+        store.safe_point(3, state, "step 3")
+    assert store.load()[0] == 3
+
+
+def test_a_job_whose_environment_has_no_state_says_that_it_begins_anew(store):
+    def state():
+        raise NoState("task", expected="walle's", found="another's")
+
+    store.every = 0.0
+    with pytest.raises(Interrupted, match="nothing to go on from"), store:
+        store.safe_point(1, state, "step 1")
+        store.safe_point(1, state, "step 1", stop=True)
+    assert not store.folder.exists()
+
+
+def test_the_last_good_state_is_named_when_a_number_is_none(store):
+    with pytest.raises(NotFinite) as caught, store:
+        raise NotFinite("step 1: loss")
+    assert caught.value.__notes__ == ["last good checkpoint: none, no save was due yet"]
+    with pytest.raises(NotFinite) as caught, store:
+        store.save(4, {"x": np.array([1])})
+        raise NotFinite("step 5: loss")
+    assert caught.value.__notes__ == [f"last good checkpoint: {store.folder}/000000000004.safetensors"]
+
+
+def test_two_runs_in_one_folder_are_refused(store):
+    with store:
+        store.save(1, {"x": np.array([1])})
+        with (
+            pytest.raises(InputError, match=rf"no other run is at work in, found process {os.getpid()} on "),
+            Checkpoints(store.folder, JOB),
+        ):
+            pass
+        assert store.load() is not None
+    assert not store.folder.exists()
+
+
+def test_a_refused_job_leaves_no_folder(tmp_path):
+    with pytest.raises(InputError), Checkpoints(tmp_path / "new/out/checkpoint", JOB):
+        raise InputError("data", expected="some", found="none")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    with pytest.raises(InputError), Checkpoints(tmp_path / "old/checkpoint", JOB):
+        raise InputError("data", expected="some", found="none")
+    assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_what_killed_processes_left_is_swept_up(tmp_path):
+    folder = tmp_path / "out/checkpoint"
+    folder.mkdir(parents=True)
+    for name in (folder / ".000000000004.safetensors.77.tmp", folder.parent / ".scores.parquet.77.tmp"):
+        name.write_bytes(b"half")
+    with pytest.raises(KeyError), Checkpoints(folder, JOB):
+        assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["out", "checkpoint", "lock"]
+        raise KeyError

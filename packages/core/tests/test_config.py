@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import Field, field_validator, model_validator
 
-from septet.config import Settings, default_yaml, json_schema, read_mapping, validate
+from septet.config import Settings, default_yaml, json_schema, validate
 from septet.errors import InputError
+from septet.reading import read_mapping
 
 
 class Walk(Settings):
@@ -129,7 +130,7 @@ def test_an_unknown_key_of_a_model_that_holds_itself_names_the_known_ones():
         ({"seeds": 3}, "job.yaml: seeds: expected a valid list, found 3"),
         ({"rate": "fast"}, "job.yaml: rate: expected a valid number, unable to parse string as a number, found fast"),
         ({"rate": 2}, "job.yaml: rate: expected less than or equal to 1, found 2"),
-        ({"part": {"width": float("nan")}}, "job.yaml: part.width: expected greater than 0, found nan"),
+        ({"part": {"width": float("nan")}}, "job.yaml: part.width: expected a finite number, found nan"),
         ({"label": None}, "job.yaml: label: expected a valid string, found None"),
         ({"seeds": [1, None]}, "job.yaml: seeds.1: expected a valid integer, found None"),
         ({"seeds": [1, 1]}, "job.yaml: seeds: expected different seeds, found [1, 1]"),
@@ -186,7 +187,7 @@ def test_yaml_and_json_are_read(text, file):
 
 
 def test_standard_input_is_read():
-    code = "from septet.config import *; print(read_mapping('-'))"
+    code = "from septet.reading import *; print(read_mapping('-'))"
     done = subprocess.run([sys.executable, "-c", code], input="a: 1", capture_output=True, text=True, check=True)
     assert done.stdout == "{'a': 1}\n"
 

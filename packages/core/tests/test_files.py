@@ -34,7 +34,7 @@ def test_an_exception_leaves_the_old_file_and_no_temporary_one(error, tmp_path):
 def test_a_body_that_writes_nothing_is_an_error_and_leaves_the_old_file(tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("old")
-    with pytest.raises(FileNotFoundError), replacing(file):
+    with pytest.raises(RuntimeError, match="nothing was written"), replacing(file):
         pass
     assert file.read_text() == "old"
 

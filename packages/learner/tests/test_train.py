@@ -16,7 +16,7 @@ from learner.config import Job
 from learner.train import History, build, train
 from septet.card import RunCard
 from septet.config import validate
-from septet.errors import InputError
+from septet.errors import InputError, NotFinite
 from septet.scores import read_scores
 from walle.samplers import SamplerDied, Samplers
 
@@ -112,7 +112,7 @@ def test_a_value_that_is_no_number_stops_with_its_name_and_keeps_the_checkpoint(
     monkeypatch.setattr(one, "iterate", broken)
     monkeypatch.setattr(module, "build", lambda _: one)
     monkeypatch.setattr(module.Checkpoints, "due", lambda _: True)
-    with pytest.raises(loop.NotFinite, match=r"iteration 2.*not finite.*seed 1"):
+    with pytest.raises(NotFinite, match=r"iteration 2.*not finite.*seed 1"):
         train(job("ppo"), tmp_path)
     assert (tmp_path / "checkpoint/000000000002.json").is_file() and not (tmp_path / "scores.parquet").exists()
 

@@ -10,9 +10,8 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from learner.loop import NotFinite
 from septet.card import RunCard
-from septet.errors import InputError, Interrupted
+from septet.errors import InputError, Interrupted, NotFinite
 from septet.scores import read_scores, read_timing
 from svrpo.config import Experiments, Job, Task
 from svrpo.train import build, train
@@ -93,11 +92,11 @@ class Stops:
 def test_a_job_that_is_stopped_again_and_again_ends_with_the_same_bytes(case, tmp_path, monkeypatch):
     train(job(*case), tmp_path / "whole")
     for at in (1, 2):
-        monkeypatch.setattr("svrpo.train.stop_request", Stops(at))
+        monkeypatch.setattr("septet.checkpoint.stop_request", Stops(at))
         with pytest.raises(Interrupted):
             train(job(*case), tmp_path / "cut")
         assert not (tmp_path / "cut/scores.parquet").exists()
-    monkeypatch.setattr("svrpo.train.stop_request", Stops())
+    monkeypatch.setattr("septet.checkpoint.stop_request", Stops())
     train(job(*case), tmp_path / "cut")
     first, second = (tmp_path / name / "scores.parquet" for name in ("whole", "cut"))
     assert first.read_bytes() == second.read_bytes()

@@ -14,8 +14,8 @@ import pytest
 import torch
 import yaml
 
-from learner.loop import NotFinite
 from septet.card import RunCard
+from septet.errors import NotFinite
 from septet.scores import read_scores, read_timing
 from vipg import updates
 from vipg.agent import Agent

@@ -3,6 +3,7 @@
 =============  =====================================================================
 `errors`       the one-line input error and the exit codes
 `house`        the configuration of a checkout, and the files made from the models
+`reading`      YAML and JSON from outside
 `config`       typed configuration, its JSON schema and its default YAML
 `seeding`      named random streams from one root seed
 `scores`       the score table and the timing table
@@ -10,6 +11,8 @@
 `bench`        rows and file of the `bench` verbs
 `checkpoint`   save and restore a half-done job
 `files`        whole-or-nothing writes, digests
+`lock`         one run at a time in a folder
+`finite`       the check that stops training at a value that is not finite
 `data`         finding, checking and downloading data sets
 `compiled`     functions compiled by numba, and their cache
 `progress`     progress lines in logs, and what is running now

@@ -14,6 +14,7 @@ import septet
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.files import sha256, source_digest, write_text
+from septet.reading import read_json
 
 
 class RunCard(Settings):
@@ -50,10 +51,7 @@ class RunCard(Settings):
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a run card. Raises InputError if it is missing, torn or of another form."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(str(path), expected="a run card", found=str(error)) from None
+        data = read_json(path, "a run card")
         if not isinstance(data, dict):
             raise InputError(str(path), expected="a run card", found=data)
         return validate(cls, data, str(path))

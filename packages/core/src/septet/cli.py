@@ -10,8 +10,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from septet.config import Settings, read_mapping, validate
-from septet.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, InputError, Interrupted
+from septet.config import Settings, validate
+from septet.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_NO_ROOM,
+    EXIT_NOT_FINITE,
+    InputError,
+    Interrupted,
+    NotFinite,
+    NotWritten,
+)
+from septet.files import sweep
+from septet.reading import read_mapping
 
 
 @dataclass(frozen=True)
@@ -27,17 +38,19 @@ class Verb:
 
 
 class StopRequest:
-    """Set by SIGTERM or SIGUSR1: save your state and raise `Interrupted` at the next safe point."""
+    """Set by SIGTERM, SIGUSR1 or Ctrl-C: save your state and raise `Interrupted` at the next safe point."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     def listen(self) -> None:
-        """Take the two signals for this process (main thread only)."""
-        for number in (signal.SIGTERM, signal.SIGUSR1):
+        """Take the signals for this process (main thread only)."""
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.signal is not None:
+            raise KeyboardInterrupt  # Ctrl-C again: now
         self.signal = number
 
 
@@ -48,7 +61,8 @@ def main(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], 
     """Run the verb that the command line asks for and exit.
 
     Exit codes: 0 done; 1 a fault of ours, with its traceback; 2 bad input, one line, nothing
-    written; 85 stopped by a signal with the state saved: run the same command again.
+    written; 3 a value that is not finite, nothing learned from it; 4 the machine has no room, on disk or in memory;
+    85 stopped by a signal with the state saved: run the same command again.
 
     Args:
         package: the import name, for the usage text.
@@ -66,7 +80,8 @@ def main(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], 
         command.add_argument("--quick", action="store_true", help="end inside a minute")
         command.add_argument("--json", required=True, type=Path, help="file for the measured rows")
     arguments = parser.parse_args()
-    stop_request.listen()
+    if arguments.verb == "train":  # the others end at once: they have no state to save
+        stop_request.listen()
     try:
         if arguments.verb == "bench" and bench is not None:
             bench(arguments.quick, arguments.json)
@@ -75,10 +90,17 @@ def main(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], 
             where = "standard input" if arguments.config == "-" else arguments.config
             settings = validate(verb.model, read_mapping(arguments.config), where)
             check_writable(arguments.out)
+            sweep(arguments.out)
             verb.act(settings, arguments.out)
     except InputError as error:
         print(f"{package}: {error}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
+    except (NotFinite, NotWritten) as error:
+        print("; ".join([f"{package}: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        sys.exit(EXIT_NOT_FINITE if isinstance(error, NotFinite) else EXIT_NO_ROOM)
+    except MemoryError as error:
+        print(f"{package}: not enough memory: {error or 'none left'}", file=sys.stderr)
+        sys.exit(EXIT_NO_ROOM)
     except Interrupted as interruption:
         print(f"{package}: {interruption}; run the same command again to go on", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

@@ -1,9 +1,7 @@
 """Typed configuration: one pydantic model per job, its JSON schema and its default YAML."""
 
 import json
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import yaml
@@ -13,14 +11,14 @@ from septet.errors import InputError
 
 
 class Settings(BaseModel):
-    """Base of every configuration model: unknown keys are refused, values do not change."""
+    """Base of every configuration model: unknown keys and infinite numbers are refused, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def _each_once(value: list[int]) -> list[int]:
-    if len(set(value)) != len(value) or min(value, default=0) < 0:
-        raise ValueError("different seeds, none negative")
+    if len(set(value)) != len(value) or min(value, default=0) < 0 or max(value, default=0) >= 2**63:
+        raise ValueError("different seeds, none negative, of 63 bits at most")
     return value
 
 
@@ -43,27 +41,6 @@ class Runs(Settings):
 
 
 Model = TypeVar("Model", bound=Settings)
-
-
-def read_mapping(source: str) -> dict[str, Any]:
-    """Read one YAML or JSON mapping from a file, or from standard input if `source` is ``-``.
-
-    Raises:
-        InputError: the file is missing, is no text, no YAML, or holds something else than a mapping.
-    """
-    where = "standard input" if source == "-" else source
-    try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        data = yaml.safe_load(text)
-    except OSError as error:
-        raise InputError(where, expected="a readable file", found=error.strerror or "none") from None
-    except UnicodeDecodeError as error:
-        raise InputError(where, expected="UTF-8 text", found=error.reason) from None
-    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:  # 2013-99-99, !!bool x
-        raise InputError(where, expected="YAML or JSON", found=" ".join(str(error).split())) from None
-    if not isinstance(data, dict):
-        raise InputError(where, expected="a mapping of keys to values", found=data)
-    return data
 
 
 def validate(model: type[Model], data: dict[str, Any], where: str) -> Model:

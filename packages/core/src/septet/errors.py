@@ -3,6 +3,8 @@
 import reprlib
 
 EXIT_BAD_INPUT = 2
+EXIT_NOT_FINITE = 3
+EXIT_NO_ROOM = 4
 EXIT_INTERRUPTED = 85
 
 _brief = reprlib.Repr()  # the text of a few nested YAML aliases can fill the memory
@@ -30,3 +32,15 @@ class DataUnavailable(InputError):
 
 class Interrupted(Exception):
     """The job was told to stop, has saved its state and can be run again."""
+
+
+class NoState(InputError):
+    """What is asked for its state cannot say it; a stopped job begins anew."""
+
+
+class NotFinite(ArithmeticError):
+    """A tensor holds a value that is not finite; the message names it, the step and the seed."""
+
+
+class NotWritten(OSError):
+    """The machine did not take a file: no space left, no permission, a disk that fails. The old file is as it was."""

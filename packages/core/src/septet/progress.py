@@ -4,9 +4,11 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from septet.errors import NotWritten
 from septet.files import write_text
 
 FILE = "progress.json"
@@ -53,7 +55,8 @@ class Progress:
             "time": time.time(),
         }
         print(describe(state), file=sys.stderr, flush=True)
-        write_text(self.folder / FILE, json.dumps(state))
+        with suppress(NotWritten):  # a full disk is told by what matters
+            write_text(self.folder / FILE, json.dumps(state))
 
 
 def describe(state: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from dynts.shared import play_shared
 from dynts.tracking import Headlines, track
 from dynts.worlds import initial_weights, simulate
 from septet.checkpoint import Arrays
+from septet.finite import check_finite
 from septet.seeding import stream
 
 Array = NDArray[np.float64]
@@ -68,6 +69,12 @@ class Engine(ABC):
                 if curve not in self.state:
                     self.state[curve] = np.zeros((*self.shape, len(self.marks)))
                 self.state[curve][..., mark] = values / self.marks[mark] if name in MEANS else values
+
+    def check_finite(self, point: int) -> None:
+        """Raise NotFinite if the block that ended at `point` left a number in the state that is none."""
+        for name, values in self.state.items():
+            if values.dtype == np.float64 and values.shape[:2] == self.shape:
+                check_finite(name, values.swapaxes(0, 1), int(self.points[point]), self.job.seeds, "round")
 
     def curves(self) -> dict[str, Array]:
         """All curves of the finished job, each of shape ``(V, S, marks)``."""

@@ -1,7 +1,5 @@
 """The `train` verb: one method with all its schedules, one task, all seeds in lockstep."""
 
-import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +10,12 @@ from dynts.config import Job
 from dynts.engines import Engine, Tracker, engine
 from dynts.tracking import reference_losses
 from septet.card import Stopwatch
-from septet.checkpoint import Checkpoints
-from septet.cli import stop_request
-from septet.errors import Interrupted
-from septet.files import source_digest
+from septet.checkpoint import Checkpoints, identity
 from septet.progress import Progress
 from septet.scores import TIMING, score_rows, write_scores, write_timing
 
 PAPER = "dynts"
+PACKAGES = ["septet", PAPER]
 
 
 def train(job: Job, out: Path) -> None:
@@ -29,46 +25,42 @@ def train(job: Job, out: Path) -> None:
     # data or environment, model
     bandit = engine(job)
     seeds, points = job.seeds, len(bandit.points)
-    store = Checkpoints(out / "checkpoint", _identity(job))
-    point = 0
-    if (saved := store.load()) is not None:
-        point, bandit.state = saved
+    settings = job.model_dump(mode="json")
+    with Checkpoints(out / "checkpoint", identity(settings, PACKAGES, bandit.origin)) as store:
+        point = 0
+        if (saved := store.load()) is not None:
+            point, bandit.state = saved
 
-    # loop
-    done = int(bandit.points[point - 1]) if point else 0
-    progress = Progress(f"dynts {job.method.name} on {job.task.name}", bandit.rounds, "rounds", store.folder, done)
-    while point < points:
-        bandit.advance(point)
-        point += 1
-        progress.update(int(bandit.points[point - 1]))
-        if stop_request.signal is not None:
-            store.save(point, bandit.state)
-            progress.finish()
-            raise Interrupted(f"stopped by signal {stop_request.signal} at point {point} of {points}, state saved")
-        if store.due():
-            store.save(point, bandit.state)
+        # loop
+        done = int(bandit.points[point - 1]) if point else 0
+        progress = Progress(f"dynts {job.method.name} on {job.task.name}", bandit.rounds, "rounds", store.folder, done)
+        while point < points:
+            bandit.advance(point)
+            bandit.check_finite(point)
+            point += 1
+            progress.update(int(bandit.points[point - 1]))
+            store.safe_point(point, lambda: bandit.state, f"point {point} of {points}")
 
-    # write
-    methods, frames = score_tables(job, bandit)
-    steps = len(bandit.schedules) * len(seeds) * bandit.rounds
-    card = watch.card(
-        paper=PAPER,
-        verb="train",
-        task=job.task.name,
-        methods=methods,
-        seeds=seeds,
-        config=job,
-        packages=["septet", "dynts"],
-        libraries=["numpy", "numba", "polars"],
-        steps=steps,
-        data=bandit.origin,
-    )
-    time = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": seeds[0], "step": bandit.rounds}
-    write_timing(out / "timing.parquet", [pl.DataFrame([{**time, "phase": "train", "seconds": watch.seconds}], TIMING)])
-    write_scores(out / "scores.parquet", frames)
-    card.write(out / "run.json")
-    progress.finish()
-    store.clear()
+        # write
+        methods, frames = score_tables(job, bandit)
+        steps = len(bandit.schedules) * len(seeds) * bandit.rounds
+        card = watch.card(
+            paper=PAPER,
+            verb="train",
+            task=job.task.name,
+            methods=methods,
+            seeds=seeds,
+            config=job,
+            packages=PACKAGES,
+            libraries=["numpy", "numba", "polars"],
+            steps=steps,
+            data=bandit.origin,
+        )
+        time = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": seeds[0]}
+        row = {**time, "step": bandit.rounds, "phase": "train", "seconds": watch.seconds}
+        write_timing(out / "timing.parquet", [pl.DataFrame([row], TIMING)])
+        write_scores(out / "scores.parquet", frames)
+        card.write(out / "run.json")
 
 
 def score_tables(job: Job, bandit: Engine) -> tuple[dict[str, dict[str, object]], list[pl.DataFrame]]:
@@ -118,9 +110,3 @@ def _rows(label: str, job: Job, seeds: list[int], steps: np.ndarray, metrics: di
     if not metrics:
         return pl.DataFrame()
     return score_rows(PAPER, label, job.task.name, seeds=seeds, steps=[int(s) for s in steps], metrics=metrics)
-
-
-def _identity(job: Job) -> str:
-    """Name of the job for its checkpoints: state that other settings or other code left is not taken."""
-    settings = json.dumps([job.model_dump(mode="json"), source_digest(PAPER)], sort_keys=True)
-    return hashlib.sha256(settings.encode()).hexdigest()[:16]

@@ -28,6 +28,10 @@ FUNCTION_WORDS = (
 ).split()
 STYLE_FEATURES = 14
 FEATURES = STYLE_FEATURES + len(FUNCTION_WORDS)
+PREPARED = pl.Schema(
+    [("week", pl.Int64()), ("test", pl.UInt32()), ("rate", pl.Float64()), ("x", pl.Array(pl.Float64, FEATURES))]
+)
+"""The columns of the prepared table that training reads."""
 
 
 def headline_features(headline: str) -> list[float]:
@@ -164,6 +168,11 @@ def load(file: Path, clean_weeks: bool) -> tuple[pl.DataFrame, str]:
         raise InputError(
             str(file), expected="the table that `dynts prepare` writes", found=str(error).split("\n")[0]
         ) from None
+    if table.schema != PREPARED or table.is_empty() or table.null_count().sum_horizontal().item():
+        found = ", ".join(f"{name} {kind}" for name, kind in table.schema.items())
+        raise InputError(str(file), expected="the table that `dynts prepare` writes, without gaps", found=found)
+    if not table["rate"].is_between(0, 1).all() or not np.isfinite(table["x"].to_numpy()).all():
+        raise InputError(str(file), expected="rates in [0, 1] and finite features", found="others")
     if clean_weeks:
         table = table.filter(~pl.col("week").is_between(*FLAWED_WEEKS))
     return table, origin

@@ -4,6 +4,7 @@ import gzip
 import importlib.util
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,13 +102,24 @@ def _problems(file: Path, *, level5: bool) -> Iterator[tuple[str, str, int]]:
         yield from _public(file, level5)
         return
     data = file.read_bytes()
-    text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
-    for line in filter(None, text.split("\n")):
-        row: dict[str, Any] = json.loads(line)
-        if "problem" in row:
-            yield row["problem"], row["answer"], int(str(row["level"])[-1])
-        else:
-            yield row["question"], gold_of(row["answer"]), 0
+    number = 0
+    try:
+        text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
+        for number, line in enumerate(text.split("\n"), 1):  # noqa: B007  # the message needs it
+            if line:
+                yield _problem(json.loads(line))
+    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InputError(f"{file}:{number}", expected="a problem with its answer", found=repr(error)) from None
+
+
+def _problem(row: dict[str, Any]) -> tuple[str, str, int]:
+    if "problem" in row:
+        question, answer, level = row["problem"], row["answer"], int(str(row["level"])[-1])
+    else:
+        question, answer, level = row["question"], gold_of(row["answer"]), 0
+    if not (isinstance(question, str) and isinstance(answer, str)):
+        raise TypeError("question and answer are texts")
+    return question, answer, level
 
 
 def _public(file: Path, level5: bool) -> Iterator[tuple[str, str, int]]:
@@ -133,6 +145,8 @@ def questions(kind: str, file: Path, characters: int) -> Questions:
         raise InputError(str(file), expected="the output of prepare", found=str(error).partition("\n")[0]) from None
     if dict(table.schema) != COLUMNS:
         raise InputError(str(file), expected=f"columns {', '.join(COLUMNS)}", found=", ".join(table.columns))
+    if table.null_count().sum_horizontal().sum() or not table["split"].is_in(["train", "test"]).all():
+        raise InputError(str(file), expected="rows of train and test without gaps", found="others")
     parts: dict[str, list[Problem]] = {"train": [], "test": []}
     for split, question, answer, _ in table.iter_rows():
         text = prompt(kind, question)

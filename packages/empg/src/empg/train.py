@@ -1,8 +1,7 @@
 """The `train` verb: one method on one task, seed after seed; E-step, M-step, evaluation."""
 
-import hashlib
-import json
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,15 @@ from empg.sample import Rollout
 from empg.tokens import Tokenizer
 from empg.update import improve, lesson
 from septet.card import Stopwatch
-from septet.checkpoint import Checkpoints
+from septet.checkpoint import Checkpoints, identity
 from septet.cli import stop_request
-from septet.errors import InputError, Interrupted
-from septet.files import source_digest
+from septet.errors import InputError
 from septet.progress import Progress
 from septet.scores import write_scores, write_timing
 from septet.seeding import stream
 
 PAPER, REAL = "empg", "empgreal"
+PACKAGES = ["septet", PAPER]
 EXAMPLES = 8
 
 
@@ -76,6 +75,18 @@ class Run:
         """Let go of the engine and of the other processes."""
         self.engine.close()
         self.fleet.close()
+
+    @property
+    def done(self) -> int:
+        """Steps so far, over all seeds."""
+        return self.seed * self.job.task.steps + self.step
+
+    def next_seed(self) -> None:
+        """Begin the next seed, if there is one."""
+        self.seed, self.step = self.seed + 1, 0
+        if self.seed < len(self.job.seeds):
+            self.masters.release()
+            self.masters, self.optimiser = self.begin()
 
     @property
     def number(self) -> int:
@@ -143,6 +154,7 @@ class Run:
         report = improve(
             self.policy, self.masters, self.optimiser, rollout, what, method,
             temperature=job.temperature, clip_norm=job.clip_norm, **room, fleet=self.fleet,
+            at=(self.number, self.step),
         )  # fmt: skip
         self.engine.refresh(self.policy)
         clock.append(time.perf_counter())
@@ -221,64 +233,55 @@ def train(job: Job, out: Path) -> None:
     watch = Stopwatch()
 
     # configuration, data, model
-    run = Run(job)
-    task = job.task
-    store = Checkpoints(out / "checkpoint", _identity(job))
-    if (saved := store.load()) is not None:
-        run.restore(saved[1])
-    total = len(job.seeds) * task.steps
-    label = f"empg {job.method.name} on {task.name}"
-    leads = run.fleet.leads
-    progress = Progress(label, total, "steps", store.folder, run.seed * task.steps + run.step) if leads else None
+    with (
+        closing(Run(job)) as run,
+        Checkpoints(
+            out / "checkpoint", identity(job.model_dump(mode="json"), PACKAGES, run.questions.origin), run.fleet.leads
+        ) as store,
+    ):
+        task = job.task
+        if (saved := store.load()) is not None:
+            run.restore(saved[1])
+        total = len(job.seeds) * task.steps
+        label = f"empg {job.method.name} on {task.name}"
+        progress = Progress(label, total, "steps", store.folder, run.done) if run.fleet.leads else None
 
-    # loop
-    while run.seed < len(job.seeds):
-        if run.step == 0:
-            run.evaluate()
-        while run.step < task.steps:
-            run.advance()
-            if run.step in run.history.points:
+        # loop
+        while run.seed < len(job.seeds):
+            if run.step == 0:
                 run.evaluate()
-            done = run.seed * task.steps + run.step
-            if progress:
-                progress.update(done)
-            if run.fleet.any(stop_request.signal is not None) and done < total:
+            while run.step < task.steps:
+                run.advance()
+                if run.step in run.history.points:
+                    run.evaluate()
                 if progress:
-                    store.save(done, run.state())
-                    progress.finish()
-                run.close()
-                raise Interrupted(f"stopped by signal {stop_request.signal} at step {done} of {total}, state saved")
-            if progress and store.due() and done < total:
-                store.save(done, run.state())
-        run.seed, run.step = run.seed + 1, 0
-        if run.seed < len(job.seeds):
-            run.masters.release()
-            run.masters, run.optimiser = run.begin()
-    run.close()
-    if progress is None:
-        return
+                    progress.update(run.done)
+                stop = run.fleet.any(stop_request.signal is not None)
+                store.safe_point(run.done, run.state, f"step {run.done} of {total}", stop)
+            run.next_seed()
+        run.close()  # the card counts the processes that have ended
+        if progress is None:
+            return
 
-    # write
-    paper = REAL if isinstance(task, Chat) else PAPER  # reported on its own: it runs on request
-    name = job.method.name
-    described = {**job.method.model_dump(mode="json", exclude={"name"}), "examples": examples(run)}
-    card = watch.card(
-        paper=paper,
-        verb="train",
-        task=task.name,
-        methods={name: described},
-        seeds=job.seeds,
-        config=job,
-        packages=["septet", "empg"],
-        libraries=["numpy", "polars", "torch", "transformers"],
-        steps=total * task.prompts * job.samples,
-        data=run.questions.origin,
-    )
-    write_timing(out / "timing.parquet", [timing_table(run.history, paper, name, task.name, job.seeds[0])])
-    write_scores(out / "scores.parquet", score_tables(run.history, paper, name, task.name, job.seeds, run.language))
-    card.write(out / "run.json")
-    progress.finish()
-    store.clear()
+        # write
+        paper = REAL if isinstance(task, Chat) else PAPER  # reported on its own: it runs on request
+        name = job.method.name
+        described = {**job.method.model_dump(mode="json", exclude={"name"}), "examples": examples(run)}
+        card = watch.card(
+            paper=paper,
+            verb="train",
+            task=task.name,
+            methods={name: described},
+            seeds=job.seeds,
+            config=job,
+            packages=PACKAGES,
+            libraries=["numpy", "polars", "torch", "transformers"],
+            steps=total * task.prompts * job.samples,
+            data=run.questions.origin,
+        )
+        write_timing(out / "timing.parquet", [timing_table(run.history, paper, name, task.name, job.seeds[0])])
+        write_scores(out / "scores.parquet", score_tables(run.history, paper, name, task.name, job.seeds, run.language))
+        card.write(out / "run.json")
 
 
 def examples(run: Run) -> list[dict[str, str]]:
@@ -302,9 +305,3 @@ def _shown(prompt: str, tokenizer: Tokenizer) -> str:
     """The question of a prompt, without earlier turns and the marks of its chat template."""
     text = tokenizer.decode(tokenizer.encode(prompt))
     return text.rpartition("user\n")[2].removesuffix("assistant\n").strip()
-
-
-def _identity(job: Job) -> str:
-    """Name of the job for its checkpoints: state that other settings or other code left is not taken."""
-    settings = json.dumps([job.model_dump(mode="json"), source_digest(PAPER)], sort_keys=True)
-    return hashlib.sha256(settings.encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from empg.fleet import Fleet
 from empg.forward import batches
 from empg.policy import Masters, Policy
 from empg.sample import Rollout
+from septet.finite import check_finite
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,18 @@ def improve(
     row_tokens: int,
     batch_tokens: int,
     fleet: Fleet | None = None,
+    at: tuple[int, int] = (0, 0),
 ) -> Report:
     """M gradient steps on one batch; completions that no term of the loss looks at are not computed.
 
     A batch without any weight still takes its steps, with a gradient of 0: the optimiser's momentum goes on, as it does
     where such completions are computed. From a base that seldom succeeds most batches are of this kind.
+
+    Args:
+        at: seed and step, for the message of what is raised.
+
+    Raises:
+        NotFinite: the gradient is no number; the weights are as they were.
     """
     everything = method.kl_loss > 0 or method.entropy > 0 or what.returns is not None
     weighed = (what.advantage != 0).any(1)
@@ -159,6 +168,7 @@ def improve(
         if method.max_kl is not None and passes and kl > method.max_kl:
             break
         gradient = float(torch.nn.utils.clip_grad_norm_(masters.weights, clip_norm))
+        check_finite("the gradient's norm", np.array([gradient]), at[1], at[:1], "step")
         optimiser.step()
         masters.publish()
         trained += tokens

@@ -12,9 +12,10 @@ from torch import Tensor
 
 import walle
 from learner.config import Job
-from learner.loop import Iteration, check_finite
+from learner.loop import Iteration
 from learner.networks import Network
 from learner.normalise import Moments
+from septet.finite import check_finite
 from septet.seeding import stream
 from walle.policy import GaussianPolicy
 from walle.rollout import Rollout, merge_moments

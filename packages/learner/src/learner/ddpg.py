@@ -17,12 +17,13 @@ from learner.config import DDPG, Job
 from learner.ddpg_update import Float32, Networks, actions, update, workspace
 from learner.dense import hidden_count, weight_count
 from learner.draws import Draws, uniform
-from learner.loop import Iteration, check_finite
+from learner.loop import Iteration
 from learner.networks import Network, initial
 from learner.networks import uniform as uniform_weights
 from learner.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoise, Uniform
 from learner.replay import Replay, Sampler
 from septet.errors import InputError
+from septet.finite import check_finite
 
 Array = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
@@ -191,6 +192,7 @@ class DDPGLearner:
                     updates += 1
             learn += time.perf_counter() - middle
         check_finite("the losses", losses, iteration, self.seeds)
+        check_finite("the actor", self.agent.networks.actor, iteration, self.seeds)
         scores = {"return": np.divide(total, episodes, out=np.full(count, np.nan), where=episodes > 0)}
         scores["episodes"] = episodes
         if updates:

@@ -1,7 +1,7 @@
 """What `train` asks of a method: one iteration at a time, with a state that can be saved."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,15 +39,3 @@ class Learner(Protocol):
 
     def close(self) -> None:
         """Let go of environments and processes."""
-
-
-class NotFinite(ArithmeticError):
-    """A tensor holds a value that is not finite; the message names it, the iteration and the seed."""
-
-
-def check_finite(name: str, values: NDArray[np.floating[Any]], iteration: int, seeds: list[int]) -> None:
-    """Raise NotFinite unless `values` (S, ...) are all finite."""
-    bad = ~np.isfinite(values).reshape(len(seeds), -1).all(1)
-    if bad.any():
-        seed = seeds[int(np.argmax(bad))]
-        raise NotFinite(f"iteration {iteration}: {name} is not finite (seed {seed}); the last good state is kept")

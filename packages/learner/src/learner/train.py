@@ -1,9 +1,8 @@
 """The `train` verb: one method on one task, all seeds in lockstep."""
 
-import hashlib
 import importlib
-import json
 import math
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,9 @@ from numpy.typing import NDArray
 from learner.config import Job
 from learner.loop import Iteration, Learner
 from septet.card import Stopwatch
-from septet.checkpoint import Checkpoints
-from septet.cli import stop_request
-from septet.errors import Interrupted
-from septet.files import source_digest
+from septet.checkpoint import Checkpoints, identity
 from septet.progress import Progress
 from septet.scores import TIMING, score_rows, write_scores, write_timing
-from walle.batch import NoState
 from walle.samplers import SamplerDied
 
 LEARNERS = {
@@ -50,63 +45,50 @@ def train(job: Job, out: Path) -> None:
     torch.set_num_threads(1)
 
     # environments, model
-    learner = build(job)
-    history = History(len(job.seeds))
-    store = Checkpoints(out / "checkpoint", _identity(job))
-    iteration = 0
-    if (saved := store.load()) is not None:
-        iteration, arrays = saved
-        learner.state = _part("learner", arrays)
-        history.state = _part("history", arrays)
+    with (
+        closing(build(job)) as learner,
+        Checkpoints(out / "checkpoint", identity(job.model_dump(mode="json"), PACKAGES)) as store,
+    ):
+        history = History(len(job.seeds))
+        iteration = 0
+        if (saved := store.load()) is not None:
+            iteration, arrays = saved
+            learner.state = _part("learner", arrays)
+            history.state = _part("history", arrays)
 
-    # loop
-    total = learner.iterations
-    label = f"{job.paper} {job.method.label} on {job.task.label}"
-    progress = Progress(label, total, "iterations", store.folder, iteration)
+        def state() -> dict[str, NDArray[Any]]:
+            return _named("learner", learner.state) | _named("history", history.state)
 
-    def save() -> str:
-        """Save what there is after `iteration` iterations; what became of it."""
-        try:
-            store.save(iteration, _named("learner", learner.state) | _named("history", history.state))
-        except NoState as error:
-            return f"nothing to go on from ({error})"
-        return "state saved"
-
-    try:
+        # loop
+        total = learner.iterations
+        label = f"{job.paper} {job.method.label} on {job.task.label}"
+        progress = Progress(label, total, "iterations", store.folder, iteration)
         while iteration < total:
             try:
                 history.add(learner.iterate(iteration))
             except SamplerDied as error:
-                error.add_note(f"at iteration {iteration}, {save()}")
+                error.add_note(f"at iteration {iteration}, {store.keep(iteration, state)}")
                 raise
             iteration += 1
             progress.update(iteration)
-            if stop_request.signal is not None:
-                kept = save()
-                progress.finish()
-                raise Interrupted(f"stopped by signal {stop_request.signal} at iteration {iteration}, {kept}")
-            if store.due():
-                save()
-    finally:
-        learner.close()
+            store.safe_point(iteration, state, f"iteration {iteration}")
 
-    # write
-    card = watch.card(
-        paper=job.paper,
-        verb="train",
-        task=job.task.label,
-        methods={job.method.label: job.method.model_dump(mode="json", exclude={"name"})},
-        seeds=job.seeds,
-        config=job,
-        packages=PACKAGES,
-        libraries=[*LIBRARIES, *(PEERS if job.method.implementation == "stable_baselines3" else [])],
-        steps=int(history.steps[-1].sum()),
-    )
-    write_timing(out / "timing.parquet", [history.timing(job)])
-    write_scores(out / "scores.parquet", history.scores(job))
-    card.write(out / "run.json")
-    progress.finish()
-    store.clear()
+        # write
+        learner.close()  # the card counts the processes that have ended
+        card = watch.card(
+            paper=job.paper,
+            verb="train",
+            task=job.task.label,
+            methods={job.method.label: job.method.model_dump(mode="json", exclude={"name"})},
+            seeds=job.seeds,
+            config=job,
+            packages=PACKAGES,
+            libraries=[*LIBRARIES, *(PEERS if job.method.implementation == "stable_baselines3" else [])],
+            steps=int(history.steps[-1].sum()),
+        )
+        write_timing(out / "timing.parquet", [history.timing(job)])
+        write_scores(out / "scores.parquet", history.scores(job))
+        card.write(out / "run.json")
 
 
 class History:
@@ -186,9 +168,3 @@ def _named(part: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]
 
 def _part(name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {key.removeprefix(name + "/"): value for key, value in arrays.items() if key.startswith(name + "/")}
-
-
-def _identity(job: Job) -> str:
-    """Name of the job for its checkpoints: state that other settings or other code left is not taken."""
-    settings = json.dumps([job.model_dump(mode="json"), [source_digest(name) for name in PACKAGES]], sort_keys=True)
-    return hashlib.sha256(settings.encode()).hexdigest()[:16]

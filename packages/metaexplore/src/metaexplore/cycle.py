@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.loop import check_finite
 from learner.normalise import Moments, standard
 from learner.replay import Replay
 from metaexplore import nets, student
@@ -13,6 +12,7 @@ from metaexplore.explorers import NoiseExplorer, TeacherExplorer, by_seed, stude
 from metaexplore.nets import Float32
 from metaexplore.student import Array, Networks, Rates, State
 from metaexplore.teacher import standardised
+from septet.finite import check_finite
 from septet.seeding import stream
 
 WITH_TEACHER = ("explore", "trial", "evaluate", "teach", "train")

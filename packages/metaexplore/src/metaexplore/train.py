@@ -1,8 +1,7 @@
 """The `train` verb: one method (or the study of the meta signal) on one task, all seeds in lockstep."""
 
-import hashlib
-import json
 import time
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
@@ -11,10 +10,7 @@ from metaexplore.config import Job, Method
 from metaexplore.curve import PAPER, Curve
 from metaexplore.study import Signal
 from septet.card import Stopwatch
-from septet.checkpoint import Checkpoints
-from septet.cli import stop_request
-from septet.errors import Interrupted
-from septet.files import source_digest
+from septet.checkpoint import Checkpoints, identity
 from septet.progress import Progress
 from septet.scores import TIMING, write_scores, write_timing
 
@@ -28,54 +24,41 @@ def train(job: Job, out: Path) -> None:
 
     # environments, students, teachers
     run: Curve | Signal = Curve(job) if isinstance(job.method, Method) else Signal(job)
-    store = Checkpoints(out / "checkpoint", _identity(job))
-    phase = 0
-    if (saved := store.load()) is not None:
-        phase, arrays = saved
-        run.state = arrays
-    start = time.perf_counter()
+    with (
+        closing(run),
+        Checkpoints(out / "checkpoint", identity(job.model_dump(mode="json"), PACKAGES)) as store,
+    ):
+        phase = 0
+        if (saved := store.load()) is not None:
+            phase, run.state = saved
+        start = time.perf_counter()
 
-    # loop
-    unit = "steps" if isinstance(run, Curve) else "judgements"
-    progress = Progress(f"{PAPER} {job.method.name} on {job.task.name}", run.total, unit, store.folder, run.done)
-    try:
+        # loop
+        unit = "steps" if isinstance(run, Curve) else "judgements"
+        progress = Progress(f"{PAPER} {job.method.name} on {job.task.name}", run.total, unit, store.folder, run.done)
         while run.done < run.total:
             run.advance()
             phase += 1
             progress.update(run.done)
-            if stop_request.signal is not None:
-                store.save(phase, run.state)
-                progress.finish()
-                raise Interrupted(f"stopped by signal {stop_request.signal} at phase {phase}, state saved")
-            if store.due():
-                store.save(phase, run.state)
-    finally:
+            store.safe_point(phase, lambda: run.state, f"phase {phase}")
+
+        # write
         run.close()
-
-    # write
-    methods, frames = run.tables()
-    card = watch.card(
-        paper=PAPER,
-        verb="train",
-        task=job.task.name,
-        methods=methods,
-        seeds=run.seeds,
-        config=job,
-        packages=PACKAGES,
-        libraries=LIBRARIES,
-        steps=run.cycle.steps * len(run.seeds),
-    )
-    key = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": run.seeds[0]}
-    seconds = time.perf_counter() - start
-    row = {**key, "step": run.cycle.steps, "phase": "train", "seconds": seconds}
-    write_timing(out / "timing.parquet", [pl.DataFrame([row], TIMING)])
-    write_scores(out / "scores.parquet", frames)
-    card.write(out / "run.json")
-    progress.finish()
-    store.clear()
-
-
-def _identity(job: Job) -> str:
-    """Name of the job for its checkpoints: state that other settings or other code left is not taken."""
-    settings = json.dumps([job.model_dump(mode="json"), [source_digest(name) for name in PACKAGES]], sort_keys=True)
-    return hashlib.sha256(settings.encode()).hexdigest()[:16]
+        methods, frames = run.tables()
+        card = watch.card(
+            paper=PAPER,
+            verb="train",
+            task=job.task.name,
+            methods=methods,
+            seeds=run.seeds,
+            config=job,
+            packages=PACKAGES,
+            libraries=LIBRARIES,
+            steps=run.cycle.steps * len(run.seeds),
+        )
+        key = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": run.seeds[0]}
+        seconds = time.perf_counter() - start
+        row = {**key, "step": run.cycle.steps, "phase": "train", "seconds": seconds}
+        write_timing(out / "timing.parquet", [pl.DataFrame([row], TIMING)])
+        write_scores(out / "scores.parquet", frames)
+        card.write(out / "run.json")

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import polars as pl
 from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
+from septet.reading import read_json
 from septet_report.draw import export
 
 
@@ -57,10 +57,7 @@ class BenchFigure:
 
 def read_bench(file: Path) -> Bench:
     """Read a bench file; raises InputError if it is missing or holds something else."""
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(file), expected="a JSON file of `python -m PACKAGE bench`", found=str(error)) from None
+    data = read_json(file, "a JSON file of `python -m PACKAGE bench`")
     if not isinstance(data, dict):
         raise InputError(str(file), expected="a JSON mapping with rows and card", found=type(data).__name__)
     return validate(Bench, data, str(file))

@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from septet.config import Settings, read_mapping, validate
+from septet.config import Settings, validate
 from septet.errors import InputError
+from septet.reading import read_mapping
 from septet_report.estimands import Aggregate
 
 

@@ -12,6 +12,7 @@ from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.files import replacing, sha256, write_text
+from septet.reading import read_json
 from septet.scores import read_scores, read_timing, write_scores, write_timing
 from septet_report.tables import Paper, Runs, read_paper
 
@@ -146,10 +147,7 @@ def _unique(scores: pl.DataFrame, column: str) -> list[Any]:
 
 
 def _read_manifest(path: Path) -> Manifest:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), expected="a manifest", found=str(error)) from None
+    data = read_json(path, "a manifest")
     return validate(Manifest, data if isinstance(data, dict) else {}, str(path))
 
 

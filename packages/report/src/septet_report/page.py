@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from markupsafe import Markup
 from septet.card import RunCard
 from septet.errors import InputError
 from septet.files import write_text
+from septet.reading import read_json
 from septet_report import text
 from septet_report.claims import About, Claim, ClaimsFile
 from septet_report.tables import read_runs
@@ -138,7 +138,7 @@ def _specs(folder: Path) -> list[dict[str, Any]]:
     specs = []
     for path in sorted(folder.glob("*.json")):
         try:
-            spec = json.loads(path.read_text(encoding="utf-8"))
+            spec = read_json(path, "a figure drawn by `draw`")
             specs.append((spec["usermeta"]["septet"]["place"], spec))
         except (ValueError, KeyError, TypeError):
             raise InputError(str(path), expected="a figure drawn by `draw`", found="another file") from None

@@ -1,6 +1,5 @@
 """One paper's scores and run cards, and what is summarised from them."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
+from septet.reading import read_json
 from septet.scores import TIMING, read_scores, read_timing
 from septet.seeding import stream
 from septet_report.statistics import Array, area_under_curve, bootstrap_means, percentile_interval
@@ -83,10 +83,7 @@ class Runs(Settings):
 
 def read_runs(path: Path) -> Runs:
     """Read `runs.json`; raises InputError if it is missing or holds something else than run cards."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), expected="a JSON file of run cards", found=str(error)) from None
+    data = read_json(path, "a JSON file of run cards")
     if not isinstance(data, dict):
         raise InputError(str(path), expected="a JSON mapping with scale and runs", found=data)
     return validate(Runs, data, str(path))

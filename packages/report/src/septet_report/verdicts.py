@@ -11,6 +11,7 @@ from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.files import write_text
+from septet.reading import read_json
 from septet.seeding import stream
 from septet_report import estimands, tables
 from septet_report.claims import (
@@ -77,10 +78,7 @@ class Verdict(Settings):
 
 def read_verdicts(path: Path) -> list[Verdict]:
     """Read `verdicts.json`; raises InputError if it is missing or of another form."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), expected="a JSON list of verdicts", found=str(error)) from None
+    rows = read_json(path, "a JSON list of verdicts")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(str(path), expected="a JSON list of verdicts", found=rows)
     return [validate(Verdict, row, f"{path}: {place}") for place, row in enumerate(rows)]

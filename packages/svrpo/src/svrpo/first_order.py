@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from learner.loop import Iteration, check_finite
+from learner.loop import Iteration
 from septet.errors import InputError
+from septet.finite import check_finite
 from svrpo import srvrpg, svrpg, trajectories
 from svrpo.config import SRVRPG, SVRPG, Job
 from svrpo.experience import Arrays, Experience, Source

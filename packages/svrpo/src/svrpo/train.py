@@ -1,7 +1,6 @@
 """The `train` verb: one method, one task, all seeds in lockstep."""
 
-import hashlib
-import json
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -12,10 +11,7 @@ from numpy.typing import NDArray
 
 from learner.loop import Iteration
 from septet.card import Stopwatch
-from septet.checkpoint import Checkpoints
-from septet.cli import stop_request
-from septet.errors import Interrupted
-from septet.files import source_digest
+from septet.checkpoint import Checkpoints, identity
 from septet.progress import Progress
 from septet.scores import TIMING, score_rows, write_scores, write_timing
 from svrpo.config import InnerLoop, Job
@@ -60,51 +56,49 @@ def train(job: Job, out: Path) -> None:
     torch.set_num_threads(1)  # a job's own threads work on different seeds
 
     # environment, policy, method
-    learner = build(job)
-    store = Checkpoints(out / "checkpoint", _identity(job))
-    history: dict[str, Array] = {}  # metric or phase -> (iterations, S)
-    done, iterations = 0, job.task.iterations
-    if (saved := store.load()) is not None:
-        done, arrays = saved
-        history = {name.removeprefix("history."): np.array(x) for name, x in arrays.items() if "history." in name}
-        learner.state = arrays
+    with (
+        closing(build(job)) as learner,
+        Checkpoints(out / "checkpoint", identity(job.model_dump(mode="json"), PACKAGES)) as store,
+    ):
+        history: dict[str, Array] = {}  # metric or phase -> (iterations, S)
+        done, iterations = 0, job.task.iterations
+        if (saved := store.load()) is not None:
+            done, arrays = saved
+            history = {name.removeprefix("history."): np.array(x) for name, x in arrays.items() if "history." in name}
+            learner.state = arrays
 
-    # loop
-    progress = Progress(f"{PAPER} {job.method.name} on {job.task.name}", iterations, "iterations", store.folder, done)
-    while done < iterations:
-        result = learner.iterate(done)
-        seconds = {f"seconds.{name}": np.full(len(job.seeds), value) for name, value in result.seconds.items()}
-        for name, values in {**result.scores, **seconds}.items():
-            history.setdefault(name, np.zeros((iterations, len(job.seeds))))[done] = values
-        done += 1
-        progress.update(done)
-        stopped = stop_request.signal is not None and done < iterations
-        if stopped or store.due():
-            store.save(done, {**learner.state, **{f"history.{name}": x for name, x in history.items()}})
-        if stopped:
-            learner.close()
-            progress.finish()
-            raise Interrupted(f"stopped by signal {stop_request.signal} at iteration {done}, state saved")
-    learner.close()
+        def state() -> Arrays:
+            return {**learner.state, **{f"history.{name}": x for name, x in history.items()}}
 
-    # write
-    frames = score_tables(job, history, learner.final_scores())
-    card = watch.card(
-        paper=PAPER,
-        verb="train",
-        task=job.task.name,
-        methods={job.method.name: job.method.model_dump(mode="json", exclude={"name"})},
-        seeds=job.seeds,
-        config=job,
-        packages=PACKAGES,
-        libraries=["numpy", "numba", "torch", "mujoco", "polars"],
-        steps=iterations * job.task.batch * len(job.seeds),
-    )
-    write_timing(out / "timing.parquet", [timing_table(job, history)])
-    write_scores(out / "scores.parquet", frames)
-    card.write(out / "run.json")
-    progress.finish()
-    store.clear()
+        # loop
+        label = f"{PAPER} {job.method.name} on {job.task.name}"
+        progress = Progress(label, iterations, "iterations", store.folder, done)
+        while done < iterations:
+            result = learner.iterate(done)
+            seconds = {f"seconds.{name}": np.full(len(job.seeds), value) for name, value in result.seconds.items()}
+            for name, values in {**result.scores, **seconds}.items():
+                history.setdefault(name, np.zeros((iterations, len(job.seeds))))[done] = values
+            done += 1
+            progress.update(done)
+            store.safe_point(done, state, f"iteration {done}")
+
+        # write
+        learner.close()
+        frames = score_tables(job, history, learner.final_scores())
+        card = watch.card(
+            paper=PAPER,
+            verb="train",
+            task=job.task.name,
+            methods={job.method.name: job.method.model_dump(mode="json", exclude={"name"})},
+            seeds=job.seeds,
+            config=job,
+            packages=PACKAGES,
+            libraries=["numpy", "numba", "torch", "mujoco", "polars"],
+            steps=iterations * job.task.batch * len(job.seeds),
+        )
+        write_timing(out / "timing.parquet", [timing_table(job, history)])
+        write_scores(out / "scores.parquet", frames)
+        card.write(out / "run.json")
 
 
 def score_tables(job: Job, history: dict[str, Array], positions: dict[str, Array]) -> list[pl.DataFrame]:
@@ -147,10 +141,3 @@ def timing_table(job: Job, history: dict[str, Array]) -> pl.DataFrame:
         for k, seconds in enumerate(values[:, 0])
     ]
     return pl.DataFrame(rows, TIMING)
-
-
-def _identity(job: Job) -> str:
-    """Name of the job for its checkpoints: state that other settings or other code left is not taken."""
-    digests = [source_digest(package) for package in PACKAGES]
-    settings = json.dumps([job.model_dump(mode="json"), digests], sort_keys=True)
-    return hashlib.sha256(settings.encode()).hexdigest()[:16]

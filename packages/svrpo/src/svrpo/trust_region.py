@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from learner.loop import Iteration, check_finite
+from learner.loop import Iteration
+from septet.finite import check_finite
 from septet.seeding import stream
 from svrpo import baseline
 from svrpo.config import InnerLoop, Job

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from learner.loop import Iteration, check_finite
+from learner.loop import Iteration
 from learner.networks import Network, initial, orthogonal
 from learner.normalise import Moments as Seen
 from learner.normalise import standard
+from septet.finite import check_finite
 from septet.seeding import stream
 from vipg import baseline, experience, objective, updates
 from vipg.ascent import Moments

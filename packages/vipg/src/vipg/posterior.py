@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from septet.finite import check_finite
 from septet.seeding import stream
 from vipg.ascent import Moments, ascend
 from vipg.config import Job, Posterior, Quadratic, Surface
@@ -57,6 +58,7 @@ def fit(job: Job, variant: str) -> tuple[Sampler, Tensor]:
         gradient = ascent_direction(target, sampler, variant, phi, xi)
         rate = method.rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / method.steps)))
         phi, moments = ascend(phi, gradient, moments, rate)
+        check_finite(f"the sampler {variant}", phi.numpy(), step, job.seeds, "step")
     return sampler, phi
 
 

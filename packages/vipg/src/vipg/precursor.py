@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import walle
-from learner.loop import Iteration, check_finite
+from learner.loop import Iteration
 from learner.networks import Network, initial, orthogonal
 from learner.trust_region import conjugate_gradient, kl_hessian_product, line_search, step_length
+from septet.finite import check_finite
 from septet.seeding import stream
 from vipg import baseline, experience, sparse
 from vipg.agent import EVALUATION_ROOT

@@ -1,8 +1,7 @@
 """The `train` verb: one method with all its variants, one task, all seeds in lockstep."""
 
 import ctypes
-import hashlib
-import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,7 @@ from numpy.typing import NDArray
 
 from learner.loop import Iteration
 from septet.card import Stopwatch
-from septet.checkpoint import Checkpoints
-from septet.cli import stop_request
-from septet.errors import Interrupted
-from septet.files import source_digest
+from septet.checkpoint import Checkpoints, identity
 from septet.progress import Progress
 from septet.scores import TIMING, score_rows, write_scores, write_timing
 from vipg import posterior
@@ -35,39 +31,32 @@ def train(job: Job, out: Path) -> None:
     watch = Stopwatch()
     torch.set_num_threads(job.threads)
     keep_memory()
-    run = Fitting(job) if isinstance(job.method, Posterior) else Training(job)
-    store = Checkpoints(out / "checkpoint", _identity(job))
-    done = 0
-    if (saved := store.load()) is not None:
-        done, run.state = saved
+    with (
+        closing(Fitting(job) if isinstance(job.method, Posterior) else Training(job)) as run,
+        Checkpoints(out / "checkpoint", identity(job.model_dump(mode="json"), PACKAGES)) as store,
+    ):
+        done = 0
+        if (saved := store.load()) is not None:
+            done, run.state = saved
 
-    progress = Progress(f"vipg {job.method.name} on {job.task.name}", run.parts, run.unit, store.folder, done)
-    try:
+        progress = Progress(f"vipg {job.method.name} on {job.task.name}", run.parts, run.unit, store.folder, done)
         while done < run.parts:
             run.advance(done)
             done += 1
             progress.update(done)
-            if stop_request.signal is not None:
-                store.save(done, run.state)
-                progress.finish()
-                raise Interrupted(f"stopped by signal {stop_request.signal} at {run.unit} {done}, state saved")
-            if store.due():
-                store.save(done, run.state)
+            store.safe_point(done, lambda: run.state, f"{run.unit} {done}")
         frames, steps = run.finish()
-    finally:
         run.close()
 
-    shared = job.method.model_dump(mode="json", exclude={"name", "alphas", "variants"})
-    card = watch.card(
-        paper=PAPER, verb="train", task=job.task.name,
-        methods={label: {**shared, **special} for label, special in _variants(job).items()},
-        seeds=job.seeds, config=job, packages=PACKAGES, libraries=LIBRARIES, steps=steps,
-    )  # fmt: skip
-    write_timing(out / "timing.parquet", [pl.DataFrame(run.timing(watch.seconds), TIMING)])
-    write_scores(out / "scores.parquet", frames)
-    card.write(out / "run.json")
-    progress.finish()
-    store.clear()
+        shared = job.method.model_dump(mode="json", exclude={"name", "alphas", "variants"})
+        card = watch.card(
+            paper=PAPER, verb="train", task=job.task.name,
+            methods={label: {**shared, **special} for label, special in _variants(job).items()},
+            seeds=job.seeds, config=job, packages=PACKAGES, libraries=LIBRARIES, steps=steps,
+        )  # fmt: skip
+        write_timing(out / "timing.parquet", [pl.DataFrame(run.timing(watch.seconds), TIMING)])
+        write_scores(out / "scores.parquet", frames)
+        card.write(out / "run.json")
 
 
 def keep_memory() -> None:
@@ -84,12 +73,6 @@ def _variants(job: Job) -> dict[str, dict[str, Any]]:
     if isinstance(method, Posterior):
         return {label: {"variant": variant} for label, variant in zip(labels, method.variants, strict=True)}
     return {label: {"alpha": alpha} for label, alpha in zip(labels, method.alphas, strict=True)}
-
-
-def _identity(job: Job) -> str:
-    """Name of the job for its checkpoints: state that other settings or other code left is not taken."""
-    settings = json.dumps([job.model_dump(mode="json"), [source_digest(name) for name in PACKAGES]], sort_keys=True)
-    return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 
 class Training:

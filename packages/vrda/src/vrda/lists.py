@@ -139,8 +139,31 @@ def read_lists(path: Path, split: str) -> NBest:
     found = {name.removeprefix(f"{split}."): value for name, value in arrays.items() if name.startswith(f"{split}.")}
     if set(found) != {field.name for field in fields(NBest)}:
         raise InputError(str(path), expected=f"a split {split}", found=sorted({n.split(".")[0] for n in arrays}))
+    if (fault := _fault(found)) is not None:
+        raise InputError(f"{path}: {split}", expected="lists made by `python -m vrda prepare`", found=fault)
     features = int(found.pop("features")[0])
     return NBest(**found, features=features)
+
+
+def _fault(found: dict[str, Array]) -> str | None:
+    """What is wrong with the arrays of a split; they are indexed without a look at their bounds later."""
+    kinds = dict.fromkeys(("starts", "indptr", "features"), "int64") | dict.fromkeys(("indices", "match"), "int32")
+    kinds |= {"guess": "int32", "gold": "int32", "data": "int16", "base": "float64"}
+    for name, kind in kinds.items():
+        if found[name].dtype != kind or found[name].ndim != 1:
+            return f"{name} of {found[name].dtype} with {found[name].ndim} axes"
+    starts, indptr, indices = found["starts"], found["indptr"], found["indices"]
+    count = len(found["base"])
+    for name, edges, end in (("starts", starts, count), ("indptr", indptr, len(indices))):
+        if len(edges) < 2 or edges[0] != 0 or edges[-1] != end or (np.diff(edges) < (name == "starts")).any():
+            return f"{name} that do not part {end} entries"
+    sizes = {"indptr": count + 1, "match": count, "guess": count, "gold": len(starts) - 1, "data": len(indices)}
+    for name, size in {**sizes, "features": 1}.items():
+        if len(found[name]) != size:
+            return f"{name} of length {len(found[name])}, not {size}"
+    if len(indices) and not 0 <= indices.min() <= indices.max() < found["features"][0]:
+        return f"an index outside the {found['features'][0]} features"
+    return None if np.isfinite(found["base"]).all() else "a log probability that is not finite"
 
 
 def read_note(path: Path) -> str:

@@ -1,7 +1,5 @@
 """The `train` verb: one learner with all its lambdas, one task, all shuffles."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +8,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from septet.card import Stopwatch
-from septet.checkpoint import Checkpoints
-from septet.cli import stop_request
-from septet.errors import Interrupted
+from septet.checkpoint import Checkpoints, identity
 from septet.files import sha256
+from septet.finite import check_finite
 from septet.progress import Progress
 from septet.scores import TIMING, score_rows, write_scores, write_timing
 from septet.seeding import stream
@@ -25,6 +22,7 @@ from vrda.vrda import Regulariser
 
 Array = NDArray[Any]
 PAPER = "vrda"
+PACKAGES = ["septet", PAPER]
 CURVES = [f"{name}_{kind}" for kind in ("last", "averaged") for name in ("f", "nonzeros")] + ["mistakes"]
 BOUND = ["bound", "strength"]
 READ = [*CURVES, *BOUND]
@@ -47,50 +45,46 @@ def train(job: Job, out: Path) -> None:
         "curves": np.zeros((len(job.method.l1), len(job.seeds), len(steps), len(READ))),
         "ends": np.zeros((len(job.method.l1), len(job.seeds), len(ENDS))),
     }
-    store = Checkpoints(out / "checkpoint", _identity(job, origin))
-    done = 0
-    if (saved := store.load()) is not None:
-        done, state = saved
+    settings = job.model_dump(mode="json", exclude={"data_file"})
+    with Checkpoints(out / "checkpoint", identity(settings, PACKAGES, origin)) as store:
+        done = 0
+        if (saved := store.load()) is not None:
+            done, state = saved
 
-    # loop
-    progress = Progress(f"vrda {job.method.name} on {job.task.name}", len(units), "runs", store.folder, done)
-    while done < len(units):
-        l1, seed = units[done]
-        unit = run(job, l1, seed, lists, test, steps)
-        state["curves"][l1, seed], state["ends"][l1, seed] = unit
-        if job.method.learner == "maxent":  # no order of examples, no shuffles
-            state["curves"][l1], state["ends"][l1] = unit
-            done += len(job.seeds) - 1
-        done += 1
-        progress.update(done)
-        if stop_request.signal is not None:
-            store.save(done, state)
-            progress.finish()
-            raise Interrupted(f"stopped by signal {stop_request.signal} at run {done} of {len(units)}, state saved")
-        if store.due():
-            store.save(done, state)
+        # loop
+        progress = Progress(f"vrda {job.method.name} on {job.task.name}", len(units), "runs", store.folder, done)
+        while done < len(units):
+            l1, seed = units[done]
+            unit = run(job, l1, seed, lists, test, steps)
+            for values in unit:
+                check_finite(f"a metric at l1 {job.method.l1[l1]}", values[None], done, [job.seeds[seed]], "run")
+            state["curves"][l1, seed], state["ends"][l1, seed] = unit
+            if job.method.learner == "maxent":  # no order of examples, no shuffles
+                state["curves"][l1], state["ends"][l1] = unit
+                done += len(job.seeds) - 1
+            done += 1
+            progress.update(done)
+            store.safe_point(done, lambda: state, f"run {done} of {len(units)}")
 
-    # write
-    methods, frames = score_tables(job, state, [int(step) for step in steps])
-    card = watch.card(
-        paper=PAPER,
-        verb="train",
-        task=job.task.name,
-        methods=methods,
-        seeds=job.seeds,
-        config=job,
-        packages=["septet", "vrda"],
-        libraries=["numpy", "numba", "polars", "scipy"],
-        steps=len(units) * job.epochs * len(lists.gold),
-        data=origin,
-    )
-    time = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": job.seeds[0]}
-    row = {**time, "step": int(steps[-1]), "phase": "train", "seconds": watch.seconds}
-    write_timing(out / "timing.parquet", [pl.DataFrame([row], TIMING)])
-    write_scores(out / "scores.parquet", frames)
-    card.write(out / "run.json")
-    progress.finish()
-    store.clear()
+        # write
+        methods, frames = score_tables(job, state, [int(step) for step in steps])
+        card = watch.card(
+            paper=PAPER,
+            verb="train",
+            task=job.task.name,
+            methods=methods,
+            seeds=job.seeds,
+            config=job,
+            packages=PACKAGES,
+            libraries=["numpy", "numba", "polars", "scipy"],
+            steps=len(units) * job.epochs * len(lists.gold),
+            data=origin,
+        )
+        time = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": job.seeds[0]}
+        row = {**time, "step": int(steps[-1]), "phase": "train", "seconds": watch.seconds}
+        write_timing(out / "timing.parquet", [pl.DataFrame([row], TIMING)])
+        write_scores(out / "scores.parquet", frames)
+        card.write(out / "run.json")
 
 
 def run(job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array) -> tuple[Array, Array]:
@@ -169,8 +163,3 @@ def score_tables(
             share = curve["mistakes"] / np.maximum(curve["bound"], 1.0)
             add(label, steps, {**{name: curve[name] for name in BOUND}, "bound_share": share})
     return methods, frames
-
-
-def _identity(job: Job, origin: str) -> str:
-    text = json.dumps([job.model_dump(mode="json", exclude={"data_file"}), origin], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

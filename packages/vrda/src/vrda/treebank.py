@@ -18,6 +18,9 @@ Tree = tuple[str, Any]
 PUNCTUATION = frozenset([",", ":", ".", "``", "''"])
 """Tags whose words are no part of any bracket."""
 
+DEEPEST = 250
+"""Brackets of a tree inside each other; CRAFT's deepest, cleaned, has 29."""
+
 # Only ASCII white space parts tokens: CRAFT has words with a no-break space inside.
 _TOKEN = re.compile(r"\n|[()]|[^() \t\r\n]+")
 
@@ -38,6 +41,8 @@ def read_trees(text: str, where: str) -> Iterator[Tree]:
             continue
         at = f"{where}:{line}"
         if token == "(":
+            if len(stack) >= DEEPEST:
+                raise InputError(at, expected=f"at most {DEEPEST} brackets inside each other", found="more")
             if opening:
                 stack.append(("", [], line))
             elif stack and any(isinstance(child, str) for child in stack[-1][1]):
@@ -135,7 +140,11 @@ def craft_articles(folder: Path, archive: Path) -> dict[str, dict[str, list[Tree
         raise InputError(str(archive), expected="a gzipped tar archive of .tree files", found=str(error)) from None
     splits: dict[str, dict[str, list[Tree]]] = {}
     for split in ("train", "dev", "test"):
-        ids = (folder / f"craft-ids-{split}.txt").read_text(encoding="utf-8").split()
+        try:
+            ids = (folder / f"craft-ids-{split}.txt").read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            where, expected = str(folder / f"craft-ids-{split}.txt"), "the ids of articles"
+            raise InputError(where, expected=expected, found=str(error)) from None
         for article in ids:
             if article not in texts:
                 raise InputError(str(archive), expected=f"penn/{article}.tree", found="no such member")

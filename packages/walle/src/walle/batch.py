@@ -40,10 +40,6 @@ class Step(NamedTuple):
     next_observation: Array
 
 
-class NoState(InputError):
-    """The environments of this batch have no state that could be saved."""
-
-
 class Batch(ABC):
     """E = S * B environments of one task, seed-major: environment e belongs to seed number e // B.
 

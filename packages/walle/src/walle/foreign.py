@@ -9,9 +9,9 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
-from septet.errors import InputError
+from septet.errors import InputError, NoState
 from septet.seeding import stream
-from walle.batch import Batch, NoState, State, Step
+from walle.batch import Batch, State, Step
 from walle.physics import Array, silence
 from walle.task import Flags
 

@@ -1,0 +1,119 @@
+"""YAML and JSON from outside: safe, each key once, of sane size, and told in one line when it is wrong."""
+
+import json
+import sys
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import yaml
+
+from septet.errors import InputError
+
+LIMIT = 10_000_000
+"""Bytes of a configuration; no experiment needs a hundredth of it."""
+LIMIT_JSON = 1_000_000_000
+"""Bytes of a JSON file that a run wrote."""
+BROKEN = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError)
+"""What a parser may raise; of values too: 2013-99-99, !!bool x."""
+
+
+class Once(yaml.SafeLoader):
+    """Safe YAML in which a key stands once, and nothing is merged.
+
+    The plain loader lets the last of two equal keys win without a word, and a few nested merges fill the memory.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """As `SafeLoader` does, after a look at the keys."""
+        seen = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else []:
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, "a merge", key.start_mark)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} again", key.start_mark)
+            if name is not None:
+                seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def read_mapping(source: str) -> dict[str, Any]:
+    """Read one YAML or JSON mapping from a file, or from standard input if `source` is ``-``.
+
+    Raises:
+        InputError: the file is missing, is no text, no YAML, or holds something else than a mapping.
+    """
+    where = "standard input" if source == "-" else source
+    data = _read(source, where, LIMIT, "YAML or JSON", lambda text: yaml.load(text, Once))  # is safe
+    if not isinstance(data, dict):
+        raise InputError(where, expected="a mapping of keys to values", found=data)
+    return data
+
+
+def read_json(path: Path, expected: str) -> Any:
+    """Read one JSON file.
+
+    Args:
+        expected: what the file ought to be, for the message.
+
+    Raises:
+        InputError: the file is missing, is no text, no JSON, or gives a key twice.
+    """
+    return _read(str(path), str(path), LIMIT_JSON, expected, lambda text: json.loads(text, object_pairs_hook=_once))
+
+
+def _yaml(text: str) -> Any:
+    loader = Once(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _read(source: str, where: str, limit: int, expected: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        if source == "-":
+            content = _some(sys.stdin.buffer, limit)
+        else:
+            with Path(source).open("rb") as file:
+                content = _some(file, limit)
+        if len(content) > limit:
+            raise InputError(where, expected=f"at most {limit:,} bytes", found="more")
+        data = parse(content.decode("utf-8"))
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError):
+            raise InputError(where, expected="a readable file", found=error.strerror or str(error)) from None
+        if isinstance(error, UnicodeDecodeError):
+            raise InputError(where, expected="UTF-8 text", found=error.reason) from None
+        raise InputError(where, expected=expected, found=str(error)) from None
+    except BROKEN as error:
+        raise InputError(where, expected=expected, found=str(error)) from None
+    _check_texts(data, where)
+    return data
+
+
+def _some(file: BinaryIO, limit: int) -> bytes:
+    return file.read(limit + 1)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)} again")
+    return found
+
+
+def _check_texts(data: object, where: str) -> None:
+    """No text holds what neither a file name nor a table can: NUL, or half of a surrogate pair."""
+    left, seen = [data], set[int]()
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise InputError(where, expected="text without NUL and lone surrogates", found=ascii(value))
+        elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))  # YAML's aliases may make a ring, or a tree of a billion leaves
+            left.extend(value)
+            left.extend(value.values() if isinstance(value, dict) else ())
