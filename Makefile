@@ -46,7 +46,7 @@ validate: setup-dev  ## the learner's PPO, TRPO and DDPG beside Stable-Baselines
 	$(BIN)/python -m septet_report.show results/$(SCALE)/learner
 
 empg_real: models  ## reinforcement learning on a real language model, SmolLM2-135M-Instruct
-	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]' -- empg_real
+	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]' -- empgreal
 	$(BIN)/python -m septet_report.show results/$(SCALE)/empgreal
 
 smoke: setup  ## every rule at a tiny scale, in a few minutes

@@ -16,6 +16,7 @@ from snakemake.utils import update_config
 HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
 RUN_SCALES = "smoke|laptop|paper"
 NOT_IN_A_JOB = ("house.py", "__main__.py")  # of core: they make configuration files and show progress
+FIGURES = {}  # paper -> names of its figures, as its rules give them to `figure_files`
 NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
@@ -217,6 +218,7 @@ def threads_of(paper):
 
 def figure_files(paper, names):
     """Output files of a paper's figures; the SVG ones appear in Snakemake's own report."""
+    FIGURES[paper] = names
     files = []
     for name in names:
         stem = f"results/{{scale}}/figures/{paper}/{name}"
@@ -251,18 +253,7 @@ def adopted_folder():
 
 def figures_of(papers):
     """The specifications of all figures, for the page."""
-    names = {
-        "walle": WALLE_FIGURES,
-        "metaexplore": METAEXPLORE_FIGURES,
-        "dynts": DYNTS_FIGURES,
-        "vrda": VRDA_FIGURES,
-        "svrpo": SVRPO_FIGURES,
-        "vipg": VIPG_FIGURES,
-        "learner": LEARNER_FIGURES,
-        "empg": EMPG_FIGURES,
-        "empgreal": EMPGREAL_FIGURES,
-    }
-    return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
+    return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in FIGURES[paper]]
 
 
 def evaluation(wildcards, input):

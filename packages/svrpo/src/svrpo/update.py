@@ -1,6 +1,5 @@
 """The method for use elsewhere: one update of a policy on a batch that you collected."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,10 +58,9 @@ def update(
     mean = torch.cat([forward(layers, part)[1] for part in torch.split(observation, CHUNK)])
     standard = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
     rng = stream(seed, "update")
-    orders = [torch.from_numpy(rng.permutation(n)) for _ in range(2)]
+    order, hessian_order = (torch.from_numpy(rng.permutation(n)) for _ in range(2))
     samples = Samples(observation, action, standard.to(w.dtype), mean)
-    problem = Problem(
-        network, samples, log_std, *orders, block=mini_batch, hessian_block=blocks["hessian_batch"]
-    )  # fmt: skip
-    draws = [rng.integers(n // size, size=settings.steps) for size in blocks.values()]
-    return inner_loop(problem, w.detach().clone(), *(np.asarray(draw) for draw in draws), settings)
+    sizes = {"block": mini_batch, "hessian_block": blocks["hessian_batch"]}
+    problem = Problem(network, samples, log_std, order, hessian_order, **sizes)
+    first, second = (rng.integers(n // size, size=settings.steps) for size in blocks.values())
+    return inner_loop(problem, w.detach().clone(), first, second, settings)
