@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import copy_checkout
-
 ROOT = Path(__file__).parents[1]
 ID = "ogd"
 
@@ -27,13 +25,12 @@ def contents(house):
 
 
 @pytest.fixture(scope="module")
-def extended(tmp_path_factory):
+def extended(house):
     """A copy of the checkout with another paper, and what it was before."""
-    copy = copy_checkout(tmp_path_factory.mktemp("house"))
-    before = contents(copy)
-    done = made(copy, ID)
+    before = contents(house)
+    done = made(house, ID)
     assert done.returncode == 0, done.stderr
-    return copy, before
+    return house, before
 
 
 def ran(house, *command):

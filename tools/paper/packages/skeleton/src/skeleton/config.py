@@ -30,7 +30,7 @@ class Common(Settings):
     """Root of all random streams."""
     seeds: Seeds = Field(default=list(range(20)), min_length=1)
     """Replicates, run in lockstep."""
-    rounds: int = Field(default=200, ge=1)
+    rounds: int = Field(default=5, ge=1)
     """T, observations of each replicate."""
 
 
