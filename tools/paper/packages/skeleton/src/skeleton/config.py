@@ -19,7 +19,7 @@ class Task(Settings):
 
     name: str = ""
     """Name of the task; filled in by the workflow for a job."""
-    dimension: int = Field(default=10, ge=3)
+    dimension: int = Field(default=50, ge=3)
     """d."""
 
 
