@@ -19,7 +19,7 @@ CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status live trace track compare publish bench config test check lock test-nightly drill audit licences containers recover cluster-demo test-machines clean
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status live trace track compare publish bench config test check lock test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -58,7 +58,7 @@ validate: setup-dev  ## the learner's PPO, TRPO and DDPG beside Stable-Baselines
 	$(BIN)/python -m septet_report.show results/$(SCALE)/learner
 
 empg_real: models  ## reinforcement learning on a real language model, SmolLM2-135M-Instruct
-	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]' -- empg_real
+	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]' -- empgreal
 	$(BIN)/python -m septet_report.show results/$(SCALE)/empgreal
 
 smoke: setup  ## every rule at a tiny scale, in a few minutes
@@ -113,6 +113,12 @@ bench: setup-dev  ## measure every package beside its peers; rows go to publishe
 config: setup  ## write config/ defaults and JSON schemas from the typed models
 	$(BIN)/python -m septet config .
 
+docs: setup-dev  ## the documentation site in site/: open site/index.html, or serve the folder to search it
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+new-paper: setup-dev  ## a working skeleton of another paper, ID=name (docs/add-a-paper.md)
+	$(BIN)/python tools/new_paper.py "$(ID)"
+
 check: setup-dev  ## lint, format, types, import contract, workflow lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -150,4 +156,4 @@ lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh enviro
 	$(PYTHON) tools/pixi_pins.py
 
 clean:  ## remove results, logs and caches; keeps .venv and published/
-	rm -rf results logs benchmarks .cache .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf results site logs benchmarks .cache .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,5 +1,6 @@
 """Configuration, profiles and manifests agree with each other."""
 
+import importlib
 import importlib.metadata
 import os
 import re
@@ -173,3 +174,11 @@ def test_no_machine_path_or_package_index_in_tracked_files():
             continue
         match = suspicious.search(path.read_text(encoding="utf-8"))
         assert match is None, f"{name}: {match.group(0)}"
+
+
+def test_the_readme_has_the_verdicts_of_the_published_run_and_is_short():
+    sys.path.insert(0, str(ROOT / "tools"))
+    table = importlib.import_module("verdict_table")
+    text = (ROOT / "README.md").read_text()
+    assert table.readme(ROOT) == text, "run python tools/verdict_table.py"
+    assert table.table(ROOT) in text and len(text.splitlines()) < 150

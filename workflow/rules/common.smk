@@ -16,6 +16,7 @@ from snakemake.utils import update_config
 HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
 RUN_SCALES = "smoke|laptop|paper"
 NOT_IN_A_JOB = ("house.py", "__main__.py")  # of core: they make configuration files and show progress
+FIGURES = {}  # paper -> names of its figures, as its rules give them to `figure_files`
 NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
@@ -290,6 +291,7 @@ def threads_of(paper):
 
 def figure_files(paper, names):
     """Output files of a paper's figures; the SVG ones appear in Snakemake's own report."""
+    FIGURES[paper] = names
     files = []
     for name in names:
         stem = f"results/{{scale}}/figures/{paper}/{name}"
@@ -322,33 +324,16 @@ def adopted_folder():
     return Path(config["adopt"]) if config["adopt"] else HOUSE / "published"
 
 
-def figure_names():
-    """Paper -> the names of its figures."""
-    return {
-        "walle": WALLE_FIGURES,
-        "metaexplore": METAEXPLORE_FIGURES,
-        "dynts": DYNTS_FIGURES,
-        "vrda": VRDA_FIGURES,
-        "svrpo": SVRPO_FIGURES,
-        "vipg": VIPG_FIGURES,
-        "learner": LEARNER_FIGURES,
-        "empg": EMPG_FIGURES,
-        "empgreal": EMPGREAL_FIGURES,
-    }
-
-
 def figures_of(papers):
     """The panels of all figures, for the page."""
-    names = figure_names()
-    return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in names[paper]]
+    return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in FIGURES[paper]]
 
 
 def tables_of_figure(wildcards):
     """Input function of `figure`: the published tables it is drawn from; a name that no figure has is refused."""
-    names = figure_names()
-    if wildcards.paper not in names:
-        raise WorkflowError(f"figure/{wildcards.paper}: no such paper; there are {', '.join(names)}")
-    if wildcards.name not in (known := names[wildcards.paper]):
+    if wildcards.paper not in FIGURES:
+        raise WorkflowError(f"figure/{wildcards.paper}: no such paper; there are {', '.join(FIGURES)}")
+    if wildcards.name not in (known := FIGURES[wildcards.paper]):
         there = f"{wildcards.paper} has {', '.join(known)}"
         raise WorkflowError(f"figure/{wildcards.paper}/{wildcards.name}: no such figure; {there}")
     return expand(collected(wildcards.paper), scale="published")

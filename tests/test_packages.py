@@ -1,0 +1,196 @@
+"""Each package by itself: what it declares is what it imports, and its README's example runs on that alone."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
+NAMES = [folder.name for folder in FOLDERS]
+BEHIND = {"scipy", "gguf"}  # called by others for us: numba's linear algebra, transformers' reader of GGUF files
+PEERS = re.compile(r"bench\w*|validation")  # modules that call peers, which `make setup-dev` installs
+
+
+@cache
+def project(package):
+    """`[project]` of a package, its dependencies as requirements and the folder of its import package."""
+    folder = ROOT / "packages" / package
+    text = (folder / "pyproject.toml").read_text().replace("{root:parent:uri}", folder.parent.as_uri())
+    table = tomllib.loads(text)["project"]
+    table["needs"] = {canonicalize_name(each.name): each for each in map(Requirement, table["dependencies"])}
+    extras = [line for lines in table.get("optional-dependencies", {}).values() for line in lines]
+    table["extras"] = {canonicalize_name(Requirement(line).name) for line in extras}
+    (table["source"],) = (folder / "src").iterdir()
+    return table
+
+
+OURS = {canonicalize_name(project(package)["name"]): package for package in NAMES}
+IMPORTS = {project(package)["source"].name: name for name, package in OURS.items()}
+
+
+@cache
+def distribution(module):
+    """The distribution that an import comes from."""
+    if module in IMPORTS:
+        return IMPORTS[module]
+    found = importlib.metadata.packages_distributions().get(module, [module])
+    names = sorted(
+        {canonicalize_name(name) for name in found}, key=lambda name: (name != canonicalize_name(module), name)
+    )
+    return names[0]
+
+
+def imported(path):
+    """(module, whether at the top of the file) of each import of a source file, `import_module("...")` included."""
+    tree = ast.parse(path.read_text())
+    top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module, id(node) in top
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from ((each.value, False) for each in node.args if isinstance(each, ast.Constant))
+
+
+def uses(package):
+    """(distribution, file, whether the package cannot do without) of what a package imports."""
+    for path in sorted(project(package)["source"].rglob("*.py")):
+        for module, top in imported(path):
+            name = module.partition(".")[0]
+            if name not in sys.stdlib_module_names and name != project(package)["source"].name:
+                yield distribution(name), path, top and not PEERS.fullmatch(path.stem)
+            if module == "septet.compiled":
+                yield "numba", path, True
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_what_a_package_imports_is_declared(package):
+    table = project(package)
+    for name, path, always in uses(package):
+        allowed = table["needs"] if always else {*table["needs"], *table["extras"]}
+        beside = {OURS[each] for each in table["needs"] if each in OURS}
+        through = {name for each in beside for name in project(each)["needs"]}
+        assert name in allowed or (not always and name in through), f"{path.relative_to(ROOT)} imports {name}"
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_what_a_package_declares_is_used(package):
+    used = {name for name, _, _ in uses(package)}
+    called = (project(package)["source"].parent.parent / "src").rglob("*.py")
+    named = {word for path in called for word in re.findall(r'"([\w.-]+)"', path.read_text())}
+    for name in project(package)["needs"]:
+        assert name in used | BEHIND or any(word.startswith(name) for word in named), f"{name} is imported nowhere"
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_bounds_are_lower_ones_that_the_lock_keeps(package):
+    lines = [line for file in ("requirements.lock", "requirements-dev.lock") for line in (ROOT / file).open()]
+    locked = {canonicalize_name(name): version.strip() for name, version in (line.split("==") for line in lines)}
+    for name, needed in project(package)["needs"].items():
+        if name in OURS:
+            assert needed.url == (ROOT / "packages" / OURS[name]).as_uri()
+            continue
+        assert [each.operator for each in needed.specifier] == [">="], str(needed)
+        assert needed.specifier.contains(locked[name]), f"{needed} but the lock has {locked[name]}"
+
+
+def closure(package):
+    """Distributions that a package's declared dependencies bring, and the source folders of ours."""
+    there: dict[str, importlib.metadata.Distribution] = {}
+    sources, todo = [project(package)["source"].parent], list(project(package)["needs"].values())
+    while todo:
+        needed = todo.pop()
+        name = canonicalize_name(needed.name)
+        if name in OURS:
+            source = project(OURS[name])["source"].parent
+            if source not in sources:
+                sources.append(source)
+                todo += project(OURS[name])["needs"].values()
+            continue
+        found = importlib.metadata.distribution(name)
+        extras = needed.extras or {""}
+        new = name not in there or needed.extras
+        there[name] = found
+        for line in found.requires or [] if new else []:
+            further = Requirement(line)
+            if not further.marker or any(further.marker.evaluate({"extra": extra}) for extra in (*extras, "")):
+                wanted = canonicalize_name(further.name)
+                if wanted not in there and not wanted.startswith(("nvidia", "cuda", "triton")):
+                    todo.append(further)
+    return there, sources
+
+
+def alone(package, folder):
+    """A Python in `folder` that sees the declared dependencies of a package and nothing else."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    found, sources = closure(package)
+    for each in found.values():
+        tops = {
+            path.parts[0] for path in each.files or [] if path.parts[0] != ".." and "__pycache__" not in path.parts[0]
+        }
+        for top in tops:
+            origin, place = Path(each.locate_file(top)).resolve(), site / top
+            if place.is_symlink() and place.is_dir():  # two distributions share a folder
+                continue
+            place.symlink_to(origin)
+    (site / "ours.pth").write_text("\n".join(str(source) for source in sources))
+    return folder / "bin/python"
+
+
+def example(package):
+    """Code and stated output of `Take it out` in a package's README."""
+    text = (ROOT / "packages" / package / "README.md").read_text()
+    section = text.partition("\n## Take it out\n")[2].partition("\n## ")[0]
+    assert f"pip install ./packages/{package}" in section
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    (output,) = re.findall(r"```text\n(.*?)```", section, re.DOTALL)
+    return code, output
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_the_example_of_the_readme_runs_on_the_declared_dependencies_alone(package, tmp_path):
+    code, output = example(package)
+    assert len(code.splitlines()) <= 17
+    python = alone(package, tmp_path / "alone")
+    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    (tmp_path / "example.py").write_text(code)
+    done = subprocess.run(
+        [python, "example.py"], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout == output
+
+
+def test_a_missing_dependency_is_seen(tmp_path):
+    """The check above can fail: dynts's Python has no torch, and vrda's sources are not there."""
+    python = alone("dynts", tmp_path / "alone")
+    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    for module in ("torch", "vrda", "pytest"):
+        done = subprocess.run([python, "-c", f"import {module}"], env=outside, capture_output=True, text=True)
+        assert f"No module named '{module}'" in done.stderr
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("package", ["dynts", "vrda", "report"])
+def test_one_command_installs_a_package(package, tmp_path):
+    """The README's command in a fresh environment, with what pip resolves today, then its example."""
+    code, output = example(package)
+    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "fresh"], check=True)
+    python = tmp_path / "fresh/bin/python"
+    install = [python, "-m", "pip", "install", "--quiet", f"./packages/{package}"]
+    subprocess.run(install, cwd=ROOT, env=outside, check=True, timeout=900)
+    done = subprocess.run([python, "-c", code], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300)
+    assert done.stdout == output, done.stderr[-3000:]

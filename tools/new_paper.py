@@ -1,0 +1,102 @@
+"""`make new-paper ID=name`: a working skeleton of another paper, from the template in tools/paper/."""
+
+import keyword
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = Path(__file__).parent / "paper"
+WORD = "skeleton"
+RULES = {
+    "all",
+    "figures",
+    "adopt",
+    "evaluate",
+    "judge",
+    "page",
+    "publish",
+    "published",
+    WORD,
+    *("smoke", "laptop", "paper"),
+}
+"""Names that the workflow or the template has taken."""
+PLACES = {
+    "packages/core/src/septet/house.py": [
+        (r"(EXPERIMENTS = \{\n(?:    .*\n)*)", r'\1    "skeleton": "skeleton.config.Experiments",\n'),
+        (r"(BESIDE = \([^)]*)\)", r'\1, "skeleton")'),
+    ],
+    "workflow/Snakefile": [(r'(include: "rules/report\.smk")', r'include: "rules/skeleton.smk"\n\1')],
+    "pixi.toml": [
+        (r"(septet-report = .*\n)", r'septet-skeleton = { path = "packages/skeleton", editable = true }\n\1')
+    ],
+    "pyproject.toml": [
+        (r'(root_packages = \[|source_modules = \[)(.*)"septet_report"', r'\1\2"skeleton", "septet_report"'),
+        (r"\| septet_report\"", r'| skeleton | septet_report"'),
+    ],
+}
+"""File -> (pattern, replacement): the places besides its own files where a paper is named."""
+
+
+def refusal(name: str) -> str | None:
+    """Why `name` cannot be the id of a new paper, in one line; none if it can."""
+    found = f"found {name!r}" if name else "found nothing"
+    if not re.fullmatch("[a-z]{2,20}", name) or keyword.iskeyword(name):
+        return f"ID: expected 2 to 20 lower-case letters, the name of a Python package, {found}"
+    if name in RULES or name in sys.stdlib_module_names or (ROOT / "workflow/rules" / f"{name}.smk").exists():
+        return f"ID: expected a name that nothing has yet, {found}, which the workflow or Python has"
+    if (ROOT / "packages" / name).exists() or name in packages_distributions():
+        return f"ID: expected a name that nothing has yet, {found}, which is a package here"
+    return None
+
+
+def files(name: str) -> dict[Path, str]:
+    """Every file of the skeleton, and every file where it is named: path -> text."""
+    made = {}
+    for source in sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        place = Path(str(source.relative_to(TEMPLATE)).replace(WORD, name))
+        text = source.read_text().replace(WORD, name).replace(WORD.upper(), name.upper())
+        made[place] = (ROOT / place).read_text() + text if place.parts[:2] == ("config", "scale") else text
+    for file, changes in PLACES.items():
+        text = (ROOT / file).read_text()
+        for pattern, replacement in changes:
+            text, count = re.subn(pattern, replacement.replace(WORD, name), text)
+            if not count:
+                sys.exit(f"{file}: expected a line like {pattern}, found none; nothing written")
+        made[Path(file)] = text
+    return made
+
+
+def run(*command: str | Path) -> None:
+    """One command of the set-up, in the checkout."""
+    sources = os.pathsep.join(str(folder) for folder in ROOT.glob("packages/*/src"))
+    environment = {**os.environ, "PYTHONPATH": sources}
+    command = (sys.executable, "-m", *map(str, command))
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Write the skeleton, or one line and exit code 2 with nothing written."""
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if (why := refusal(name)) is not None:
+        print(why, file=sys.stderr)
+        sys.exit(2)
+    made = files(name)
+    for place, text in made.items():
+        (ROOT / place).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / place).write_text(text)
+    python = [place for place in made if place.suffix == ".py"]
+    run("ruff", "check", "--quiet", "--select", "I", "--fix", *python)  # the order of imports depends on the name
+    run("ruff", "format", "--quiet", *python)
+    run("septet", "config", ".")
+    print(
+        f"packages/{name} and {len(made) - 1} more files; docs/add-a-paper.md says what to put where. After make setup:"
+    )
+    print(f"  snakemake --profile profiles/local --config scale=smoke papers='[{name}]' -- {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Figures of skeleton, from its score table and run cards alone."""
+
+import altair as alt
+
+from septet_report import charts, tables, theme
+from septet_report.charts import Series
+from septet_report.draw import Figure
+from septet_report.tables import Paper
+
+SERIES = [Series("shrunk", "shrunk", theme.BLUE), Series("plain", "plain mean", theme.VERMILION)]
+
+
+def error(paper: Paper) -> alt.TopLevelMixin:
+    """Squared error against observations."""
+    rows = tables.curves(paper, "squared_error")
+    return charts.curves(rows, SERIES, x_title="observations", y_title="squared error", log_x=True, log_y=True)
+
+
+FIGURES = [
+    Figure(
+        "error",
+        "Squared error of the estimates",
+        "Mean squared error of the estimate after t observations; bands are 95 % bootstrap intervals over seeds.",
+        error,
+    ),
+]

@@ -1,0 +1,1 @@
+"""TODO: what the package is, in one line, and its modules."""

@@ -1,0 +1,55 @@
+"""Write the table of verdicts of the published run into README.md, between its markers."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from septet.house import BESIDE, EXPERIMENTS
+from septet_report.claims import read_claims
+from septet_report.tables import read_paper
+from septet_report.text import SYMBOLS
+from septet_report.verdicts import judge
+
+ROOT = Path(__file__).parents[1]
+BLOCK = r"(<!-- verdicts: begin[^\n]*-->\n).*?(<!-- verdicts: end -->)"
+PAGES = {"walle": "learner"}  # the package whose page has a paper's results, where it is another one
+
+
+def table(root: Path) -> str:
+    """One row per published paper: how many of its claims stand; what we ask besides is counted apart."""
+    outcomes = list(SYMBOLS)
+    head = [
+        "paper",
+        *(f"{SYMBOLS[outcome]} {outcome.removesuffix(' at this scale')}" for outcome in outcomes),
+        "of our own claims",
+    ]
+    rows, total, total_own = [], Counter[str](), Counter[str]()
+    for paper in EXPERIMENTS:
+        folder = root / "published" / paper
+        if paper in BESIDE or not folder.is_dir():
+            continue
+        file, results = read_claims(root / f"config/claims/{paper}.yaml"), read_paper(folder)
+        found = judge(file, results, results.scale)
+        counts = Counter(verdict.verdict for verdict in found if not verdict.ours)
+        own = Counter("hold" if verdict.verdict == "reproduced" else "do not" for verdict in found if verdict.ours)
+        total.update(counts)
+        total_own.update(own)
+        page = f"packages/{PAGES.get(paper, paper)}/README.md"
+        title = f"[{file.paper.title}]({page}) (`{paper}`, [{file.paper.year}]({file.paper.url}))"
+        rows.append([title, *(str(counts[outcome]) for outcome in outcomes), _share(own)])
+    rows.append(["together", *(str(total[outcome]) for outcome in outcomes), _share(total_own)])
+    lines = [head, ["---", *["---:"] * len(outcomes), "---"], *rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in lines)
+
+
+def _share(own: Counter[str]) -> str:
+    return f"{own['hold']} of {own.total()} hold" if own else "-"
+
+
+def readme(root: Path) -> str:
+    """The text of README.md with the table as it is now."""
+    return re.sub(BLOCK, lambda found: found[1] + table(root) + found[2], (root / "README.md").read_text(), flags=re.S)
+
+
+if __name__ == "__main__":
+    (ROOT / "README.md").write_text(readme(ROOT))
