@@ -60,7 +60,7 @@ def update(
     rng = stream(seed, "update")
     order, hessian_order = (torch.from_numpy(rng.permutation(n)) for _ in range(2))
     samples = Samples(observation, action, standard.to(w.dtype), mean)
-    sizes = {"block": mini_batch, "hessian_block": blocks["hessian_batch"]}
-    problem = Problem(network, samples, log_std, order, hessian_order, **sizes)
+    small = blocks["hessian_batch"]
+    problem = Problem(network, samples, log_std, order, hessian_order, block=mini_batch, hessian_block=small)
     first, second = (rng.integers(n // size, size=settings.steps) for size in blocks.values())
     return inner_loop(problem, w.detach().clone(), first, second, settings)
