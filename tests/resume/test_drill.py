@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import need
-
 spec = importlib.util.spec_from_file_location("drill", Path(__file__).with_name("drill.py"))
 drill = importlib.util.module_from_spec(spec)
 sys.modules["drill"] = drill
@@ -31,7 +29,7 @@ def test_three_runs_of_each_training_verb(name):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", [*drill.TRAININGS, *drill.MORE])
-def test_twenty_runs_of_each_training_verb(name):
+def test_twenty_runs_of_each_training_verb(name, need):
     if "peer" in name:
         need(importlib.util.find_spec("stable_baselines3") is not None, "stable-baselines3 (make setup-dev)")
     survives(name, {**drill.TRAININGS, **drill.MORE}[name], 20, processes=True)

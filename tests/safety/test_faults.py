@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import need
 from dynts.config import Experiments, Job
 from dynts.engines import Engine
 from dynts.train import train
@@ -58,7 +57,7 @@ def whole(tmp_path_factory):
 
 
 @contextmanager
-def small_disk(folder: Path, size: str):
+def small_disk(folder: Path, size: str, need):
     folder.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True)
     need(done.returncode == 0, "the right to mount a tmpfs (root)")
@@ -76,8 +75,8 @@ def room_is_told(done, out):
     return line
 
 
-def test_a_full_disk_is_told_and_the_job_goes_on_when_there_is_room(config, whole, tmp_path):
-    with small_disk(tmp_path / "disk", "256k"):
+def test_a_full_disk_is_told_and_the_job_goes_on_when_there_is_room(config, whole, need, tmp_path):
+    with small_disk(tmp_path / "disk", "256k", need):
         out = tmp_path / "disk/out"
         ballast = tmp_path / "disk/ballast"
         ballast.write_bytes(b"0" * 160_000)
