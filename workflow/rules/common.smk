@@ -193,10 +193,20 @@ def preparation(paper, *keys):
 
 
 def sources(*packages):
-    """The source files of packages, and the lock: as inputs, they make a rule run again when the code changes."""
+    """The source files of packages, and the lock."""
     folders = [HOUSE / "packages" / package / "src" for package in packages]
     files = sorted(str(file) for folder in folders for file in folder.rglob("*") if is_source(file))
     return [*files, str(HOUSE / "requirements.lock")]
+
+
+@functools.cache
+def digest_of(*packages):
+    """The digest of `sources`: as a parameter, it makes a rule run again when the code changes.
+
+    As inputs, the files would be looked at for every job at every turn of the scheduler, and by time instead of content.
+    """
+    files = [Path(file) for file in sources(*packages)]
+    return short_digest(part for file in files for part in (str(file.relative_to(HOUSE)).encode(), file.read_bytes()))
 
 
 def is_source(file):

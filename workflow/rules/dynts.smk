@@ -11,8 +11,6 @@ DYNTS_FIGURES = [
 
 
 rule dynts_prepare:
-    input:
-        sources=sources("core", "dynts"),
     output:
         table="results/{scale}/dynts/data/upworthy.parquet",
     log:
@@ -26,6 +24,7 @@ rule dynts_prepare:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "dynts"),
         job=preparation("dynts", "data_dir", "data_source", "root_seed"),
         out=subpath(output.table, parent=True),
     shell:
@@ -35,7 +34,6 @@ rule dynts_prepare:
 
 rule dynts_train:
     input:
-        sources=sources("core", "dynts"),
         data=prepared("dynts"),
     output:
         scores="results/{scale}/dynts/runs/{method}/{task}/scores.parquet",
@@ -52,6 +50,7 @@ rule dynts_train:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
+        sources=digest_of("core", "dynts"),
         job=training("dynts", prepared("dynts")),
         out=subpath(output.scores, parent=True),
     shell:
@@ -61,7 +60,6 @@ rule dynts_train:
 
 rule dynts_figures:
     input:
-        sources=sources("core", "report"),
         tables=collected("dynts"),
     output:
         figure_files("dynts", DYNTS_FIGURES),
@@ -76,6 +74,7 @@ rule dynts_figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=drawing("dynts"),
         out="results/{scale}/figures/dynts",
     shell:

@@ -25,8 +25,6 @@ EMPG_MINUTES = {task: 1440 for task in EMPG_MEMORY}
 
 
 rule empg_prepare:
-    input:
-        sources=sources("core", "empg"),
     output:
         made="results/{scale}/empg/data/{data}",
     log:
@@ -42,6 +40,7 @@ rule empg_prepare:
         mem_mb=growing(4000),
         runtime=growing(20),
     params:
+        sources=digest_of("core", "empg"),
         job=empg_preparation("empg"),
         out=subpath(output.made, parent=True),
     shell:
@@ -51,7 +50,6 @@ rule empg_prepare:
 
 rule empg_train:
     input:
-        sources=sources("core", "empg"),
         data=empg_data("empg"),
     output:
         scores="results/{scale}/empg/runs/{method}/{task}/scores.parquet",
@@ -69,6 +67,7 @@ rule empg_train:
         runtime=by_task(EMPG_MINUTES, 60),
         gpu=gpus_of_task("empg"),
     params:
+        sources=digest_of("core", "empg"),
         job=training("empg", empg_data("empg")),
         launch=launcher("empg"),
         out=subpath(output.scores, parent=True),
@@ -79,7 +78,6 @@ rule empg_train:
 
 rule empg_figures:
     input:
-        sources=sources("core", "report"),
         tables=collected("empg"),
     output:
         figure_files("empg", EMPG_FIGURES),
@@ -94,6 +92,7 @@ rule empg_figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=drawing("empg"),
         out="results/{scale}/figures/empg",
     shell:

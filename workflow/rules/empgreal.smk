@@ -8,8 +8,6 @@ EMPGREAL_FIGURES = [
 
 
 rule empgreal_prepare:
-    input:
-        sources=sources("core", "empg"),
     output:
         made="results/{scale}/empgreal/data/{data}",
     log:
@@ -25,6 +23,7 @@ rule empgreal_prepare:
         mem_mb=growing(4000),
         runtime=growing(20),
     params:
+        sources=digest_of("core", "empg"),
         job=empg_preparation("empgreal"),
         out=subpath(output.made, parent=True),
     shell:
@@ -34,7 +33,6 @@ rule empgreal_prepare:
 
 rule empgreal_train:
     input:
-        sources=sources("core", "empg"),
         data=empg_data("empgreal"),
     output:
         scores="results/{scale}/empgreal/runs/{method}/{task}/scores.parquet",
@@ -52,6 +50,7 @@ rule empgreal_train:
         runtime=growing(60),
         gpu=gpus_of_task("empgreal"),
     params:
+        sources=digest_of("core", "empg"),
         job=training("empgreal", empg_data("empgreal")),
         launch=launcher("empgreal"),
         out=subpath(output.scores, parent=True),
@@ -62,7 +61,6 @@ rule empgreal_train:
 
 rule empgreal_figures:
     input:
-        sources=sources("core", "report"),
         tables=collected("empgreal"),
     output:
         figure_files("empgreal", EMPGREAL_FIGURES),
@@ -77,6 +75,7 @@ rule empgreal_figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=drawing("empgreal"),
         out="results/{scale}/figures/empgreal",
     shell:

@@ -6,8 +6,6 @@ LEARNER_FIGURES = [
 
 
 rule learner_train:
-    input:
-        sources=sources("core", "walle", "learner"),
     output:
         scores="results/{scale}/learner/runs/{method}/{task}/scores.parquet",
         timing="results/{scale}/learner/runs/{method}/{task}/timing.parquet",
@@ -23,6 +21,7 @@ rule learner_train:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
+        sources=digest_of("core", "walle", "learner"),
         job=training("learner"),
         out=subpath(output.scores, parent=True),
     shell:
@@ -32,7 +31,6 @@ rule learner_train:
 
 rule learner_figures:
     input:
-        sources=sources("core", "report"),
         tables=collected("learner"),
     output:
         figure_files("learner", LEARNER_FIGURES),
@@ -47,6 +45,7 @@ rule learner_figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=drawing("learner"),
         out="results/{scale}/figures/learner",
     shell:

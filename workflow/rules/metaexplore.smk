@@ -13,8 +13,6 @@ METAEXPLORE_FIGURES = [
 
 
 rule metaexplore_train:
-    input:
-        sources=sources("core", "walle", "learner", "metaexplore"),
     output:
         scores="results/{scale}/metaexplore/runs/{method}/{task}/scores.parquet",
         timing="results/{scale}/metaexplore/runs/{method}/{task}/timing.parquet",
@@ -30,6 +28,7 @@ rule metaexplore_train:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
+        sources=digest_of("core", "walle", "learner", "metaexplore"),
         job=training("metaexplore"),
         out=subpath(output.scores, parent=True),
     shell:
@@ -39,7 +38,6 @@ rule metaexplore_train:
 
 rule metaexplore_figures:
     input:
-        sources=sources("core", "report"),
         tables=collected("metaexplore"),
     output:
         figure_files("metaexplore", METAEXPLORE_FIGURES),
@@ -54,6 +52,7 @@ rule metaexplore_figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=drawing("metaexplore"),
         out="results/{scale}/figures/metaexplore",
     shell:

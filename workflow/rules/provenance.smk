@@ -3,7 +3,6 @@
 
 rule crate:
     input:
-        sources=sources("core", "report"),
         tables=collected(*PAPERS),
         verdicts=[f"results/{{scale}}/{paper}/verdicts.json" for paper in PAPERS],
         page="results/{scale}/report/index.html",
@@ -20,6 +19,7 @@ rule crate:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=description,
         out=subpath(output.crate, parent=True),
     shell:
@@ -30,7 +30,6 @@ rule crate:
 # Runs when it is asked for (make track); the files that it adds to stay when it runs again.
 rule track:
     input:
-        sources=sources("core", "report"),
         tables=collected(*PAPERS),
     output:
         summary="results/{scale}/tracking/summary.json",
@@ -45,6 +44,7 @@ rule track:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
+        sources=digest_of("core", "report"),
         job=tracking,
         out=subpath(output.summary, parent=True),
     shell:

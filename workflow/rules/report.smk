@@ -3,7 +3,6 @@
 
 rule evaluate:
     input:
-        sources=sources("core", "report"),
         scores=runs("scores.parquet"),
         timing=runs("timing.parquet"),
         cards=runs("run.json"),
@@ -24,6 +23,7 @@ rule evaluate:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=evaluation,
         out=subpath(output.scores, parent=True),
     shell:
@@ -33,7 +33,6 @@ rule evaluate:
 
 rule adopt:
     input:
-        sources=sources("core", "report"),
         scores=published("scores.parquet"),
         timing=published("timing.parquet"),
         cards=published("runs.json"),
@@ -52,6 +51,7 @@ rule adopt:
         mem_mb=growing(1000),
         runtime=growing(5),
     params:
+        sources=digest_of("core", "report"),
         job=adoption,
         out=subpath(output.scores, parent=True),
     shell:
@@ -61,7 +61,6 @@ rule adopt:
 
 rule judge:
     input:
-        sources=sources("core", "report"),
         tables=collected("{paper}"),
         claims=claims(["{paper}"]),
     output:
@@ -83,6 +82,7 @@ rule judge:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=judgement,
         out=subpath(output.verdicts, parent=True),
     shell:
@@ -93,7 +93,6 @@ rule judge:
 # `snakemake figure/dynts/regret_curves`: that figure of the published run, as files to put in a paper.
 rule figure:
     input:
-        sources=sources("core", "report"),
         tables=tables_of_figure,
     output:
         folder=directory("figure/{paper}/{name}"),
@@ -110,6 +109,7 @@ rule figure:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=drawing_of_one,
     shell:
         "printf %s {params.job:q} | python -m septet_report draw --config - --out {output.folder:q} 2> {log:q}"
@@ -118,7 +118,6 @@ rule figure:
 
 rule page:
     input:
-        sources=sources("core", "report"),
         verdicts=[f"results/{{scale}}/{paper}/verdicts.json" for paper in PAPERS],
         tables=collected(*PAPERS),
         figures=figures_of(PAPERS),
@@ -142,6 +141,7 @@ rule page:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=judgement,
         out=subpath(output.page, parent=True),
     shell:

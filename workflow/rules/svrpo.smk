@@ -14,8 +14,6 @@ SVRPO_MEMORY_MB = {"swimmer": 2500, "half_cheetah": 2500, "hopper": 2500, "walke
 
 
 rule svrpo_train:
-    input:
-        sources=sources("core", "walle", "learner", "svrpo"),
     output:
         scores="results/{scale}/svrpo/runs/{method}/{task}/scores.parquet",
         timing="results/{scale}/svrpo/runs/{method}/{task}/timing.parquet",
@@ -31,6 +29,7 @@ rule svrpo_train:
         mem_mb=by_task(SVRPO_MEMORY_MB, 1500),
         runtime=by_task(SVRPO_MINUTES, 30),
     params:
+        sources=digest_of("core", "walle", "learner", "svrpo"),
         job=training("svrpo"),
         out=subpath(output.scores, parent=True),
     shell:
@@ -40,7 +39,6 @@ rule svrpo_train:
 
 rule svrpo_figures:
     input:
-        sources=sources("core", "report"),
         tables=collected("svrpo"),
     output:
         figure_files("svrpo", SVRPO_FIGURES),
@@ -55,6 +53,7 @@ rule svrpo_figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=drawing("svrpo"),
         out="results/{scale}/figures/svrpo",
     shell:

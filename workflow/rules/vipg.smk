@@ -14,8 +14,6 @@ VIPG_MEMORY_MB = {"swimmer": 8000, "half_cheetah": 8000, "hopper": 8000}
 
 
 rule vipg_train:
-    input:
-        sources=sources("core", "walle", "learner", "vipg"),
     output:
         scores="results/{scale}/vipg/runs/{method}/{task}/scores.parquet",
         timing="results/{scale}/vipg/runs/{method}/{task}/timing.parquet",
@@ -31,6 +29,7 @@ rule vipg_train:
         mem_mb=by_task(VIPG_MEMORY_MB, 1500),
         runtime=by_task(VIPG_MINUTES, 30),
     params:
+        sources=digest_of("core", "walle", "learner", "vipg"),
         job=training("vipg"),
         out=subpath(output.scores, parent=True),
     shell:
@@ -40,7 +39,6 @@ rule vipg_train:
 
 rule vipg_figures:
     input:
-        sources=sources("core", "report"),
         tables=collected("vipg"),
     output:
         figure_files("vipg", VIPG_FIGURES),
@@ -55,6 +53,7 @@ rule vipg_figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=drawing("vipg"),
         out="results/{scale}/figures/vipg",
     shell:

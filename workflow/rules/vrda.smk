@@ -4,8 +4,6 @@ VRDA_LISTS = "results/{scale}/vrda/lists/{task}/lists.safetensors"
 
 
 rule vrda_prepare:
-    input:
-        sources=sources("core", "vrda"),
     output:
         lists=VRDA_LISTS,
         digest="results/{scale}/vrda/lists/{task}/lists.sha256",
@@ -20,6 +18,7 @@ rule vrda_prepare:
         mem_mb=growing(6000),
         runtime=growing(60),
     params:
+        sources=digest_of("core", "vrda"),
         job=preparation("vrda", "data_dir", "data_source", "root_seed"),
         out=subpath(output.lists, parent=True),
     shell:
@@ -29,7 +28,6 @@ rule vrda_prepare:
 
 rule vrda_train:
     input:
-        sources=sources("core", "vrda"),
         data=VRDA_LISTS,
     output:
         scores="results/{scale}/vrda/runs/{method}/{task}/scores.parquet",
@@ -46,6 +44,7 @@ rule vrda_train:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
+        sources=digest_of("core", "vrda"),
         job=training("vrda", VRDA_LISTS),
         out=subpath(output.scores, parent=True),
     shell:
@@ -55,7 +54,6 @@ rule vrda_train:
 
 rule vrda_figures:
     input:
-        sources=sources("core", "report"),
         tables=collected("vrda"),
     output:
         figure_files("vrda", VRDA_FIGURES),
@@ -70,6 +68,7 @@ rule vrda_figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=drawing("vrda"),
         out="results/{scale}/figures/vrda",
     shell:

@@ -11,8 +11,6 @@ WALLE_FIGURES = [
 
 # These jobs are timed, so each has a core for every sampler and one for the learner, or the whole machine.
 rule walle_train:
-    input:
-        sources=sources("core", "walle", "learner"),
     output:
         scores="results/{scale}/walle/runs/{method}/{task}/scores.parquet",
         timing="results/{scale}/walle/runs/{method}/{task}/timing.parquet",
@@ -28,6 +26,7 @@ rule walle_train:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
+        sources=digest_of("core", "walle", "learner"),
         job=training("walle"),
         out=subpath(output.scores, parent=True),
     shell:
@@ -37,7 +36,6 @@ rule walle_train:
 
 rule walle_figures:
     input:
-        sources=sources("core", "report"),
         tables=collected("walle"),
     output:
         figure_files("walle", WALLE_FIGURES),
@@ -52,6 +50,7 @@ rule walle_figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=drawing("walle"),
         out="results/{scale}/figures/walle",
     shell:

@@ -5,8 +5,6 @@ SKELETON_FIGURES = [
 
 
 rule skeleton_train:
-    input:
-        sources=sources("core", "skeleton"),
     output:
         scores="results/{scale}/skeleton/runs/{method}/{task}/scores.parquet",
         timing="results/{scale}/skeleton/runs/{method}/{task}/timing.parquet",
@@ -22,6 +20,7 @@ rule skeleton_train:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
+        sources=digest_of("core", "skeleton"),
         job=training("skeleton"),
         out=subpath(output.scores, parent=True),
     shell:
@@ -31,7 +30,6 @@ rule skeleton_train:
 
 rule skeleton_figures:
     input:
-        sources=sources("core", "report"),
         tables=collected("skeleton"),
     output:
         figure_files("skeleton", SKELETON_FIGURES),
@@ -46,6 +44,7 @@ rule skeleton_figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
+        sources=digest_of("core", "report"),
         job=drawing("skeleton"),
         out="results/{scale}/figures/skeleton",
     shell:
