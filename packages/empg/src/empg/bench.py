@@ -2,8 +2,6 @@
 
 import contextlib
 import importlib
-import importlib.util
-import json
 import resource
 import tempfile
 import time
@@ -19,11 +17,11 @@ from empg import models
 from empg.config import Job
 from empg.experiments import Experiments, Real
 from empg.train import Run
+from septet.bench import Row, need, row, write
 from septet.card import Stopwatch
 from septet.config import Settings
-from septet.errors import InputError
-from septet.files import write_text
 
+PEER = "TRL GRPO"
 METHODS = ("empg", "grpo", "raft")
 REPEATS = 20
 
@@ -43,8 +41,7 @@ def bench(quick: bool, file: Path) -> None:
     Raises:
         InputError: TRL is not installed.
     """
-    if importlib.util.find_spec("trl") is None:
-        raise InputError("bench", expected="the peer trl (make setup-dev)", found="it is not installed")
+    need("trl")
     watch = Stopwatch()
     setting = Setting(steps={"warm": 4} if quick else {"chat": 3, "warm": 8}, threads=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,28 +50,10 @@ def bench(quick: bool, file: Path) -> None:
         paper="empg", verb="bench", task="chat", methods={}, seeds=[2001], config=setting,
         packages=["septet", "empg"], libraries=["torch", "transformers", "trl"], steps=sum(setting.steps.values()),
     )  # fmt: skip
-    write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
-    for one in rows:
-        peer = f"{one['peer']:12}{one['peer_value']:>9.3f}  ratio {one['ratio']:.2f}" if one["peer"] else ""
-        print(f"{one['name']:58}{one['value']:>9.3f} {one['unit']:8} {peer}")
+    write(file, rows, card)
 
 
-def row(
-    name: str, value: float, unit: str, peer_value: float | None, limit_ratio: float | None = None
-) -> dict[str, Any]:
-    """One row of a bench file, see `dynts.bench.row`."""
-    return {
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "peer": "TRL GRPO" if peer_value else None,
-        "peer_value": peer_value,
-        "ratio": value / peer_value if peer_value else None,
-        "limit_ratio": limit_ratio,
-    }
-
-
-def measure(setting: Setting, folder: Path) -> list[dict[str, Any]]:
+def measure(setting: Setting, folder: Path) -> list[Row]:
     """The rows of the bench. The learning rate is tiny, so that all draw completions of the base's lengths."""
     torch.set_num_threads(setting.threads)
     rows = []
@@ -90,17 +69,18 @@ def measure(setting: Setting, folder: Path) -> list[dict[str, Any]]:
             one = own_seconds(jobs[method], steps)
             name, least = f"{task}, {method}", {phase: flops / matrix for phase, flops in one.flops.items()}
             limit = sum(least.values()) / one.whole
-            rows.append(row(f"{name}: steps per second", 1 / one.whole, "1/s", 1 / theirs, limit))
-            rows.append(row(f"{name}: completions per second", size / one.whole, "1/s", size / theirs, limit))
+            rows.append(row(f"{name}: steps per second", 1 / one.whole, "1/s", PEER, 1 / theirs, limit))
+            rows.append(row(f"{name}: completions per second", size / one.whole, "1/s", PEER, size / theirs, limit))
             for phase, seconds in one.seconds.items():
                 bound = least[phase] / seconds if phase in least else None
-                rows.append(row(f"{name}: share of {phase}", seconds / one.whole, "", None, bound))
+                rows.append(row(f"{name}: share of {phase}", seconds / one.whole, "", limit_ratio=bound))
             if one.memory is not None:
-                rows.append(row(f"{name}: peak memory of the GPU", one.memory, "MB", None))
-        rows.append(row(f"{task}: measured matrix rate", matrix / 1e9, "GFLOP/s", None))
-        rows.append(row(f"{task}: the same, {size} rows as in generation", thin / 1e9, "GFLOP/s", None, thin / matrix))
+                rows.append(row(f"{name}: peak memory of the GPU", one.memory, "MB"))
+        rows.append(row(f"{task}: measured matrix rate", matrix / 1e9, "GFLOP/s"))
+        few = f"{task}: the same, {size} rows as in generation"
+        rows.append(row(few, thin / 1e9, "GFLOP/s", limit_ratio=thin / matrix))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rows.append(row("peak memory of the process, TRL included", peak, "MB", None))
+    rows.append(row("peak memory of the process, TRL included", peak, "MB"))
     return rows
 
 
