@@ -68,8 +68,9 @@ def test_a_broken_link_fails_the_build(tmp_path):
 
 
 def test_a_browser_without_a_network_shows_it(site, chromium):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         for width in (390, 1366):
             page = browser.new_page(viewport={"width": width, "height": 900})
