@@ -19,7 +19,7 @@ def pinned(scale: str) -> list[tuple[str, str]]:
         InputError: the file is missing or no configuration, or a model has no revision.
     """
     tasks: dict[str, Any] = (read_mapping(scale).get("empg") or {}).get("tasks") or {}
-    found = {}
+    found: dict[tuple[str, str], None] = {}
     for name, task in tasks.items():
         model = task.get("model") or {}
         if model.get("kind") != "hub":
