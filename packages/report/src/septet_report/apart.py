@@ -1,5 +1,6 @@
 """A chart taken apart into panels, each drawn by Vega alone."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -48,6 +49,7 @@ def _tagged(
     if data and "url" in data:
         return {**view, "data": data}  # Vega is to refuse it
     values = datasets[data["name"]] if data and "name" in data else (data or {}).get("values", [])
+    values = json.loads(values) if isinstance(values, str) else values
     told = list(_told(view.get("encoding", {})))
     if told:
         titles.update(told)

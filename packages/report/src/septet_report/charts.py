@@ -77,7 +77,7 @@ def curves(
         y=y_axis, tooltip=_tooltip(x, x_title, y_title)
     )
     labels = _end_labels(rows, x, series, (low, high), log_y, height)
-    here: dict[str, Any] = {"data": alt.InlineData(values=labels)}
+    here: dict[str, Any] = {"data": inline(labels)}
     end = alt.Chart(**here).encode(x=alt.X(f"{x}:Q"), color=colour)
     leader = end.mark_rule(x2Offset=LABEL_ROOM - 2, xOffset=2, strokeWidth=0.7, opacity=0.6).encode(
         y="mean:Q", y2="label_y:Q", x2=f"{x}:Q"
@@ -85,7 +85,7 @@ def curves(
     text = end.mark_text(align="left", baseline="middle", dx=LABEL_ROOM).encode(
         y="label_y:Q", text="series:N", color=alt.Color("ink:N", scale=None)
     )
-    data = alt.InlineData(values=_values(rows))
+    data = inline(_values(rows))
     return alt.LayerChart(data=data, layer=[band, line, dot, leader, text], width=width, height=height)
 
 
@@ -108,7 +108,7 @@ def dots(
         reference: a value to mark with a vertical line, such as 0 for 'no difference'.
         x_domain: limits of the horizontal axis, if panels are to share them; else from the bars.
     """
-    rows = _named(frame, series, column)
+    rows = _named(frame, series, column).sort(pl.col("series").cast(pl.Enum([one.name for one in series])))
     y = alt.Y("series:N", title=None, sort=[one.name for one in series], axis=alt.Axis(labelColor=theme.INK))
     low, high = x_domain or _domain(rows, log_x)
     scale = _scale(low, high, log_x)
@@ -119,9 +119,9 @@ def dots(
     )
     layers: list[alt.Chart] = [bar, dot]
     if reference is not None:
-        here: dict[str, Any] = {"data": alt.InlineData(values=[{"reference": reference}])}
+        here: dict[str, Any] = {"data": inline([{"reference": reference}])}
         layers.insert(0, alt.Chart(**here).mark_rule(strokeDash=[3, 3]).encode(x="reference:Q"))
-    return alt.LayerChart(data=alt.InlineData(values=_values(rows)), layer=layers, width=width, height=alt.Step(22))
+    return alt.LayerChart(data=inline(_values(rows)), layer=layers, width=width, height=alt.Step(22))
 
 
 def panels(
@@ -147,6 +147,11 @@ def panels(
     ]
     # each panel its own colours: panels may show different series
     return alt.concat(*drawn, columns=columns).resolve_scale(color="independent")
+
+
+def inline(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+    """Rows as the data of a chart, in JSON text: Altair copies and checks a list of rows again and again."""
+    return alt.InlineData(values=json.dumps(rows))
 
 
 def spread(positions: Array, gap: float, low: float, high: float) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 from septet.errors import InputError
 from septet.files import replacing, write_text
@@ -57,7 +58,8 @@ def draw(results: Path, out: Path, paper: str, only: str | None = None) -> None:
     for place, figure in enumerate(figures):
         if only not in (None, figure.name):
             continue
-        export(figure.draw(table), out, figure.name, title=figure.title, caption=figure.caption, place=place)
+        with debug_mode(False):  # Altair checks each part of a chart as it is built; Vega draws it, or fails
+            export(figure.draw(table), out, figure.name, title=figure.title, caption=figure.caption, place=place)
 
 
 def figures_of(paper: str) -> list[Figure]:
@@ -84,7 +86,7 @@ def export(
     Returns:
         The panels.
     """
-    spec: dict[str, Any] = chart.to_dict()
+    spec: dict[str, Any] = chart.to_dict(validate=False)
     drawn = panels({**spec, "config": theme.CONFIG}, VEGA_LITE)
     svg = compose(drawn, title)
     dots = DPI / layout.PIXELS_PER_INCH

@@ -176,9 +176,9 @@ def bootstrap_means(values: Array, rng: np.random.Generator, resamples: int = 2_
         Shape ``(resamples, P)``.
     """
     seeds = len(values)
-    drawn = rng.integers(seeds, size=(resamples, seeds))
-    counts = (drawn[:, :, None] == np.arange(seeds)).sum(axis=1)  # how often each seed was drawn
-    return np.asarray(counts @ values / seeds)
+    drawn = rng.integers(seeds, size=(resamples, seeds)) + seeds * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * seeds)  # how often each seed was drawn
+    return np.asarray(counts.reshape(resamples, seeds).astype(np.float64) @ values / seeds)
 
 
 def _check_axes(scores: Array, least: int) -> None:

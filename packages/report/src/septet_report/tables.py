@@ -119,31 +119,27 @@ def curves(paper: Paper, metric: str, *, resamples: int = 2_000) -> pl.DataFrame
     Raises:
         InputError: there is no such metric, or a seed lacks a step that another one has.
     """
-    rows = with_runs(paper, _rows(paper, metric))
-    parts = []
-    for (method, task), group in rows.group_by(["method", "task"], maintain_order=True):
-        values, steps = _seed_by_step(paper.id, group)
-        draws = bootstrap_means(values, stream(0, "curve", paper.id, metric, str(method), str(task)), resamples)
-        low, high = percentile_interval(draws, len(values))
-        parts.append(
-            pl.DataFrame({"step": steps, "mean": values.mean(axis=0), "low": low, "high": high}).select(
-                pl.lit(method).alias("method"),
-                pl.lit(task).alias("task"),
-                "step",
-                pl.lit(len(values)).alias("seeds"),
-                "mean",
-                "low",
-                "high",
-                pl.lit(" ".join(group["run"].unique().sort())).alias("run"),
-            )
-        )
-    return pl.concat(parts)
+    return _summarised(paper, metric, resamples, slice(None))
 
 
 def levels(paper: Paper, metric: str, *, resamples: int = 2_000) -> pl.DataFrame:
     """The last point of each curve: columns and errors as of `curves`."""
-    every = curves(paper, metric, resamples=resamples)
-    return every.filter(pl.col("step") == pl.col("step").max().over("method", "task"))
+    return _summarised(paper, metric, resamples, slice(-1, None))
+
+
+def _summarised(paper: Paper, metric: str, resamples: int, part: slice) -> pl.DataFrame:
+    """`curves` at the steps of `part`."""
+    rows = with_runs(paper, _rows(paper, metric))
+    parts = []
+    groups = rows.group_by("method", "task", maintain_order=True).agg("seed", "step", "value", "run")
+    for method, task, seed, step, value, run in groups.iter_rows():
+        values, steps = _seed_by_step(paper.id, method, task, seed, step, value)
+        values, steps = values[:, part], steps[part]
+        draws = bootstrap_means(values, stream(0, "curve", paper.id, metric, method, task), resamples)
+        low, high = percentile_interval(draws, len(values))
+        columns = {"step": steps, "seeds": len(values), "mean": values.mean(axis=0), "low": low, "high": high}
+        parts.append(pl.DataFrame({"method": method, "task": task, **columns, "run": " ".join(sorted(set(run)))}))
+    return pl.concat(parts)
 
 
 def settings(paper: Paper, attribute: str) -> dict[str, float]:
@@ -200,12 +196,15 @@ def _rows(paper: Paper, metric: str) -> pl.DataFrame:
     return rows
 
 
-def _seed_by_step(paper: str, group: pl.DataFrame) -> tuple[Array, NDArray[np.int64]]:
+def _seed_by_step(
+    paper: str, method: str, task: str, seed: list[int], step: list[int], value: list[float]
+) -> tuple[Array, NDArray[np.int64]]:
     """Values of shape ``(S, P)`` and the P steps of one method on one task."""
-    seeds, steps = group["seed"].unique().sort(), group["step"].unique().sort()
-    if len(group) != len(seeds) * len(steps):
-        found = f"{len(group)} values for {len(seeds)} seeds and {len(steps)} steps"
-        where = f"scores of {paper}: {group['method'][0]} on {group['task'][0]}"
-        raise InputError(where, expected="every seed at every step", found=found)
-    values = group.sort("seed", "step")["value"].to_numpy().reshape(len(seeds), len(steps))
-    return values, steps.to_numpy()
+    seeds, row = np.unique(seed, return_inverse=True)
+    steps, column = np.unique(step, return_inverse=True)
+    if len(value) != len(seeds) * len(steps):
+        found = f"{len(value)} values for {len(seeds)} seeds and {len(steps)} steps"
+        raise InputError(f"scores of {paper}: {method} on {task}", expected="every seed at every step", found=found)
+    values = np.empty((len(seeds), len(steps)))
+    values[row, column] = value
+    return values, steps

@@ -63,7 +63,7 @@ def real_completions(paper: Paper) -> alt.TopLevelMixin:
             rows += [{"x": x, "y": line + place, "text": text, "bold": False} for place, text in enumerate(part)]
         line += max(len(part) for part in wrapped) + 0.6
     scale_x, scale_y = alt.Scale(domain=[0, 800], nice=False), alt.Scale(domain=[-1, line], nice=False, reverse=True)
-    base = alt.Chart(alt.InlineData(values=rows)).mark_text(align="left", baseline="middle")
+    base = alt.Chart(charts.inline(rows)).mark_text(align="left", baseline="middle")
     return base.encode(
         x=alt.X("x:Q", axis=None, scale=scale_x),
         y=alt.Y("y:Q", axis=None, scale=scale_y),

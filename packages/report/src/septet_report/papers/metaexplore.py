@@ -184,7 +184,7 @@ def visitation(paper: Paper) -> alt.TopLevelMixin:
 
 
 def _map(values: list[dict[str, object]], top: float, title: str) -> alt.Chart:
-    here = {"data": alt.InlineData(values=values)}
+    here = {"data": charts.inline(values)}
     place = alt.Scale(domain=list(range(CELLS)), padding=0)
     colour = alt.Scale(domain=[0, top], range=["#f2f2f2", theme.BLUE], type="sqrt")
     return (

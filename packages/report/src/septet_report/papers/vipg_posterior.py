@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from septet.card import RunCard
-from septet_report import tables, theme
+from septet_report import charts, tables, theme
 from septet_report.statistics import Array
 from septet_report.tables import Paper
 
@@ -34,7 +34,7 @@ def posterior(paper: Paper) -> alt.TopLevelMixin:
         cards = [card for card in paper.cards if card.task == task]
         for card in cards:
             reach = REACH[task]
-            lines = alt.InlineData(values=contours(log_density(card), reach))
+            lines = charts.inline(contours(log_density(card), reach))
             samples = _samples(paper, task)
             by = {label.partition("/")[2]: label for label in card.methods}
             for variant, title in variants.items():
@@ -110,7 +110,7 @@ def _panel(lines: alt.InlineData, rows: pl.DataFrame, reach: float) -> alt.Layer
     ]
     few = len(values) <= 50
     dot = (
-        alt.Chart(alt.InlineData(values=values))
+        alt.Chart(charts.inline(values))
         .mark_point(filled=True, size=26 if few else 9, opacity=1.0 if few else 0.55, color=theme.BLUE)
         .encode(x=x, y=y, tooltip=alt.Tooltip("run:N", title="run card"))
     )
