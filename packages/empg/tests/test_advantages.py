@@ -1,4 +1,4 @@
-"""Advantages: the brief's table, numbers computed by hand, and naive loops that read like the papers."""
+"""Advantages: the method page's table, numbers computed by hand, and naive loops that read like the papers."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The train verb as a whole: determinism, batches, interruption, and the brief's checks on a small run."""
+"""The train verb as a whole: determinism, batches, interruption, and the method page's checks on a small run."""
 
 import json
 import signal

@@ -143,7 +143,7 @@ def test_surface_samples_have_the_masses_of_the_grid():
     np.testing.assert_allclose(target.masses(drawn_), probability.ravel() @ near, atol=0.01)
 
 
-def test_stein_direction_is_the_sum_of_the_brief():
+def test_stein_direction_is_the_double_sum():
     rng = np.random.default_rng(1)
     theta, score = (torch.from_numpy(rng.standard_normal((1, 4, 3))) for _ in range(2))
     found = stein.direction(theta, score, 0.6)

@@ -11,7 +11,7 @@ Array = NDArray[np.float64]
 
 
 class LogisticThompson:
-    """Discounted Thompson sampling for click / no click rewards (section 2.4 of the brief).
+    """Discounted Thompson sampling for click / no click rewards (section 2.4 of the method page).
 
     With `n_arms` each arm has weights of its own and `choose` takes the user's features ``(D,)``;
     without, one weight vector is shared and `choose` takes joint features ``(K, D)``, where K may

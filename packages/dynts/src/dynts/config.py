@@ -1,6 +1,6 @@
 """Configuration of the paper's experiments: methods, tasks, and the jobs made of them.
 
-Sources are given as sections of the brief in `docs/papers/dynts.md`, where the paper's own text
+Sources are given as sections of `docs/papers/dynts.md`, where the paper's own text
 could not be read, or as the paper itself.
 """
 

@@ -1,6 +1,6 @@
 r"""The filter: predict with a discount, update by Laplace's method.
 
-Model (section 2.1 of the brief, the paper's dynamic logistic model): weights :math:`w_t = w_{t-1} +
+Model (section 2.1 of the method page, the paper's dynamic logistic model): weights :math:`w_t = w_{t-1} +
 \epsilon_t`, clicks :math:`P(y_t = 1) = \sigma(\phi_t^\top w_t)`, posterior :math:`N(\mu_t, \Sigma_t)`.
 All functions are compiled by numba and can be called from Python and from other compiled code.
 """
@@ -173,7 +173,7 @@ def predict(sigma: Array, gamma: float, prior_trace: float) -> Array:
     r"""Discounted prediction :math:`R = \Sigma/\gamma`, held at the prior's trace.
 
     Dividing every round blows up directions that are not observed (covariance wind-up, pitfall 1 of
-    the brief), so R is scaled back when its trace passes the prior's. An infinite `prior_trace`
+    the method page), so R is scaled back when its trace passes the prior's. An infinite `prior_trace`
     switches the cap off.
     """
     return sigma * min(1.0 / gamma, prior_trace / np.trace(sigma))
@@ -181,5 +181,5 @@ def predict(sigma: Array, gamma: float, prior_trace: float) -> Array:
 
 @compiled()
 def click_probability(m: float, v: float) -> float:
-    r"""Predictive click probability, :math:`\sigma(m/\sqrt{1 + \pi v/8})` (pitfall 7 of the brief)."""
+    r"""Predictive click probability, :math:`\sigma(m/\sqrt{1 + \pi v/8})` (pitfall 7 of the method page)."""
     return sigmoid(m / np.sqrt(1.0 + np.pi * v / 8.0))

@@ -65,7 +65,7 @@ def parse(text: str) -> Schedule:
 
 
 def decay(schedule: Schedule, rounds: NDArray[np.int64]) -> NDArray[np.float64]:
-    r"""Decay factor of each round, section 2.3 of the brief.
+    r"""Decay factor of each round, section 2.3 of the method page.
 
     .. math:: \gamma_t = 1,\quad \gamma,\quad 1 - c\,t^{-\alpha},\quad 1 - c/t
 

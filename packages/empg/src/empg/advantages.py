@@ -3,7 +3,7 @@
 K completions, each of at most L tokens; `mask` ``(K, L)`` is 1 on a completion's own tokens (its end
 token included) and 0 on padding. Completions of one prompt lie next to each other, N to a prompt, so a
 reward vector ``(K,)`` is reshaped to ``(K / N, N)`` where a method compares within the group. Section
-numbers are those of the brief, `docs/papers/empg.md`.
+numbers are those of `docs/papers/empg.md`.
 """
 
 import torch

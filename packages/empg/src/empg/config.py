@@ -1,6 +1,6 @@
 """Configuration of the paper's experiments: methods, models, tasks, and the jobs made of them.
 
-Sections are those of the brief in `docs/papers/empg.md`.
+Sections are those of `docs/papers/empg.md`.
 """
 
 from typing import Annotated, Literal

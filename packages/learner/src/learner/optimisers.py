@@ -87,7 +87,7 @@ class AMSGrad:
         m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g²,  u <- max(u, v)
         w <- w - lr m / (sqrt(u) + eps)
 
-    Reddi, Kale and Kumar 2018, algorithm 2, with eps as in section 2.2 of the brief `walle`.
+    Reddi, Kale and Kumar 2018, algorithm 2, with eps as in section 2.2 of `docs/papers/walle.md`.
 
     Args:
         flat: parameters (S, P), changed in place.

@@ -1,6 +1,6 @@
 """Proximal policy optimisation with an adaptive KL penalty, as the paper's code has it.
 
-Sections are those of the brief `docs/papers/walle.md`.
+Sections are those of `docs/papers/walle.md`.
 """
 
 import math

@@ -31,7 +31,7 @@ def parameters(name: str) -> float | None:
 
 
 def gpus(config: dict[str, Any]) -> int:
-    """GPUs of a job as in the author's runs: 4, and 8 for the 14B (section 3 of the paper's brief)."""
+    """GPUs of a job as in the author's runs: 4, and 8 for the 14B (`docs/papers/empg.md`, section 3)."""
     return 8 if (parameters(config["task"]["model"]["name"]) or 0) > 10e9 else 4
 
 

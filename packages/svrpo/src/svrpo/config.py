@@ -1,6 +1,6 @@
 """Configuration of the paper's experiments: methods, tasks, and the jobs made of them.
 
-Sources are given as sections of the brief in `docs/papers/svrpo.md`, since the paper's own text could not be read.
+Sources are given as sections of `docs/papers/svrpo.md`, since the paper's own text could not be read.
 """
 
 from typing import Annotated, Literal

@@ -1,6 +1,6 @@
 """Configuration of the paper's experiments: methods, tasks, and the jobs made of them.
 
-Sources are given as sections of the brief in `docs/papers/vrda.md`, since of the paper's own text
+Sources are given as sections of `docs/papers/vrda.md`, since of the paper's own text
 only the abstract and first page could be read.
 """
 

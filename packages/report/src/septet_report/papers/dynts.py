@@ -1,4 +1,4 @@
-"""Figures of Thompson sampling in dynamic systems (section 4 of the brief lists them)."""
+"""Figures of Thompson sampling in dynamic systems (listed in section 4 of `docs/papers/dynts.md`)."""
 
 import altair as alt
 import polars as pl

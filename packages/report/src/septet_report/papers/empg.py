@@ -1,4 +1,4 @@
-"""Figures of the EM policy gradient: the paper's types (section 4 of the brief), and what explains its gap."""
+"""Figures of the EM policy gradient (section 4 of `docs/papers/empg.md`), and what explains its gap."""
 
 import altair as alt
 import polars as pl

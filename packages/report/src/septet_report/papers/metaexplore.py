@@ -1,4 +1,4 @@
-"""Figures of learning to explore with a meta-policy gradient (section 4 of the brief lists them)."""
+"""Figures of learning to explore with a meta-policy gradient (listed in section 4 of `docs/papers/metaexplore.md`)."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Figures of SVRPO: returns, and what goes on inside an iteration (section 4 of the brief lists them)."""
+"""Figures of SVRPO: returns, and what goes on inside an iteration."""
 
 from collections.abc import Callable, Mapping, Sequence
 

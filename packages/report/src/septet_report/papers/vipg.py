@@ -1,4 +1,4 @@
-"""Figures of the variational policy gradient: returns, the sampler, known posteriors (section 4 of the brief)."""
+"""Figures of the variational policy gradient: returns, sampler, posteriors (section 4 of `docs/papers/vipg.md`)."""
 
 from collections.abc import Callable, Mapping, Sequence
 

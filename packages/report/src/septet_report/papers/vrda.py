@@ -1,4 +1,4 @@
-"""Figures of voted RDA (section 4 of the brief lists them)."""
+"""Figures of voted RDA (listed in section 4 of `docs/papers/vrda.md`)."""
 
 import altair as alt
 import polars as pl
@@ -91,7 +91,7 @@ def _present(series: list[Series], rows: pl.DataFrame, column: str = "method") -
 
 
 def table(paper: Paper) -> alt.TopLevelMixin:
-    """F of every learner at its lambda: table A of the brief."""
+    """F of every learner at its lambda: table A of `docs/papers/vrda.md`."""
     frame = tables.levels(paper, "f")
     return charts.panels(
         frame, TASKS, lambda rows: charts.dots(rows, _present(METHODS, rows), x_title="F on test", width=360)

@@ -132,12 +132,18 @@ def _seconds(metric: str, title: str) -> Callable[[Paper], alt.TopLevelMixin]:
             SYSTEM,
             lambda rows: charts.curves(
                 rows, [one for one in (POOL, LOOP, ASYNCHRONOUS) if one.label in set(rows["kind"])], x="samplers",
-                column="kind", x_title="sampler processes N", y_title=title, points=True, height=200, width=250,
+                column="kind", x_title="sampler processes N", y_title=title, points=True,
+                x_ticks=_sizes(rows), height=200, width=250,
                 y_domain=(0.0, 1.08 * float(np.max(rows["high"].to_numpy()))),
             ),
         )  # fmt: skip
 
     return figure
+
+
+def _sizes(rows: pl.DataFrame) -> dict[float, str]:
+    """Ticks at the numbers of samplers that were run."""
+    return {size: f"{size:g}" for size in rows["samplers"].unique().sort()}
 
 
 def _over_one(rows: pl.DataFrame) -> Callable[[str, str, Array], Array]:
@@ -167,7 +173,7 @@ def speedup(paper: Paper) -> alt.TopLevelMixin:
         SYSTEM,
         lambda rows: charts.curves(
             rows, SPEEDUPS, x="samplers", column="kind", x_title="sampler processes N", y_title="speed-up over N = 1",
-            points=True, height=220, width=250,
+            points=True, x_ticks=_sizes(rows), height=220, width=250,
         ),
     )  # fmt: skip
 
@@ -183,7 +189,7 @@ def shares(paper: Paper) -> alt.TopLevelMixin:
         SYSTEM,
         lambda rows: charts.curves(
             rows, SHARES, x="samplers", column="kind", x_title="sampler processes N", y_title="share of the iteration",
-            points=True, height=200, width=250, y_domain=(0.0, 1.0),
+            points=True, x_ticks=_sizes(rows), height=200, width=250, y_domain=(0.0, 1.0),
         ),
     )  # fmt: skip
 
