@@ -24,6 +24,7 @@ from septet.checkpoint import Checkpoints
 from septet.config import validate
 from septet.errors import InputError
 from septet.house import House, experiments
+from septet.parquet import write_table
 from septet.reading import read_json, read_mapping
 from septet.scores import read_scores, read_timing, score_rows, write_scores, write_timing
 from septet.seeding import stream
@@ -87,8 +88,8 @@ def make(folder: Path) -> dict[str, tuple[Path, object]]:
     write_scores(folder / "scores.parquet", frames)
     timing = frames[0].rename({"metric": "phase", "value": "seconds"})
     write_timing(folder / "timing.parquet", [timing])
-    upworthy.stand_in(0).head(60).write_parquet(folder / "upworthy.parquet", metadata={"origin": "generated"})
-    pl.DataFrame([("train", "q", "1", 0)], datasets.COLUMNS, orient="row").write_parquet(folder / "gsm8k.parquet")
+    write_table(upworthy.stand_in(0).head(60), folder / "upworthy.parquet", {"origin": "generated"})
+    write_table(pl.DataFrame([("train", "q", "1", 0)], datasets.COLUMNS, orient="row"), folder / "gsm8k.parquet")
     described = generated_lists(stream(0, "fuzz"), 12)
     made = assemble(described, frequent((one for one, _ in described), SPACE, 2))
     write_lists(folder / "lists.safetensors", {"train": made}, "generated")

@@ -14,13 +14,15 @@ spec.loader.exec_module(dag)
 
 BUILD = """
 import sys
+from pathlib import Path
 import polars as pl
+from septet.parquet import write_table
 rows = int(sys.argv[2])
 index = pl.int_range(rows, eager=True)
 words = {name: pl.repeat(name[0], rows, eager=True) for name in ("paper", "method", "task")}
 metric = (index % 1000).sort().cast(pl.String)
 columns = {**words, "seed": index % 8, "step": index // 8, "metric": metric, "value": (index * 0.618) % 1.0}
-pl.DataFrame(columns).write_parquet(sys.argv[1], compression="zstd", row_group_size=100_000)
+write_table(pl.DataFrame(columns), Path(sys.argv[1]))
 """
 READ = """
 import sys

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from septet import scores
 from septet.errors import InputError
+from septet.parquet import write_table
 from septet.scores import SCORES, TIMING, read_scores, scan_scores, score_rows, write_scores, write_timing
 
 
@@ -74,7 +75,7 @@ def test_other_columns_are_refused_in_one_line_when_written_and_when_read(frame,
         write_scores(file, [table(), frame])
     assert "\n" not in str(error.value) and str(file) in str(error.value) and "value Float64" in str(error.value)
     assert not list(tmp_path.iterdir())
-    frame.write_parquet(file)
+    write_table(frame, file)
     for read in (read_scores, scan_scores):
         with pytest.raises(InputError) as error:
             read(file)

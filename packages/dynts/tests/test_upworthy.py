@@ -18,6 +18,7 @@ from dynts.upworthy import (
 from septet.data import locate
 from septet.errors import DataUnavailable, InputError
 from septet.files import sha256
+from septet.parquet import write_table
 
 CSV = "clickability_test_id,test_week,headline,impressions,clicks\n"
 
@@ -75,7 +76,7 @@ def test_a_torn_or_foreign_prepared_table_is_refused(tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(InputError, match="dynts prepare"):
         load(file, clean_weeks=False)
-    pl.DataFrame({"week": [1]}).write_parquet(file)
+    write_table(pl.DataFrame({"week": [1]}), file)
     with pytest.raises(InputError, match="dynts prepare"):
         load(file, clean_weeks=False)
 

@@ -12,6 +12,7 @@ from empg.behaviours import behaviours
 from empg.config import Preparation
 from empg.tokens import CharTokenizer
 from septet.errors import InputError
+from septet.parquet import write_table
 from septet.seeding import stream
 
 ROWS = [
@@ -26,7 +27,7 @@ def test_gsm8k_rows(tmp_path):
     file.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n")
     assert [row[1] for row in datasets._problems(file, level5=False)] == ["4", "1000", "1"]
     rows = [("train", *row) for row in datasets._problems(file, level5=False)]
-    pl.DataFrame(rows, schema=datasets.COLUMNS, orient="row").write_parquet(tmp_path / "gsm8k.parquet")
+    write_table(pl.DataFrame(rows, schema=datasets.COLUMNS, orient="row"), tmp_path / "gsm8k.parquet")
     found = datasets.questions("gsm8k", tmp_path / "gsm8k.parquet", 512)
     assert [one.answer for one in found.train] == ["4", "1000"]
     assert found.train[0].prompt.startswith("Two and {two}? Let's think")

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from septet.errors import InputError
-from septet.scores import read_scores
+from septet.scores import read_scores, write_scores
 from septet_report import collect, tables
 from septet_report.__main__ import Judge, judge
 from septet_report.verdicts import read_verdicts
@@ -40,7 +40,7 @@ def add_metric(run, seeds, steps):
     pairs = pl.DataFrame({"seed": seeds, "step": steps}, schema={name: every.schema[name] for name in ("seed", "step")})
     recall = every.join(pairs, on=["seed", "step"]).with_columns(metric=pl.lit("recall"), value=pl.lit(0.5))
     assert len(recall) == len(pairs)
-    pl.concat([every, recall]).write_parquet(run / "scores.parquet")
+    write_scores(run / "scores.parquet", [every, recall])
     return run
 
 
@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_refused(tmp_path, make_card, make_run):
     extra = make_run(tmp_path / "extra", make_card("r5", methods={"a": {}, "b": {}}), constant)
     make_card("r5").write(extra / "run.json")
     torn = make_run(tmp_path / "torn", make_card("r6"), constant)
-    read_scores(torn / "scores.parquet")[1:].write_parquet(torn / "scores.parquet")
+    write_scores(torn / "scores.parquet", [read_scores(torn / "scores.parquet")[1:]])
     cases = [
         ([], "at least one run folder"),
         ([good, good], "a second run r1"),
@@ -121,7 +121,7 @@ def test_results_that_changed_on_the_way_are_refused(tmp_path, demo):
     with pytest.raises(InputError, match="a file of the manifest"):
         collect.adopt(source, "vrda", tmp_path / "out")
     scores = read_scores(source / "dynts" / "scores.parquet").with_columns(pl.col("value") + 1)
-    scores.write_parquet(source / "dynts" / "scores.parquet")
+    write_scores(source / "dynts" / "scores.parquet", [scores])
     with pytest.raises(InputError, match="expected SHA-256"):
         collect.adopt(source, "dynts", tmp_path / "out")
     (source / "manifest.json").write_text("{}")

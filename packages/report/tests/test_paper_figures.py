@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import zlib
 
@@ -159,7 +160,7 @@ def test_a_curve_holds_no_more_points_than_can_be_seen():
     frame = pl.DataFrame({"s": "a", "step": steps, "mean": np.sqrt(steps), "run": "r"})
     frame = frame.with_columns(low=pl.col("mean") - 1, high=pl.col("mean") + 1)
     chart = charts.curves(frame, [charts.Series("a", "A", theme.BLUE)], column="s", y_title="y", width=240)
-    values = max(chart.to_dict()["datasets"].values(), key=len)
+    values = json.loads(max(chart.to_dict()["datasets"].values(), key=len))
     assert len(values) == 120
     assert (values[0]["step"], values[-1]["step"]) == (0, 19_999)
 

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from septet.errors import InputError
-from septet.files import replacing
+from septet.parquet import collect, scan_table, write_table
 
 KEY = ["paper", "method", "task", "seed", "step"]
 SCORES = pl.Schema(
@@ -37,6 +37,8 @@ TIMING = pl.Schema(
         "seconds": pl.Float64,
     }
 )
+WANTED = "a whole Parquet table with its checksum"
+"""What errors say that a table is."""
 
 
 def score_rows(
@@ -115,19 +117,12 @@ def scan_scores(path: Path) -> pl.LazyFrame:
 
 
 def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
-    try:
-        return _scan(path, schema).collect()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _torn(path, error) from None
+    return collect(_scan(path, schema), path, WANTED)
 
 
 def _scan(path: Path, schema: pl.Schema) -> pl.LazyFrame:
-    try:
-        frame = pl.scan_parquet(path, glob=False)
-        columns = frame.collect_schema()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _torn(path, error) from None
-    _check_columns(path, columns, schema)
+    frame = scan_table(path, WANTED)
+    _check_columns(path, frame.collect_schema(), schema)
     return frame
 
 
@@ -140,12 +135,7 @@ def _write(path: Path, frames: Sequence[pl.DataFrame], schema: pl.Schema, key: l
     twice = table.filter(table.select(key).is_duplicated())
     if not twice.is_empty():
         raise InputError(str(path), expected="one row per key", found=f"twice {twice.select(key).row(0)}")
-    with replacing(path) as temporary:
-        table.sort(key).write_parquet(temporary, compression="zstd", compression_level=12)
-
-
-def _torn(path: Path, error: Exception) -> InputError:
-    return InputError(str(path), expected="a whole Parquet table", found=str(error).partition("\n")[0])
+    write_table(table.sort(key), path)
 
 
 def _check_columns(path: Path, found: pl.Schema, expected: pl.Schema) -> None:

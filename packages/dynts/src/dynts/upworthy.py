@@ -10,7 +10,7 @@ import polars as pl
 from dynts.config import Preparation
 from septet.data import Source, data_dir, locate
 from septet.errors import DataUnavailable, InputError
-from septet.files import replacing
+from septet.parquet import metadata_of, read_table, write_table
 from septet.seeding import stream
 
 UPWORTHY = Source(
@@ -29,9 +29,15 @@ FUNCTION_WORDS = (
 STYLE_FEATURES = 14
 FEATURES = STYLE_FEATURES + len(FUNCTION_WORDS)
 PREPARED = pl.Schema(
-    [("week", pl.Int64()), ("test", pl.UInt32()), ("rate", pl.Float64()), ("x", pl.Array(pl.Float64, FEATURES))]
+    {
+        "week": pl.Int64(),
+        "test": pl.UInt32(),
+        "rate": pl.Float64(),
+        "impressions": pl.Int64(),
+        "x": pl.Array(pl.Float64, FEATURES),
+    }
 )
-"""The columns of the prepared table that training reads."""
+"""The columns of the prepared table."""
 
 
 def headline_features(headline: str) -> list[float]:
@@ -79,8 +85,7 @@ def prepare(config: Preparation, out: Path) -> None:
                 raise
             print(f"{reason}; going on with a generated stand-in", file=sys.stderr)
             table, origin = stand_in(config.root_seed), "generated, for want of the real data"
-    with replacing(out / "upworthy.parquet") as temporary:
-        table.write_parquet(temporary, compression="zstd", metadata={"origin": origin})
+    write_table(table, out / "upworthy.parquet", {"origin": origin})
 
 
 def read(file: Path) -> pl.DataFrame:
@@ -161,16 +166,12 @@ def load(file: Path, clean_weeks: bool) -> tuple[pl.DataFrame, str]:
     Raises:
         InputError: the file is missing, torn, or not made by `prepare`.
     """
-    try:
-        table = pl.read_parquet(file, columns=["week", "test", "rate", "x"])
-        origin = pl.read_parquet_metadata(file)["origin"]
-    except (OSError, pl.exceptions.PolarsError, KeyError) as error:
-        raise InputError(
-            str(file), expected="the table that `dynts prepare` writes", found=str(error).split("\n")[0]
-        ) from None
+    wanted = "the table that `dynts prepare` writes"
+    table = read_table(file, wanted)
+    origin = metadata_of(file).get("origin", "")
     if table.schema != PREPARED or table.is_empty() or table.null_count().sum_horizontal().item():
         found = ", ".join(f"{name} {kind}" for name, kind in table.schema.items())
-        raise InputError(str(file), expected="the table that `dynts prepare` writes, without gaps", found=found)
+        raise InputError(str(file), expected=f"{wanted}, without gaps", found=found)
     if not table["rate"].is_between(0, 1).all() or not np.isfinite(table["x"].to_numpy()).all():
         raise InputError(str(file), expected="rates in [0, 1] and finite features", found="others")
     if clean_weeks:

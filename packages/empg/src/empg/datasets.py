@@ -15,7 +15,7 @@ from empg.config import Preparation
 from empg.problems import Problem, Questions
 from septet.data import Source, data_dir, locate
 from septet.errors import InputError
-from septet.files import replacing
+from septet.parquet import read_table, write_table
 
 _GSM8K = "https://raw.githubusercontent.com/openai/grade-school-math/3101c7d5072418e28b9008a6636bde82a006892c/"
 _VERL = "https://raw.githubusercontent.com/tianbingsz/verl/8ba117708ecf8f88944fbc8f80d842d3af3b3bf3/data/"
@@ -87,8 +87,7 @@ def prepare(config: Preparation, out: Path) -> None:
             if answer:  # two problems of MATH have an empty one
                 rows.append((split, question, answer, level))
     table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
-    with replacing(out / f"{config.name}.parquet") as temporary:
-        table.write_parquet(temporary, compression="zstd")
+    write_table(table, out / f"{config.name}.parquet")
 
 
 def gold_of(answer: str) -> str:
@@ -139,10 +138,7 @@ def questions(kind: str, file: Path, characters: int) -> Questions:
     Raises:
         InputError: the file is missing or is no such table.
     """
-    try:
-        table = pl.read_parquet(file)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(str(file), expected="the output of prepare", found=str(error).partition("\n")[0]) from None
+    table = read_table(file, "the output of prepare")
     if dict(table.schema) != COLUMNS:
         raise InputError(str(file), expected=f"columns {', '.join(COLUMNS)}", found=", ".join(table.columns))
     if table.null_count().sum_horizontal().sum() or not table["split"].is_in(["train", "test"]).all():
