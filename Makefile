@@ -144,7 +144,7 @@ audit: setup-dev  ## the locks against known advisories (ADVISORIES=a clone of g
 licences: setup-dev  ## write docs/licences.md: the licence of each locked distribution and data set
 	$(BIN)/python tools/licences.py
 test-machines: setup-dev containers  ## what needs Apptainer and SLURM: jobs in images, jobs on a test cluster
-	$(BIN)/python -m pytest -m 'containers or cluster'
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'containers or cluster'
 
 lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh environment
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

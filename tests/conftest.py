@@ -115,8 +115,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 
 @pytest.fixture(scope="module")
 def smoke(house: House) -> House:
-    """A copy of the checkout with a finished run of scale `smoke`."""
-    done = house.snakemake("--profile", "profiles/local", "--config", "scale=smoke")
+    """A copy of the checkout with a finished run of scale `smoke`; the jobs run the checkout's own compiled code."""
+    sources = house.environment()["PYTHONPATH"].replace(str(house.folder), str(ROOT))
+    done = house.snakemake("--profile", "profiles/local", "--config", "scale=smoke", PYTHONPATH=sources)
     assert done.returncode == 0, done.stdout[-5000:]
     return house
 

@@ -49,6 +49,12 @@ def named(house, *more):
     }
 
 
+@pytest.fixture(scope="module")
+def before(house):
+    """The names as they are."""
+    return named(house)
+
+
 @pytest.mark.parametrize(
     ("file", "changed"),
     [
@@ -58,8 +64,7 @@ def named(house, *more):
         ("packages/core/src/septet/files.py", set()),  # sources are mounted
     ],
 )
-def test_the_names_of_images_carry_recipe_and_lock(house, file, changed):
-    before = named(house)
+def test_the_names_of_images_carry_recipe_and_lock(house, before, file, changed):
     path = house.folder / file
     text = path.read_text()
     path.write_text(text + "\n# edited\n")

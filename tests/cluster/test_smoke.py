@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cluster")]
 HERE = Path(__file__).parent
 TABLE = "results/smoke/dynts/runs/ts/tau200/scores.parquet"
 LONGER = 'dynts={"horizon": 1200000, "points": 400}'

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("containers")]
 
 
 def test_a_small_job_of_each_package_gives_the_same_bytes_in_its_image(native, boxes):

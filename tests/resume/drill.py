@@ -155,6 +155,8 @@ def killed(
     code = starter.wait()
     if code == STOPPED or code == -kind:
         result.kills[signal.Signals(kind).name] += 1
+        if (job[1] / "scores.parquet").exists():
+            result.faults.append(f"{signal.Signals(kind).name} left a score table of an unfinished run")
     elif code != 0:
         result.faults.append(f"{signal.Signals(kind).name} ended a run with {code}")
 

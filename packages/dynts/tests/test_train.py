@@ -1,10 +1,8 @@
-"""The train verb as a whole: determinism, batches, interruption, and what the paper's abstract says."""
+"""The train verb as a whole: determinism, batches, and what the paper's abstract says."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import polars as pl
@@ -89,32 +87,6 @@ def test_the_run_card_says_what_ran(tmp_path, headlines):
 
 def command(config, out):
     return [sys.executable, "-m", "dynts", "train", "--config", str(config), "--out", str(out)]
-
-
-def test_a_stopped_job_ends_with_the_table_of_an_uninterrupted_one(tmp_path):
-    """By SIGTERM; tests/resume kills jobs in every other way."""
-    task = job("ts", "shared1000", seeds=range(8), horizon=8000, points=40)
-    config = tmp_path / "job.json"
-    config.write_text(json.dumps(task.model_dump(mode="json")))
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(config, whole), check=True, capture_output=True)
-    process = subprocess.Popen(command(config, broken), stderr=subprocess.PIPE, text=True)
-    progress = broken / "checkpoint/progress.json"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        if progress.is_file():
-            break
-        time.sleep(0.005)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 85, errors
-    assert "state saved" in errors.splitlines()[-1]
-    assert list((broken / "checkpoint").glob("*.safetensors"))
-    assert not (broken / "scores.parquet").exists()
-    subprocess.run(command(config, broken), check=True, capture_output=True)
-    assert (broken / "scores.parquet").read_bytes() == (whole / "scores.parquet").read_bytes()
-    assert not (broken / "checkpoint").exists()
 
 
 # What the abstract says, at a size that a test can afford, on seeds that no report uses.

@@ -1,10 +1,8 @@
-"""The train verb as a whole: every method, determinism, interruption, learning."""
+"""The train verb as a whole: every method, determinism, learning."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,31 +66,6 @@ def test_a_state_restored_goes_on_as_if_nothing_had_been(tmp_path):
 
 def command(config, out):
     return [sys.executable, "-m", "empg", "train", "--config", str(config), "--out", str(out)]
-
-
-def test_a_stopped_job_ends_with_the_table_of_an_uninterrupted_one(tmp_path):
-    """By SIGTERM; tests/resume kills jobs in every other way."""
-    task = job("grpo", seeds=range(2), task_settings={"steps": 60, "eval_every": 30})
-    config = tmp_path / "job.json"
-    config.write_text(json.dumps(task.model_dump(mode="json")))
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    train(task, whole)
-    process = subprocess.Popen(command(config, broken), stderr=subprocess.PIPE, text=True)
-    progress = broken / "checkpoint/progress.json"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        if progress.is_file() and json.loads(progress.read_text())["done"] > 3:
-            break
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 85, errors
-    assert "state saved" in errors.splitlines()[-1]
-    assert list((broken / "checkpoint").glob("*.safetensors"))
-    assert not (broken / "scores.parquet").exists()
-    subprocess.run(command(config, broken), check=True, capture_output=True)
-    assert (broken / "scores.parquet").read_bytes() == (whole / "scores.parquet").read_bytes()
-    assert not (broken / "checkpoint").exists()
 
 
 def parts(dtype=torch.float32, optimiser=torch.optim.AdamW, rate=1e-3):

@@ -1,11 +1,4 @@
-"""The train verb as a whole: determinism, batches of seeds, interruption, faults, and that it learns."""
-
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
+"""The train verb as a whole: determinism, batches of seeds, faults, and that it learns."""
 
 import numpy as np
 import polars as pl
@@ -71,31 +64,6 @@ def test_returns_stand_until_the_next_episode_ends():
         history.add(loop.Iteration(np.array([10, 10]), {"return": np.array(given)}, {}))
     rows = pl.concat(history.scores(job("ppo"))).sort("seed", "step")
     assert rows.select("seed", "step", "value").rows() == [(0, 30, 5.0), (1, 10, 1.0), (1, 20, 1.0), (1, 30, 2.0)]
-
-
-def command(config, out):
-    return [sys.executable, "-m", "learner", "train", "--config", str(config), "--out", str(out)]
-
-
-@pytest.mark.parametrize(("method", "steps"), [("ppo", 14_000), ("ppo_kl", 5_000)])
-def test_a_stopped_job_ends_with_the_table_of_an_uninterrupted_one(method, steps, tmp_path):
-    config = tmp_path / "job.json"
-    config.write_text(json.dumps(job(method, steps=steps).model_dump(mode="json")))
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(config, whole), check=True, capture_output=True)
-    process = subprocess.Popen(command(config, broken), stderr=subprocess.PIPE, text=True)
-    progress = broken / "checkpoint/progress.json"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None and not progress.is_file():
-        time.sleep(0.005)
-    time.sleep(float(np.random.default_rng(os.getpid()).uniform(0.1, 0.5)))
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 85, errors
-    assert list((broken / "checkpoint").glob("*.safetensors")) and not (broken / "scores.parquet").exists()
-    subprocess.run(command(config, broken), check=True, capture_output=True)
-    assert (broken / "scores.parquet").read_bytes() == (whole / "scores.parquet").read_bytes()
-    assert not (broken / "checkpoint").exists()
 
 
 def test_a_value_that_is_no_number_stops_with_its_name_and_keeps_the_checkpoint(tmp_path, monkeypatch):

@@ -1,11 +1,7 @@
-"""The train verb as a whole: determinism, seeds alone and in a batch, interruption, bad input."""
+"""The train verb as a whole: determinism, seeds alone and in a batch, bad input."""
 
-import json
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import gymnasium
 import numpy as np
@@ -113,30 +109,6 @@ def test_sparse_car_reaches_its_goal_with_the_known_policy():
 
 def command(config, out):
     return [sys.executable, "-m", "vipg", "train", "--config", str(config), "--out", str(out)]
-
-
-def test_a_stopped_job_ends_with_the_table_of_an_uninterrupted_one(tmp_path):
-    """By SIGTERM; tests/resume kills jobs in every other way."""
-    one = job("v_trpo", seeds=[1000], task={**CART, "iterations": 60})
-    config = tmp_path / "job.json"
-    config.write_text(json.dumps(one.model_dump(mode="json")))
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    train(one, whole)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command(config, broken), stderr=subprocess.PIPE, text=True, env=environment)
-    deadline = time.monotonic() + 60
-    progress = broken / "checkpoint/progress.json"
-    while time.monotonic() < deadline and process.poll() is None and not progress.is_file():
-        time.sleep(0.005)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 85, errors
-    assert "state saved" in errors.splitlines()[-1]
-    assert not (broken / "scores.parquet").exists()
-    subprocess.run(command(config, broken), check=True, capture_output=True, env=environment)
-    assert (broken / "scores.parquet").read_bytes() == (whole / "scores.parquet").read_bytes()
-    assert not (broken / "checkpoint").exists()
 
 
 @pytest.mark.parametrize("name", ["v_vpg", "score", "svpg", "precursor"])
