@@ -67,6 +67,7 @@ rule dynts_figures:
         "logs/{scale}/dynts/figures.log",
     benchmark:
         "benchmarks/{scale}/dynts/figures.jsonl"
+    priority: 1  # long ones first
     container:
         image("light")
     threads: 1

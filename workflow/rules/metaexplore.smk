@@ -45,6 +45,7 @@ rule metaexplore_figures:
         "logs/{scale}/metaexplore/figures.log",
     benchmark:
         "benchmarks/{scale}/metaexplore/figures.jsonl"
+    priority: 1  # long ones first
     container:
         image("light")
     threads: 1

@@ -44,6 +44,7 @@ rule adopt:
         "logs/published/{paper}/adopt.log",
     benchmark:
         "benchmarks/published/{paper}/adopt.jsonl"
+    priority: 3  # the drawings wait for it
     container:
         image("light")
     threads: 1

@@ -46,6 +46,7 @@ rule vipg_figures:
         "logs/{scale}/vipg/figures.log",
     benchmark:
         "benchmarks/{scale}/vipg/figures.jsonl"
+    priority: 2  # long ones first
     container:
         image("light")
     threads: 1

@@ -71,7 +71,7 @@ def curves(
     y_axis = alt.Y("mean:Q", title=y_title, axis=_axis(), scale=y_scale)
     colour = _colour(series)
     base = alt.Chart().encode(x=x_axis, color=colour)
-    band = base.mark_area().encode(y=alt.Y("low:Q", title=y_title, scale=y_scale), y2="high:Q")
+    band = base.mark_area().encode(y=alt.Y("low:Q", title=y_title, scale=y_scale), y2=alt.Y2("high:Q"))
     line = base.mark_line().encode(y=y_axis)
     dot = base.mark_point(filled=True, size=30 if points else 60, opacity=1 if points else 0, cursor="pointer").encode(
         y=y_axis, tooltip=_tooltip(x, x_title, y_title)
@@ -80,10 +80,10 @@ def curves(
     here: dict[str, Any] = {"data": inline(labels)}
     end = alt.Chart(**here).encode(x=alt.X(f"{x}:Q"), color=colour)
     leader = end.mark_rule(x2Offset=LABEL_ROOM - 2, xOffset=2, strokeWidth=0.7, opacity=0.6).encode(
-        y="mean:Q", y2="label_y:Q", x2=f"{x}:Q"
+        y=alt.Y("mean:Q"), y2=alt.Y2("label_y:Q"), x2=alt.X2(f"{x}:Q")
     )
     text = end.mark_text(align="left", baseline="middle", dx=LABEL_ROOM).encode(
-        y="label_y:Q", text="series:N", color=alt.Color("ink:N", scale=None)
+        y=alt.Y("label_y:Q"), text=alt.Text("series:N"), color=alt.Color("ink:N", scale=None)
     )
     data = inline(_values(rows))
     return alt.LayerChart(data=data, layer=[band, line, dot, leader, text], width=width, height=height)
@@ -113,14 +113,16 @@ def dots(
     low, high = x_domain or _domain(rows, log_x)
     scale = _scale(low, high, log_x)
     base = alt.Chart().encode(y=y, color=_colour(series))
-    bar = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title, scale=scale, axis=_axis()), x2="high:Q")
+    bar = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X("low:Q", title=x_title, scale=scale, axis=_axis()), x2=alt.X2("high:Q")
+    )
     dot = base.mark_point(filled=True, size=36, opacity=1, cursor="pointer").encode(
         x=alt.X("mean:Q", title=x_title, scale=scale, axis=_axis()), tooltip=_tooltip(None, "", x_title)
     )
     layers: list[alt.Chart] = [bar, dot]
     if reference is not None:
         here: dict[str, Any] = {"data": inline([{"reference": reference}])}
-        layers.insert(0, alt.Chart(**here).mark_rule(strokeDash=[3, 3]).encode(x="reference:Q"))
+        layers.insert(0, alt.Chart(**here).mark_rule(strokeDash=[3, 3]).encode(x=alt.X("reference:Q")))
     return alt.LayerChart(data=inline(_values(rows)), layer=layers, width=width, height=alt.Step(22))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,20 @@ from septet.reading import read_json
 from septet.scores import TIMING, read_scores, read_timing
 from septet.seeding import stream
 from septet_report.statistics import Array, area_under_curve, bootstrap_means, percentile_interval
+
+SUMMARY = pl.Schema(
+    {
+        "method": pl.String,
+        "task": pl.String,
+        "step": pl.Int64,
+        "seeds": pl.Int64,
+        "mean": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "run": pl.String,
+    }
+)
+"""Columns of the summaries over seeds."""
 
 
 @dataclass(frozen=True)
@@ -130,16 +145,20 @@ def levels(paper: Paper, metric: str, *, resamples: int = 2_000) -> pl.DataFrame
 def _summarised(paper: Paper, metric: str, resamples: int, part: slice) -> pl.DataFrame:
     """`curves` at the steps of `part`."""
     rows = with_runs(paper, _rows(paper, metric))
-    parts = []
+    columns: dict[str, list[Any]] = {name: [] for name in SUMMARY}
     groups = rows.group_by("method", "task", maintain_order=True).agg("seed", "step", "value", "run")
     for method, task, seed, step, value, run in groups.iter_rows():
         values, steps = _seed_by_step(paper.id, method, task, seed, step, value)
         values, steps = values[:, part], steps[part]
         draws = bootstrap_means(values, stream(0, "curve", paper.id, metric, method, task), resamples)
         low, high = percentile_interval(draws, len(values))
-        columns = {"step": steps, "seeds": len(values), "mean": values.mean(axis=0), "low": low, "high": high}
-        parts.append(pl.DataFrame({"method": method, "task": task, **columns, "run": " ".join(sorted(set(run)))}))
-    return pl.concat(parts)
+        columns["mean"] += values.mean(axis=0).tolist()
+        for name, numbers in (("step", steps), ("low", low), ("high", high)):
+            columns[name] += numbers.tolist()
+        same = {"method": method, "task": task, "seeds": len(values), "run": " ".join(sorted(set(run)))}
+        for name, what in same.items():
+            columns[name] += [what] * len(steps)
+    return pl.DataFrame(columns, schema=SUMMARY)
 
 
 def settings(paper: Paper, attribute: str) -> dict[str, float]:

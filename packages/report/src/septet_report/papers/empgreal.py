@@ -67,7 +67,7 @@ def real_completions(paper: Paper) -> alt.TopLevelMixin:
     return base.encode(
         x=alt.X("x:Q", axis=None, scale=scale_x),
         y=alt.Y("y:Q", axis=None, scale=scale_y),
-        text="text:N",
+        text=alt.Text("text:N"),
         color=alt.condition("datum.bold", alt.value(theme.FAINT), alt.value(theme.INK)),
     ).properties(width=800, height=15 * line)
 

@@ -103,7 +103,11 @@ def _panel(lines: alt.InlineData, rows: pl.DataFrame, reach: float) -> alt.Layer
     scale = alt.Scale(domain=[-reach, reach], nice=False)
     x = alt.X("x:Q", title="weight 1", scale=scale, axis=alt.Axis(tickCount=5, grid=False))
     y = alt.Y("y:Q", title="weight 2", scale=scale, axis=alt.Axis(tickCount=5, grid=False))
-    contour = alt.Chart(lines).mark_rule(strokeWidth=0.8, color=theme.GREY).encode(x=x, y=y, x2="x2:Q", y2="y2:Q")
+    contour = (
+        alt.Chart(lines)
+        .mark_rule(strokeWidth=0.8, color=theme.GREY)
+        .encode(x=x, y=y, x2=alt.X2("x2:Q"), y2=alt.Y2("y2:Q"))
+    )
     values = [
         {"x": round(row["x"], 3), "y": round(row["y"], 3), "run": row["run"]}
         for row in rows.filter(pl.col("x").abs() < reach, pl.col("y").abs() < reach).iter_rows(named=True)
