@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import resource
 import tempfile
 import time
 from dataclasses import dataclass
@@ -79,8 +78,6 @@ def measure(setting: Setting, folder: Path) -> list[Row]:
         rows.append(row(f"{task}: measured matrix rate", matrix / 1e9, "GFLOP/s"))
         few = f"{task}: the same, {size} rows as in generation"
         rows.append(row(few, thin / 1e9, "GFLOP/s", limit_ratio=thin / matrix))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rows.append(row("peak memory of the process, TRL included", peak, "MB"))
     return rows
 
 
