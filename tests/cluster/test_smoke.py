@@ -63,7 +63,8 @@ def test_a_job_out_of_time_goes_on_from_its_state(boxes, cluster):
     (job,) = cluster.running("dynts_train", boxes.folder)
     cluster.slurm("scontrol", "update", f"jobid={job}", "EndTime=now+2")
     finish(run)
-    assert [row[1] for row in cluster.accounts("dynts_train", boxes.folder)[-2:]] == ["TIMEOUT", "COMPLETED"]
+    first, second = [row[1] for row in cluster.accounts("dynts_train", boxes.folder)[-2:]]
+    assert first in ("TIMEOUT", "FAILED") and second == "COMPLETED"  # FAILED: it saved and ended before its limit came
     told = next((boxes.folder / "logs/slurm").rglob(f"{job}.log")).read_text()
     assert "stopped by signal 15" in told and "state saved" in told
     assert table.read_bytes() == expected
