@@ -272,6 +272,16 @@ def images_in_use():
     return sorted({job.container_img_url for job in jobs if job.container_img_url})
 
 
+def as_listed(paper):
+    """Priority function: a task's methods start in the order of the configuration, which has the longest first."""
+
+    def of(wildcards):
+        methods = settings(paper, wildcards.scale)["runs"][wildcards.task]
+        return len(methods) - methods.index(wildcards.method)
+
+    return of
+
+
 def growing(base):
     """Resource function: more with every attempt."""
 

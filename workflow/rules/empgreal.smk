@@ -42,6 +42,7 @@ rule empgreal_train:
         "logs/{scale}/empgreal/{method}/{task}.log",
     benchmark:
         "benchmarks/{scale}/empgreal/{method}/{task}.jsonl"
+    priority: as_listed("empgreal")
     container:
         image("llm")
     threads: threads_of_task("empgreal")
