@@ -1,9 +1,11 @@
 """`snakemake figure/PAPER/NAME`, and the commands that the report page gives for its points."""
 
+import json
 import re
 import shlex
 from pathlib import Path
 
+from septet.files import sha256
 from septet_report.regrow import command
 from septet_report.tables import read_runs
 
@@ -23,6 +25,12 @@ def test_an_unknown_figure_is_refused_with_the_names_there_are(house):
     assert "figure/vrda/nonsense: no such figure; vrda has table, nonzeros," in done.stdout
     done = house.snakemake("--cores", "1", "-n", "figure/nobody/nonsense")
     assert "figure/nobody: no such paper; there are walle," in done.stdout
+
+
+def test_every_published_file_is_in_the_manifest():
+    listed = json.loads((ROOT / "published/manifest.json").read_text())["files"]
+    files = [*ROOT.glob("published/*/*.parquet"), *ROOT.glob("published/*/runs.json")]
+    assert listed == {str(file.relative_to(ROOT / "published")): sha256(file) for file in files}
 
 
 def test_every_published_run_has_a_command_that_the_workflow_knows(house):

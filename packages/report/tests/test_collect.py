@@ -114,6 +114,17 @@ def test_published_results_come_back_unchanged(tmp_path, demo):
             assert (tmp_path / "adopted" / file).read_bytes() == (demo / "dynts" / file).read_bytes()
 
 
+def test_publishing_some_papers_keeps_the_others_of_that_scale(tmp_path, demo):
+    collect.publish(demo, ["dynts"], tmp_path)
+    file = tmp_path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    own = dict(manifest["files"])
+    for scale, kept in (("laptop", {"vrda/runs.json": "ab" * 32}), ("paper", {})):
+        file.write_text(json.dumps({"scale": scale, "files": {**own, "vrda/runs.json": "ab" * 32}}))
+        collect.publish(demo, ["dynts"], tmp_path)
+        assert json.loads(file.read_text()) == {"scale": "laptop", "files": {**own, **kept}}
+
+
 def test_results_that_changed_on_the_way_are_refused(tmp_path, demo):
     source = tmp_path / "published"
     collect.publish(demo, ["dynts"], source)

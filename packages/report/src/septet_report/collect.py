@@ -67,6 +67,8 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
 def publish(results: Path, papers: list[str], out: Path) -> str:
     """Copy each paper's scores, times and run cards, and write a manifest with their checksums.
 
+    What is there of other papers stays, and stays in the manifest if it is of the same scale.
+
     Returns:
         The scale of the runs.
 
@@ -74,12 +76,21 @@ def publish(results: Path, papers: list[str], out: Path) -> str:
         InputError: a paper's results are missing or do not parse; nothing is written then.
     """
     scale = one_scale([read_paper(results / paper) for paper in papers])
-    files = {}
+    files = _kept(out, scale, papers)
     for name in sorted(f"{paper}/{file}" for paper in papers for file in FILES):
         copy(results / name, out / name)
         files[name] = sha256(out / name)
-    _write_json(out / "manifest.json", Manifest(scale=scale, files=files).model_dump())
+    _write_json(out / "manifest.json", Manifest(scale=scale, files=dict(sorted(files.items()))).model_dump())
     return scale
+
+
+def _kept(out: Path, scale: str, papers: list[str]) -> dict[str, str]:
+    """The lines of a published folder's manifest that are of other papers at that scale."""
+    if not (out / "manifest.json").is_file():
+        return {}
+    before = _read_manifest(out / "manifest.json")
+    lines = before.files.items() if before.scale == scale else ()
+    return {name: digest for name, digest in lines if name.partition("/")[0] not in papers}
 
 
 def adopt(source: Path, paper: str, out: Path) -> None:
