@@ -29,7 +29,8 @@ class Meter:
         """MB; not a number where the system does not tell."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 2**20
-        return _megabytes("VmHWM") - self._before if self._before == self._before else float("nan")
+        above = _megabytes("VmHWM") - self._before
+        return above if above != above else max(0.0, above)  # the kernel counts in batches: a little below is nothing
 
 
 def _megabytes(name: str) -> float:
