@@ -76,8 +76,11 @@ def test_a_torn_or_foreign_prepared_table_is_refused(tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(InputError, match="dynts prepare"):
         load(file, clean_weeks=False)
-    write_table(pl.DataFrame({"week": [1]}), file)
-    with pytest.raises(InputError, match="dynts prepare"):
+    write_table(table, file)
+    with pytest.raises(InputError, match="found no word of where"):
+        load(file, clean_weeks=False)
+    write_table(pl.DataFrame({"week": [1]}), file, {"origin": "here"})
+    with pytest.raises(InputError, match="without gaps"):
         load(file, clean_weeks=False)
 
 

@@ -168,7 +168,9 @@ def load(file: Path, clean_weeks: bool) -> tuple[pl.DataFrame, str]:
     """
     wanted = "the table that `dynts prepare` writes"
     table = read_table(file, wanted)
-    origin = metadata_of(file).get("origin", "")
+    origin = metadata_of(file).get("origin")
+    if origin is None:
+        raise InputError(str(file), expected=wanted, found="no word of where its rows come from")
     if table.schema != PREPARED or table.is_empty() or table.null_count().sum_horizontal().item():
         found = ", ".join(f"{name} {kind}" for name, kind in table.schema.items())
         raise InputError(str(file), expected=f"{wanted}, without gaps", found=found)

@@ -224,6 +224,6 @@ def _seed_by_step(
     if len(value) != len(seeds) * len(steps):
         found = f"{len(value)} values for {len(seeds)} seeds and {len(steps)} steps"
         raise InputError(f"scores of {paper}: {method} on {task}", expected="every seed at every step", found=found)
-    values = np.empty((len(seeds), len(steps)))
+    values = np.full((len(seeds), len(steps)), np.nan)  # a row twice would leave a gap elsewhere
     values[row, column] = value
     return values, steps
