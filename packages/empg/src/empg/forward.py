@@ -8,7 +8,9 @@ alone: then the row is plainly causal.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from empg.policy import Policy
@@ -119,42 +121,45 @@ def batches(
 
 def _assemble(rollout: Rollout, rows: list[Row], device: torch.device | str) -> Batch:
     width = rows[0].length
-    ids, positions = torch.zeros(2, len(rows), width, dtype=torch.long)
-    segment = torch.full((len(rows), width), -1)  # 0 the prompt, then one number for each completion
+    ids, positions = np.zeros((2, len(rows), width), np.int64)
+    segment = np.full((len(rows), width), -1)  # 0 the prompt, then one number for each completion
     members = sorted(k for row in rows for k in row.members)
     place = {k: index for index, k in enumerate(members)}
-    at_row, at_column, targets, to_row, to_column = [], [], [], [], []
-    lengths = rollout.lengths.tolist()
+    tokens, lengths, count = rollout.tokens.numpy(), rollout.lengths.tolist(), np.arange(width + 1)
+    at_column, targets, to_column = [], [], []
     for r, row in enumerate(rows):
         prompt = rollout.prompts[row.prompt]
-        size = len(prompt)
-        ids[r, :size], positions[r, :size] = torch.tensor(prompt), torch.arange(size)
-        segment[r, :size] = 0
-        start = size
+        start = size = len(prompt)
+        ids[r, :size], positions[r, :size], segment[r, :size] = prompt, count[:size], 0
         for number, k in enumerate(row.members, 1):
             n = lengths[k]
             end = start + n - 1
-            ids[r, start:end], positions[r, start:end] = rollout.tokens[k, : n - 1], torch.arange(size, size + n - 1)
+            ids[r, start:end], positions[r, start:end] = tokens[k, : n - 1], count[size : size + n - 1]
             segment[r, start:end] = number
-            at_row.append(torch.full((n,), r))
-            at_column.append(torch.cat([torch.tensor([size - 1]), torch.arange(start, end)]))
-            targets.append(rollout.tokens[k, :n])
-            to_row.append(torch.full((n,), place[k]))
-            to_column.append(torch.arange(n))
+            at_column += [count[size - 1 : size], count[start:end]]
+            targets.append(tokens[k, :n])
+            to_column.append(count[:n])
             start = end
+    sizes = [lengths[k] for row in rows for k in row.members]
+    at_row = np.repeat([r for r, row in enumerate(rows) for _ in row.members], sizes)
+    to_row = np.repeat([place[k] for row in rows for k in row.members], sizes)
     mask: Tensor | None = None
     if any(len(row.members) > 1 for row in rows):
-        mask = _tree(segment)
+        mask = _tree(torch.from_numpy(segment)).to(device)
     elif rows[-1].length < width:
-        mask = segment >= 0
+        mask = torch.from_numpy(segment >= 0).to(device)
+
+    def there(array: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
     return Batch(
         members=torch.tensor(members),
-        ids=ids.to(device),
-        positions=positions.to(device),
-        mask=None if mask is None else mask.to(device),
-        at=(torch.cat(at_row).to(device), torch.cat(at_column).to(device)),
-        targets=torch.cat(targets).to(device),
-        to=(torch.cat(to_row).to(device), torch.cat(to_column).to(device)),
+        ids=there(ids),
+        positions=there(positions),
+        mask=mask,
+        at=(there(at_row), there(np.concatenate(at_column))),
+        targets=there(np.concatenate(targets)),
+        to=(there(to_row), there(np.concatenate(to_column))),
     )
 
 

@@ -122,29 +122,24 @@ def _draw(
     count = len(prompts) * samples
     seen = seen.repeat_interleave(samples, 0).to(device)
     position = prompt_length.repeat_interleave(samples).to(device)
-    draws = None if uniforms is None else torch.from_numpy(np.ascontiguousarray(uniforms)).to(device)
+    draws = None if uniforms is None else torch.from_numpy(np.ascontiguousarray(uniforms.T)).to(device)
 
-    tokens = torch.full((count, limit), pad, dtype=torch.long, device=device)
-    log_pi = torch.zeros(count, limit, device=device)
-    lengths = torch.full((count,), limit, device=device)
-    finished = torch.zeros(count, dtype=torch.bool, device=device)
+    tokens = torch.full((limit, count), pad, dtype=torch.long, device=device)
+    log_pi = torch.zeros(limit, count, device=device)
     alive = torch.arange(count, device=device)  # the completion in each row of the batch
+    over = torch.zeros(count, dtype=torch.bool, device=device)  # rows that have ended; they run on until dropped
     for t in range(limit):
         log_p = torch.log_softmax(logits.float() / temperature, -1)
-        chosen = log_p.argmax(-1) if draws is None else invert(log_p.exp(), draws[alive, t])
-        over = finished[alive]
-        tokens[alive, t] = torch.where(over, pad, chosen)
-        log_pi[alive, t] = torch.where(over, 0.0, log_p.gather(-1, chosen[:, None])[:, 0])
-        ended = ~over & (chosen == eos)
-        lengths[alive[ended]] = t + 1
-        finished[alive[ended]] = True
-        keep = ~finished[alive]
-        left = int(keep.sum())
+        chosen = log_p.argmax(-1) if draws is None else invert(log_p.exp(), draws[t][alive])
+        tokens[t].index_copy_(0, alive, chosen)
+        log_pi[t].index_copy_(0, alive, log_p.gather(-1, chosen[:, None])[:, 0])
+        over |= chosen == eos
+        left = len(alive) - int(over.sum())
         if left == 0 or t == limit - 1:
             break
         if left <= (1 - drop) * len(alive):
-            rows = keep.nonzero()[:, 0]
-            alive, chosen, seen, position = alive[rows], chosen[rows], seen[rows], position[rows]
+            rows = (~over).nonzero()[:, 0]
+            alive, chosen, seen, position, over = alive[rows], chosen[rows], seen[rows], position[rows], over[rows]
             cache.batch_select_indices(rows)
         if ragged:
             seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1)
@@ -157,8 +152,20 @@ def _draw(
         ).last_hidden_state[:, -1]
         logits = head(states)
         position = position + 1
+    return _trim(tokens.T, log_pi.T, eos, pad)
+
+
+def _trim(tokens: Tensor, log_pi: Tensor, eos: int, pad: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Tokens, lengths, log-probabilities and ends, from what was drawn without regard to ends: ``(K, limit)`` each.
+
+    Rows that were dropped hold padding from there on; all ended before, so that the first end counts.
+    """
+    ends = tokens == eos
+    finished = ends.any(1)
+    lengths = torch.where(finished, ends.int().argmax(1) + 1, tokens.shape[1])
     width = int(lengths.max())
-    return tokens[:, :width], lengths, log_pi[:, :width], finished
+    own = torch.arange(width, device=tokens.device) < lengths[:, None]
+    return torch.where(own, tokens[:, :width], pad), lengths, torch.where(own, log_pi[:, :width], 0.0), finished
 
 
 def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
