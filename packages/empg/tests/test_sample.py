@@ -10,9 +10,14 @@ from empg_helpers import uniforms
 from empg.engines import Local
 from empg.forward import batches, log_probabilities, pack
 from empg.policy import Policy
-from empg.sample import generate, invert
+from empg.sample import common, generate, invert
 
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8], [9, 1]]
+BEGIN = [7, 3, 11, 2, 5, 5, 13, 1, 0, 4, 12, 6, 8, 17, 9, 10, 3, 3]
+ALIKE = [[*BEGIN, *prompt] for prompt in PROMPTS]
+"""Prompts that begin alike, as those of a chat do."""
+SAME_LENGTH = [prompt[:20] for prompt in ALIKE]
+SETS = pytest.mark.parametrize("prompts", [PROMPTS, ALIKE, SAME_LENGTH], ids=["apart", "alike", "alike, same length"])
 EOS = PAD = 18
 """End and padding are one token, as in SmolLM2."""
 
@@ -36,13 +41,14 @@ def naive(lm, prompt, noise, limit, temperature=1.0):
     return ids[len(prompt) :], log_pi
 
 
+@SETS
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 @pytest.mark.parametrize("greedy", [False, True])
-def test_generation_is_that_of_the_plain_loop(lm, greedy, temperature):
+def test_generation_is_that_of_the_plain_loop(lm, greedy, temperature, prompts):
     noise = None if greedy else uniforms(12, 25)
-    rollout = draw(lm, noise, temperature=temperature)
+    rollout = draw(lm, noise, prompts, temperature=temperature)
     for k, tokens in enumerate(rollout.completions()):
-        expected, log_pi = naive(lm, PROMPTS[k // 4], None if greedy else noise[k], 25, temperature)
+        expected, log_pi = naive(lm, prompts[k // 4], None if greedy else noise[k], 25, temperature)
         assert tokens == expected
         assert bool(rollout.finished[k]) == (expected[-1] == EOS)
         assert rollout.log_pi[k, : len(tokens)].tolist() == pytest.approx(log_pi, abs=1e-5)
@@ -73,17 +79,19 @@ def test_the_end_token_counts_although_it_is_the_padding(lm):
         assert rollout.tokens[k, n - 1] == EOS and rollout.mask[k].sum() == n and rollout.log_pi[k, n - 1] < 0
 
 
+@SETS
 @pytest.mark.parametrize("row_tokens", [1, 40, 1000])
 @pytest.mark.parametrize("batch_tokens", [1, 64, 10_000])
-def test_log_probabilities_do_not_depend_on_packing(lm, row_tokens, batch_tokens):
-    rollout = draw(lm, uniforms(12, 25))
+def test_log_probabilities_do_not_depend_on_packing(lm, row_tokens, batch_tokens, prompts):
+    rollout = draw(lm, uniforms(12, 25), prompts)
     log_pi, values = log_probabilities(Policy(lm), rollout, row_tokens=row_tokens, batch_tokens=batch_tokens)
     assert values is None
     assert torch.allclose(log_pi, rollout.log_pi, atol=1e-5)
 
 
-def test_gradients_do_not_depend_on_packing(lm):
-    rollout = draw(lm, uniforms(12, 25))
+@SETS
+def test_gradients_do_not_depend_on_packing(lm, prompts):
+    rollout = draw(lm, uniforms(12, 25), prompts)
     weight = torch.randn(rollout.tokens.shape, generator=torch.Generator().manual_seed(1)) * rollout.mask
     policy = Policy(lm)
     found = []
@@ -129,7 +137,22 @@ def test_a_head_in_parts_gives_the_same(lm, monkeypatch):
 
 def test_skipped_completions_are_not_computed():
     rows = pack([5, 3, 4, 2], [6, 7], 2, [1, 2, 3], 1000)
-    assert [(row.prompt, row.members, row.length) for row in rows] == [(1, [2, 3], 11), (0, [1], 8)]
+    assert [(row.members, row.length) for row in rows] == [([2, 3], 11), ([1], 8)]
+
+
+def test_what_all_prompts_begin_with():
+    assert common(ALIKE) == common([ALIKE[2], ALIKE[0], ALIKE[1]]) == len(BEGIN)
+    assert common([*ALIKE, [*BEGIN, 1]]) == len(BEGIN)
+    assert common([*ALIKE, BEGIN]) == len(BEGIN) - 1  # the last token of a prompt is its own: it predicts
+    assert common([BEGIN, BEGIN]) == len(BEGIN) - 1
+    assert common(PROMPTS) == common(ALIKE[:1]) == common([*ALIKE, BEGIN[:16]]) == 0  # one, or too few
+
+
+def test_prompts_that_begin_alike_share_a_row():
+    rows = pack([5, 3, 4, 2, 6, 6], [23, 21, 22], 2, [0, 1, 3, 4], 100, begin=20)
+    assert [(row.members, row.length) for row in rows] == [([0, 1, 3, 4], 23 + 4 + 2 + 1 + 1 + 2 + 5)]
+    rows = pack([5, 3, 4, 2, 6, 6], [23, 21, 22], 2, [0, 1, 3, 4], 30, begin=20)
+    assert [(row.members, row.length) for row in rows] == [([0, 1], 29), ([3, 4], 29)]
 
 
 def test_inversion_never_picks_an_impossible_token():

@@ -15,6 +15,7 @@ import torch
 from empg import models
 from empg.config import Job
 from empg.experiments import Experiments, Real
+from empg.sample import common
 from empg.train import Run
 from septet.bench import Row, need, row, write
 from septet.card import Stopwatch
@@ -110,8 +111,9 @@ class Cost:
 def own_seconds(job: Job, steps: int) -> Cost:
     """Time, operations and memory of our step.
 
-    Two operations for a weight and a token: the prompt once for all its completions, in generation and in update; the
-    head only where a token is drawn or learned. The update goes forward and, at twice that, backward.
+    Two operations for a weight and a token: a prompt once for all its completions, and what all prompts begin with once
+    for all prompts, in generation and in update; the head only where a token is drawn or learned. The update goes
+    forward and, at twice that, backward.
     """
     run = Run(job)
     head = run.policy.lm.get_output_embeddings().weight.numel()
@@ -121,7 +123,9 @@ def own_seconds(job: Job, steps: int) -> Cost:
     seconds = run.history.arrays["seconds"][0, 1:]  # the first step warms up
     length = run.history.arrays["step.length"][0, 1:].mean() * job.task.prompts * job.samples
     trained = run.history.arrays["step.trained"][0, 1:].mean()
-    prompt = job.task.prompts * len(run.tokenizer.encode(run.questions.train[0].prompt))
+    asked = [run.tokenizer.encode(problem.prompt) for problem in run.questions.train]
+    begin = common(asked)
+    prompt = begin + job.task.prompts * (len(asked[0]) - begin)
     read = prompt * min(1.0, trained / length)  # a prompt without a completion that counts is skipped, about
     flops = {
         "generation": 2 * body * (prompt + length) + 2 * head * length,
@@ -161,6 +165,7 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
     trl: Any = importlib.import_module("trl")
 
     lm, tokenizer = models.load(job)
+    lm.set_attn_implementation("sdpa")  # as it comes
     bf16 = next(lm.parameters()).dtype == torch.bfloat16
     size = job.task.prompts * job.samples
     run = Run(job)

@@ -134,7 +134,7 @@ class Protocol(Settings):
     threads: int = Field(default=1, ge=1)
     """Threads of a job, and processes that grade; several processes share them."""
     row_tokens: int = Field(default=1024, ge=1)
-    """Most tokens of a training row with several completions packed behind one prompt."""
+    """Most tokens of a training row with several completions packed behind their prompts."""
     batch_tokens: int = Field(default=16384, ge=1)
     """Most tokens of a training batch; larger ones are split and their gradients added."""
     rows: int = Field(default=1024, ge=1)

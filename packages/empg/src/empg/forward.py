@@ -1,12 +1,14 @@
 """Log-probabilities of given completions: prompts packed with their completions, batches by length.
 
 A row holds one prompt and one or more of its completions, each of which sees the prompt and itself only
-(a tree mask), so that the prompt is computed once. Rows stay below a limit, which long completions reach
-alone: then the row is plainly causal.
+(a tree mask), so that the prompt is computed once. Where all prompts begin alike, a row goes on with further
+prompts and their completions behind that common beginning. Rows stay below a limit, which long completions
+reach alone: then the row is plainly causal.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from empg.policy import Policy
-from empg.sample import Rollout
+from empg.sample import Rollout, common
 
 
 @dataclass(frozen=True)
 class Row:
-    """One prompt and the completions that are packed behind it."""
+    """Completions packed behind their prompts."""
 
-    prompt: int
-    """Index of the prompt."""
     members: list[int]
-    """Indices of the completions."""
+    """Indices of the completions; those of one prompt next to each other."""
     length: int
     """Tokens of the row. A completion's last token predicts nothing, so it is left out."""
 
@@ -58,8 +58,10 @@ class Batch:
         return flat.new_zeros(len(self.members), width).index_put(self.to, flat)
 
 
-def pack(lengths: Sequence[int], prompts: Sequence[int], samples: int, keep: Sequence[int], limit: int) -> list[Row]:
-    """Rows of at most `limit` tokens, the longest first; a prompt with one completion may be longer.
+def pack(
+    lengths: Sequence[int], prompts: Sequence[int], samples: int, keep: Sequence[int], limit: int, begin: int = 0
+) -> list[Row]:
+    """Rows of at most `limit` tokens, the longest first; one with one completion may be longer.
 
     Args:
         lengths: tokens of each completion.
@@ -67,15 +69,18 @@ def pack(lengths: Sequence[int], prompts: Sequence[int], samples: int, keep: Seq
         samples: N, completions of a prompt.
         keep: the completions that are wanted.
         limit: most tokens of a row.
+        begin: tokens that all prompts begin with; if 0, each row has one prompt.
     """
     rows: list[Row] = []
     for k in keep:
         prompt, cost = k // samples, lengths[k] - 1
         last = rows[-1] if rows else None
-        if last is not None and last.prompt == prompt and last.length + cost <= limit:
-            rows[-1] = Row(prompt, [*last.members, k], last.length + cost)
+        known = last is not None and last.members[-1] // samples == prompt
+        more = cost if known else prompts[prompt] - begin + cost
+        if last is not None and (known or begin) and last.length + more <= limit:
+            rows[-1] = Row([*last.members, k], last.length + more)
         else:
-            rows.append(Row(prompt, [k], prompts[prompt] + cost))
+            rows.append(Row([k], prompts[prompt] + cost))
     return sorted(rows, key=lambda row: -row.length)
 
 
@@ -109,45 +114,52 @@ def batches(
     """
     lengths = rollout.lengths.tolist()
     wanted = range(len(lengths)) if keep is None else keep
-    rows = pack(lengths, [len(prompt) for prompt in rollout.prompts], rollout.samples, wanted, row_tokens)
+    begin = common(rollout.prompts)
+    rows = pack(lengths, [len(prompt) for prompt in rollout.prompts], rollout.samples, wanted, row_tokens, begin)
     plan = list(buckets(rows, batch_tokens))
     for some in plan:
-        yield _assemble(rollout, some, device)
+        yield _assemble(rollout, some, begin, device)
     if rounds is not None and (missing := rounds(len(plan)) - len(plan)):
         k = lengths.index(min(lengths))
-        row = Row(k // rollout.samples, [k], len(rollout.prompts[k // rollout.samples]) + lengths[k] - 1)
-        yield from [replace(_assemble(rollout, [row], device), spare=True)] * missing
+        row = Row([k], len(rollout.prompts[k // rollout.samples]) + lengths[k] - 1)
+        yield from [replace(_assemble(rollout, [row], begin, device), spare=True)] * missing
 
 
-def _assemble(rollout: Rollout, rows: list[Row], device: torch.device | str) -> Batch:
+def _assemble(rollout: Rollout, rows: list[Row], begin: int, device: torch.device | str) -> Batch:
     width = rows[0].length
     ids, positions = np.zeros((2, len(rows), width), np.int64)
-    segment = np.full((len(rows), width), -1)  # 0 the prompt, then one number for each completion
+    family, branch = np.full((2, len(rows), width), -1)  # prompt and completion, from 1; 0 belongs to all; -1 padding
     members = sorted(k for row in rows for k in row.members)
     place = {k: index for index, k in enumerate(members)}
     tokens, lengths, count = rollout.tokens.numpy(), rollout.lengths.tolist(), np.arange(width + 1)
+
+    def put(r: int, start: int, what: Any, position: int, prompt: int, completion: int) -> int:
+        end = start + len(what)
+        ids[r, start:end], positions[r, start:end] = what, count[position : position + len(what)]
+        family[r, start:end], branch[r, start:end] = prompt, completion
+        return end
+
     at_column, targets, to_column = [], [], []
     for r, row in enumerate(rows):
-        prompt = rollout.prompts[row.prompt]
-        start = size = len(prompt)
-        ids[r, :size], positions[r, :size], segment[r, :size] = prompt, count[:size], 0
-        for number, k in enumerate(row.members, 1):
-            n = lengths[k]
-            end = start + n - 1
-            ids[r, start:end], positions[r, start:end] = tokens[k, : n - 1], count[size : size + n - 1]
-            segment[r, start:end] = number
-            at_column += [count[size - 1 : size], count[start:end]]
+        end = put(r, 0, rollout.prompts[row.members[0] // rollout.samples][:begin], 0, 0, 0)
+        for number, k in enumerate(row.members):
+            asked = k // rollout.samples
+            prompt, n = rollout.prompts[asked], lengths[k]
+            if number == 0 or row.members[number - 1] // rollout.samples != asked:
+                end = put(r, end, prompt[begin:], begin, asked + 1, 0)
+                last = end - 1
+            start, end = end, put(r, end, tokens[k, : n - 1], len(prompt), asked + 1, k + 1)
+            at_column += [count[last : last + 1], count[start:end]]
             targets.append(tokens[k, :n])
             to_column.append(count[:n])
-            start = end
     sizes = [lengths[k] for row in rows for k in row.members]
     at_row = np.repeat([r for r, row in enumerate(rows) for _ in row.members], sizes)
     to_row = np.repeat([place[k] for row in rows for k in row.members], sizes)
     mask: Tensor | None = None
     if any(len(row.members) > 1 for row in rows):
-        mask = _tree(torch.from_numpy(segment)).to(device)
+        mask = _tree(torch.from_numpy(family), torch.from_numpy(branch)).to(device)
     elif rows[-1].length < width:
-        mask = torch.from_numpy(segment >= 0).to(device)
+        mask = torch.from_numpy(branch >= 0).to(device)
 
     def there(array: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(array).to(device)
@@ -163,12 +175,16 @@ def _assemble(rollout: Rollout, rows: list[Row], device: torch.device | str) -> 
     )
 
 
-def _tree(segment: Tensor) -> Tensor:
-    """Who sees whom: the past of one's own completion and of the prompt. Padding sees itself, against NaN."""
-    width = segment.shape[1]
+def _tree(family: Tensor, branch: Tensor) -> Tensor:
+    """Who sees whom: the past of one's own completion, of its prompt and of the prompts' common beginning.
+
+    Padding sees itself, against NaN.
+    """
+    width = family.shape[1]
     past = torch.ones(width, width, dtype=torch.bool).tril()
-    own = segment[:, :, None] == segment[:, None, :]
-    sees = past & (own | (segment == 0)[:, None, :])
+    related = family[:, :, None] == family[:, None, :]
+    own = related & ((branch[:, :, None] == branch[:, None, :]) | (branch == 0)[:, None, :])
+    sees = past & (own | (family == 0)[:, None, :])
     return (sees | torch.eye(width, dtype=torch.bool))[:, None]
 
 

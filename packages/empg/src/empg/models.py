@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from empg import tiny
+from empg import attention, tiny
 from empg.config import Hub, Job, SmolLM, Tiny
 from empg.tokens import CharTokenizer, HubTokenizer, Tokenizer
 from septet.devices import claim
@@ -54,6 +54,8 @@ def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
         lm, tokenizer = load_smollm2(Path(str(job.data_file)))
     else:
         lm, tokenizer = _load_hub(model)
+    if device.type == "cpu" and computes_in(job) == torch.bfloat16:
+        lm.set_attn_implementation(attention.NAME)
     return lm.to(device=device, dtype=computes_in(job)).eval(), tokenizer
 
 

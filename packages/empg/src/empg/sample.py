@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from transformers import DynamicCache
+
+SHARED = 16
+"""From this length on, tokens with which all prompts begin are read once; below, it is not worth a pass."""
+
+
+def common(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that all prompts begin with, such as those of a chat's worked examples; each prompt has at least one more.
+
+    It is 0 for a single prompt, and where they are too few to matter.
+    """
+    if len(prompts) < 2:
+        return 0
+    in_order = sorted(map(list, prompts))  # what first and last share, all share
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(in_order[0], in_order[-1], strict=False)))
+    length = min(same, min(map(len, prompts)) - 1)
+    return length if length >= SHARED else 0
 
 
 @dataclass(frozen=True)
@@ -67,9 +84,10 @@ def generate(
 ) -> Rollout:
     """Draw N completions of each prompt.
 
-    Each prompt is read once and its keys and values are shared out to its completions. Rows that have
-    ended leave the batch as soon as they are the share `drop` of it. Random numbers come in an array, one
-    for each completion and token, so that a completion does not depend on which rows are still there.
+    What all prompts begin with is read once, then the rest of each prompt once, and its keys and values are
+    shared out to its completions. Rows that have ended leave the batch as soon as they are the share `drop`
+    of it. Random numbers come in an array, one for each completion and token, so that a completion does not
+    depend on which rows are still there.
 
     Args:
         lm: a causal language model of `transformers`.
@@ -99,16 +117,26 @@ def _draw(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Tokens, lengths, log-probabilities and ends of `generate`."""
     device, head = next(lm.parameters()).device, lm.get_output_embeddings()
-    longest = max(len(prompt) for prompt in prompts)
+    cache, begin = DynamicCache(config=lm.config), common(prompts)
+    if begin:
+        lm.base_model(
+            input_ids=torch.tensor(prompts[0][:begin], device=device)[None],
+            position_ids=torch.arange(begin, device=device)[None],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache.batch_repeat_interleave(len(prompts))
+    own = [prompt[begin:] for prompt in prompts]
+    longest = max(map(len, own))
     ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
+    for row, prompt in enumerate(own):
         ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-    prompt_length = torch.tensor([len(prompt) for prompt in prompts])
-    ragged = bool((prompt_length < longest).any())
-    seen = torch.arange(longest) >= longest - prompt_length[:, None]
-    positions = (torch.arange(longest) - (longest - prompt_length[:, None])).clamp(min=0)
+    own_length = torch.tensor([len(prompt) for prompt in own])
+    ragged = bool((own_length < longest).any())
+    gone = longest - own_length[:, None]
+    seen = functional.pad(torch.arange(longest) >= gone, (begin, 0), value=True)
+    positions = (torch.arange(longest) - gone).clamp(min=0) + begin
 
-    cache = DynamicCache(config=lm.config)
     states = lm.base_model(
         input_ids=ids.to(device),
         attention_mask=seen.to(device) if ragged else None,
@@ -121,7 +149,7 @@ def _draw(
     logits = head(states).repeat_interleave(samples, 0)
     count = len(prompts) * samples
     seen = seen.repeat_interleave(samples, 0).to(device)
-    position = prompt_length.repeat_interleave(samples).to(device)
+    position = (begin + own_length).repeat_interleave(samples).to(device)
     draws = None if uniforms is None else torch.from_numpy(np.ascontiguousarray(uniforms.T)).to(device)
 
     tokens = torch.full((limit, count), pad, dtype=torch.long, device=device)
