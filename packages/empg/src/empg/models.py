@@ -1,13 +1,14 @@
 """Loading base models: the tiny one, SmolLM2 from its package, any of the hub, or random weights of a shape."""
 
 import importlib.util
+import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from empg import attention, tiny
@@ -56,7 +57,7 @@ def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
         lm, tokenizer = _load_hub(model)
     if device.type == "cpu" and computes_in(job) == torch.bfloat16:
         lm.set_attn_implementation(attention.NAME)
-    return lm.to(device=device, dtype=computes_in(job)).eval(), tokenizer
+    return lm.to(device).eval(), tokenizer  # no type: it would round the frequencies of rotary positions too
 
 
 def smollm2_file() -> Path:
@@ -71,41 +72,49 @@ def smollm2_file() -> Path:
 
 
 def prepare_smollm2(out: Path) -> None:
-    """Write OUT/smollm2.safetensors: the weights, dequantised once, in bfloat16.
+    """Write OUT/smollm2.safetensors: the weights, dequantised once, in bfloat16, with shape and tokeniser as metadata.
 
     The GGUF file holds 4-bit weights; `dequantize` is needed although they are dense after loading:
     without it `transformers` goes on to take the model for a quantised one.
     """
-    from transformers import AutoModelForCausalLM, GgufConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     file = smollm2_file()
+    place: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     lm = AutoModelForCausalLM.from_pretrained(
-        str(file.parent), gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        **place, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
     weights = {
         name: value.to(torch.bfloat16).contiguous()
         for name, value in lm.state_dict().items()
         if name != "lm_head.weight"
     }
+    config = AutoConfig.from_pretrained(**place)
+    config.name_or_path = config._model_name_or_path = "SmolLM2-135M-Instruct"  # not where it lay
+    tokenizer = AutoTokenizer.from_pretrained(**place).backend_tokenizer
+    extra = {"config": config.to_json_string(use_diff=False), "tokenizer": tokenizer.to_str()}
     with replacing(out / "smollm2.safetensors") as temporary:
-        save_file(weights, temporary)
+        save_file(weights, temporary, extra)
 
 
 def load_smollm2(file: Path) -> tuple[Any, Tokenizer]:
-    """SmolLM2 from the prepared weights, in bfloat16, with the tokeniser and shape that the package holds."""
-    from transformers import AutoConfig, AutoTokenizer
+    """SmolLM2 in bfloat16 and its tokeniser from what `prepare_smollm2` wrote."""
+    from tokenizers import Tokenizer as Backend
+    from transformers import AutoConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    package = smollm2_file()
-    config = AutoConfig.from_pretrained(str(package.parent), gguf_file=package.name)
-    config.dtype = torch.bfloat16
+    made: Any = PreTrainedTokenizerFast
     try:
+        with safe_open(file, "pt") as opened:
+            extra = opened.metadata() or {}
+        config = AutoConfig.for_model(**json.loads(extra["config"]))
+        inner = made(tokenizer_object=Backend.from_str(extra["tokenizer"]))
         weights = load_file(file)
-        lm = _blank(config)
-        lm.load_state_dict({**weights, "lm_head.weight": weights["model.embed_tokens.weight"]})
-    except (OSError, RuntimeError, KeyError, SafetensorError) as error:
+        lm = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=dict(weights), dtype=torch.bfloat16)
+        if odd := weights.keys() ^ (lm.state_dict().keys() - {"lm_head.weight"}):  # the library fills gaps by chance
+            raise ValueError(f"missing or unknown: {min(odd)}")
+    except (OSError, RuntimeError, KeyError, ValueError, SafetensorError) as error:
         found = str(error).partition("\n")[0]
         raise InputError(str(file), expected="the output of prepare: SmolLM2's weights", found=found) from None
-    inner = AutoTokenizer.from_pretrained(str(package.parent), gguf_file=package.name)
     return lm, HubTokenizer(inner, "<|im_end|>")
 
 
