@@ -128,3 +128,16 @@ def test_a_release_image_runs_without_the_checkout(boxes, light, tmp_path):
     )  # fmt: skip
     assert shown.stdout.startswith("/septet/packages/dynts/src/dynts/__init__.py"), shown.stderr
     assert "None" not in shown.stdout
+
+
+def test_the_language_model_learns_in_its_image(boxes):
+    """The image brings SmolLM2's weights and all that reads them: nothing of this machine's environment helps."""
+    table = "results/smoke/empgreal/runs/empg/chat/scores.parquet"
+    done = boxes.snakemake(
+        "--profile", "profiles/local-container", "--config", "scale=smoke", "papers=[empgreal]", "--", table
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    card = json.loads((boxes.folder / table).with_name("run.json").read_text())
+    assert "llm-" in card["image"] and card["steps"] == 4
+    example = card["methods"]["empg"]["examples"][0]
+    assert example["before"] and example["prompt"].startswith("What is ")

@@ -1,5 +1,6 @@
 """What is loaded: types, positions, files."""
 
+import copy
 import json
 
 import pytest
@@ -40,13 +41,16 @@ def test_positions_keep_their_precision_in_a_bfloat16_model(monkeypatch):
         vocab_size=20, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
         num_key_value_heads=1,
     )  # fmt: skip
-    monkeypatch.setattr(lms, "shape", lambda _: small)
+    monkeypatch.setattr(lms, "shape", lambda _: copy.deepcopy(small))
     lm, _ = lms.load(job_of(Hub(kind="hub", name="any", random=True)))
     assert {weight.dtype for weight in lm.parameters()} == {torch.bfloat16}
     assert lm.config._attn_implementation == attention.NAME
     theta = small.rope_parameters["rope_theta"]
     expected = theta ** -(torch.arange(0, 16, 2) / 16)
     torch.testing.assert_close(lm.base_model.rotary_emb.inv_freq, expected, rtol=1e-6, atol=0)
+    monkeypatch.setattr(lms, "device_of", lambda _: torch.device("cuda"))  # loaded here first, to be shared out
+    lm, _ = lms.load(job_of(Hub(kind="hub", name="any", random=True)), torch.device("cpu"))
+    assert lm.config._attn_implementation == "sdpa"
 
 
 def test_smollm2_comes_from_the_prepared_file_alone(prepared, monkeypatch):

@@ -47,7 +47,8 @@ def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
         InputError: weights are missing or are not those of the model.
         DataUnavailable: the hub did not give them.
     """
-    model, device = job.task.model, device or device_of(job)
+    model, computes_on = job.task.model, device_of(job)
+    device = device or computes_on
     if isinstance(model, Tiny):
         file = Path(job.data_file) if job.data_file else tiny.base_file(model.base)
         return tiny.load(file).to(device), CharTokenizer()
@@ -55,7 +56,7 @@ def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
         lm, tokenizer = load_smollm2(Path(str(job.data_file)))
     else:
         lm, tokenizer = _load_hub(model)
-    if device.type == "cpu" and computes_in(job) == torch.bfloat16:
+    if computes_on.type == "cpu" and computes_in(job) == torch.bfloat16:
         lm.set_attn_implementation(attention.NAME)
     return lm.to(device).eval(), tokenizer  # no type: it would round the frequencies of rotary positions too
 
