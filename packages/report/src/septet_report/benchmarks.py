@@ -107,7 +107,8 @@ def other_job(file: str) -> tuple[str, str]:
 def gather(folder: Path, out: Path) -> None:
     """Write as one file what Snakemake measured of the jobs that have no run card, below `benchmarks/<scale>`.
 
-    Where it measured nothing, as with results brought back from elsewhere, the file stays as it is.
+    Lines of papers of which it measured nothing stay as they are: not all are run and published at a time, and
+    results may have been brought back from elsewhere.
     """
     found = {}
     for file in sorted(folder.rglob("*.jsonl")):
@@ -121,8 +122,10 @@ def gather(folder: Path, out: Path) -> None:
             "cpu_seconds": _number(row.get("cpu_time")),
             "memory_mb": _number(row.get("max_rss")),
         }
+    papers = {name.partition("/")[0] for name in found}
+    kept = {name: row for name, row in _mapping(out).items() if name.partition("/")[0] not in papers}
     if found:
-        write_text(out, json.dumps(found, indent=1) + "\n")
+        write_text(out, json.dumps(dict(sorted({**kept, **found}.items())), indent=1) + "\n")
 
 
 def _of_cards(paper: Paper) -> Iterable[Benchmark]:
