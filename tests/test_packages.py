@@ -17,7 +17,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 NAMES = [folder.name for folder in FOLDERS]
-BEHIND = {"scipy", "gguf"}  # called by others for us: numba's linear algebra, transformers' reader of GGUF files
+BEHIND = {"scipy", "gguf", "accelerate"}
+"""Called by others for us: numba's linear algebra, transformers' reader of GGUF files."""
 PEERS = re.compile(r"bench\w*|validation")  # modules that call peers, which `make setup-dev` installs
 
 

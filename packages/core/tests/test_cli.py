@@ -254,3 +254,10 @@ def test_a_link_to_nowhere_is_one_line(tmp_path):
 def test_septet_itself_says_how_it_is_called():
     done = subprocess.run([sys.executable, "-m", "septet"], capture_output=True, text=True)
     assert done.returncode != 0 and done.stderr.startswith("usage: python -m septet status DIR")
+
+
+def test_an_error_stays_one_readable_line_however_long_its_parts():
+    line = str(InputError("a.json: " + "k" * 5000 + ".last", expected="text", found="x" * 5000))
+    assert line.startswith("a.json: kkk") and ".last: expected text, found xxx" in line and len(line) < 600
+    path = "/" + "/".join(["folder"] * 20) + "/file.yaml: seeds"
+    assert str(InputError(path, expected="integers", found=1)) == f"{path}: expected integers, found 1"

@@ -23,6 +23,7 @@ class InputError(Exception):
     def __init__(self, where: str, *, expected: str, found: object) -> None:
         text = found if isinstance(found, str) else _brief.repr(found)
         text = text if len(text) <= 200 else text[:197] + "..."
+        where = where if len(where) <= 300 else f"{where[:200]}...{where[-97:]}"  # a key can be as long as a file
         super().__init__(" ".join(f"{where}: expected {expected}, found {text}".split()))
 
 
