@@ -15,14 +15,21 @@ export BASE
 GPU_IMAGES := light,rl,llm-cuda
 BIN     := .venv/bin
 SNAKEMAKE = $(BIN)/snakemake --profile profiles/$(PROFILE)
-CHOSEN    = scale=$(SCALE)$(if $(PAPERS), papers='[$(PAPERS)]')
+# Text in single quotes for the shell, whatever it holds.
+quoted    = '$(subst ','\'',$(1))'
+NAMED     = $(if $(strip $(PAPERS)), $(call quoted,papers=$(PAPERS)))
+comma     := ,
+space     := $(subst ,, )
+LISTED    = $(subst $(space),$(comma),$(strip $(subst $(comma),$(space),$(PAPERS))))
+FINISHED  = {results: results/$(SCALE)$(comma) papers: [$(LISTED)]}
+CHOSEN    = scale=$(SCALE)$(NAMED)
 PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status live trace track compare publish bench config test check lock test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z_-]+):[^#]*## /  make \1\t/' | expand -t 22
 
 setup: .venv/.installed $(if $(filter-out local,$(PROFILE)),containers)  ## .venv with the pinned closure and the packages (editable)
 
@@ -63,7 +70,7 @@ empg_real: models  ## reinforcement learning on a real language model, SmolLM2-1
 	$(BIN)/python -m septet_report.show results/$(SCALE)/empgreal
 
 smoke: setup  ## every rule at a tiny scale, in a few minutes
-	$(SNAKEMAKE) --config scale=smoke
+	$(SNAKEMAKE) --config scale=smoke$(NAMED)
 	$(BIN)/python -m septet_report.show results/smoke
 
 recover: setup  ## after a killed run: end what it left here and in the queue, unlock, go on (PROFILE, SCALE, PAPERS)
@@ -77,7 +84,7 @@ cluster-demo: setup  ## scale smoke through profiles/slurm, on a SLURM cluster o
 	$(BIN)/python -m septet_report.show results/smoke
 
 figures: setup  ## redraw figures and page from published/, or FROM=DIR; trains nothing
-	$(SNAKEMAKE) --config $(if $(FROM),adopt=$(FROM),adopt=published) -- figures
+	$(SNAKEMAKE) --config $(call quoted,adopt="$(or $(FROM),published)")$(NAMED) -- figures
 	$(BIN)/python -m septet_report.show results/published
 
 plan: setup  ## what a run will cost, before anything is submitted (SCALE=paper CORES=64)
@@ -92,14 +99,14 @@ live: setup  ## follow the jobs that are running now with W&B, from a process of
 trace: setup  ## where a point comes from: POINT=RUN[/METRIC[/SEED[/STEP]]] or FIGURE/PAPER/METHOD/TASK/SEED
 	$(BIN)/python -m septet_report.trace results/$(SCALE) published$(if $(POINT), '$(POINT)')
 
-track: setup  ## scores and run cards as files for W&B and TensorBoard
-	$(SNAKEMAKE) --config $(CHOSEN) -- results/$(SCALE)/tracking/summary.json
+track: setup  ## scores and run cards of a finished run as files for W&B and TensorBoard
+	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet_report track --config - --out results/$(SCALE)/tracking
 
 compare: setup  ## which verdicts and numbers moved from A=published to B=results/laptop
 	$(BIN)/python -m septet_report.compare $(A) $(B) --json results/compare.json
 
 publish: setup  ## copy the scores and run cards of a finished run to published/
-	$(SNAKEMAKE) --config $(CHOSEN) -- results/$(SCALE)/published.json
+	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet_report publish --config - --out published
 
 bench: setup-dev  ## measure every package beside its peers; rows go to published/bench/
 	$(BIN)/python -m dynts bench --json published/bench/dynts.json
@@ -111,7 +118,7 @@ bench: setup-dev  ## measure every package beside its peers; rows go to publishe
 	$(BIN)/python -m vipg bench --json published/bench/vipg.json
 	$(BIN)/python -m empg bench --json published/bench/empg.json
 
-config: setup  ## write config/ defaults and JSON schemas from the typed models
+config: setup  ## write the defaults in config/ from the typed models
 	$(BIN)/python -m septet config .
 
 docs: setup-dev  ## the documentation site in site/: open site/index.html, or serve the folder to search it

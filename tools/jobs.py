@@ -6,13 +6,15 @@ threads, resources, benchmark file, what it waits for, and for a training job th
 
 import json
 import sys
+from pathlib import Path
 
 from snakemake.cli import main
 from snakemake.dag import DAG
 
 from septet.config import validate
-from septet.house import EXPERIMENTS, experiments
+from septet.workflow_config import experiments, read_papers
 
+PAPERS = read_papers(Path(__file__).parents[1])
 ALL_THREADS = 100_000  # more than any rule asks for, so that this machine's cores do not cap what a cluster would give
 
 
@@ -41,7 +43,7 @@ def row(graph, job, numbers):
 def configuration(job):
     """The resolved configuration of a training job, with the defaults of the typed models; none for other jobs."""
     paper, _, verb = job.rule.name.partition("_")
-    if verb != "train" or paper not in EXPERIMENTS:
+    if verb != "train" or paper not in PAPERS:
         return None
     given = json.loads(job.params.job)
     method, task = job.wildcards.method, job.wildcards.task
@@ -50,7 +52,7 @@ def configuration(job):
     chosen = {name: given.pop(name) for name in ("method", "task")}
     given.pop("data_file", None)
     given |= {"methods": {method: chosen["method"]}, "tasks": {task: chosen["task"]}, "runs": {task: [method]}}
-    whole = validate(experiments(paper), given, job.rule.name).model_dump(mode="json")
+    whole = validate(experiments(PAPERS[paper]), given, job.rule.name).model_dump(mode="json")
     resolved = {key: value for key, value in whole.items() if key not in ("methods", "tasks", "runs")}
     return {**resolved, "method": whole["methods"][method], "task": whole["tasks"][task]}
 

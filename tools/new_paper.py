@@ -8,6 +8,8 @@ import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from septet.workflow_config import SCALES, read_papers
+
 ROOT = Path(__file__).parents[1]
 TEMPLATE = Path(__file__).parent / "paper"
 WORD = "skeleton"
@@ -21,15 +23,12 @@ RULES = {
     "publish",
     "published",
     WORD,
-    *("smoke", "laptop", "paper"),
+    *SCALES,
 }
 """Names that the workflow or the template has taken."""
+GROWING = {"workflow/papers.yaml", *(f"config/scale/{scale}.yaml" for scale in SCALES)}
+"""Files of the checkout that the template adds to."""
 PLACES = {
-    "packages/core/src/septet/house.py": [
-        (r"(EXPERIMENTS = \{\n(?:    .*\n)*)", r'\1    "skeleton": "skeleton.config.Experiments",\n'),
-        (r"(BESIDE = \([^)]*)\)", r'\1, "skeleton")'),
-    ],
-    "workflow/Snakefile": [(r'(include: "rules/report\.smk")', r'include: "rules/skeleton.smk"\n\1')],
     "pixi.toml": [
         (r"(septet-report = .*\n)", r'septet-skeleton = { path = "packages/skeleton", editable = true }\n\1')
     ],
@@ -46,7 +45,7 @@ def refusal(name: str) -> str | None:
     found = f"found {name!r}" if name else "found nothing"
     if not re.fullmatch("[a-z]{2,20}", name) or keyword.iskeyword(name):
         return f"ID: expected 2 to 20 lower-case letters, the name of a Python package, {found}"
-    if name in RULES or name in sys.stdlib_module_names or (ROOT / "workflow/rules" / f"{name}.smk").exists():
+    if name in RULES or name in sys.stdlib_module_names or name in read_papers(ROOT):
         return f"ID: expected a name that nothing has yet, {found}, which the workflow or Python has"
     if (ROOT / "packages" / name).exists() or name in packages_distributions():
         return f"ID: expected a name that nothing has yet, {found}, which is a package here"
@@ -58,10 +57,10 @@ def files(name: str) -> dict[Path, str]:
     made = {}
     for source in sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
         place = Path(str(source.relative_to(TEMPLATE)).replace(WORD, name))
-        text = source.read_text().replace(WORD, name).replace(WORD.upper(), name.upper())
-        made[place] = (ROOT / place).read_text() + text if place.parts[:2] == ("config", "scale") else text
+        text = source.read_text(encoding="utf-8").replace(WORD, name).replace(WORD.upper(), name.upper())
+        made[place] = (ROOT / place).read_text(encoding="utf-8") + text if str(place) in GROWING else text
     for file, changes in PLACES.items():
-        text = (ROOT / file).read_text()
+        text = (ROOT / file).read_text(encoding="utf-8")
         for pattern, replacement in changes:
             text, count = re.subn(pattern, replacement.replace(WORD, name), text)
             if not count:
@@ -87,7 +86,7 @@ def main() -> None:
     made = files(name)
     for place, text in made.items():
         (ROOT / place).parent.mkdir(parents=True, exist_ok=True)
-        (ROOT / place).write_text(text)
+        (ROOT / place).write_text(text, encoding="utf-8")
     python = [place for place in made if place.suffix == ".py"]
     run("ruff", "check", "--quiet", "--select", "I", "--fix", *python)  # the order of imports depends on the name
     run("ruff", "format", "--quiet", *python)

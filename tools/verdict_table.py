@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from septet.house import BESIDE, EXPERIMENTS
+from septet.workflow_config import read_papers
 from septet_report.claims import read_claims
 from septet_report.tables import read_paper
 from septet_report.text import SYMBOLS
@@ -12,7 +12,6 @@ from septet_report.verdicts import judge
 
 ROOT = Path(__file__).parents[1]
 BLOCK = r"(<!-- verdicts: begin[^\n]*-->\n).*?(<!-- verdicts: end -->)"
-PAGES = {"walle": "learner"}  # the package whose page has a paper's results, where it is another one
 
 
 def table(root: Path) -> str:
@@ -24,9 +23,9 @@ def table(root: Path) -> str:
         "of our own claims",
     ]
     rows, total, total_own = [], Counter[str](), Counter[str]()
-    for paper in EXPERIMENTS:
+    for paper, row in read_papers(root).items():
         folder = root / "published" / paper
-        if paper in BESIDE or not folder.is_dir():
+        if row.optional or not folder.is_dir():
             continue
         file, results = read_claims(root / f"config/claims/{paper}.yaml"), read_paper(folder)
         found = judge(file, results, results.scale)
@@ -34,7 +33,7 @@ def table(root: Path) -> str:
         own = Counter("hold" if verdict.verdict == "reproduced" else "do not" for verdict in found if verdict.ours)
         total.update(counts)
         total_own.update(own)
-        page = f"packages/{PAGES.get(paper, paper)}/README.md"
+        page = f"packages/{row.program or paper}/README.md"
         title = f"[{file.paper.title}]({page}) (`{paper}`, [{file.paper.year}]({file.paper.url}))"
         rows.append([title, *(str(counts[outcome]) for outcome in outcomes), _share(own)])
     rows.append(["together", *(str(total[outcome]) for outcome in outcomes), _share(total_own)])

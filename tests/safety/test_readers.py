@@ -23,11 +23,11 @@ from septet.card import RunCard
 from septet.checkpoint import Checkpoints
 from septet.config import validate
 from septet.errors import InputError
-from septet.house import House, experiments
 from septet.parquet import write_table
 from septet.reading import read_json, read_mapping
 from septet.scores import read_scores, read_timing, score_rows, write_scores, write_timing
 from septet.seeding import stream
+from septet.workflow_config import WorkflowConfig, experiments, read_papers
 from septet_report.bench import read_bench
 from septet_report.claims import read_claims
 from septet_report.collect import _read_manifest
@@ -50,11 +50,11 @@ fuzz = settings(
 
 
 def house(path: Path):
-    return validate(House, read_mapping(str(path)), str(path))
+    return validate(WorkflowConfig, read_mapping(str(path)), str(path))
 
 
 def job(paper: str, path: Path):
-    return validate(experiments(paper), read_mapping(str(path)), str(path))
+    return validate(experiments(read_papers(ROOT)[paper]), read_mapping(str(path)), str(path))
 
 
 def trees(path: Path):

@@ -1,4 +1,4 @@
-# The helpers of all rules. Nothing here imports our packages: parsing needs Snakemake alone.
+# The helpers of all rules. Of our packages they import the configuration alone, which needs what Snakemake brings along.
 import functools
 import hashlib
 import json
@@ -7,17 +7,19 @@ import sys
 from pathlib import Path
 
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
-from snakemake.exceptions import WorkflowError
-from snakemake.utils import update_config
 
 # The checkout, as seen from the working directory: another workflow may use this one as a module.
 HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
 RUN_SCALES = "smoke|laptop|paper"
-NOT_IN_A_JOB = ("house.py", "__main__.py")  # of core: they make configuration files and show progress
-FIGURES = {}  # paper -> names of its figures, as its rules give them to `figure_files`
-NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
+JOB_FILES = ("scores.parquet", "timing.parquet", "run.json")
+VERDICT_TABLES = ["csv", "md", "tex"]
+NOT_IN_A_JOB = ("workflow_config.py", "__main__.py")  # of core: they plan jobs and show progress
+
+# The checkout's own packages come before installed ones, which may be those of another checkout.
+sys.path[:0] = [str(folder) for folder in sorted(HOUSE.resolve().glob("packages/*/src"))]
+
+from septet.errors import InputError
+from septet.workflow_config import Workflow, check_sources
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
@@ -27,59 +29,68 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 shell.prefix("set -euo pipefail; trap : TERM USR1; ")
 
 
-def checked(settings, schema, where):
-    """`settings`, or one line that says which key breaks the schema."""
-    validator = Draft202012Validator(json.loads((HOUSE / "workflow" / "schemas" / schema).read_text()))
-    if error := best_match(validator.iter_errors(settings)):
-        raise WorkflowError(f"configuration {where}{error.json_path.removeprefix('$')}: {error.message}")
-    return settings
+def refusing(function):
+    """`function`, with bad input as one line and exit code 2."""
+
+    @functools.wraps(function)
+    def refused(*arguments):
+        try:
+            return function(*arguments)
+        except InputError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
+
+    return refused
+
+
+@refusing
+def read_configuration():
+    """The configuration: config/config.yaml, --configfile and --config, or what a module's user gives."""
+    check_sources(workflow.config_settings.configfiles, workflow.config_settings.config_args or [])
+    given = {**load("config/config.yaml"), **config}  # a module's user names only what differs
+    chosen = Workflow(HOUSE, given)
+    for paper in chosen.chosen:
+        chosen.settings(paper, chosen.config.scale)  # a bad configuration is refused before anything runs
+    if chosen.config.adopt is not None and not Path(chosen.config.adopt).is_dir():
+        raise InputError("configuration: adopt (FROM=)", expected="a folder", found=chosen.config.adopt)
+    if unknown := [name for name in chosen.config.images if name not in load("containers/images.yaml")]:
+        raise InputError("configuration: images", expected=f"some of {', '.join(IMAGES)}", found=unknown[0])
+    return chosen
 
 
 def load(path):
     """One YAML file of the checkout."""
-    return yaml.safe_load((HOUSE / path).read_text()) or {}
+    return yaml.safe_load((HOUSE / path).read_text(encoding="utf-8")) or {}
 
 
-for key, default in load("config/config.yaml").items():
-    config.setdefault(key, default)  # a module's user names only what differs
-checked(dict(config), "config.schema.json", "config")
-SCALE = config["scale"]
-PAPERS = config["papers"]
+IMAGES = load("containers/images.yaml")
+SEPTET = read_configuration()
+SCALE = SEPTET.config.scale
+PAPERS = SEPTET.chosen
 
 
-def typed(value):
-    """`value` with the numbers that `--config` leaves as text inside a mapping or list read as numbers."""
-    if isinstance(value, dict):
-        return {key: typed(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [typed(inner) for inner in value]
-    return yaml.safe_load(value) if isinstance(value, str) else value
+def settings(paper, wildcards):
+    """A paper's settings at the scale of a job."""
+    return refusing(SEPTET.settings)(paper, wildcards.scale)
 
 
-@functools.cache
-def settings(paper, scale):
-    """A paper's configuration: its defaults, the scale's overlay, then what --config or a module says."""
-    merged = load(f"config/papers/{paper}.yaml")
-    update_config(merged, load(f"config/scale/{scale}.yaml").get(paper, {}))
-    update_config(merged, typed(config.get(paper, {})))
-    if config["data_dir"] and "data_dir" in merged:  # papers that read no data have no such key
-        merged["data_dir"] = config["data_dir"]
-    return checked(merged, f"{paper}.schema.json", paper)
+def choice(paper, wildcards, kind):
+    """The settings of a job's method or task."""
+    name = wildcards.method if kind == "methods" else wildcards.task
+    return refusing(SEPTET.choice)(paper, wildcards.scale, kind, name)
 
 
-for paper in PAPERS:
-    settings(paper, SCALE)  # a bad configuration is refused before anything runs
+@refusing
+def folders_of_runs(paper, scale):
+    """The folder of each training job of a paper."""
+    return [f"results/{scale}/{paper}/runs/{method}/{task}" for method, task in SEPTET.runs(paper, scale)]
 
 
 def runs(file):
     """Input function: `file` of every run of a paper at a scale."""
 
     def of(wildcards):
-        return [
-            f"results/{wildcards.scale}/{wildcards.paper}/runs/{method}/{task}/{file}"
-            for task, methods in settings(wildcards.paper, wildcards.scale)["runs"].items()
-            for method in methods
-        ]
+        return [f"{folder}/{file}" for folder in folders_of_runs(wildcards.paper, wildcards.scale)]
 
     return of
 
@@ -92,102 +103,98 @@ def collected(*papers):
 
 def prepared(paper):
     """Input function: the prepared data that a task needs, if it needs any."""
+    pattern = SEPTET.papers[paper].data
 
     def of(wildcards):
-        data = settings(paper, wildcards.scale)["tasks"][wildcards.task].get("data")
-        return [f"results/{wildcards.scale}/{paper}/data/{data}.parquet"] if data else []
+        data = choice(paper, wildcards, "tasks").get("data")
+        if pattern is None or ("{data}" in pattern and not data):
+            return []
+        return [f"results/{wildcards.scale}/{paper}/{pattern.format(task=wildcards.task, data=data)}"]
 
     return of
 
 
-def training(paper, data=()):
+def preparation(paper):
+    """Parameter function: the settings that `prepare` takes, and the task or the name of what it makes, as JSON."""
+
+    def of(wildcards):
+        every = settings(paper, wildcards)
+        job = {key: every[key] for key in SEPTET.papers[paper].prepare.keys}
+        if "task" in wildcards.keys():
+            job["task"] = {"name": wildcards.task, **choice(paper, wildcards, "tasks")}
+        if "data" in wildcards.keys():
+            job["name"] = wildcards.data.partition(".")[0]
+        return json.dumps(job)
+
+    return of
+
+
+def training(paper):
     """Parameter function: the resolved configuration of one training job, as JSON.
 
-    It holds what this job uses and nothing else, so that changing a hyper-parameter reruns the jobs
-    that use it and no other. It depends on wildcards alone: Snakemake does not compare parameters
-    that depend on inputs with those of the last run.
-
-    `data` is the pattern, or input function, of the prepared data; empty if the task is simulated.
+    It depends on wildcards alone: Snakemake does not compare parameters that depend on inputs with those of the last
+    run.
     """
 
     def of(wildcards):
-        every = settings(paper, wildcards.scale)
-        job = {key: value for key, value in every.items() if key not in NOT_OF_A_JOB}
-        job["method"] = {"name": wildcards.method, **every["methods"][wildcards.method]}
-        job["task"] = {"name": wildcards.task, **every["tasks"][wildcards.task]}
-        for file in data(wildcards) if callable(data) else expand(data, **wildcards):
+        job = refusing(SEPTET.training)(paper, wildcards.scale, wildcards.method, wildcards.task)
+        for file in prepared(paper)(wildcards):
             job["data_file"] = file
         return json.dumps(job)
 
     return of
 
 
-def samplers_and_learner(paper):
-    """Threads function: a core for each sampler process of a job, and one for the learner."""
+def threads_of(paper):
+    """Threads function: those of the task or the paper; of timed jobs, a core for each sampler and the learner."""
 
     def of(wildcards):
-        return 1 + max(1, settings(paper, wildcards.scale)["methods"][wildcards.method].get("samplers", 1))
+        if SEPTET.papers[paper].samplers:
+            return 1 + max(1, choice(paper, wildcards, "methods").get("samplers", 1))
+        return choice(paper, wildcards, "tasks").get("threads") or settings(paper, wildcards).get("threads", 1)
 
     return of
 
 
-def empg_data(paper):
-    """Input function: the data set or model that a task of empg needs, if it needs any."""
+def memory_of(paper):
+    """Resource function: the memory of a task's jobs, more with every attempt."""
 
-    def of(wildcards):
-        data = settings(paper, wildcards.scale)["tasks"][wildcards.task].get("data")
-        return [f"results/{wildcards.scale}/{paper}/data/{data}"] if data else []
-
-    return of
-
-
-def empg_preparation(paper):
-    """Parameter function: what `empg prepare` makes, as JSON."""
-
-    def of(wildcards):
-        every = settings(paper, wildcards.scale)
-        return json.dumps({"name": wildcards.data.partition(".")[0], "data_dir": every["data_dir"]})
+    def of(wildcards, attempt):
+        return cost(paper, wildcards).memory_mb * attempt
 
     return of
 
 
-def threads_of_task(paper):
-    """Threads function: those of the task."""
+def minutes_of(paper):
+    """Resource function: the run time of a task's jobs. It does not grow: the next attempt resumes the last one."""
 
     def of(wildcards):
-        return settings(paper, wildcards.scale)["tasks"][wildcards.task].get("threads", 1)
+        return cost(paper, wildcards).minutes
 
     return of
 
 
-def gpus_of_task(paper):
+def cost(paper, wildcards):
+    """What a task's training jobs ask for."""
+    row = SEPTET.papers[paper].train
+    return row.tasks.get(wildcards.task, row)
+
+
+def gpus_of(paper):
     """Resource function: GPUs of the task, none if it does not ask for any."""
 
     def of(wildcards):
-        return settings(paper, wildcards.scale)["tasks"][wildcards.task].get("gpus", 0)
+        return choice(paper, wildcards, "tasks").get("gpus", 0)
 
     return of
 
 
-def launcher(paper):
-    """Parameter function: what starts a job of empg, a process for each GPU if there are several."""
+def launcher(paper, program):
+    """Parameter function: what starts a job, a process for each GPU if there are several."""
 
     def of(wildcards):
-        gpus = gpus_of_task(paper)(wildcards)
-        return f"python -m empg.launch {gpus}" if gpus > 1 else "python -m empg"
-
-    return of
-
-
-def preparation(paper, *keys):
-    """Parameter function: the keys that `prepare` takes, and the task if data are prepared per task, as JSON."""
-
-    def of(wildcards):
-        every = settings(paper, wildcards.scale)
-        job = {key: every[key] for key in keys}
-        if "task" in wildcards.keys():
-            job["task"] = {"name": wildcards.task, **every["tasks"][wildcards.task]}
-        return json.dumps(job)
+        gpus = gpus_of(paper)(wildcards)
+        return f"python -m {program}.launch {gpus}" if gpus > 1 else f"python -m {program}"
 
     return of
 
@@ -215,23 +222,35 @@ def is_source(file):
     return file.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in file.parts and not beside
 
 
-IMAGES = load("containers/images.yaml")
-if unknown := set(config["images"]) - IMAGES.keys():
-    raise WorkflowError(f"configuration config.images: expected some of {sorted(IMAGES)}, found {sorted(unknown)}")
 IMAGE_FOLDER = str(HOUSE / "containers" / "images")
 
 
 @functools.cache
+def image_file(name):
+    """Path of a container image; its name carries the digest of its recipe and of its part of the lock."""
+    parts = [json.dumps(IMAGES[name], sort_keys=True).encode(), *(Path(file).read_bytes() for file in recipe(name))]
+    return f"{IMAGE_FOLDER}/{name}-{short_digest(parts)}.sif"
+
+
+@refusing
 def image(name):
-    """Path of a container image; its name carries the digest of its recipe and of its part of the lock.
+    """The container image of a rule's jobs; none where Snakemake cannot take its path and none is used.
 
     Profiles with `--nv` get the CUDA variant, where an image has one.
     """
     variant = f"{name}-cuda"
     if variant in IMAGES and "--nv" in workflow.deployment_settings.apptainer_args.split():
         name = variant
-    parts = [json.dumps(IMAGES[name], sort_keys=True).encode(), *(Path(file).read_bytes() for file in recipe(name))]
-    return f"{IMAGE_FOLDER}/{name}-{short_digest(parts)}.sif"
+    if any(letter.isspace() for letter in IMAGE_FOLDER):
+        if uses_containers():
+            raise InputError("container images", expected="a checkout whose path has no spaces", found=IMAGE_FOLDER)
+        return None
+    return image_file(name)
+
+
+def uses_containers():
+    """Whether the jobs run in containers."""
+    return "apptainer" in {str(method) for method in workflow.deployment_settings.deployment_method}
 
 
 def recipe(name):
@@ -250,14 +269,14 @@ def release_images(names):
 
     def of(wildcards):
         digest = short_digest(Path(file).read_bytes() for file in release_sources(wildcards))
-        return [image(name).replace(".sif", f"-release-{digest}.sif") for name in names]
+        return [image_file(name).replace(".sif", f"-release-{digest}.sif") for name in names]
 
     return of
 
 
 def release_sources(wildcards):
     """Input function: the sources of all packages, and the whole lock."""
-    return sources(*(str(folder.parent.name) for folder in sorted(HOUSE.glob("packages/*/pyproject.toml"))))
+    return sources(*SEPTET.package_folders)
 
 
 def short_digest(parts):
@@ -267,8 +286,7 @@ def short_digest(parts):
 
 def images_in_use():
     """The images of the jobs to run, where software is deployed with Apptainer."""
-    methods = {str(method) for method in workflow.deployment_settings.deployment_method}
-    jobs = workflow.dag.needrun_jobs() if "apptainer" in methods else []
+    jobs = workflow.dag.needrun_jobs() if uses_containers() else []
     return sorted({job.container_img_url for job in jobs if job.container_img_url})
 
 
@@ -276,8 +294,8 @@ def as_listed(paper):
     """Priority function: a task's methods start in the order of the configuration, which has the longest first."""
 
     def of(wildcards):
-        methods = settings(paper, wildcards.scale)["runs"][wildcards.task]
-        return len(methods) - methods.index(wildcards.method)
+        methods = settings(paper, wildcards)["runs"][wildcards.task]
+        return len(methods) - methods.index(wildcards.method) if wildcards.method in methods else 0
 
     return of
 
@@ -291,38 +309,19 @@ def growing(base):
     return of
 
 
-def by_task(table, otherwise):
-    """Resource function: what `table` says of a task, more with every attempt."""
-
-    def of(wildcards, attempt):
-        return table.get(wildcards.task, otherwise) * attempt
-
-    return of
+def figure_files(paper):
+    """The files of a paper's figures."""
+    suffixes = ("svg", "pdf", "png", "csv", "md", "tex", "json")
+    stems = [f"results/{{scale}}/figures/{paper}/{name}" for name in SEPTET.papers[paper].figures]
+    return [f"{stem}.{suffix}" for stem in stems for suffix in suffixes]
 
 
-def threads_of(paper):
-    """Threads function: those that the paper's configuration gives a job."""
-
-    def of(wildcards):
-        return settings(paper, wildcards.scale)["threads"]
-
-    return of
-
-
-def figure_files(paper, names):
-    """Output files of a paper's figures; the SVG ones appear in Snakemake's own report."""
-    FIGURES[paper] = names
-    files = []
-    for name in names:
-        stem = f"results/{{scale}}/figures/{paper}/{name}"
-        svg = report(
-            f"{stem}.svg",
-            caption=f"../report/{paper}.rst",
-            category=paper,
-            labels={"figure": name.replace("_", " ")},
-        )
-        files += [svg, *(f"{stem}.{suffix}" for suffix in ("pdf", "png", "csv", "md", "tex", "json"))]
-    return files
+def reported(paper, file):
+    """A figure's file as output of its rule: the SVG ones appear in Snakemake's own report."""
+    if not file.endswith(".svg"):
+        return file
+    labels = {"figure": Path(file).stem.replace("_", " ")}
+    return report(file, caption=f"../report/{paper}.rst", category=paper, labels=labels)
 
 
 def claims(papers):
@@ -341,21 +340,69 @@ def published(file):
 
 def adopted_folder():
     """The folder that figures are redrawn from: published/, or one brought back from a cluster."""
-    return Path(config["adopt"]) if config["adopt"] else HOUSE / "published"
+    return Path(SEPTET.config.adopt) if SEPTET.config.adopt else HOUSE / "published"
 
 
-def figures_of(papers):
-    """The panels of all figures, for the page."""
-    return [f"results/{{scale}}/figures/{paper}/{name}.json" for paper in papers for name in FIGURES[paper]]
+@refusing
+def papers_at(scale):
+    """The papers of the page: those that are run, or, if none is named, those that the published folder has."""
+    if scale != "published" or SEPTET.config.papers is not None:
+        return PAPERS
+    there = [paper for paper in PAPERS if (adopted_folder() / paper).is_dir()]
+    if not there:
+        raise InputError(str(adopted_folder()), expected=f"a folder of {' or '.join(PAPERS)}", found="none")
+    return there
 
 
+def files_of_papers(papers, scale):
+    """Every file that the work on papers leaves at a scale: what is missing of them is made again."""
+    runs_of = folders_of_runs if scale != "published" else lambda paper, scale: []
+    made = [
+        file
+        for paper in papers
+        for file in (
+            *(f"{run}/{file}" for run in runs_of(paper, scale) for file in JOB_FILES),
+            *collected(paper),
+            *(f"results/{{scale}}/{paper}/verdicts.{suffix}" for suffix in ("json", *VERDICT_TABLES)),
+            *figure_files(paper),
+        )
+    ]
+    return expand(made, scale=scale)
+
+
+def files_of_page(scale):
+    """Every file of the papers of a page, and the page."""
+    page = [f"results/{scale}/report/{file}" for file in ("index.html", "verdicts.json")]
+    return [*files_of_papers(papers_at(scale), scale), *page]
+
+
+def tables_of_page(wildcards):
+    """Input function: the tables of a page's papers."""
+    return expand(collected(*papers_at(wildcards.scale)), scale=wildcards.scale)
+
+
+def verdicts_of_page(wildcards):
+    """Input function: the verdicts of a page's papers."""
+    return [f"results/{wildcards.scale}/{paper}/verdicts.json" for paper in papers_at(wildcards.scale)]
+
+
+def figures_of_page(wildcards):
+    """Input function: the panels of a page's figures."""
+    files = [file for paper in papers_at(wildcards.scale) for file in figure_files(paper) if file.endswith(".json")]
+    return expand(files, scale=wildcards.scale)
+
+
+def claims_of_page(wildcards):
+    """Input function: the claims of a page's papers."""
+    return claims(papers_at(wildcards.scale))
+
+
+@refusing
 def tables_of_figure(wildcards):
     """Input function of `figure`: the published tables it is drawn from; a name that no figure has is refused."""
-    if wildcards.paper not in FIGURES:
-        raise WorkflowError(f"figure/{wildcards.paper}: no such paper; there are {', '.join(FIGURES)}")
-    if wildcards.name not in (known := FIGURES[wildcards.paper]):
-        there = f"{wildcards.paper} has {', '.join(known)}"
-        raise WorkflowError(f"figure/{wildcards.paper}/{wildcards.name}: no such figure; {there}")
+    figures = SEPTET.paper(wildcards.paper).figures
+    if wildcards.name not in figures:
+        raise InputError(f"figure/{wildcards.paper}", expected=f"one of {', '.join(figures)}", found=wildcards.name)
     return expand(collected(wildcards.paper), scale="published")
 
 
@@ -392,16 +439,6 @@ def adoption(wildcards):
     return json.dumps({"source": str(adopted_folder()), "paper": wildcards.paper})
 
 
-def publication(wildcards):
-    """Parameter function of `publish`."""
-    return json.dumps({"results": f"results/{wildcards.scale}", "papers": PAPERS, "benchmarks": "benchmarks"})
-
-
 def description(wildcards):
     """Parameter function of `crate`."""
     return json.dumps({"results": f"results/{wildcards.scale}", "house": str(HOUSE)})
-
-
-def tracking(wildcards):
-    """Parameter function of `track`."""
-    return json.dumps({"results": f"results/{wildcards.scale}", "papers": PAPERS})

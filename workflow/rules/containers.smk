@@ -13,7 +13,7 @@ rule container_image:
     benchmark:
         "benchmarks/containers/{image}.jsonl"
     wildcard_constraints:
-        image="|".join(Path(image(name)).stem for name in IMAGES),
+        image="|".join(Path(image_file(name)).stem for name in IMAGES),
     handover: True  # to Apptainer: the one kind of rule that needs no software environment
     threads: 1
     resources:
@@ -38,7 +38,7 @@ rule container_release:
     benchmark:
         "benchmarks/containers/{image}-release-{sources}.jsonl"
     wildcard_constraints:
-        image="|".join(Path(image(name)).stem for name in IMAGES),
+        image="|".join(Path(image_file(name)).stem for name in IMAGES),
         sources="[0-9a-f]{16}",
     handover: True  # to Apptainer: the one kind of rule that needs no software environment
     threads: 1
@@ -54,14 +54,9 @@ rule container_release:
 
 rule containers:
     input:
-        [image(name) for name in config["images"]],
+        [image_file(name) for name in SEPTET.config.images],
 
 
 rule containers_release:
     input:
-        release_images(config["images"]),
-
-
-onstart:
-    if used := images_in_use():
-        shell("python {HOUSE}/containers/build.py check {used:q}")
+        release_images(SEPTET.config.images),

@@ -1,4 +1,4 @@
-# One paper's runs as one table, verdicts, the report page, and the published run.
+# One paper's runs as one table, verdicts, the report page, and what redraws a published run.
 
 
 rule evaluate:
@@ -71,7 +71,7 @@ rule judge:
             category="verdicts",
             labels={"table": "{paper}"},
         ),
-        tables=expand("results/{{scale}}/{{paper}}/verdicts.{suffix}", suffix=["csv", "md", "tex"]),
+        tables=expand("results/{{scale}}/{{paper}}/verdicts.{suffix}", suffix=VERDICT_TABLES),
     log:
         "logs/{scale}/{paper}/judge.log",
     benchmark:
@@ -119,10 +119,10 @@ rule figure:
 
 rule page:
     input:
-        verdicts=[f"results/{{scale}}/{paper}/verdicts.json" for paper in PAPERS],
-        tables=collected(*PAPERS),
-        figures=figures_of(PAPERS),
-        claims=claims(PAPERS),
+        verdicts=verdicts_of_page,
+        tables=tables_of_page,
+        figures=figures_of_page,
+        claims=claims_of_page,
     output:
         page=report(
             "results/{scale}/report/index.html",
@@ -150,28 +150,28 @@ rule page:
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 
-rule publish:
+# The run's description for others, as an RO-Crate.
+rule crate:
     input:
-        tables=collected(*PAPERS),
+        tables=tables_of_page,
+        verdicts=verdicts_of_page,
+        page="results/{scale}/report/index.html",
     output:
-        # The manifest of what was published; published/ itself is an input of other rules, not an output.
-        manifest="results/{scale}/published.json",
+        crate="results/{scale}/ro-crate-metadata.json",
     log:
-        "logs/{scale}/publish.log",
+        "logs/{scale}/crate.log",
     benchmark:
-        "benchmarks/{scale}/publish.jsonl"
-    wildcard_constraints:
-        scale=RUN_SCALES,
+        "benchmarks/{scale}/crate.jsonl"
     container:
         image("light")
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=growing(5),
+        runtime=growing(10),
     params:
-        job=publication,
-        out=str(HOUSE / "published"),
+        sources=digest_of("core", "report"),
+        job=description,
+        out=subpath(output.crate, parent=True),
     shell:
-        "(printf %s {params.job:q} | python -m septet_report publish --config - --out {params.out:q}"
-        " && cp {params.out:q}/manifest.json {output.manifest:q}) 2> {log:q}"
+        "printf %s {params.job:q} | python -m septet_report crate --config - --out {params.out:q} 2> {log:q}"
         " || {{ cat {log:q} >&2; exit 1; }}"

@@ -7,6 +7,7 @@ import pytest
 
 from dynts import schedules
 from dynts.choice import BEST, LOG_LOSS, REGRET, Choice, Motion
+from dynts.decay import decay
 from dynts.disjoint import play_disjoint
 from dynts.filter import diagonal_update, laplace_update
 from dynts.shared import play_shared, potter_update
@@ -25,7 +26,7 @@ def draws(seed, rounds=ROUNDS, arms=ARMS, dim=DIM):
 
 def run_disjoint(inputs, schedule, choice, motion, split=None):
     """Play with the kernel, in one call or two; returns means (K, D), covariances (K, D, D) and totals."""
-    gammas = schedules.decay(schedule, np.arange(1, ROUNDS + 1))[None]
+    gammas = decay(schedule, np.arange(1, ROUNDS + 1))[None]
     low = np.tril_indices(DIM)
     packed = np.repeat(np.eye(DIM)[low][:, None], ARMS, axis=1)[None, None].copy()
     mu, scale, trace = np.zeros((1, 1, DIM, ARMS)), np.ones((1, 1, ARMS)), np.full((1, 1, ARMS), float(DIM))
@@ -47,7 +48,7 @@ def run_disjoint(inputs, schedule, choice, motion, split=None):
 def naive_disjoint(inputs, schedule, choice, motion):
     """Section 2.4, one arm and one matrix at a time."""
     contexts, probabilities, rewards, normals, uniforms = (array[0] for array in inputs)
-    gammas = schedules.decay(schedule, np.arange(1, ROUNDS + 1))
+    gammas = decay(schedule, np.arange(1, ROUNDS + 1))
     mu, sigma = np.zeros((ARMS, DIM)), np.tile(np.eye(DIM), (ARMS, 1, 1))
     totals, sites = np.zeros(3), []
     for t in range(ROUNDS):

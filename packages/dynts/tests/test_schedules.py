@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dynts.schedules import decay, effective_samples, matched_decay, parse
+from dynts.decay import decay, effective_samples, matched_decay
+from dynts.schedules import parse
 
 
 @pytest.mark.parametrize(

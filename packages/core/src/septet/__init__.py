@@ -2,7 +2,7 @@
 
 =============  =====================================================================
 `errors`       the one-line input error and the exit codes
-`house`        the configuration of a checkout, and the files made from the models
+`workflow_config`  the workflow's configuration and table of papers, and the files made from the models
 `reading`      YAML and JSON from outside
 `config`       typed configuration, its JSON schema and its default YAML
 `seeding`      named random streams from one root seed

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from septet import house
+from septet import workflow_config
 from septet.progress import running
 
 USAGE = """usage: python -m septet status DIR    progress of the jobs that are running below DIR
-       python -m septet config ROOT   write the default configuration and schemas of the checkout ROOT"""
+       python -m septet config ROOT   write the default configuration of the checkout ROOT"""
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
         case ["status", folder]:
             print("\n".join(running(Path(folder))) or "no job is running")
         case ["config", root]:
-            house.write(Path(root))
+            workflow_config.write(Path(root))
         case _:
             sys.exit(USAGE)
 

@@ -1,13 +1,16 @@
-"""Typed configuration: one pydantic model per job, its JSON schema and its default YAML."""
+"""Typed configuration: one pydantic model per job, its one-line errors and its default YAML."""
 
-import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from septet.errors import InputError
+from septet.reading import Quoting
 
 
 class Settings(BaseModel):
@@ -32,40 +35,137 @@ class Runs(Settings):
     @model_validator(mode="after")
     def _known(self) -> Self:
         methods, tasks, runs = (getattr(self, name) for name in ("methods", "tasks", "runs"))
+        for kind, names in (("methods", methods), ("tasks", tasks)):
+            for name in names:
+                if not re.fullmatch(r"[a-z0-9_]+", name):
+                    raise _rejected(kind, "names in lower-case letters, digits and _", name)
         for task, chosen in runs.items():
             if task not in tasks:
-                raise ValueError(f"runs of a task in {', '.join(tasks)} (not {task})")
-            if unknown := set(chosen) - set(methods):
-                raise ValueError(f"runs.{task} of methods in {', '.join(methods)} (not {', '.join(unknown)})")
+                raise _rejected("runs", f"tasks, some of {', '.join(tasks)}", task)
+            for name in chosen:
+                if name not in methods:
+                    raise _rejected(f"runs.{task}", f"methods, some of {', '.join(methods)}", name)
+            if len(set(chosen)) < len(chosen):
+                raise _rejected(f"runs.{task}", "methods, each once", ", ".join(chosen))
         return self
+
+
+def _rejected(key: str, expected: str, found: str) -> PydanticCustomError:
+    """The error of a validator that sees a whole model, with the key at fault."""
+    return PydanticCustomError("rejected", "{expected}", {"key": key, "expected": expected, "found": found})
 
 
 Model = TypeVar("Model", bound=Settings)
 
 
-def validate(model: type[Model], data: dict[str, Any], where: str) -> Model:
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a configuration: where in it, what was expected, what was found."""
+
+    location: tuple[str | int, ...]
+    expected: str
+    found: object
+
+    def error(self, where: str) -> InputError:
+        """The one-line error; `where` names the file or source."""
+        key = ".".join(map(str, self.location))
+        return InputError(f"{where}: {key}" if key else where, expected=self.expected, found=self.found)
+
+
+def validate(model: type[Model], data: object, where: str) -> Model:
     """Check `data` against `model` and return the typed configuration.
 
     Raises:
         InputError: names the first key at fault, what it should hold and what it holds.
     """
+    fault, settings = _checked(model, data)
+    if fault is not None:
+        raise fault.error(where)
+    assert settings is not None
+    return settings
+
+
+def check(model: type[Settings], data: object) -> Fault | None:
+    """The first fault of `data` as a configuration of `model`; none if it is one."""
+    return _checked(model, data)[0]
+
+
+def _checked(model: type[Model], data: object) -> tuple[Fault | None, Model | None]:
+    if (large := _too_large(data)) is not None:
+        return large, None
     try:
-        return model.model_validate(data)
+        return None, model.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        loc, context = first["loc"], first.get("ctx", {})
-        if first["type"].startswith("union_tag"):  # the fault is in the key that tells the variants apart
-            loc = (*loc, context["discriminator"].strip("'"))
-        key = ".".join(str(part) for part in loc)
-        if first["type"] == "extra_forbidden":
-            known = f"one of the keys {', '.join(_fields_at(model, first['loc'][:-1]))}"
-            raise InputError(where, expected=known, found=f"the unknown key {key}") from None
-        expected, found = _expected(first["msg"]), first["input"]
-        if first["type"] in ("missing", "union_tag_not_found"):
-            expected, found = "a value", "nothing"
-        elif first["type"] == "union_tag_invalid":
-            expected, found = f"one of {context['expected_tags']}", context["tag"]
-        raise InputError(f"{where}: {key}" if key else where, expected=expected, found=found) from None
+        return _fault(model, data, error.errors(include_url=False)), None
+
+
+def _too_large(data: object) -> Fault | None:
+    """The first whole number that no 64-bit integer holds: tables and compiled code cannot take it."""
+    left: list[tuple[tuple[str | int, ...], object]] = [((), data)]
+    seen = set[int]()
+    while left:
+        location, value = left.pop()
+        if isinstance(value, int) and abs(value) >= 2**63:
+            return Fault(location, "a whole number of at most 63 bits", value)
+        if isinstance(value, dict | list) and id(value) not in seen:
+            seen.add(id(value))  # YAML's aliases may make a ring, or a tree of a billion leaves
+            inner = list(value.items() if isinstance(value, dict) else enumerate(value))
+            left.extend(((*location, key), one) for key, one in reversed(inner))
+    return None
+
+
+def _fault(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails]) -> Fault:
+    """The fault that helps most among pydantic's errors, which list all variants of a union."""
+    errors = _of_best_variant(data, errors)
+    first = errors[0]
+    kind, context = first["type"], first.get("ctx", {})
+    location = _keys(data, first["loc"], kind == "missing")
+    if kind == "rejected":
+        return Fault((*location, *context["key"].split(".")), context["expected"], context["found"])
+    if kind == "extra_forbidden":
+        known = f"one of the keys {', '.join(_fields_at(model, first['loc'][:-1]))}"
+        return Fault(location[:-1], known, f"the unknown key {location[-1]}")
+    if kind in ("union_tag_invalid", "union_tag_not_found"):  # the fault is in the key that tells the variants apart
+        key = context["discriminator"].strip("'")
+        location = (*location, key) if key.isidentifier() else location
+        if kind == "union_tag_invalid":
+            return Fault(location, f"one of {context['expected_tags']}", context["tag"])
+    if kind in ("missing", "union_tag_not_found"):
+        return Fault(location, "a value", "nothing")
+    alternatives = dict.fromkeys(
+        _expected(error["msg"]) for error in errors if error["loc"][: len(location)] == location
+    )
+    expected = " or ".join(alternatives) if len(alternatives) > 1 else _expected(first["msg"])
+    return Fault(location, expected, first["input"])
+
+
+def _keys(data: Any, location: tuple[str | int, ...], missing: bool) -> tuple[str | int, ...]:
+    """`location` without the names of union variants that pydantic puts between the keys."""
+    keys: list[str | int] = []
+    for place, part in enumerate(location):
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+        elif isinstance(data, list | tuple) and isinstance(part, int):
+            data = data[part] if part < len(data) else None
+        elif not (missing and place == len(location) - 1):
+            continue
+        keys.append(part)
+    return tuple(keys)
+
+
+def _of_best_variant(data: object, errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """The errors of the variant with the fewest, where the first error lies in an untagged union of models."""
+    first = errors[0]["loc"]
+    for place in range(1, len(first)):
+        prefix = first[:place]
+        together = [error for error in errors if error["loc"][:place] == prefix and len(error["loc"]) > place]
+        variants: dict[str | int, list[ErrorDetails]] = {}
+        for error in together:
+            variants.setdefault(error["loc"][place], []).append(error)
+        is_tag = _keys(data, first[: place + 1], False) == _keys(data, prefix, False)
+        if is_tag and len(variants) > 1 and any(len(error["loc"]) > place + 1 for error in together):
+            return min(variants.values(), key=len)
+    return list(errors)
 
 
 def _expected(message: str) -> str:
@@ -81,13 +181,13 @@ def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     def models(node: dict[str, Any]) -> list[dict[str, Any]]:
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
-        return [node, *(found for variant in node.get("anyOf", []) for found in models(variant))]
+        return [node, *(found for variant in node.get("anyOf", node.get("oneOf", [])) for found in models(variant))]
 
     def below(node: dict[str, Any], part: Any) -> dict[str, Any] | None:
         tagged = node.get("discriminator", {}).get("mapping", {}).get(part)
         if tagged:
             return {"$ref": tagged}
-        if part == node.get("title"):
+        if part == node.get("title") and "properties" in node:
             return node  # the variant of an untagged union
         if isinstance(part, int):
             return dict(enumerate(node.get("prefixItems", []))).get(part) or node.get("items")
@@ -95,20 +195,9 @@ def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
 
     here = models(schema)
     for part in location:
-        here = [found for node in here if isinstance(next_ := below(node, part), dict) for found in models(next_)]
+        found = [inner for node in here if isinstance(next_ := below(node, part), dict) for inner in models(next_)]
+        here = found or here  # the tag of a variant that the schema does not name
     return sorted({name for node in here for name in node.get("properties", {})})
-
-
-def json_schema(model: type[Settings], open_to: Sequence[str] = ()) -> str:
-    """JSON schema of a configuration model, as the text of the file that the workflow reads.
-
-    Args:
-        open_to: further keys that may hold a mapping, each checked by a schema of its own.
-    """
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
-    for key in open_to:
-        schema["properties"][key] = {"type": "object", "description": f"Overrides of config/papers/{key}.yaml."}
-    return json.dumps(schema, indent=2) + "\n"
 
 
 def default_yaml(settings: Settings, header: str) -> str:
@@ -121,5 +210,7 @@ def default_yaml(settings: Settings, header: str) -> str:
         value = values[name]
         lines += ["", *(f"# {line}" for line in (field.description or "").splitlines())]
         flow = None if isinstance(value, dict | list) else False  # None: innermost collections on one line
-        lines.append(yaml.safe_dump({name: value}, sort_keys=False, width=110, default_flow_style=flow).rstrip())
+        lines.append(
+            yaml.dump({name: value}, Dumper=Quoting, sort_keys=False, width=110, default_flow_style=flow).rstrip()
+        )
     return "\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 """YAML and JSON from outside: safe, each key once, of sane size, and told in one line when it is wrong."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -38,6 +39,18 @@ class Once(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class Quoting(yaml.SafeDumper):
+    """Safe YAML that `Once` reads back: text that looks like a number is quoted."""
+
+
+for _side in (Once, Quoting):
+    _side.add_implicit_resolver(  # 1e-4 is a number, as in YAML 1.2 and JSON; YAML 1.1 wants a dot
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+"),
+        list("-+.0123456789"),
+    )
+
+
 def read_mapping(source: str) -> dict[str, Any]:
     """Read one YAML or JSON mapping from a file, or from standard input if `source` is ``-``.
 
@@ -61,6 +74,28 @@ def read_json(path: Path, expected: str) -> Any:
         InputError: the file is missing, is no text, no JSON, or gives a key twice.
     """
     return _read(str(path), str(path), LIMIT_JSON, expected, lambda text: json.loads(text, object_pairs_hook=_once))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Read one value in YAML from `text`.
+
+    Raises:
+        InputError: `text` is no YAML, or gives a key twice.
+    """
+    try:
+        data = _yaml(text)
+    except BROKEN as error:
+        raise InputError(where, expected="YAML", found=str(error)) from None
+    _check_texts(data, where)
+    return data
+
+
+def parse_scalar(text: str) -> Any:
+    """The number, truth value or null that `text` is in YAML; any other text as it is."""
+    loader: Any = Once("")
+    tag = loader.resolve(yaml.ScalarNode, text, (True, False))
+    kinds = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null")}
+    return _yaml(text) if tag in kinds else text
 
 
 def _yaml(text: str) -> Any:

@@ -4,6 +4,18 @@
 simulators, `disjoint` and `shared` the lockstep engines, `agent` the method for use elsewhere.
 """
 
-from dynts.agent import LogisticThompson
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dynts.agent import LogisticThompson
 
 __all__ = ["LogisticThompson"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `LogisticThompson` when it is asked for: reading the configuration needs no compiled code."""
+    if name == "LogisticThompson":
+        from dynts.agent import LogisticThompson
+
+        return LogisticThompson
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

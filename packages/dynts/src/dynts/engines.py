@@ -13,6 +13,7 @@ from dynts import schedules
 from dynts.choice import BEST, LOG_LOSS, REGRET, TOTALS, Choice, Motion
 from dynts.config import HeadlineBandit, Job, Simulation, Tracking
 from dynts.context_free import play_context_free
+from dynts.decay import decay
 from dynts.disjoint import play_disjoint
 from dynts.shared import play_shared
 from dynts.tracking import Headlines, track
@@ -83,7 +84,7 @@ class Engine(ABC):
     def gammas(self, start: int, stop: int) -> Array:
         """Decay factors of rounds ``start + 1 .. stop``, ``(V, T)``."""
         rounds = np.arange(start + 1, stop + 1)
-        return np.stack([schedules.decay(schedule, rounds) for schedule in self.schedules])
+        return np.stack([decay(schedule, rounds) for schedule in self.schedules])
 
     def draws(self, what: str, start: int, *shape: int) -> tuple[Array, Array]:
         """Normals ``(S, *shape)`` and uniforms ``(S, T, 2)`` of the policy, the same for every schedule."""

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from dynts import schedules
 from dynts.config import Job
+from dynts.decay import effective_samples
 from dynts.engines import Engine, Tracker, engine
 from dynts.tracking import reference_losses
 from septet.card import Stopwatch
@@ -94,7 +94,7 @@ def score_tables(job: Job, bandit: Engine) -> tuple[dict[str, dict[str, object]]
             slope = (of["regret"][:, -1] - of["regret"][:, fifth]) / (marks[-1] - marks[fifth])
             frames.append(_rows(label, job, seeds, marks[last], {"regret_slope": slope[:, None]}))
         if job.method.trace and paths:
-            samples = schedules.effective_samples(schedule, bandit.rounds)[marks[coarse] - 1]
+            samples = effective_samples(schedule, bandit.rounds)[marks[coarse] - 1]
             frames.append(_rows(label, job, seeds[:1], marks[coarse], {"effective_samples": samples[None]}))
             frames.append(_rows(label, job, seeds[:1], marks, {name: path[:1] for name, path in paths.items()}))
     if isinstance(bandit, Tracker):

@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from learner.config import DDPG, PPO, PPOKL, TRPO, Task
-from septet.config import Runs
+from septet.config import Runs, Seeds
 
 
 class ExperimentTask(Task):
     """A task, and what jobs on it have in common; nothing has a default, as a job would not see it."""
 
-    seeds: list[int] = Field(min_length=1)
+    seeds: Seeds = Field(min_length=1)
     """Seeds, trained in lockstep."""
     steps: int = Field(ge=1)
     """Environment steps per seed, rounded up to whole iterations."""

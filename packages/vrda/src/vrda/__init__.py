@@ -19,6 +19,18 @@
 =============  ==========================================================================
 """
 
-from vrda.estimator import VRDAClassifier
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vrda.estimator import VRDAClassifier
 
 __all__ = ["VRDAClassifier"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `VRDAClassifier` when it is asked for: reading the configuration needs no compiled code."""
+    if name == "VRDAClassifier":
+        from vrda.estimator import VRDAClassifier
+
+        return VRDAClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
