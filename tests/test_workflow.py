@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -218,6 +219,52 @@ rule mine:
     assert (tmp_path / "rows.txt").is_file()
     scores = pl.read_parquet(tmp_path / "results/smoke/dynts/runs/ts/tau200/scores.parquet")
     assert scores.filter(pl.col("metric") == "regret")["seed"].unique().sort().to_list() == [3, 4]
+
+
+def test_a_checkout_below_a_path_with_a_space_runs_natively(house, tmp_path):
+    """Snakemake takes no container image whose path has a space; natively it needs none."""
+    spaced = type(house)(tmp_path / "with space/septet")
+    shutil.copytree(house.folder, spaced.folder, ignore=shutil.ignore_patterns("results", "published", ".snakemake"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/Snakefile").write_text("""
+module septet:
+    snakefile: "../with space/septet/workflow/Snakefile"
+    config: {"scale": "smoke", "papers": ["dynts"]}
+
+use rule * from septet as septet_*
+""")
+    for cwd in (spaced.folder, tmp_path / "mine"):
+        target = "results/smoke/dynts/verdicts.json"
+        done = spaced.snakemake("-n", "--cores", "1", "--config", "scale=smoke", "--", target, cwd=cwd)
+        assert done.returncode == 0 and "dynts_train" in done.stdout, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            ["figures/svrpo/returns.svg", "figures/vipg/alpha.csv", "figures/dynts/memory.pdf", "vrda/runs.json"],
+            {"svrpo_figures", "vipg_figures", "dynts_figures", *after("vrda")},
+        ),
+        (
+            ["walle/verdicts.json", "empg/verdicts.tex", "report/verdicts.json", "ro-crate-metadata.json"],
+            {"judge walle", "judge empg", *END},
+        ),
+        (["figures/walle/speedup.png", "figures/walle/shares.tex", "report/index.html"], {"walle_figures", *END}),
+        (["svrpo/runs/trpo/cart_pole/timing.parquet"], {"svrpo_train trpo/cart_pole", *after("svrpo")}),
+    ],
+)
+def test_missing_files_of_a_finished_run_are_made_again(smoke, names, expected):
+    files = [smoke.folder / "results/smoke" / name for name in names]
+    for file in files:
+        file.rename(f"{file}.away")
+    try:
+        planned = smoke.planned()
+    finally:
+        for file in files:
+            Path(f"{file}.away").rename(file)
+    assert {job for job in planned if "_train" in job} == {job for job in expected if "_train" in job}
+    assert expected - END <= planned <= expected | END
 
 
 @pytest.mark.parametrize(
