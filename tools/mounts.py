@@ -22,17 +22,17 @@ def mounts(folder: Path, data: str | None) -> list[list[str]]:
         mount(folder / "packages", "/septet/packages", read_only=True),
         mount(folder / "requirements.lock", "/septet/requirements.lock", read_only=True),
     ]
-    seen = [str(folder)]
+    seen, above = [str(folder)], (os.path.realpath(folder),)
     linked: dict[str, list[str]] = {}
     if data:
         made.append(mount(Path(data).absolute(), DATA, read_only=True))
         seen.append(DATA)
-        add(linked, links(Path(data).absolute(), DATA, DEEPEST), read_only=True)
+        add(linked, links(Path(data).absolute(), DATA, DEEPEST, above), read_only=True)
     for entry in sorted(folder.iterdir()):
         if entry.name in WRITTEN:
-            add(linked, links(entry, str(entry), DEEPEST), read_only=False)
+            add(linked, links(entry, str(entry), DEEPEST, above), read_only=False)
         elif not entry.name.startswith("."):  # a data folder, say
-            add(linked, links(entry, str(entry), 2), read_only=True)
+            add(linked, links(entry, str(entry), 2, above), read_only=True)
     for place, fields in sorted(linked.items()):  # a folder before what lies in it
         if not any(within(place, part) for part in seen) and not within(str(folder), place):
             made.append(fields)
@@ -56,22 +56,23 @@ def within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def links(path: Path, place: str, depth: int, above: frozenset[str] = frozenset()) -> Iterator[tuple[Path, str]]:
+def links(path: Path, place: str, depth: int, above: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
     """Where links lead that are `path` or lie below it: the target, and where the container looks for it.
 
-    `place` is where the container sees `path`. A target need not exist; nothing is looked for twice.
+    `place` is where the container sees `path`. A target need not exist; links to a folder `above` are not followed.
     """
+    here = os.path.realpath(path)
     if path.is_symlink():
         place = os.path.normpath(Path(place).parent / path.readlink())  # by name, as it stands in the container
-        yield Path(os.path.realpath(path)), place
-    if depth and path.is_dir() and (here := os.path.realpath(path)) not in above:
+        yield Path(here), place
+    if depth and path.is_dir() and not any(within(part, here) for part in above):
         try:
             with os.scandir(path) as entries:
                 names = sorted(entry.name for entry in entries if entry.is_symlink() or entry.is_dir())
         except PermissionError:
             return  # a job cannot read it either
         for name in names:
-            yield from links(path / name, f"{place}/{name}", depth - 1, above | {here})
+            yield from links(path / name, f"{place}/{name}", depth - 1, (*above, here))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def kinds(graph: DAG, attempts: int) -> list[slurm_limits.Job]:
 def of_folders(folder: Path, data: str | None) -> Iterator[str]:
     """Links of the work folder that lead nowhere, folders that cannot be written to, and SEPTET_DATA."""
     for name in mounts.WRITTEN:
-        for target, place in mounts.links(folder / name, f"{folder}/{name}", mounts.DEEPEST):
+        for target, place in mounts.links(folder / name, f"{folder}/{name}", mounts.DEEPEST, (str(folder),)):
             if not target.exists():
                 yield f"{name}: a link in it leads to {place}, which does not exist"
         if (folder / name).exists() and not ((folder / name).is_dir() and os.access(folder / name, os.W_OK)):
@@ -121,7 +121,7 @@ def main(arguments: list[str]) -> int:
 
     DAG.d3dag = look  # the jobs as snakemake itself resolves them, as in tools/jobs.py
     try:
-        snakemake([*arguments, "--cores", str(ALL_THREADS), "--d3dag", "--nolock"])
+        snakemake(["--cores", str(ALL_THREADS), "--d3dag", "--nolock", *arguments])
     except SystemExit as end:
         if found is None:  # a faulty configuration: snakemake said so
             return int(end.code or 2)

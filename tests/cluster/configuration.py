@@ -22,8 +22,8 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 CredType=cred/munge
-# a requeued job waits until its old credential has expired: 20 s here, 120 s by default
-AuthInfo=socket={run}/munge.socket,cred_expire=20
+# a requeued job waits until its old credential has expired: 10 s here, 120 s by default
+AuthInfo=socket={run}/munge.socket,cred_expire=10
 # loopback only
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 MpiDefault=none
