@@ -20,6 +20,7 @@ CONFIG = """\
 Configuration data as of 2026-11-28T08:53:48
 AccountingStorageEnforce = associations,limits
 AccountingStorageType   = accounting_storage/slurmdbd
+ClusterName             = lab
 MinJobAge               = 300 sec
 PreemptMode             = OFF
 """
@@ -81,6 +82,8 @@ def test_nothing_is_said_of_what_fits(cluster):
     assert found(replace(JOB, memory_mb=128000, minutes=1440)) == [], "the largest node counts"
     assert found(replace(JOB, partition="", minutes=1440)) == [], "the default partition is cpu"
     assert found(replace(JOB, partition="short,cpu")) == [], "one of several will do"
+    assert found(replace(JOB, account="Septet other")) == []
+    assert found(replace(JOB, partition="", minutes=99999), **{"slurm-partition-config": "partitions.yaml"}) == []
 
 
 @pytest.mark.parametrize(

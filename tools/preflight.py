@@ -32,8 +32,8 @@ def problems(graph: DAG, profile: Mapping[str, Any], folder: Path, environment: 
         images = sorted({job.container_img_url for job in graph.needrun_jobs() if job.container_img_url})
         yield from of_images(images, settings.apptainer_args, folder)
     if profile.get("executor") == "slurm":
-        attempts = 1 + profile.get("retries", 0)
-        yield from slurm_limits.problems(kinds(graph, attempts), profile, graph.workflow.resource_settings.nodes)
+        jobs = kinds(graph, 1 + profile.get("retries", 0))
+        yield from slurm_limits.problems(jobs, profile, graph.workflow.resource_settings.nodes or float("inf"))
 
 
 def kinds(graph: DAG, attempts: int) -> list[slurm_limits.Job]:
@@ -43,16 +43,17 @@ def kinds(graph: DAG, attempts: int) -> list[slurm_limits.Job]:
     for job in graph.needrun_jobs():
         for attempt in () if job.rule.norun or job.rule.name in here else range(1, attempts + 1):
             job.attempt = attempt
-            ask = job.resources.get
+            words = {name: str(job.resources.get(name, "")) for name in ("slurm_partition", "slurm_account", "qos")}
+            amounts = {name: value for name, value in job.resources.items() if isinstance(value, int)}
             one = slurm_limits.Job(
                 rule=job.rule.name,
                 threads=job.threads,
-                memory_mb=ask("mem_mb", 0),
-                minutes=ask("runtime", 0),
-                gpus=ask("gpu", 0),
-                partition=str(ask("slurm_partition", "")),
-                account=str(ask("slurm_account", "")),
-                qos=str(ask("qos", "")),
+                memory_mb=amounts.get("mem_mb", 0),
+                minutes=amounts.get("runtime", 0),
+                gpus=amounts.get("gpu", 0),
+                partition=words["slurm_partition"],
+                account=words["slurm_account"],
+                qos=words["qos"],
                 attempt=attempt,
             )
             found[one] = None

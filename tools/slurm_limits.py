@@ -63,7 +63,8 @@ def problems(jobs: Sequence[Job], profile: Mapping[str, Any], at_a_time: float) 
     try:
         config = configuration(ask("scontrol", "show", "config"))
         partitions = read_partitions(ask("sinfo", "-h", "-a", "-N", "-o", "%P|%l|%a|%m|%c|%G"))
-        found = [*status(config, profile), *preemption(config, profile), *fits(jobs, partitions)]
+        placed = [job for job in jobs if job.partition or not profile.get("slurm-partition-config")]
+        found = [*status(config, profile), *preemption(config, profile), *fits(placed, partitions)]
         return [*found, *accounts(config, jobs, profile, at_a_time)]
     except Silent as silent:
         return [f"SLURM: {silent}"]
@@ -182,17 +183,17 @@ def preemption(config: Mapping[str, str], profile: Mapping[str, Any]) -> list[st
 
 def accounts(config: Mapping[str, str], jobs: Sequence[Job], profile: Mapping[str, Any], at_a_time: float) -> list[str]:
     """The limits of this user's accounts and qualities of service, and the accounts themselves."""
-    asked = sorted({job.account for job in jobs if job.account})
+    asked = sorted({name for job in jobs for name in re.split(r"[,\s]+", job.account) if name})
     if not has_accounting(config):
         return [f"slurm_account: {name}: this cluster has no accounts, drop the line" for name in asked]
-    columns = "format=account,defaultqos,maxsubmitjobs,maxwall"
-    rows = table(ask("sacctmgr", "-nP", "show", "assoc", f"user={getpass.getuser()}", columns))
+    mine = [f"user={getpass.getuser()}", f"cluster={config['ClusterName']}"]
+    rows = table(ask("sacctmgr", "-nP", "show", "assoc", *mine, "format=account,defaultqos,maxsubmitjobs,maxwall"))
     found, limits = [], []
     for name in asked:
-        if not (mine := [row for row in rows if row[0].lower() == name.lower()]):
+        if not (of_it := [row for row in rows if row[0].lower() == name.lower()]):
             there = ", ".join(sorted({row[0] for row in rows})) or "none"
             found.append(f"slurm_account: expected one of yours ({there}), found {name}")
-        limits += [(f"account {name}", *row[1:]) for row in mine]
+        limits += [(f"account {name}", *row[1:]) for row in of_it]
     if not asked:
         limits += [(f"account {row[0]}", *row[1:]) for row in rows]
     enforced = config.get("AccountingStorageEnforce", "")
