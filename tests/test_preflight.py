@@ -314,16 +314,16 @@ def test_data_sets_are_mounted_and_what_they_link_to(tmp_path):
 
 def test_the_lines_are_csv_with_equal_numbers_of_fields(tmp_path):
     """Apptainer reads them with a strict reader."""
-    house, data = tmp_path / "house", tmp_path / 'a, "b"'
+    house, data = tmp_path / "house", tmp_path / 'a, "b" é'
     house.mkdir(), data.mkdir(), (tmp_path / "scratch").mkdir()
     (house / "results").symlink_to(tmp_path / "scratch")
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tools/mounts.py")], cwd=house, env={**os.environ, "SEPTET_DATA": str(data)},
-        capture_output=True, text=True, check=True,
+        [sys.executable, str(ROOT / "tools/mounts.py")], cwd=house, capture_output=True, check=True,
+        env={**os.environ, "SEPTET_DATA": str(data), "PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
-    assert done.stdout.splitlines() == [
+    assert done.stdout.decode().splitlines() == [
         f"type=bind,source={house}/packages,destination=/septet/packages,ro",
         f"type=bind,source={house}/requirements.lock,destination=/septet/requirements.lock,ro",
-        f'type=bind,"source={tmp_path}/a, ""b""",destination=/septet/data,ro',
+        f'type=bind,"source={tmp_path}/a, ""b"" é",destination=/septet/data,ro',
         f"type=bind,source={tmp_path}/scratch,destination={tmp_path}/scratch,type=bind",
     ]

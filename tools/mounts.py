@@ -76,4 +76,5 @@ def links(path: Path, place: str, depth: int, above: tuple[str, ...]) -> Iterato
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")  # paths, byte for byte
     csv.writer(sys.stdout, lineterminator="\n").writerows(mounts(Path.cwd(), os.environ.get("SEPTET_DATA")))
