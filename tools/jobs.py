@@ -59,4 +59,4 @@ def configuration(job):
 
 if __name__ == "__main__":
     DAG.d3dag = lambda graph, max_jobs=0: print(json.dumps(rows(graph)))
-    main([*sys.argv[1:], "--cores", str(ALL_THREADS), "--d3dag", "--nolock"])
+    main(["--cores", str(ALL_THREADS), "--d3dag", "--nolock", *sys.argv[1:]])

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 CLUSTER = "septet"
-# node -> number of (pretended) GPUs; the partition `cpu` has the nodes without, `gpu` those with
+# node -> number of (pretended) GPUs; partitions `cpu` and `urgent` have the nodes without, `gpu` those with
 NODES = {"node1": 0, "node2": 0, "node3": 2}
 CPUS = 4  # of each node, whatever the machine has: jobs share its cores
 MEMORY_MB = 8000
@@ -22,8 +22,8 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 CredType=cred/munge
-# a requeued job waits until its old credential has expired: 20 s here, 120 s by default
-AuthInfo=socket={run}/munge.socket,cred_expire=20
+# a requeued job waits until its old credential has expired: 10 s here, 120 s by default
+AuthInfo=socket={run}/munge.socket,cred_expire=10
 # loopback only
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 MpiDefault=none
@@ -47,6 +47,9 @@ SelectTypeParameters=CR_CPU_Memory
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=10000,bf_interval=2
 PriorityType=priority/basic
+# jobs of `urgent` take the nodes of others, whose jobs wait if they may (--requeue), and are cancelled otherwise
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 DefMemPerCPU=500
 # nodes may have more cores than the machine, and come back by themselves
 SlurmdParameters=config_overrides
@@ -66,11 +69,13 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort={accounting}
 AccountingStoragePass={run}/munge.socket
 AccountingStorageTRES=gres/gpu
+AccountingStorageEnforce=limits
 AccountingStoreFlags=job_comment
 GresTypes=gpu
 {nodes}
 PartitionName=cpu Nodes={without} Default=YES MaxTime=120 DefaultTime=5 State=UP
 PartitionName=gpu Nodes={with_gpus} MaxTime=120 DefaultTime=5 State=UP
+PartitionName=urgent Nodes={without} PriorityTier=10 MaxTime=2 DefaultTime=1 State=UP
 """
 
 SLURMDBD = """\

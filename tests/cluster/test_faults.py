@@ -1,5 +1,7 @@
 """What goes wrong on a cluster, made to happen: a run goes on, does nothing twice at once, and loses nothing."""
 
+import getpass
+import shutil
 import subprocess
 import sys
 import time
@@ -12,8 +14,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_memory_time_and_scancel(submit, cluster):
-    """One run: a job that is killed for its memory, one that is told that its time is up, and one that is cancelled."""
-    run = submit("--config", "beats=60", "--", "done/hungry.txt", "done/told.txt", "done/steady0.txt")
+    """One run: a job that is killed for its memory, one that is told that its time is up, and one that is cancelled.
+
+    The one that is told keeps its signal though a site sets the resources that SLURM's options come from.
+    """
+    run = submit(
+        "--default-resources", "slurm_account=septet", "slurm_partition=cpu", "slurm_extra='--nice=1'",
+        "--set-resources", "told:slurm_extra='--nice=2'",
+        "--config", "beats=60", "--", "done/hungry.txt", "done/told.txt", "done/steady0.txt",
+    )  # fmt: skip
     cluster.slurm("scontrol", "update", f"jobid={run.job('told')}", "TimeLimit=1")
     cancelled = run.job("steady")
     run.wait(run.beats, "a beat")
@@ -35,6 +44,7 @@ def test_memory_time_and_scancel(submit, cluster):
 
 
 def test_a_node_goes_down(submit, cluster):
+    """SLURM starts its jobs again, elsewhere."""
     run = submit("--config", "beats=60", "steady=2", "--", "done/after.txt")
     run.wait(lambda: len(run.beats()) == 2, "beats of both")
     node = cluster.slurm("squeue", "-h", "-j", run.job("steady"), "-o", "%N")
@@ -43,13 +53,53 @@ def test_a_node_goes_down(submit, cluster):
         assert run.end() == 0, run.text()[-3000:]
     finally:
         cluster.do("up", node)
-    jobs = run.jobs("steady")
-    lost = [job for job in jobs if job[1] == "NODE_FAIL"]
-    assert lost and all(job[3] == node for job in lost)
-    assert all(job[3] != node for job in jobs if job[1] == "COMPLETED" and int(job[0]) > int(lost[0][0]))
+    assert [row[1] for row in run.jobs("steady")] == ["COMPLETED", "COMPLETED"]
     assert sorted(map(len, run.attempts().values())) in ([1, 2], [2, 2])
     run.never_two_at_once()
     assert (run.folder / "done/after.txt").read_text() == "60\n60\n"
+
+
+def test_a_job_is_preempted(submit, cluster):
+    """PreemptMode=REQUEUE: the job waits, starts again, and the run ends as if nothing had been."""
+    run = submit("--config", "beats=40", "--", "done/steady0.txt")
+    run.wait(run.beats, "a beat")
+    job = run.job("steady")
+    urgent = "sbatch --parsable -D / -o /dev/null -p urgent -A septet -N 2 --exclusive --mem=0 --wrap".split()
+    cluster.slurm(*urgent, "sleep 2")
+    run.wait(lambda: cluster.slurm("squeue", "-h", "-j", job, "-o", "%T") == "PENDING", "the job in the queue again")
+    assert run.end() == 0, run.text()[-3000:]
+    assert [row[:2] for row in run.jobs("steady")] == [[job, "COMPLETED"]]
+    assert len(run.attempts()["steady0"]) == 2
+    run.never_two_at_once()
+
+
+def test_what_the_cluster_would_refuse_is_said_before(cluster, tmp_path):
+    """Limits of a partition and of an account, as SLURM's own programs tell them."""
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    command = [
+        sys.executable, str(ROOT / "tools/preflight.py"), "--profile", "profiles/slurm", "--snakefile",
+        str(ROOT / "tests/cluster/Snakefile"), "--software-deployment-method", "env-modules",
+    ]  # fmt: skip
+
+    def said(*arguments):
+        done = subprocess.run(
+            [*command, *arguments], cwd=tmp_path, env=cluster.environment(), capture_output=True, text=True
+        )
+        lines = [line for line in done.stderr.splitlines() if line.startswith("preflight: ")]
+        assert done.returncode == (2 if lines else 0), done.stderr
+        return [line.removeprefix("preflight: ") for line in lines]
+
+    assert said("--", "done/after.txt") == []
+    (late,) = said("--set-resources", "steady:slurm_partition=urgent", "--", "done/after.txt")
+    assert late.startswith("steady: partition urgent gives 2 minutes, it asks for 5")
+    user = getpass.getuser()
+    try:
+        cluster.slurm("sacctmgr", "-i", "modify", "user", user, "set", "maxsubmitjobs=4", "maxwall=3")
+        full, short = said("--", "done/after.txt")
+        assert full.startswith("account septet lets you have 4 jobs in the queue, the profile submits up to 100")
+        assert ": account septet gives 3 minutes, it asks for 5" in short
+    finally:
+        cluster.slurm("sacctmgr", "-i", "modify", "user", user, "set", "maxsubmitjobs=-1", "maxwall=-1")
 
 
 def test_the_controller_restarts(submit, cluster):
@@ -111,12 +161,20 @@ def test_snakemake_is_killed(submit, cluster, tmp_path):
     first.process.kill()
     first.process.wait()
     kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("done/*.txt")}
-    elsewhere = cluster.slurm("sbatch", "--parsable", "-D", "/", "-o", "/dev/null", "--mem=50", "--wrap", "sleep 60")
-    recover = [sys.executable, str(ROOT / "tools/recover.py")]
-    subprocess.run(recover, cwd=tmp_path, env=cluster.environment(), check=True, timeout=60)
+    recover = f"{sys.executable} {ROOT}/tools/recover.py --profile {ROOT}/profiles/slurm"
+    ours = "sbatch --parsable -o /dev/null --mem=200".split()
+    notebook = cluster.slurm(*ours, "-D", str(tmp_path), "-J", "jupyter", "--wrap", "sleep 60")
+    elsewhere = cluster.slurm(*ours, "-D", "/", "--wrap", "sleep 60")
+    script = f"{recover} 2> recovered.txt; echo $? > rc.txt; sleep 60"
+    inside = cluster.slurm(*ours, "-D", str(tmp_path), "--wrap", script)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "rc.txt").exists():
+        assert time.monotonic() < deadline, "recover did not end"
+        time.sleep(0.5)
+    assert (tmp_path / "rc.txt").read_text() == "0\n", (tmp_path / "recovered.txt").read_text()
     queue = cluster.slurm("squeue", "-h", "-o", "%i").split()
-    cluster.slurm("scancel", elsewhere)
-    assert queue == [elsewhere], "jobs of another folder are left alone"
+    cluster.slurm("scancel", elsewhere, notebook, inside)
+    assert sorted(queue) == sorted([elsewhere, notebook, inside]), "recover ends no job but ours, nor its own"
     arguments = ("--config", "beats=60", "steady=3", "--", "done/after.txt")
     assert submit("--unlock", *arguments).end() == 0
     second = submit(*arguments)

@@ -1,5 +1,6 @@
 """The SLURM profiles hold the settings that keep clear of the plugin's faults; profiles/README.md says why."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -33,16 +34,29 @@ def test_an_outage_of_the_status_query_loses_no_job(settings):
 def test_states_come_from_squeue(settings):
     """sacct's `CANCELLED by 0` counts as running for ever, and array tasks take the state of the last one."""
     assert settings["slurm-status-command"] == "squeue"
-    assert 3 * settings["slurm-init-seconds-before-status-checks"] <= 300, "above SLURM's MinJobAge it takes sacct"
+    assert 3 * settings["slurm-init-seconds-before-status-checks"] <= 240, "above MinJobAge it takes sacct"
 
 
 def test_attempts_are_counted_by_the_profile_alone(settings):
     """`retries:` in a rule would try again inside the old allocation, with the new numbers on paper only."""
-    assert settings["retries"] >= 2
-    assert settings["slurm-no-requeue"] and "slurm-requeue" not in settings
+    assert settings["retries"] >= 5, "attempts have equal time: as much in all as 1 + 2 + 3 times"
     for rules in (ROOT / "workflow").rglob("*"):
         if rules.suffix == ".smk" or rules.name == "Snakefile":
             assert not re.search(r"^\s*retries\s*:", rules.read_text(), re.MULTILINE), rules.name
+
+
+def test_what_slurm_takes_from_a_node_it_starts_again(settings):
+    """With --no-requeue it cancels a preempted job, and the plugin takes PREEMPTED for running."""
+    assert settings["slurm-requeue"] and "slurm-no-requeue" not in settings
+
+
+def test_the_longest_wait_between_two_looks_is_the_plugin_s():
+    """tools/slurm_limits.py holds MinJobAge against it."""
+    spec = importlib.util.find_spec("snakemake_executor_plugin_slurm")
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    (seconds,) = set(re.findall(r"max_sleep_time = (\d+)", source))
+    limits = (ROOT / "tools/slurm_limits.py").read_text(encoding="utf-8")
+    assert f"LONGEST_POLL = {seconds} " in limits
 
 
 def test_no_job_arrays(settings):
@@ -51,9 +65,21 @@ def test_no_job_arrays(settings):
 
 
 def test_jobs_are_told_before_their_time_is_up(settings):
-    extra = settings["default-resources"]["slurm_extra"].strip("'")
-    assert int(re.fullmatch(r"--signal=TERM@(\d+)", extra).group(1)) >= 60
-    assert "trap : TERM USR1" in (ROOT / "workflow/rules/common.smk").read_text()
+    """sbatch reads it from the environment: a resource is dropped where a site sets resources of its own."""
+    rules = (ROOT / "workflow/rules/common.smk").read_text(encoding="utf-8")
+    seconds = re.search(r'os\.environ\.setdefault\("SBATCH_SIGNAL", "TERM@(\d+)"\)', rules)
+    assert int(seconds[1]) >= 60 and "trap : TERM USR1" in rules
+    assert "slurm_extra" not in settings["default-resources"]
+
+
+def test_the_jobs_of_a_group_are_a_paper_s(settings):
+    """The group's name is all that its log folder and its comment in the queue say."""
+    assert settings["groups"] == ["evaluate=tables_{paper}", "judge=tables_{paper}"]
+
+
+def test_recover_knows_the_names_of_jobs(settings):
+    recover = (ROOT / "tools/recover.py").read_text(encoding="utf-8")
+    assert f'NAMED = re.compile(r"{settings["slurm-jobname-prefix"]}_[0-9a-f-]{{36}}")' in recover
 
 
 def test_failures_are_shown(settings):

@@ -1,8 +1,11 @@
 """The images themselves: what they hold, what a job in one sees, and which are refused."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -33,10 +36,12 @@ print(json.dumps({
     "data_set": error(lambda: pathlib.Path(os.environ["SEPTET_DATA"], "new").write_text("")),
     "home": str(pathlib.Path.home()) == os.getcwd(),
     "image": os.environ["APPTAINER_NAME"],
+    "kept": pathlib.Path("results/kept.txt").write_text("kept"),
+    "linked": pathlib.Path(os.environ["SEPTET_DATA"], "linked.txt").read_text(),
     "processes": len([entry for entry in os.listdir("/proc") if entry.isdigit()]),
 }))
 """
-NAMED = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "SEPTET_DATA"}
+NAMED = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "SEPTET_DATA", "SEPTET_PROCESS"}
 THE_IMAGE_S = {"HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PROMPT_COMMAND", "PWD", "PYTHONDONTWRITEBYTECODE",
                "PYTHONPATH", "SHLVL", "TERM", "_"}  # fmt: skip
 
@@ -54,15 +59,19 @@ def image_of(house, name):
 
 
 def test_a_job_sees_its_folder_and_what_the_profile_names(boxes, light, tmp_path):
-    outside, data = tmp_path / "outside.txt", tmp_path / "data"
+    outside, data, scratch = tmp_path / "outside.txt", tmp_path / "data: sets, two", tmp_path / "scratch"
     outside.write_text("secret")
-    data.mkdir()
+    data.mkdir(), scratch.mkdir()
     (data / "set.txt").write_text("of data")
+    (tmp_path / "elsewhere.txt").write_text("of a link")
+    (data / "linked.txt").symlink_to("../elsewhere.txt")
+    (boxes.folder / "results").symlink_to(scratch)
     (boxes.folder / "probe.smk").write_text(PROBE.format(image=light.relative_to(boxes.folder)))
     (boxes.folder / "probe.py").write_text(LOOKS.replace("OUTSIDE", repr(str(outside))))
     done = boxes.snakemake(
         "-s", "probe.smk", "--profile", "profiles/local-container", SEPTET_DATA=str(data), SECRET="token"
     )  # fmt: skip
+    (boxes.folder / "results").unlink()
     assert done.returncode == 0, done.stdout[-3000:]
     seen = json.loads((boxes.folder / "probe.json").read_text())
     others = {name for name in seen["environment"] if not name.startswith(("APPTAINER_", "SINGULARITY_"))}
@@ -72,6 +81,30 @@ def test_a_job_sees_its_folder_and_what_the_profile_names(boxes, light, tmp_path
     assert seen["network"] == "OSError 101" and seen["interfaces"] == ["lo"]  # 101: network is unreachable
     assert seen["sources"] == seen["data_set"] == "OSError 30"  # 30: read-only file system
     assert seen["processes"] < 10
+    assert (scratch / "kept.txt").read_text() == "kept" and seen["linked"] == "of a link"
+
+
+def test_a_truncated_image_is_named_before_a_run(boxes, light):
+    """The last block is missing: `true` in it fails, and no job is tried."""
+    whole = light.resolve()
+    target = ["--config", "scale=smoke", "--", "results/smoke/dynts/runs/random/static/scores.parquet"]
+    command = [sys.executable, "tools/preflight.py", "--profile", "profiles/local-container", *target]
+
+    def preflight():
+        return subprocess.run(command, cwd=boxes.folder, env=boxes.environment(), capture_output=True, text=True)
+
+    fine = preflight()
+    light.unlink()
+    try:
+        shutil.copyfile(whole, light)
+        os.truncate(light, light.stat().st_size - 4096)
+        short = preflight()
+    finally:
+        light.unlink()
+        light.symlink_to(whole)
+    assert fine.returncode == 0, fine.stderr
+    (line,) = [line for line in short.stderr.splitlines() if line.startswith("preflight: ")]
+    assert short.returncode == 2 and f"{light.name}: `true` fails in it: FATAL" in line
 
 
 def test_compiled_functions_are_kept_in_the_work_folder_between_jobs(boxes, light):
