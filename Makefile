@@ -17,6 +17,7 @@ BIN     := .venv/bin
 SNAKEMAKE = $(BIN)/snakemake --profile profiles/$(PROFILE)
 # Text in single quotes for the shell, whatever it holds.
 quoted    = '$(subst ','\'',$(1))'
+PREFLIGHT = $(if $(filter-out local,$(PROFILE)),$(BIN)/python tools/preflight.py --profile profiles/$(PROFILE) --config)
 NAMED     = $(if $(strip $(PAPERS)), $(call quoted,papers=$(PAPERS)))
 comma     := ,
 space     := $(subst ,, )
@@ -58,23 +59,27 @@ containers: .venv/.installed  ## the images of profiles that use them (IMAGES=li
 	$(BIN)/snakemake --profile profiles/local$(if $(IMAGES), --config images='[$(IMAGES)]') -- containers$(if $(RELEASE),_release)
 
 reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all)
+	$(if $(PREFLIGHT),$(PREFLIGHT) $(CHOSEN))
 	$(SNAKEMAKE) --config $(CHOSEN)
 	$(BIN)/python -m septet_report.show results/$(SCALE)
 
 validate: setup-dev  ## the learner's PPO, TRPO and DDPG beside Stable-Baselines3's
+	$(if $(PREFLIGHT),$(PREFLIGHT) scale=$(SCALE) papers='[learner]' -- learner)
 	$(SNAKEMAKE) --config scale=$(SCALE) papers='[learner]' -- learner
 	$(BIN)/python -m septet_report.show results/$(SCALE)/learner
 
 empg_real: models  ## reinforcement learning on a real language model, SmolLM2-135M-Instruct
+	$(if $(PREFLIGHT),$(PREFLIGHT) scale=$(SCALE) papers='[empgreal]' -- empgreal)
 	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]' -- empgreal
 	$(BIN)/python -m septet_report.show results/$(SCALE)/empgreal
 
 smoke: setup  ## every rule at a tiny scale, in a few minutes
+	$(if $(PREFLIGHT),$(PREFLIGHT) scale=smoke$(NAMED))
 	$(SNAKEMAKE) --config scale=smoke$(NAMED)
 	$(BIN)/python -m septet_report.show results/smoke
 
 recover: setup  ## after a killed run: end what it left here and in the queue, unlock, go on (PROFILE, SCALE, PAPERS)
-	$(BIN)/python tools/recover.py
+	$(BIN)/python tools/recover.py --profile profiles/$(PROFILE)
 	$(SNAKEMAKE) --config $(CHOSEN) --unlock
 	$(SNAKEMAKE) --config $(CHOSEN)
 	$(BIN)/python -m septet_report.show results/$(SCALE)

@@ -27,6 +27,7 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 # SLURM signals every process of a job before its time is up. The shell waits for the program it runs, which saves
 # its state and ends; without the trap the shell dies first, and the job with it before the state is whole.
 shell.prefix("set -euo pipefail; trap : TERM USR1; ")
+os.environ.setdefault("SBATCH_SIGNAL", "TERM@120")  # sbatch reads it; as a resource, a site's own defaults would drop it
 
 
 def refusing(function):
@@ -160,7 +161,7 @@ def memory_of(paper):
     """Resource function: the memory of a task's jobs, more with every attempt."""
 
     def of(wildcards, attempt):
-        return cost(paper, wildcards).memory_mb * attempt
+        return growing(cost(paper, wildcards).memory_mb)(wildcards, attempt)
 
     return of
 
@@ -304,7 +305,7 @@ def growing(base):
     """Resource function: more with every attempt."""
 
     def of(wildcards, attempt):
-        return base * attempt
+        return base * min(attempt, 3)
 
     return of
 

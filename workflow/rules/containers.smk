@@ -18,7 +18,7 @@ rule container_image:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=growing(60),
+        runtime=60,
     params:
         builder=str(HOUSE / "containers/build.py"),
     shell:
@@ -44,7 +44,7 @@ rule container_release:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=growing(30),
+        runtime=30,
     params:
         builder=str(HOUSE / "containers/build.py"),
     shell:

@@ -80,7 +80,7 @@ for paper, row in SEPTET.papers.items():
         threads: 1
         resources:
             mem_mb=growing(2000),
-            runtime=growing(10),
+            runtime=10,
         params:
             sources=digest_of("core", "report"),
             job=drawing(paper),

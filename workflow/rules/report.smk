@@ -21,7 +21,7 @@ rule evaluate:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=growing(10),
+        runtime=10,
     params:
         sources=digest_of("core", "report"),
         job=evaluation,
@@ -50,7 +50,7 @@ rule adopt:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=growing(5),
+        runtime=5,
     params:
         sources=digest_of("core", "report"),
         job=adoption,
@@ -81,7 +81,7 @@ rule judge:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=growing(10),
+        runtime=10,
     params:
         sources=digest_of("core", "report"),
         job=judgement,
@@ -108,7 +108,7 @@ rule figure:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=growing(10),
+        runtime=10,
     params:
         sources=digest_of("core", "report"),
         job=drawing_of_one,
@@ -140,7 +140,7 @@ rule page:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=growing(10),
+        runtime=10,
     params:
         sources=digest_of("core", "report"),
         job=judgement,
@@ -167,7 +167,7 @@ rule crate:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=growing(10),
+        runtime=10,
     params:
         sources=digest_of("core", "report"),
         job=description,
