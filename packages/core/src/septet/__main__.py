@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from septet import house
-from septet.progress import running
+from septet.cli import program
 
 USAGE = """usage: python -m septet status DIR    progress of the jobs that are running below DIR
        python -m septet config ROOT   write the default configuration and schemas of the checkout ROOT"""
@@ -22,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program("septet", main)

@@ -7,13 +7,13 @@ its device while it lives; the kernel lets go of it however the job ends.
 import fcntl
 import os
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import IO
 
 from septet.cache import cache_root
 from septet.errors import InputError, NotWritten
+from septet.streams import log
 
 _held: list[tuple[str, IO[bytes]]] = []  # this process's device, and its lock file, open until the end
 
@@ -44,7 +44,7 @@ def claim(poll: float = 0.5) -> str | None:
     waited = False
     while not (free := next(filter(None, map(_take, devices)), None)):
         if not waited:
-            print(f"waiting for one of the GPUs {listed}", file=sys.stderr, flush=True)
+            log(f"waiting for one of the GPUs {listed}")
         waited = True
         time.sleep(poll)
     _held.append(free)
