@@ -135,7 +135,7 @@ def closure(package):
 
 
 def alone(package, folder, ours=True):
-    """A Python in `folder` that sees the declared dependencies of a package, those of ours on request, and no others."""
+    """A Python in `folder` that sees the declared dependencies of a package, ours on request, and no others."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
     found, sources = closure(package)

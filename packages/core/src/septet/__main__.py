@@ -5,6 +5,7 @@ from pathlib import Path
 
 from septet import house
 from septet.cli import program
+from septet.progress import running
 
 USAGE = """usage: python -m septet status DIR    progress of the jobs that are running below DIR
        python -m septet config ROOT   write the default configuration and schemas of the checkout ROOT"""
