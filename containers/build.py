@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import tomllib
 import urllib.error
@@ -138,18 +137,15 @@ def debian(folder: Path) -> Path:
 
 
 def unpack(archive: Path, tree: Path) -> None:
-    """Unpack a root file system as this user's, without devices, package lists, and the mirror's name."""
-    with tarfile.open(archive) as tar:
-        members = [
-            member
-            for member in tar
-            if not member.isdev() and not member.name.startswith(("./var/cache/apt/", "./var/lib/apt/lists/"))
-        ]
-        for member in members:
-            member.uid = member.gid = os.getuid()
-            member.uname = member.gname = ""
-        tar.extractall(tree, members, filter="tar")
-    (tree / "etc/apt/sources.list").write_text("")
+    """Unpack a root file system as this user's, without devices, package lists, and the mirror's name.
+
+    By the program tar, which lets no member leave the folder: Python's tarfile learnt that with 3.11.4.
+    """
+    tree.mkdir()
+    left_out = [f"--exclude=./{folder}/*" for folder in ("dev", "var/cache/apt", "var/lib/apt/lists")]
+    run(["tar", "--extract", "--file", str(archive), "--directory", str(tree), "--anchored", *left_out,
+         "--no-same-owner", "--no-same-permissions"], umask=0o022)  # fmt: skip
+    (tree / "etc/apt/sources.list").write_text("", encoding="utf-8")
 
 
 def run_build(recipe: Path, made: Path, image: Path, arguments: dict[str, str], *options: str) -> None:
@@ -188,10 +184,10 @@ def sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def run(command: list[str]) -> None:
+def run(command: list[str], umask: int = -1) -> None:
     """Run a program; raises Refused if it fails."""
     try:
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, umask=umask)
     except (OSError, subprocess.CalledProcessError) as error:
         raise Refused(f"{command[0]}: {error}") from None
 

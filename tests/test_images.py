@@ -1,8 +1,10 @@
 """Container images before any is built: their locks, names and bills of materials, and how profiles use them."""
 
+import contextlib
 import importlib.util
 import io
 import json
+import os
 import re
 import tarfile
 from pathlib import Path
@@ -139,6 +141,31 @@ def test_a_bill_of_materials_names_each_wheel_with_its_digest(tmp_path):
     assert made["licenses"] == [{"license": {"name": "MIT"}}]
     bill = bom.bill("light", "0.1.0", [made])
     assert bill["bomFormat"] == "CycloneDX" and json.loads(json.dumps(bill)) == bill
+
+
+def test_a_base_is_unpacked_with_any_python_and_nothing_leaves_its_folder(tmp_path, monkeypatch):
+    """Python 3.11.0 to 3.11.3, Debian's among them, have no extraction filters."""
+    for name in ("tar_filter", "data_filter", "fully_trusted_filter"):
+        monkeypatch.delattr(tarfile, name, raising=False)
+    archive = tmp_path / "base.tar"
+    with tarfile.open(archive, "w") as tar:
+        for name, kind, link in (("./etc", tarfile.DIRTYPE, ""), ("./etc/apt", tarfile.DIRTYPE, ""),
+                                 ("./lib", tarfile.SYMTYPE, "usr/lib"), ("./out", tarfile.SYMTYPE, str(tmp_path)),
+                                 ("./out/through", tarfile.REGTYPE, ""), ("../beside", tarfile.REGTYPE, ""),
+                                 (f"{tmp_path}/absolute", tarfile.REGTYPE, ""),
+                                 ("./su", tarfile.REGTYPE, "")):  # fmt: skip
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname, entry.mode = kind, link, 0o4777 if name == "./su" else 0o755
+            tar.addfile(entry)
+    before = os.umask(0o077)
+    try:
+        with contextlib.suppress(build.Refused):  # whether it is refused or put inside
+            build.unpack(archive, tmp_path / "base")
+    finally:
+        os.umask(before)
+    assert {path.name for path in tmp_path.iterdir()} == {"base", "base.tar"}
+    assert (tmp_path / "base/lib").readlink() == Path("usr/lib")
+    assert [(tmp_path / "base" / name).stat().st_mode & 0o7777 for name in ("su", "etc")] == [0o755, 0o755]
 
 
 def test_no_mirror_s_name_stays_in_a_debian_base(tmp_path, monkeypatch):

@@ -4,9 +4,12 @@ import ast
 import importlib.metadata
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
+import zipfile
 from functools import cache
 from pathlib import Path
 
@@ -26,8 +29,7 @@ PEERS = re.compile(r"bench\w*|validation")  # modules that call peers, which `ma
 def project(package):
     """`[project]` of a package, its dependencies as requirements and the folder of its import package."""
     folder = ROOT / "packages" / package
-    text = (folder / "pyproject.toml").read_text().replace("{root:parent:uri}", folder.parent.as_uri())
-    table = tomllib.loads(text)["project"]
+    table = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     table["needs"] = {canonicalize_name(each.name): each for each in map(Requirement, table["dependencies"])}
     extras = [line for lines in table.get("optional-dependencies", {}).values() for line in lines]
     table["extras"] = {canonicalize_name(Requirement(line).name) for line in extras}
@@ -100,7 +102,7 @@ def test_bounds_are_lower_ones_that_the_lock_keeps(package):
     locked = {canonicalize_name(name): version.strip() for name, version in (line.split("==") for line in lines)}
     for name, needed in project(package)["needs"].items():
         if name in OURS:
-            assert needed.url == (ROOT / "packages" / OURS[name]).as_uri()
+            assert str(needed) == f"{name}=={project(OURS[name])['version']}"
             continue
         assert [each.operator for each in needed.specifier] == [">="], str(needed)
         assert needed.specifier.contains(locked[name]), f"{needed} but the lock has {locked[name]}"
@@ -132,8 +134,8 @@ def closure(package):
     return there, sources
 
 
-def alone(package, folder):
-    """A Python in `folder` that sees the declared dependencies of a package and nothing else."""
+def alone(package, folder, ours=True):
+    """A Python in `folder` that sees the declared dependencies of a package, ours on request, and no others."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
     found, sources = closure(package)
@@ -143,26 +145,28 @@ def alone(package, folder):
         }
         for top in tops:
             origin, place = Path(each.locate_file(top)).resolve(), site / top
-            if place.is_symlink() and place.is_dir():  # two distributions share a folder
+            if place.is_symlink():  # two distributions share a folder
                 continue
             place.symlink_to(origin)
-    (site / "ours.pth").write_text("\n".join(str(source) for source in sources))
+    (site / "ours.pth").write_text("\n".join(str(source) for source in sources if ours))
     return folder / "bin/python"
 
 
 def example(package):
-    """Code and stated output of `Take it out` in a package's README."""
+    """Command to install, code and stated output of `Take it out` in a package's README."""
     text = (ROOT / "packages" / package / "README.md").read_text()
     section = text.partition("\n## Take it out\n")[2].partition("\n## ")[0]
-    assert f"pip install ./packages/{package}" in section
+    (command,) = re.findall(r"^pip install ([^#\n]*)", section, re.MULTILINE)
+    asked = [Path(word).name for word in command.split()]
+    assert set(asked) == {package, *(OURS[name] for name in project(package)["needs"] if name in OURS)}
     (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     (output,) = re.findall(r"```text\n(.*?)```", section, re.DOTALL)
-    return code, output
+    return command.split(), code, output
 
 
 @pytest.mark.parametrize("package", NAMES)
 def test_the_example_of_the_readme_runs_on_the_declared_dependencies_alone(package, tmp_path):
-    code, output = example(package)
+    _, code, output = example(package)
     assert len(code.splitlines()) <= 17
     python = alone(package, tmp_path / "alone")
     outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
@@ -183,15 +187,64 @@ def test_a_missing_dependency_is_seen(tmp_path):
         assert f"No module named '{module}'" in done.stderr
 
 
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """Wheels and source distributions of dynts, vrda and core, built from a copy of the checkout that is gone."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    for package in ("core", "dynts", "vrda"):
+        ignored = shutil.ignore_patterns("__pycache__", "tests")
+        shutil.copytree(ROOT / "packages" / package, folder / "copy" / package, ignore=ignored)
+        build = [sys.executable, "-m", "hatchling", "build", "-d", folder]
+        subprocess.run(build, cwd=folder / "copy" / package, check=True, capture_output=True)
+    shutil.rmtree(folder / "copy")
+    return folder
+
+
+def assert_needs_core_by_name(path, text):
+    needed = re.findall("^Requires-Dist: (septet.*)$", text, re.MULTILINE)
+    assert needed == ([] if path.name.startswith("septet-0") else [f"septet=={project('core')['version']}"])
+
+
+def test_wheels_and_source_distributions_name_no_path(elsewhere):
+    wheels, archives = sorted(elsewhere.glob("*.whl")), sorted(elsewhere.glob("*.tar.gz"))
+    assert len(wheels) == len(archives) == 3
+    for path in wheels:
+        with zipfile.ZipFile(path) as archive:
+            (name,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
+            assert_needs_core_by_name(path, archive.read(name).decode())
+    for path in archives:
+        with tarfile.open(path) as archive:
+            (name,) = [name for name in archive.getnames() if name.endswith("/PKG-INFO")]
+            assert_needs_core_by_name(path, archive.extractfile(name).read().decode())
+
+
+def test_wheels_install_by_name_without_the_checkout(elsewhere, tmp_path):
+    """Two packages that share core, in an environment that has what other projects make of their dependencies."""
+    python = alone("vrda", tmp_path / "alone", ours=False)
+    alone("dynts", tmp_path / "alone", ours=False)
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index"]
+    subprocess.run([*pip, "--find-links", elsewhere, "septet-vrda", "septet-dynts"], check=True)
+    _, code, output = example("dynts")
+    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run([python, "-c", code], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300)
+    assert done.stdout == output, done.stderr[-3000:]
+    where = subprocess.run([python, "-c", "import septet, vrda; print(septet.__file__, vrda.__file__)"], cwd=tmp_path,
+                           env=outside, capture_output=True, text=True, timeout=300)  # fmt: skip
+    assert str(ROOT) not in where.stdout and where.stdout.count(str(tmp_path)) == 2
+    refused = subprocess.run([*pip, elsewhere / next(elsewhere.glob("septet_dynts*.whl")), "septet==0.0.9"],
+                             capture_output=True, text=True)  # fmt: skip
+    assert refused.returncode and "septet==0.0.9" in refused.stderr
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("package", ["dynts", "vrda", "report"])
 def test_one_command_installs_a_package(package, tmp_path):
     """The README's command in a fresh environment, with what pip resolves today, then its example."""
-    code, output = example(package)
+    command, code, output = example(package)
     outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "fresh"], check=True)
     python = tmp_path / "fresh/bin/python"
-    install = [python, "-m", "pip", "install", "--quiet", f"./packages/{package}"]
+    install = [python, "-m", "pip", "install", "--quiet", *command]
     subprocess.run(install, cwd=ROOT, env=outside, check=True, timeout=900)
     done = subprocess.run([python, "-c", code], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300)
     assert done.stdout == output, done.stderr[-3000:]

@@ -68,7 +68,7 @@ def test_jobs_are_told_before_their_time_is_up(settings):
     """sbatch reads it from the environment: a resource is dropped where a site sets resources of its own."""
     rules = (ROOT / "workflow/rules/common.smk").read_text(encoding="utf-8")
     seconds = re.search(r'os\.environ\.setdefault\("SBATCH_SIGNAL", "TERM@(\d+)"\)', rules)
-    assert int(seconds[1]) >= 60 and "trap : TERM USR1" in rules
+    assert int(seconds[1]) >= 60 and "trap : TERM USR1 HUP" in rules
     assert "slurm_extra" not in settings["default-resources"]
 
 

@@ -19,6 +19,7 @@ NOT_IN_A_JOB = ("workflow_config.py", "__main__.py")  # of core: they plan jobs 
 sys.path[:0] = [str(folder) for folder in sorted(HOUSE.resolve().glob("packages/*/src"))]
 
 from septet.errors import InputError
+from septet.files import is_source
 from septet.workflow_config import Workflow, check_sources
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
@@ -26,7 +27,7 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 
 # SLURM signals every process of a job before its time is up. The shell waits for the program it runs, which saves
 # its state and ends; without the trap the shell dies first, and the job with it before the state is whole.
-shell.prefix("set -euo pipefail; trap : TERM USR1; ")
+shell.prefix("set -euo pipefail; trap : TERM USR1 HUP; ")
 os.environ.setdefault("SBATCH_SIGNAL", "TERM@120")  # sbatch reads it; as a resource, a site's own defaults would drop it
 
 
@@ -201,10 +202,19 @@ def launcher(paper, program):
 
 
 def sources(*packages):
-    """The source files of packages, and the lock."""
-    folders = [HOUSE / "packages" / package / "src" for package in packages]
-    files = sorted(str(file) for folder in folders for file in folder.rglob("*") if is_source(file))
+    """The source files of packages that jobs run, and the lock."""
+    files = []
+    for folder in (HOUSE / "packages" / package / "src" for package in packages):
+        for file in sorted(folder.rglob("*")):
+            inside = file.relative_to(folder)
+            if is_source(inside.as_posix()) and not in_no_job(inside) and file.is_file():
+                files.append(str(file))
     return [*files, str(HOUSE / "requirements.lock")]
+
+
+def in_no_job(file):
+    """Whether a source file of a package runs in no job: benches, and of core what plans jobs and shows progress."""
+    return file.stem.partition("_")[0] == "bench" or (file.parts[0] == "septet" and file.name in NOT_IN_A_JOB)
 
 
 @functools.cache
@@ -215,12 +225,6 @@ def digest_of(*packages):
     """
     files = [Path(file) for file in sources(*packages)]
     return short_digest(part for file in files for part in (str(file.relative_to(HOUSE)).encode(), file.read_bytes()))
-
-
-def is_source(file):
-    beside = file.parent.name == "septet" and file.name in NOT_IN_A_JOB
-    beside = beside or file.stem.partition("_")[0] == "bench"
-    return file.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in file.parts and not beside
 
 
 IMAGE_FOLDER = str(HOUSE / "containers" / "images")

@@ -2,6 +2,10 @@
 
 import json
 import os
+import subprocess
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -268,7 +272,8 @@ def test_the_last_good_state_is_named_when_a_number_is_none(store):
     assert caught.value.__notes__ == [f"last good checkpoint: {store.folder}/000000000004.safetensors"]
 
 
-def test_two_runs_in_one_folder_are_refused(store):
+def test_two_runs_in_one_folder_are_refused(store, monkeypatch):
+    monkeypatch.setenv("SEPTET_LOCK_WAIT", "0")
     with store:
         store.save(1, {"x": np.array([1])})
         with (
@@ -277,6 +282,52 @@ def test_two_runs_in_one_folder_are_refused(store):
         ):
             pass
         assert store.load() is not None
+    assert not store.folder.exists()
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from septet.lock import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_an_earlier_attempt_that_is_still_at_work_is_waited_for(store, monkeypatch, capsys):
+    command = [sys.executable, "-c", HOLD, store.folder, "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as earlier:
+        assert earlier.stdout.readline() == "held\n"
+        with store:
+            store.save(1, {"x": np.array([1])})
+        assert earlier.wait() == 0
+    assert f"waiting up to 120 s for process {earlier.pid} on " in capsys.readouterr().err
+    monkeypatch.setenv("SEPTET_LOCK_WAIT", "0.3")
+    with subprocess.Popen([*command[:-1], "30"], stdout=subprocess.PIPE, text=True) as earlier:
+        earlier.stdout.readline()
+        start = time.monotonic()
+        with pytest.raises(InputError, match=f"found process {earlier.pid} on "), store:
+            pass
+        assert 0.3 <= time.monotonic() - start < 10
+        earlier.kill()
+
+
+def test_a_signal_ends_the_wait(store, monkeypatch):
+    with subprocess.Popen([sys.executable, "-c", HOLD, store.folder, "30"], stdout=subprocess.PIPE) as earlier:
+        earlier.stdout.readline()
+        monkeypatch.setattr(stop_request, "signal", None)
+        threading.Timer(0.3, setattr, (stop_request, "signal", 15)).start()
+        with pytest.raises(Interrupted, match=f"stopped by signal 15 while waiting for process {earlier.pid}"), store:
+            pass
+        earlier.kill()
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf", ""])
+def test_a_wait_that_is_no_number_is_refused(store, text, monkeypatch):
+    monkeypatch.setenv("SEPTET_LOCK_WAIT", text)
+    with pytest.raises(InputError, match="SEPTET_LOCK_WAIT: expected seconds from 0 on"), store:
+        pass
     assert not store.folder.exists()
 
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from septet import workflow_config
+from septet.cli import program
 from septet.progress import running
 
 USAGE = """usage: python -m septet status DIR    progress of the jobs that are running below DIR
@@ -22,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program("septet", main)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from septet.cli import stop_request
 from septet.errors import InputError, Interrupted, NoState, NotFinite, NotWritten
 from septet.files import replacing, sha256, source_digest, sweep, write_text
 from septet.lock import alone
+from septet.streams import log
 
 Arrays = dict[str, NDArray[Any]]
 TORN = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError)
@@ -141,7 +141,7 @@ class Checkpoints:
                     raise ValueError("its checksum does not match")
                 state = int(found["step"]), load_file(tensors)
             except TORN as error:
-                print(f"checkpoint {tensors} passed over: {error}", file=sys.stderr)
+                log(f"checkpoint {tensors} passed over: {error}")
             else:
                 self._whole = [note.stem]
                 return state

@@ -1,6 +1,7 @@
 """The command line of every package: `python -m <package> <verb> --config FILE --out DIR`."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from septet import streams
 from septet.config import Settings, validate
 from septet.errors import (
     EXIT_BAD_INPUT,
     EXIT_INTERRUPTED,
+    EXIT_NO_READER,
     EXIT_NO_ROOM,
     EXIT_NOT_FINITE,
     InputError,
@@ -37,15 +40,21 @@ class Verb:
     act: Callable[[Any, Path], None]
 
 
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask a job to stop; not the hang-up of a terminal where nohup has it ignored."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, *hangup]
+
+
 class StopRequest:
-    """Set by SIGTERM, SIGUSR1 or Ctrl-C: save your state and raise `Interrupted` at the next safe point."""
+    """Set by SIGTERM, SIGUSR1, SIGHUP or Ctrl-C: save your state and raise `Interrupted` at the next safe point."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     def listen(self) -> None:
         """Take the signals for this process (main thread only)."""
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        for number in stop_signals():
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -58,17 +67,64 @@ stop_request = StopRequest()
 
 
 def main(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], None] | None = None) -> NoReturn:
-    """Run the verb that the command line asks for and exit.
-
-    Exit codes: 0 done; 1 a fault of ours, with its traceback; 2 bad input, one line, nothing
-    written; 3 a value that is not finite, nothing learned from it; 4 the machine has no room, on disk or in memory;
-    85 stopped by a signal with the state saved: run the same command again.
+    """Run the verb that the command line asks for and exit with the codes of `program`.
 
     Args:
         package: the import name, for the usage text.
         verbs: verb name -> what it does.
         bench: `bench(quick, json_file)`, if the package measures itself beside its peers.
     """
+    program(package, lambda: _verb(package, verbs, bench), output=False)
+
+
+def program(name: str, function: Callable[[], None], *, output: bool = True) -> NoReturn:
+    """Run a command-line program and exit.
+
+    Exit codes: 0 done; 1 internal error, with its traceback; 2 bad input, one line, nothing
+    written; 3 a value that is not finite, nothing learned from it; 4 the machine has no room, on disk or in memory;
+    85 stopped by a signal with the state saved: run the same command again; 141 the reader of the output went away. A
+    function that exits by itself keeps its code.
+
+    Args:
+        name: before each message.
+        function: reads `sys.argv` and does the work.
+        output: whether standard output is what the program is run for (`septet.streams`).
+    """
+    streams.prepare(output=output)
+    try:
+        code = _code(name, function)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except streams.NotPrinted as error:
+        code = EXIT_NO_READER if error.errno == errno.EPIPE else EXIT_NO_ROOM
+        if code == EXIT_NO_ROOM:
+            streams.log(f"{name}: standard output: {error.strerror}")
+    sys.exit(code)
+
+
+def _code(name: str, function: Callable[[], None]) -> str | int | None:
+    """The exit code of a function; what it raises for the user becomes one line."""
+    try:
+        function()
+    except SystemExit as end:
+        return end.code
+    except InputError as error:
+        streams.log(f"{name}: {error}")
+        return EXIT_BAD_INPUT
+    except (NotFinite, NotWritten) as error:
+        streams.log("; ".join([f"{name}: {error}", *getattr(error, "__notes__", [])]))
+        return EXIT_NOT_FINITE if isinstance(error, NotFinite) else EXIT_NO_ROOM
+    except MemoryError as error:
+        streams.log(f"{name}: not enough memory: {error or 'none left'}")
+        return EXIT_NO_ROOM
+    except Interrupted as interruption:
+        streams.log(f"{name}: {interruption}; run the same command again to go on")
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _verb(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], None] | None) -> None:
+    """Read the command line and the configuration, and do what they say."""
     parser = argparse.ArgumentParser(prog=f"python -m {package}", allow_abbrev=False)
     commands = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, verb in verbs.items():
@@ -82,29 +138,15 @@ def main(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], 
     arguments = parser.parse_args()
     if arguments.verb == "train":  # the others end at once: they have no state to save
         stop_request.listen()
-    try:
-        if arguments.verb == "bench" and bench is not None:
-            bench(arguments.quick, arguments.json)
-        else:
-            verb = verbs[arguments.verb]
-            where = "standard input" if arguments.config == "-" else arguments.config
-            settings = validate(verb.model, read_mapping(arguments.config), where)
-            check_writable(arguments.out)
-            sweep(arguments.out)
-            verb.act(settings, arguments.out)
-    except InputError as error:
-        print(f"{package}: {error}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
-    except (NotFinite, NotWritten) as error:
-        print("; ".join([f"{package}: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
-        sys.exit(EXIT_NOT_FINITE if isinstance(error, NotFinite) else EXIT_NO_ROOM)
-    except MemoryError as error:
-        print(f"{package}: not enough memory: {error or 'none left'}", file=sys.stderr)
-        sys.exit(EXIT_NO_ROOM)
-    except Interrupted as interruption:
-        print(f"{package}: {interruption}; run the same command again to go on", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
-    sys.exit(0)
+    if arguments.verb == "bench" and bench is not None:
+        bench(arguments.quick, arguments.json)
+        return
+    verb = verbs[arguments.verb]
+    where = "standard input" if arguments.config == "-" else arguments.config
+    settings = validate(verb.model, read_mapping(arguments.config), where)
+    check_writable(arguments.out)
+    sweep(arguments.out)
+    verb.act(settings, arguments.out)
 
 
 def check_writable(folder: Path) -> None:

@@ -7,12 +7,13 @@ its device while it lives; the kernel lets go of it however the job ends.
 import fcntl
 import os
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import IO
 
-from septet.errors import InputError
+from septet.cache import cache_root
+from septet.errors import InputError, NotWritten
+from septet.streams import log
 
 _held: list[tuple[str, IO[bytes]]] = []  # this process's device, and its lock file, open until the end
 
@@ -30,6 +31,7 @@ def claim(poll: float = 0.5) -> str | None:
 
     Raises:
         InputError: SEPTET_GPUS names no device, one twice, or something that is no name of one.
+        NotWritten: no cache folder takes the lock files.
     """
     listed = os.environ.get("SEPTET_GPUS")
     if listed is None or "LOCAL_RANK" in os.environ:
@@ -42,7 +44,7 @@ def claim(poll: float = 0.5) -> str | None:
     waited = False
     while not (free := next(filter(None, map(_take, devices)), None)):
         if not waited:
-            print(f"waiting for one of the GPUs {listed}", file=sys.stderr, flush=True)
+            log(f"waiting for one of the GPUs {listed}")
         waited = True
         time.sleep(poll)
     _held.append(free)
@@ -65,6 +67,7 @@ def _take(device: str) -> tuple[str, IO[bytes]] | None:
 
 def _folder() -> Path:
     """The lock files of this machine; the folder above it may be shared between machines."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    root = Path(os.environ.get("SEPTET_CACHE") or Path(home) / "septet")
+    root = cache_root()
+    if root is None:
+        raise NotWritten("SEPTET_CACHE: expected a folder for the lock files of GPUs, found none that takes a file")
     return root / "gpus" / platform.node()

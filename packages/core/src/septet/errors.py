@@ -6,6 +6,7 @@ EXIT_BAD_INPUT = 2
 EXIT_NOT_FINITE = 3
 EXIT_NO_ROOM = 4
 EXIT_INTERRUPTED = 85
+EXIT_NO_READER = 141  # what a shell says of a program that SIGPIPE ended
 
 _brief = reprlib.Repr()  # the text of a few nested YAML aliases can fill the memory
 _brief.maxlevel, _brief.maxlist, _brief.maxdict, _brief.maxstring, _brief.maxother = 3, 10, 10, 200, 200

@@ -5,11 +5,16 @@ import hashlib
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePosixPath
 
-from septet.errors import NotWritten
+from septet.errors import InputError, NotWritten
+
+SOURCE_SUFFIXES = set(
+    ".css .csv .html .j2 .js .json .npy .npz .parquet .py .safetensors .so .toml .txt .typed .yaml".split()
+)
 
 
 @contextmanager
@@ -89,21 +94,53 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_tree(root: Path, files: Iterable[Path]) -> str:
-    """Hexadecimal SHA-256 over the names (relative to `root`) and contents of `files`."""
+def sha256_tree(files: Mapping[str, Traversable]) -> str:
+    """Hexadecimal SHA-256 over the names (paths inside a folder) and contents of files."""
     total = hashlib.sha256()
-    for file in sorted(files):
-        total.update(f"{file.relative_to(root).as_posix()}\0{sha256(file)}\n".encode())
+    for name in sorted(files, key=lambda name: PurePosixPath(name).parts):
+        total.update(f"{name}\0{hashlib.sha256(files[name].read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
 
 
+def is_source(name: str) -> bool:
+    """Whether a file of a package, by its path inside, is one of its sources: code, or data that code reads.
+
+    What editors, file managers and file systems leave beside them is not: ``.train.py.swp``, ``.#train.py``,
+    ``train.py~``, ``train.py.orig``, ``.DS_Store``, ``.nfs0001``, anything in ``__pycache__`` or a hidden folder.
+    """
+    path = PurePosixPath(name)
+    aside = any(part.startswith((".", "#")) or part == "__pycache__" for part in path.parts)
+    return path.suffix in SOURCE_SUFFIXES and not aside
+
+
 def source_digest(package: str) -> str:
-    """SHA-256 over the source files of one installed import package."""
+    """SHA-256 over the names and contents of the sources of one import package, in a folder or in a zip.
+
+    The package is not imported.
+
+    Raises:
+        ModuleNotFoundError: there is no such package.
+        InputError: its sources are not there, as where only bytecode is shipped.
+    """
     spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
+    if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(f"no package {package}")
-    root = Path(spec.origin).parent
-    return sha256_tree(root, (file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts))
+    reader = getattr(spec.loader, "get_resource_reader", lambda name: None)(package)
+    files = dict(_files_below(reader.files())) if reader is not None else {}
+    sources = {name: file for name, file in files.items() if is_source(name)}
+    if not any(name.endswith(".py") for name in sources):
+        place = ", ".join(spec.submodule_search_locations)
+        raise InputError(place, expected=f"the sources of the package {package}, in a folder or a zip", found="none")
+    return sha256_tree(sources)
+
+
+def _files_below(folder: Traversable, above: str = "") -> Iterator[tuple[str, Traversable]]:
+    """Each file below a folder that may lie in a zip, by its path inside; links to folders are not followed."""
+    for entry in folder.iterdir():
+        if entry.is_file():
+            yield above + entry.name, entry
+        elif entry.is_dir() and not (isinstance(entry, Path) and entry.is_symlink()):
+            yield from _files_below(entry, f"{above}{entry.name}/")
 
 
 def _flush_to_disk(path: Path) -> None:

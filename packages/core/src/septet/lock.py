@@ -1,6 +1,7 @@
 """One run at a time in a folder."""
 
 import fcntl
+import math
 import os
 import platform
 import time
@@ -8,23 +9,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from septet.errors import InputError
+from septet.cli import stop_request
+from septet.errors import InputError, Interrupted
+from septet.streams import log
 
 FILE = "lock"
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; it is made if need be, and goes again if nothing was written to it.
+    """Hold `folder` for this process; it is made if need be, and is removed if left empty.
 
     The lock is the operating system's (flock), so it ends with its process however that ends: there is no stale
-    one. On a file system that knows no locks the run goes on without.
+    one. An earlier attempt at the job may still be at work when a scheduler starts the next, as after a node failure:
+    it is waited for, SEPTET_LOCK_WAIT seconds (120 if not set). On a file system without lock support the run goes on
+    without.
 
     Raises:
-        InputError: another run is at work in the folder.
+        InputError: another run is at work in the folder and does not end in time.
+        Interrupted: this run was asked to stop while it waited.
     """
     made = [part for part in (folder, *folder.parents) if not part.exists()]
-    descriptor = _locked(folder)
+    descriptor = _locked(folder, patience())
     try:
         yield
     finally:
@@ -40,8 +46,20 @@ def alone(folder: Path) -> Iterator[None]:
                 break  # something was written to it
 
 
-def _locked(folder: Path) -> int:
-    file = folder / FILE
+def patience() -> float:
+    """Seconds to wait for another run, from SEPTET_LOCK_WAIT; raises InputError if it is not a number from 0 on."""
+    text = os.environ.get("SEPTET_LOCK_WAIT", "120")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise InputError("SEPTET_LOCK_WAIT", expected="seconds from 0 on", found=text)
+    return seconds
+
+
+def _locked(folder: Path, seconds: float) -> int:
+    file, end, waited = folder / FILE, time.monotonic() + seconds, False
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -54,7 +72,15 @@ def _locked(folder: Path) -> int:
             holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another run"
             os.close(descriptor)
             where, expected = str(folder.parent), "an output folder that no other run is at work in"
-            raise InputError(where, expected=expected, found=holder) from None
+            if stop_request.signal is not None:
+                raise Interrupted(f"stopped by signal {stop_request.signal} while waiting for {holder}") from None
+            if (left := end - time.monotonic()) <= 0:
+                raise InputError(where, expected=expected, found=holder) from None
+            if not waited:
+                log(f"{where}: waiting up to {left:.0f} s for {holder}")
+            waited = True
+            time.sleep(min(0.5, left))
+            continue
         except OSError:
             pass  # a file system without locks
         if _same(file, descriptor):
@@ -62,7 +88,8 @@ def _locked(folder: Path) -> int:
         os.close(descriptor)  # of a run that ended between our open and our lock
     os.truncate(descriptor, 0)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}, at work since {started}\n".encode(), 0)
+    process = os.environ.get("SEPTET_PROCESS") or os.getpid()  # in a container, its number outside
+    os.pwrite(descriptor, f"process {process} on {platform.node()}, at work since {started}\n".encode(), 0)
     return descriptor
 
 

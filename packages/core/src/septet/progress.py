@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from septet.errors import NotWritten
 from septet.files import write_text
+from septet.streams import log
 
 FILE = "progress.json"
 
@@ -40,7 +40,8 @@ class Progress:
 
     def finish(self) -> None:
         """Remove the file: nothing runs here any more."""
-        (self.folder / FILE).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.folder / FILE).unlink()
 
     def _report(self) -> None:
         self._printed = time.monotonic()
@@ -54,8 +55,8 @@ class Progress:
             "pid": os.getpid(),
             "time": time.time(),
         }
-        print(describe(state), file=sys.stderr, flush=True)
-        with suppress(NotWritten):  # a full disk is told by what matters
+        log(describe(state))
+        with suppress(NotWritten):  # ignored: writing the scores reports a full disk
             write_text(self.folder / FILE, json.dumps(state))
 
 

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from septet.cli import stop_signals
 from septet.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 
 GRACE = 30.0
@@ -52,10 +53,7 @@ def run(command: list[str], count: int, folder: Path) -> int:
             processes.append(
                 subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=said if rank else None)
             )
-    before = {
-        number: signal.signal(number, lambda number, _: tell(processes, number))
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-    }
+    before = {number: signal.signal(number, lambda number, _: tell(processes, number)) for number in stop_signals()}
     failed = watch(processes)
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
+from septet.cli import program
 from septet.config import Settings
 from septet.errors import EXIT_BAD_INPUT, InputError
 from septet.files import sha256, write_text
@@ -298,4 +299,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program("septet_report.compare", main)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from septet.card import RunCard
+from septet.cli import program
 from septet.errors import EXIT_BAD_INPUT, InputError
 from septet.progress import FILE
 from septet.scores import read_scores
@@ -116,4 +117,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program("septet_report.live", main)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from septet.cli import program
 from septet.config import Settings, validate
 from septet.errors import EXIT_BAD_INPUT, InputError
 from septet.files import write_text
@@ -251,4 +252,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program("septet_report.plan", main)

@@ -6,6 +6,7 @@ import textwrap
 from collections import Counter
 from pathlib import Path
 
+from septet.cli import program
 from septet.errors import EXIT_BAD_INPUT, InputError
 from septet_report.text import SYMBOLS, estimate_text
 from septet_report.verdicts import OUTCOMES, Verdict, read_verdicts
@@ -57,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program("septet_report.show", main)

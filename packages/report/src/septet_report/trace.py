@@ -23,6 +23,7 @@ from typing import Any
 import polars as pl
 
 from septet.card import RunCard, lock_digest
+from septet.cli import program
 from septet.config import Settings
 from septet.errors import EXIT_BAD_INPUT, InputError
 from septet.files import sha256, source_digest
@@ -307,4 +308,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program("septet_report.trace", main)
