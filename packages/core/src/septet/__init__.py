@@ -3,7 +3,8 @@
 =============  =====================================================================
 `errors`       the one-line input error and the exit codes
 `house`        the configuration of a checkout, and the files made from the models
-`reading`      YAML and JSON from outside
+`reading`      files and folders from outside: one line when they cannot be read; YAML and JSON
+`sealed`       files that carry their checksum
 `config`       typed configuration, its JSON schema and its default YAML
 `seeding`      named random streams from one root seed
 `scores`       the score table and the timing table
