@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from septet.errors import InputError
+from septet.sealed import read_sealed_json, write_json
 from septet_report import theme
 from septet_report.__main__ import Page, page
 from septet_report.page import render
@@ -291,11 +292,11 @@ def test_a_hundred_times_the_points_do_not_make_the_page_heavy(browser, results,
     folder = tmp_path / "laptop"
     shutil.copytree(results, folder)
     path = folder / "figures" / "dynts" / "regret_curves.json"
-    data = json.loads(path.read_text())
+    data = read_sealed_json(path, "a figure")
     before = (results / "report" / "index.html").stat().st_size
     for panel in data["panels"]:
         panel["points"] *= 100
-    path.write_text(json.dumps(data))
+    write_json(path, data)
     page(Page(results=folder, claims=claims_files, verdicts=[folder / "verdicts.json"]), tmp_path / "out")
     assert (tmp_path / "out" / "index.html").stat().st_size < before + 500_000
     tab = browser.new_page()
@@ -339,9 +340,9 @@ def test_a_figure_cannot_end_its_element(results, claims_files, tmp_path):
     settings = Page(results=folder, claims=claims_files, verdicts=[folder / "verdicts.json"])
     path = folder / "figures" / "dynts" / "final_regret.json"
     hostile = "</script><script>alert(2)</script><!-- & '"
-    data = json.loads(path.read_text()) | {"caption": hostile}
+    data = read_sealed_json(path, "a figure") | {"caption": hostile}
     data["panels"][0]["points"][0]["row"]["series"] = hostile
-    path.write_text(json.dumps(data))
+    write_json(path, data)
     page(settings, tmp_path / "out")
     text = (tmp_path / "out" / "index.html").read_text()
     assert "<script>alert" not in text

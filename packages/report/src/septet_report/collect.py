@@ -47,8 +47,8 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
     owners: dict[tuple[str, str, int], Path] = {}
     for run in runs:
         card = RunCard.read(run / "run.json")
-        check_tables(run / "run.json", card.tables)
         scores, timing = read_scores(run / "scores.parquet"), read_timing(run / "timing.parquet")
+        check_tables(run / "run.json", card.tables)
         _check_run(run, paper, card, scores, timing)
         if card.id in {other.id for other in cards}:
             raise InputError(str(run), expected="each run once", found=f"a second run {card.id}")

@@ -11,8 +11,8 @@ from septet.reading import is_file, readable
 from septet.sealed import read_sealed_json, write_json
 from septet_report.svg import Picture
 
-SUFFIXES = ("svg", "pdf", "png", "csv", "md", "tex")
-"""The files of a figure beside its JSON."""
+SUFFIXES = ("svg", "csv", "md", "tex")
+"""The files beside a figure's JSON whose bytes depend on nothing but the figure; a PDF holds the time of its making."""
 
 
 @dataclass(frozen=True)

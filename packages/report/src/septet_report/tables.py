@@ -68,12 +68,11 @@ def paper_of(results: Path, paper: str) -> Paper:
 
 
 def _paper(folder: Path, runs: "Runs") -> Paper:
+    scores, timing = read_scores(folder / "scores.parquet"), read_timing(folder / "timing.parquet")
     check_tables(folder / "runs.json", runs.tables)
-    scores = read_scores(folder / "scores.parquet")
     papers = sorted({*scores["paper"].unique(), *(card.paper for card in runs.runs)})
     if len(papers) != 1:
         raise InputError(str(folder), expected="scores and run cards of one paper", found=", ".join(papers))
-    timing = read_timing(folder / "timing.parquet")
     return Paper(papers[0], scores, runs.runs, runs.scale, timing, runs.tables["scores.parquet"])
 
 
