@@ -13,6 +13,7 @@ from septet.cli import Verb, main
 from septet.config import Settings
 from septet.errors import InputError
 from septet.reading import is_folder
+from septet.sealed import write_json
 from septet_report import claims, collect, tables, tabulate, verdicts
 from septet_report.benchmarks import gather
 
@@ -151,8 +152,11 @@ def page(settings: Page, out: Path) -> None:
 
 def publish(settings: Publish, out: Path) -> None:
     """Copy scores and run cards, with checksums, to where figures can be redrawn from."""
-    scale = collect.publish(settings.results, list(settings.papers), out)
-    gather(settings.benchmarks / scale, out / "benchmarks.json")
+    scale = collect.one_scale([tables.paper_of(settings.results, paper) for paper in settings.papers])
+    benchmarks = gather(settings.benchmarks / scale, out / "benchmarks.json")
+    collect.publish(settings.results, list(settings.papers), out)
+    if benchmarks:
+        write_json(out / "benchmarks.json", benchmarks)
 
 
 def adopt(settings: Adopt, out: Path) -> None:

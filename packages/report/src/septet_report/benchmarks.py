@@ -15,7 +15,7 @@ from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.reading import is_file, is_folder, parse_json, read_json, readable, walk
-from septet.sealed import read_sealed_json, write_json
+from septet.sealed import read_sealed_json
 from septet_report.tables import Paper, paper_of, papers_in
 from septet_report.work import threads, work
 
@@ -105,11 +105,14 @@ def other_job(file: str) -> tuple[str, str]:
     return parts[-1], parts[0] if len(parts) == 2 else ""
 
 
-def gather(folder: Path, out: Path) -> None:
-    """Write as one file what Snakemake measured of the jobs that have no run card, below `benchmarks/<scale>`.
+def gather(folder: Path, before: Path) -> dict[str, Any]:
+    """What Snakemake measured of the jobs that have no run card, below `benchmarks/<scale>`: the new `benchmarks.json`.
 
-    Lines of papers of which it measured nothing stay as they are: not all are run and published at a time, and
-    results may have been brought back from elsewhere.
+    Lines that `before` has of papers of which it measured nothing stay as they are: not all are run and published at a
+    time, and results may have been brought back from elsewhere.
+
+    Returns:
+        File below `folder` -> usage; empty if it measured nothing.
     """
     found = {}
     for file in walk(folder) if is_folder(folder) else ():
@@ -123,9 +126,8 @@ def gather(folder: Path, out: Path) -> None:
                 "memory_mb": _number(row.get("max_rss")),
             }
     papers = {name.partition("/")[0] for name in found}
-    kept = {name: row for name, row in _measured(out).items() if name.partition("/")[0] not in papers}
-    if found:
-        write_json(out, dict(sorted({**kept, **found}.items())))
+    kept = {name: row for name, row in _measured(before).items() if name.partition("/")[0] not in papers}
+    return dict(sorted({**kept, **found}.items())) if found else {}
 
 
 def _last_row(file: Path) -> dict[str, Any] | None:

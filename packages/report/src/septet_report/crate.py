@@ -54,15 +54,16 @@ def write_crate(results: Path, house: Path, out: Path) -> None:
     every = [runs_of(results, paper) for paper in papers_in(results)]
     if not any(runs.runs for runs in every):
         raise InputError(str(results), expected="results with runs.json", found="none")
-    recipe = _copy_recipe(house, out / "recipe")
-    write_text(out / METADATA, json.dumps(metadata(results, every, recipe), indent=1, ensure_ascii=False) + "\n")
-
-
-def metadata(results: Path, every: list[Runs], recipe: list[str]) -> Entity:
-    """The JSON-LD document; `recipe` lists the carried files of the checkout below `results/recipe`."""
-    scale, cards = every[0].scale, [card for runs in every for card in runs.runs]
     files = [_file(results, path) for path in _results(results)]
-    carried = [_file(results, results / "recipe" / name) for name in recipe]
+    recipe = _copy_recipe(house, out / "recipe")
+    carried = [_file(out, out / "recipe" / name) for name in recipe]
+    document = metadata(results, every, files, carried)
+    write_text(out / METADATA, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def metadata(results: Path, every: list[Runs], files: list[Entity], carried: list[Entity]) -> Entity:
+    """The JSON-LD document; `files` are the results, `carried` the files of the checkout that the crate carries."""
+    scale, cards = every[0].scale, [card for runs in every for card in runs.runs]
     tools = {tool["@id"]: tool for card in cards for tool in _software(card)}
     things = {one["@id"]: one for card in cards for one in (*_context(card),)}
     actions = [_action(card, results) for card in cards]
