@@ -1,8 +1,9 @@
 """Files and folders from outside: one line if they cannot be read; YAML and JSON safe, each key once, of sane size."""
 
+import errno
 import json
 import math
-import os
+import stat
 import sys
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -70,17 +71,25 @@ def walk(folder: Path) -> list[Path]:
     while left or links:
         here = left.pop() if left else links.pop(0)
         with readable(here, "a readable folder"):
-            status = here.stat()
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(here) as scan:
-                found = sorted(scan, key=lambda entry: entry.name)
-            for entry in found:
-                path = here / entry.name
-                if entry.is_dir():
-                    (links if entry.is_symlink() else left).append(path)
-                elif entry.is_file():
+            try:
+                status = here.stat()
+                known = (status.st_dev, status.st_ino) in seen
+                seen.add((status.st_dev, status.st_ino))
+                found = [] if known else sorted(here.iterdir())
+            except FileNotFoundError:
+                if here == folder:
+                    raise
+                continue  # a job that ended took it away
+            for path in found:
+                try:
+                    kind = path.stat().st_mode
+                except OSError as error:
+                    if error.errno in (errno.ENOENT, errno.ELOOP):
+                        continue  # gone by now, or a link that leads nowhere
+                    raise
+                if stat.S_ISDIR(kind):
+                    (links if path.is_symlink() else left).append(path)
+                elif stat.S_ISREG(kind):
                     files.append(path)
     return sorted(files)
 
