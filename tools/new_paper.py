@@ -58,10 +58,12 @@ def files(name: str) -> dict[Path, str]:
     made = {}
     for source in sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
         place = Path(str(source.relative_to(TEMPLATE)).replace(WORD, name))
-        text = source.read_text().replace(WORD, name).replace(WORD.upper(), name.upper())
-        made[place] = (ROOT / place).read_text() + text if place.parts[:2] == ("config", "scale") else text
+        text = source.read_text(encoding="utf-8").replace(WORD, name).replace(WORD.upper(), name.upper())
+        made[place] = (
+            (ROOT / place).read_text(encoding="utf-8") + text if place.parts[:2] == ("config", "scale") else text
+        )
     for file, changes in PLACES.items():
-        text = (ROOT / file).read_text()
+        text = (ROOT / file).read_text(encoding="utf-8")
         for pattern, replacement in changes:
             text, count = re.subn(pattern, replacement.replace(WORD, name), text)
             if not count:
@@ -87,7 +89,7 @@ def main() -> None:
     made = files(name)
     for place, text in made.items():
         (ROOT / place).parent.mkdir(parents=True, exist_ok=True)
-        (ROOT / place).write_text(text)
+        (ROOT / place).write_text(text, encoding="utf-8")
     python = [place for place in made if place.suffix == ".py"]
     run("ruff", "check", "--quiet", "--select", "I", "--fix", *python)  # the order of imports depends on the name
     run("ruff", "format", "--quiet", *python)

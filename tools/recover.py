@@ -50,7 +50,7 @@ def jobs(folder: Path) -> list[str]:
     if not shutil.which("squeue"):
         return []
     for _ in range(10):  # a controller that restarts is away for some seconds
-        done = subprocess.run(["squeue", "-h", "--me", "-o", "%A|%Z"], capture_output=True, text=True)
+        done = subprocess.run(["squeue", "-h", "--me", "-o", "%A|%Z"], capture_output=True, text=True, encoding="utf-8")
         if done.returncode == 0:
             rows = [line.partition("|") for line in done.stdout.splitlines()]
             return sorted({job for job, _, place in rows if os.path.realpath(place) == os.path.realpath(folder)})
