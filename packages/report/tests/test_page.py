@@ -155,6 +155,18 @@ def test_filters_by_verdict_and_paper_stand_in_the_address(tab, url, results):
     assert tab.locator("section.paper:visible").get_attribute("data-paper") == "dynts"
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["#paper=dynts&verdict=undecided", "#paper%3Ddynts%26verdict%3Dundecided", "#paper=dynts&amp;verdict=undecided"],
+)
+def test_an_address_survives_mail_and_chat(tab, url, address):
+    tab.goto(url + address)
+    assert [row.get_attribute("data-claim") for row in tab.locator("tr.claim:visible").all()] == ["close_call"]
+    for broken in ("#%", "#paper=%E0%A4%A", "#=&=&", "#point=dynts/regret_curves/9/9", "#point=a/b/c/d", "#run=nope"):
+        tab.goto(url + broken)
+        assert tab.locator("tr.claim:visible").count() == 7
+
+
 def test_a_sign_leads_to_its_claim(tab):
     tab.locator(".glance .marks a").nth(1).click()
     chosen = tab.locator("tr.chosen")

@@ -3,7 +3,11 @@
 /* What is shown stands in the address, so that a view can be sent and the back button works:
    #paper=dynts&verdict=undecided,reproduced&claim=ID&run=ID&point=dynts/memory/0/17
    A page inside another one (Streamlit, a notebook, a sandbox) may not change its address: the view is kept here too. */
-let view = location.hash.slice(1);
+let view = addressed();
+function addressed() {
+  const text = location.hash.slice(1).replaceAll("&amp;", "&");
+  try { return text.includes("=") ? text : decodeURIComponent(text); } catch { return text; } // mail and chat encode links
+}
 function readState() {
   const given = new URLSearchParams(view);
   return { paper: given.get("paper"), verdicts: new Set((given.get("verdict") || "").split(",").filter(Boolean)),
@@ -26,7 +30,7 @@ function go(changes, { replace = false } = {}) {
 }
 
 function come() {
-  view = location.hash.slice(1);
+  view = addressed();
   show();
 }
 
