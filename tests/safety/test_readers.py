@@ -28,7 +28,7 @@ from septet.parquet import write_table
 from septet.reading import read_json, read_mapping
 from septet.reseal import reseal
 from septet.scores import read_scores, read_timing, score_rows, write_scores, write_timing
-from septet.sealed import read_sealed_json, write_json
+from septet.sealed import PLACEHOLDER, read_sealed_json, seal, write_json
 from septet.seeding import stream
 from septet_report.bench import read_bench
 from septet_report.claims import read_claims
@@ -142,7 +142,7 @@ KINDS = [
     "checkpoint's tensors", "checkpoint's note",
 ]  # fmt: skip
 SEALED = ["score table", "timing table", "run card", "run cards", "verdicts", "bench", "manifest", "headlines",
-          "problems"]  # fmt: skip
+          "problems", "lists"]  # fmt: skip
 """What carries its checksum."""
 
 
@@ -276,7 +276,8 @@ def test_arrays_that_do_not_fit_together(kind, good, data):
         case "gone":
             del arrays[name]
     try:
-        save_file(arrays, path)
+        save_file(arrays, path, metadata=PLACEHOLDER)
+        seal(path)
         if told(read, path) is None:
             lists = read(path)
             assert lists.rows().sum() == lists.rows().toarray().sum()

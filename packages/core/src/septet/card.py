@@ -16,10 +16,7 @@ from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.files import sha256, source_digest
 from septet.reading import readable
-from septet.sealed import read_sealed_json, write_json
-
-TABLES = ("scores.parquet", "timing.parquet")
-"""The tables that lie beside a card."""
+from septet.sealed import TABLES, read_sealed_json, write_json
 
 
 class RunCard(Settings):

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from septet.card import TABLES, table_digests
+from septet.card import table_digests
 from septet.errors import InputError
 from septet.reading import is_file, read_json
 from septet.scores import rewrite
-from septet.sealed import read_sealed_json, without_checksum, write_json
+from septet.sealed import TABLES, read_sealed_json, without_checksum, write_json
 
 CARDS = ("run.json", "runs.json")
 

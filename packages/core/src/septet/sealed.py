@@ -23,14 +23,8 @@ PLACEHOLDER = {KEY: ZEROS}
 
 _SEAL = re.compile(KEY.encode() + rb'(?:\x18\x40|": ?")([0-9a-f]{64})')  # in Parquet Thrift, in the others JSON
 _LONGEST = len(KEY) + 4 + 64
-NONE = (
-    "no checksum: another program or version wrote it; remove it and run again, "
-    "or accept it with `python -m septet seal FILE` (from Python: septet.scores.write_scores)"
-)
-OTHER = (
-    "another checksum: it was changed or damaged; remove it and run again, "
-    "or accept it with `python -m septet seal FILE`"
-)
+TABLES = ("scores.parquet", "timing.parquet")
+"""The tables that lie beside a run card."""
 
 
 def seal(path: Path) -> None:
@@ -55,7 +49,16 @@ def verify(path: Path, expected: str) -> None:
     with readable(path, expected), path.open("rb") as file:
         found, digits = _checksums(file)
     if found != {digits}:
-        raise InputError(str(path), expected=expected, found=OTHER if found else NONE)
+        what = "another checksum: it was changed or damaged" if found else "no checksum: another program wrote it"
+        raise InputError(str(path), expected=expected, found=f"{what}; {_way_back(path)}")
+
+
+def _way_back(path: Path) -> str:
+    again = "remove it and run again"
+    if path.suffix != ".json" and path.name not in TABLES:
+        return again
+    command = f"{again}, or accept it with `python -m septet seal FILE`"
+    return f"{command} (in Python: septet.scores.write_scores)" if path.name in TABLES else command
 
 
 def _checksums(file: BinaryIO) -> tuple[set[bytes], bytes]:

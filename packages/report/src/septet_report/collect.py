@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from septet.card import TABLES, RunCard, check_tables, table_digests
+from septet.card import RunCard, check_tables, table_digests
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.files import replacing, sha256
 from septet.reading import is_file, readable
 from septet.scores import read_scores, read_timing, write_scores, write_timing
-from septet.sealed import read_sealed_json, write_json
+from septet.sealed import TABLES, read_sealed_json, write_json
 from septet_report.tables import Paper, Runs, paper_of
 
 FILES = (*TABLES, "runs.json")

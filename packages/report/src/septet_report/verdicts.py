@@ -84,7 +84,9 @@ def read_verdicts(path: Path) -> list[Verdict]:
 
 
 def write_verdicts(path: Path, found: list[Verdict]) -> None:
-    """Write them as a JSON list; each row carries the checksum of the whole file."""
+    """Write them as a JSON list; each row carries the checksum of the whole file. InputError if there is no row."""
+    if not found:
+        raise InputError("claims", expected="at least one", found="none")
     write_json(path, [verdict.model_dump(mode="json") for verdict in found])
 
 
