@@ -135,7 +135,7 @@ def read_lists(path: Path, split: str) -> NBest:
     Raises:
         InputError: the file is missing, changed, torn, or lacks the split.
     """
-    verify(path, "lists made by `python -m vrda prepare`")
+    verify(Path(path), "lists made by `python -m vrda prepare`")
     try:
         arrays = load_file(path)
     except (OSError, SafetensorError) as error:
