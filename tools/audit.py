@@ -81,7 +81,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--advisories", type=Path, help="folder of advisories")
     folder = parser.parse_args().advisories
-    pins = [pin for lock in LOCKS for pin in locked((ROOT / lock).read_text())]
+    pins = [pin for lock in LOCKS for pin in locked((ROOT / lock).read_text(encoding="utf-8"))]
     if folder is None:
         if shutil.which("pip-audit") is None:
             print("audit: neither ADVISORIES=FOLDER nor pip-audit is here: nothing was looked at", file=sys.stderr)

@@ -51,7 +51,7 @@ def licence(name: str) -> str:
         return SHORT.get(said, said)
     for file in found.files or []:
         if file.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")):
-            first = next(filter(None, map(str.strip, file.read_text().splitlines())), "")
+            first = next(filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines())), "")
             return SHORT.get(first, first) or UNKNOWN
     return UNKNOWN
 
@@ -72,7 +72,8 @@ def page(licences: dict[str, list[tuple[str, str, str]]]) -> str:
 def main() -> int:
     """Write the page; 1 if a licence is not known."""
     licences = {
-        lock: [(name, version, licence(name)) for name, version in locked((ROOT / lock).read_text())] for lock in LOCKS
+        lock: [(name, version, licence(name)) for name, version in locked((ROOT / lock).read_text(encoding="utf-8"))]
+        for lock in LOCKS
     }
     (ROOT / "docs/licences.md").write_text(page(licences), encoding="utf-8")
     bad = [name for rows in licences.values() for name, _, words in rows if words in (UNKNOWN, "not installed here")]

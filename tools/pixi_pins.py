@@ -15,11 +15,11 @@ def pins(lock: str) -> str:
 def manifest(text: str, root: Path) -> str:
     """`text` of pixi.toml with the pins of the locks below `root`."""
     for mark, file in (("run", "requirements.lock"), ("dev", "requirements-dev.lock")):
-        block = f"# {mark} pins: begin\n{pins((root / file).read_text())}# {mark} pins: end"
+        block = f"# {mark} pins: begin\n{pins((root / file).read_text(encoding='utf-8'))}# {mark} pins: end"
         text = re.sub(rf"# {mark} pins: begin\n.*?# {mark} pins: end", block, text, flags=re.DOTALL)
     return text
 
 
 if __name__ == "__main__":
     path = ROOT / "pixi.toml"
-    path.write_text(manifest(path.read_text(), ROOT))
+    path.write_text(manifest(path.read_text(encoding="utf-8"), ROOT), encoding="utf-8")

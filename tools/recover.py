@@ -111,7 +111,7 @@ def queue() -> subprocess.CompletedProcess[str]:
     """Number, name and folder of this user's SLURM jobs that are pending, running or completing."""
     command = ["squeue", "-h", "--me", "-o", "%A|%j|%Z"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30)
+        return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))
 

@@ -30,7 +30,7 @@ def modules(package: Path) -> list[str]:
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that do not lie in docs/."""
     for page, source in elsewhere().items():
-        files.append(File.generated(config, page, content=(ROOT / source).read_text()))
+        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
     for package in sorted(ROOT.glob("packages/*/src/*")):
         names = modules(package)
         text = f"# {package.name}\n\n" + "".join(f"::: {name}\n\n" for name in names)

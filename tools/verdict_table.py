@@ -47,8 +47,13 @@ def _share(own: Counter[str]) -> str:
 
 def readme(root: Path) -> str:
     """The text of README.md with the table as it is now."""
-    return re.sub(BLOCK, lambda found: found[1] + table(root) + found[2], (root / "README.md").read_text(), flags=re.S)
+    return re.sub(
+        BLOCK,
+        lambda found: found[1] + table(root) + found[2],
+        (root / "README.md").read_text(encoding="utf-8"),
+        flags=re.S,
+    )
 
 
 if __name__ == "__main__":
-    (ROOT / "README.md").write_text(readme(ROOT))
+    (ROOT / "README.md").write_text(readme(ROOT), encoding="utf-8")

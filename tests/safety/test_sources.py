@@ -1,4 +1,4 @@
-"""What no line of the sources may do: take data for code, or hand text to a shell."""
+"""What no line of the sources may do: take data for code, hand text to a shell, or leave an encoding to the locale."""
 
 import ast
 import re
@@ -16,6 +16,11 @@ CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml
          "yaml.full_load", "yaml.load_all", "numpy.load", "np.load", "pandas.read_pickle", "pl.read_ipc"}  # fmt: skip
 MAY = {("vrda/bench.py", "np.load")}
 """np.load of arrays refuses pickles unless told otherwise."""
+SCRIPTS = [*SOURCES, *ROOT.glob("containers/*.py")]
+TEXT_FILES = {"read_text": 0, "write_text": 1}
+"""Method -> the place of its argument `encoding`."""
+OTHER_OPENERS = {"tarfile", "Image", "webbrowser", "zipfile", "urllib.request"}
+"""Whose `open` gives no text file."""
 
 
 def dotted(node: ast.AST) -> str:
@@ -52,6 +57,61 @@ def faults(source: str, name: str = "") -> list[str]:
         if called.endswith("extractall") or (called.endswith(".extract") and "tar" in called):
             found.append(f"{node.lineno}: unpacks an archive")
     return found
+
+
+def without_encoding(source: str) -> list[str]:
+    """Calls that read or write text in the encoding of the locale."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or "encoding" in {keyword.arg for keyword in node.keywords}:
+            continue
+        *_, name = (dotted(node.func) or getattr(node.func, "attr", "")).split(".")
+        if dotted(node.func) == "os.open":
+            continue
+        owner = dotted(node.func).rpartition(".")[0]
+        given = {keyword.arg for keyword in node.keywords}
+        texts = [part.value for part in (*node.args, *(keyword.value for keyword in node.keywords))
+                 if isinstance(part, ast.Constant) and isinstance(part.value, str)]  # fmt: skip
+        modes = [text for text in texts if re.fullmatch("[rwaxbt+:gzx2]{1,5}", text)]
+        packed = owner in ("gzip", "bz2", "lzma") or name in ("NamedTemporaryFile", "TemporaryFile")
+        if name in TEXT_FILES:
+            bad = isinstance(node.func, ast.Attribute) and len(node.args) <= TEXT_FILES[name]
+        elif name in ("open", "fdopen", "NamedTemporaryFile", "TemporaryFile") and owner not in OTHER_OPENERS:
+            bad = not any("b" in mode for mode in modes) and (not packed or any("t" in mode for mode in modes))
+        else:
+            bad = bool(given & {"text", "universal_newlines"}) and name in (
+                "run",
+                "Popen",
+                "check_output",
+                "check_call",
+            )
+        if bad:
+            found.append(f"{node.lineno}: {ast.unparse(node)[:80]}")
+    return found
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_text_files_name_their_encoding(path):
+    """An ISO-8859-1 locale would write other bytes, or none."""
+    assert without_encoding(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "bad"),
+    [
+        ("p.read_text()", True), ("Path('x').read_text(errors='replace')", True), ("p.read_text('utf-8')", False),
+        ("p.write_text('x')", True), ("p.write_text('x', 'utf-8')", False), ("p.write_text('x', encoding='a')", False),
+        ("write_text(p, 'x')", False), ("open(p)", True), ("open(p, 'w')", True), ("open(p, 'rb')", False),
+        ("p.open()", True), ("(a / 'b').open('w')", True), ("p.open('wb')", False), ("p.open(mode='rb')", False),
+        ("gzip.open(p)", False), ("gzip.open(p, 'rt')", True), ("gzip.open(p, 'rt', encoding='utf-8')", False),
+        ("os.open(p, 0)", False), ("os.fdopen(d)", True), ("os.fdopen(d, 'rb')", False), ("tarfile.open(p)", False),
+        ("tempfile.TemporaryFile()", False), ("tempfile.NamedTemporaryFile('wt')", True), ("Image.open(p)", False),
+        ("subprocess.run(x, text=True)", True), ("subprocess.run(x, text=True, encoding='utf-8')", False),
+        ("subprocess.run(x)", False), ("subprocess.Popen(x, universal_newlines=True)", True),
+    ],
+)  # fmt: skip
+def test_the_rule_of_encodings_sees_what_it_forbids(line, bad):
+    assert bool(without_encoding(line)) == bad
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -63,7 +63,7 @@ def test_from_runs_to_verdicts_and_back_from_published(demo, claims_files, tmp_p
         ("draw", {"paper": "unknown", "results": "nowhere"}, "a paper with figures"),
         ("page", {"results": "nowhere", "claims": [], "verdicts": ["nowhere.json"]}, "nowhere.json"),
         ("adopt", {"source": "nowhere", "paper": "dynts"}, "expected a file"),
-        ("publish", {"results": "nowhere", "papers": ["dynts"]}, "scores.parquet"),
+        ("publish", {"results": "nowhere", "papers": ["dynts"]}, "runs.json"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(tmp_path, verb, config, words):

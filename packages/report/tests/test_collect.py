@@ -7,8 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from septet.card import RunCard
 from septet.errors import InputError
+from septet.files import sha256
 from septet.scores import read_scores, write_scores
+from septet.sealed import read_sealed_json, write_json
 from septet_report import collect, tables
 from septet_report.__main__ import Judge, judge
 from septet_report.verdicts import read_verdicts
@@ -29,8 +32,9 @@ def test_runs_are_merged_whatever_their_order(tmp_path, make_card, make_run):
     assert len(paper.scores) == 9
     assert [card.id for card in paper.cards] == ["r1", "r2"]
     assert paper.scale == "laptop"
-    stored = json.loads((tmp_path / "a" / "runs.json").read_text())
-    assert sorted(stored) == ["runs", "scale"]
+    stored = read_sealed_json(tmp_path / "a" / "runs.json", "run cards")
+    assert sorted(stored) == ["runs", "scale", "tables"]
+    assert stored["tables"] == {name: sha256(tmp_path / "a" / name) for name in ("scores.parquet", "timing.parquet")}
     assert (stored["scale"], [run["id"] for run in stored["runs"]]) == ("laptop", ["r1", "r2"])
 
 
@@ -41,6 +45,7 @@ def add_metric(run, seeds, steps):
     recall = every.join(pairs, on=["seed", "step"]).with_columns(metric=pl.lit("recall"), value=pl.lit(0.5))
     assert len(recall) == len(pairs)
     write_scores(run / "scores.parquet", [every, recall])
+    RunCard.read(run / "run.json").write(run / "run.json")
     return run
 
 
@@ -85,6 +90,7 @@ def test_what_does_not_fit_is_refused(tmp_path, make_card, make_run):
     make_card("r5").write(extra / "run.json")
     torn = make_run(tmp_path / "torn", make_card("r6"), constant)
     write_scores(torn / "scores.parquet", [read_scores(torn / "scores.parquet")[1:]])
+    make_card("r6").write(torn / "run.json")
     cases = [
         ([], "at least one run folder"),
         ([good, good], "a second run r1"),
@@ -117,12 +123,11 @@ def test_published_results_come_back_unchanged(tmp_path, demo):
 def test_publishing_some_papers_keeps_the_others_of_that_scale(tmp_path, demo):
     collect.publish(demo, ["dynts"], tmp_path)
     file = tmp_path / "manifest.json"
-    manifest = json.loads(file.read_text())
-    own = dict(manifest["files"])
+    own = dict(read_sealed_json(file, "a manifest")["files"])
     for scale, kept in (("laptop", {"vrda/runs.json": "ab" * 32}), ("paper", {})):
-        file.write_text(json.dumps({"scale": scale, "files": {**own, "vrda/runs.json": "ab" * 32}}))
+        write_json(file, {"scale": scale, "files": {**own, "vrda/runs.json": "ab" * 32}})
         collect.publish(demo, ["dynts"], tmp_path)
-        assert json.loads(file.read_text()) == {"scale": "laptop", "files": {**own, **kept}}
+        assert read_sealed_json(file, "a manifest") == {"scale": "laptop", "files": {**own, **kept}}
 
 
 def test_results_that_changed_on_the_way_are_refused(tmp_path, demo):
@@ -135,7 +140,7 @@ def test_results_that_changed_on_the_way_are_refused(tmp_path, demo):
     write_scores(source / "dynts" / "scores.parquet", [scores])
     with pytest.raises(InputError, match="expected SHA-256"):
         collect.adopt(source, "dynts", tmp_path / "out")
-    (source / "manifest.json").write_text("{}")
+    write_json(source / "manifest.json", {})
     with pytest.raises(InputError, match=r"manifest\.json: scale"):
         collect.adopt(source, "dynts", tmp_path / "out")
     (source / "dynts" / "runs.json").unlink()
@@ -145,15 +150,17 @@ def test_results_that_changed_on_the_way_are_refused(tmp_path, demo):
 
 
 def test_only_whole_papers_are_published_and_adopted(tmp_path, demo):
-    with pytest.raises(InputError, match=r"vrda/scores\.parquet"):
+    with pytest.raises(InputError, match=r"vrda/runs\.json"):
         collect.publish(demo, ["dynts", "vrda"], tmp_path / "published")
     assert not (tmp_path / "published").exists()
     shutil.copytree(demo / "dynts", tmp_path / "renamed" / "vrda")
-    with pytest.raises(InputError, match="expected scores of vrda"):
+    with pytest.raises(InputError, match="expected runs of vrda, found one of dynts"):
         collect.adopt(tmp_path / "renamed", "vrda", tmp_path / "out")
-    (tmp_path / "renamed" / "vrda" / "scores.parquet").write_bytes(b"PAR1 half a file")
+    shutil.copytree(demo / "dynts", tmp_path / "torn" / "dynts")
+    (tmp_path / "torn" / "dynts" / "scores.parquet").write_bytes(b"PAR1 half a file")
     with pytest.raises(InputError, match="a whole Parquet table"):
-        collect.adopt(tmp_path / "renamed", "vrda", tmp_path / "out")
+        collect.adopt(tmp_path / "torn", "dynts", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_scale_is_the_scale_that_all_share(tmp_path, demo):
@@ -191,7 +198,7 @@ def test_the_scale_of_the_verdicts_is_that_of_the_runs(tmp_path, demo, claims_fi
     folder = tmp_path / "any_name"
     shutil.copytree(demo / "dynts", folder / "dynts")
     path = folder / "dynts" / "runs.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "scale": "smoke"}))
+    write_json(path, {**read_sealed_json(path, "run cards"), "scale": "smoke"})
     judge(Judge(results=folder, claims=claims_files), tmp_path / "out")
     found = read_verdicts(tmp_path / "out" / "verdicts.json")
     assert {verdict.scale for verdict in found} == {"smoke"}

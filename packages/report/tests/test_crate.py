@@ -140,3 +140,22 @@ def test_without_runs_or_a_checkout_there_is_no_crate(crate, tmp_path):
     with pytest.raises(InputError, match="expected a checkout"):
         write_crate(crate, tmp_path, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_results_on_another_disk_are_listed_whole(tmp_path, demo):
+    """A scale, a paper or a run's folder may be a symbolic link to scratch, as clusters ask for."""
+    plain, linked, scratch = (tmp_path / name for name in ("plain/laptop", "linked/laptop", "scratch"))
+    shutil.copytree(demo, plain)
+    shutil.copytree(demo, scratch / "laptop")
+    linked.parent.mkdir()
+    linked.symlink_to(scratch / "laptop")
+    (scratch / "laptop/dynts").rename(scratch / "dynts")
+    (linked / "dynts").symlink_to(scratch / "dynts")
+    listed = []
+    for folder in (plain, linked):
+        write_crate(folder, ROOT, folder)
+        read = json.loads((folder / "ro-crate-metadata.json").read_text(encoding="utf-8"))
+        listed.append(sorted((one["@id"], one["sha256"]) for one in read["@graph"] if "sha256" in one))
+    assert listed[0] == listed[1] and "dynts/scores.parquet" in dict(listed[0])
+    (linked / "loop").symlink_to(scratch)
+    write_crate(linked, ROOT, linked)

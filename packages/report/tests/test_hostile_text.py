@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
+from septet.reseal import reseal
+from septet.sealed import read_sealed_json, write_json
 from septet_report.__main__ import Judge, Page, judge, page
 
 EVIL = """</script><script>window.owned=1</script><img src=x onerror="window.owned=1">'"`{{7*7}}${7*7}<!--</style>"""
@@ -65,7 +67,7 @@ def pages(judged, drawn, claims_files, tmp_path_factory):
     for file in claims_files:
         files.append(root / file.name)
         files[-1].write_text(yaml.safe_dump(spoiled(yaml.safe_load(file.read_text())), sort_keys=False))
-    cards = json.loads((results / "dynts/runs.json").read_text())
+    cards = read_sealed_json(results / "dynts/runs.json", "run cards")
     for card in cards["runs"]:
         card["data"] = card["started"] = card["verb"] = EVIL
         card["host"] = dict.fromkeys(card["host"], EVIL) | {"cores": 2}
@@ -73,10 +75,10 @@ def pages(judged, drawn, claims_files, tmp_path_factory):
         card["config"] = {EVIL: EVIL, "method": {"name": EVIL}}
         for settings in card["methods"].values():
             settings["examples"] = [{"prompt": EVIL, "before": EVIL, "after": EVIL, "answer": EVIL}]
-    (results / "dynts/runs.json").write_text(json.dumps(cards))
+    write_json(results / "dynts/runs.json", cards)
     for figure in (results / "figures/dynts").glob("*.json"):
-        text = figure.read_text()
-        figure.write_text(text.replace('"ts/none"', json.dumps("ts/none" + EVIL)))
+        figure.write_text(figure.read_text().replace('"ts/none"', json.dumps("ts/none" + EVIL)))
+        reseal(figure)
     judge(Judge(results=results, claims=files), results)
     page(Page(results=results, claims=files, verdicts=[results / "verdicts.json"]), root)
     return plain / "index.html", root / "index.html"

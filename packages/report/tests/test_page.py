@@ -1,17 +1,22 @@
 """The page as a reader meets it: in a browser, off line, on a desk, on a phone, on paper, without a mouse."""
 
+import html
 import json
 import re
 import shutil
+from urllib.parse import quote, unquote
 
 import pytest
 
 from septet.errors import InputError
+from septet.sealed import read_sealed_json, write_json
 from septet_report import theme
 from septet_report.__main__ import Page, page
-from septet_report.page import render
-from septet_report.panels import read_figure
+from septet_report.claims import About
+from septet_report.page import Part, render
+from septet_report.panels import Drawn, Panel, Point, read_figure
 from septet_report.plan_fact import PlanFact
+from septet_report.svg import Picture
 
 CONTRASTS = """() => {
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -150,6 +155,18 @@ def test_filters_by_verdict_and_paper_stand_in_the_address(tab, url, results):
     assert tab.locator("section.paper:visible").get_attribute("data-paper") == "dynts"
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["#paper=dynts&verdict=undecided", "#paper%3Ddynts%26verdict%3Dundecided", "#paper=dynts&amp;verdict=undecided"],
+)
+def test_an_address_survives_mail_and_chat(tab, url, address):
+    tab.goto(url + address)
+    assert [row.get_attribute("data-claim") for row in tab.locator("tr.claim:visible").all()] == ["close_call"]
+    for broken in ("#%", "#paper=%E0%A4%A", "#=&=&", "#point=dynts/regret_curves/9/9", "#point=a/b/c/d", "#run=nope"):
+        tab.goto(url + broken)
+        assert tab.locator("tr.claim:visible").count() == 7
+
+
 def test_a_sign_leads_to_its_claim(tab):
     tab.locator(".glance .marks a").nth(1).click()
     chosen = tab.locator("tr.chosen")
@@ -278,24 +295,127 @@ def test_on_paper_it_is_black_on_white_without_controls(browser, url):
     tab.close()
 
 
+def everything_is_there(tab):
+    assert tab.locator("tr.claim:visible").count() == 7
+    assert tab.locator(".panel svg:visible").count() == 6
+    assert tab.locator(".noscript").is_visible() and tab.locator("button:visible").count() == 0
+
+
 def test_without_scripts_everything_is_there(browser, url):
     context = browser.new_context(java_script_enabled=False)
     tab = context.new_page()
     tab.goto(url)
-    assert tab.locator("tr.claim:visible").count() == 7
-    assert tab.locator(".panel svg:visible").count() == 6
+    everything_is_there(tab)
     context.close()
+
+
+SITE = "http://septet.test/"
+
+
+def served(tab, results, policy=None):
+    """Answer for a made-up site: the page, and pages that show it in a frame."""
+    text = (results / "report" / "index.html").read_text(encoding="utf-8")
+    srcdoc = html.escape(text)
+    blob = "fetch('/index.html').then((r) => r.blob()).then((b) => { f.src = URL.createObjectURL(b); })"
+    pages = {
+        "index.html": text,
+        "srcdoc": f'<iframe width=1200 height=800 srcdoc="{srcdoc}"></iframe>',
+        "srcdoc in a sandbox": f'<iframe width=1200 height=800 sandbox="allow-scripts" srcdoc="{srcdoc}"></iframe>',
+        "sandbox": '<iframe width=1200 height=800 sandbox="allow-scripts" src="/index.html"></iframe>',
+        "blob": f"<iframe id=f width=1200 height=800></iframe><script>{blob}</script>",
+    }
+    headers = {"Content-Security-Policy": policy} if policy else {}
+
+    def answer(route):
+        name = unquote(route.request.url.removeprefix(SITE))
+        if name in pages:
+            route.fulfill(body=pages[name], content_type="text/html; charset=utf-8", headers=headers)
+        else:
+            route.fulfill(status=404)
+
+    tab.route(SITE + "**", answer)
+
+
+@pytest.mark.parametrize(
+    "policy", ["sandbox allow-same-origin; default-src 'none'; style-src 'self'", "default-src 'self'"]
+)
+def test_where_a_policy_forbids_its_scripts_and_styles_everything_is_there(browser, results, policy):
+    """Jenkins serves build artefacts with the first one."""
+    tab = browser.new_page()
+    served(tab, results, policy)
+    tab.goto(SITE + "index.html")
+    everything_is_there(tab)
+    tab.close()
+
+
+@pytest.mark.parametrize("place", ["srcdoc", "srcdoc in a sandbox", "sandbox", "blob"])
+def test_inside_another_page_filters_and_links_work(browser, results, place):
+    """Streamlit and notebooks show a page as about:srcdoc, which may not change its address."""
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    noise: list[str] = []
+    tab.on("pageerror", lambda error: noise.append(str(error)))
+    served(tab, results)
+    tab.goto(SITE + quote(place))
+    frame = tab.frame_locator("iframe")
+    shown = frame.locator("tr.claim:visible")
+    everything = shown.first.wait_for() or shown.count()
+    frame.locator("[data-filter=undecided]").click()
+    assert [row.get_attribute("data-claim") for row in shown.all()] == ["close_call"]
+    assert frame.locator("[data-filter=undecided]").get_attribute("aria-pressed") == "true"
+    frame.locator("[data-filter=undecided]").click()
+    assert shown.count() == everything == 7
+    frame.locator("nav [data-paper=dynts]").click()
+    assert frame.locator("section.paper:visible").count() == 1 and shown.count() == 6
+    frame.locator(".runs a").first.click()
+    assert "scores.parquet" in frame.locator("#inspector").inner_text()
+    frame.locator("#inspector .close").click()
+    assert frame.locator("#inspector").is_hidden()
+    frame.locator("a.skip").focus()
+    tab.keyboard.press("Enter")
+    assert frame.locator("#main").evaluate("node => node === document.activeElement")
+    frame.locator("#theme").click()
+    frame.locator(".house a[data-go]").click()
+    assert shown.count() == 7 and frame.locator("section.overview").is_visible()
+    frame.locator(".glance .marks a").nth(1).click()
+    assert frame.locator("tr.chosen").get_attribute("data-claim") == "drift_discount"
+    assert noise == [] and tab.url == SITE + quote(place)
+    tab.close()
+
+
+def test_whole_numbers_beyond_a_script_s_reach_are_those_of_the_card(browser, make_card, tmp_path):
+    """Seeds have 63 bits; a script's numbers are exact up to 2^53."""
+    seed = 2**62 + 1
+    config = {"root_seed": seed, "method": {"name": "ts"}, "task": {"name": "t"}, "list": [2**53 + 1, -(2**60) - 1]}
+    card = make_card("a" * 12, seeds=[seed, seed + 1, seed + 2], methods={"ts": {"key": seed}}, config=config,
+                     steps=2**53 + 1)  # fmt: skip
+    picture = Picture(100.0, 50.0, "")
+    point = Point(1.0, 1.0, {"series": "ts", "seed": seed, "step": 1_234_567, "count": -(2**60) - 1, "run": card.id})
+    titles = {"series": "", "seed": "seed", "step": "step", "count": "count"}
+    figure = Drawn("f", "F", "A figure", 0, [Panel("", picture, [point], titles)])
+    about = About(id="dynts", title="T", authors="A", year=2020, url="https://example.org", method="M")
+    file = tmp_path / "index.html"
+    file.write_text(render("laptop", [Part(about, [], [figure], "laptop", [card])], []), encoding="utf-8")
+    tab = browser.new_page()
+    tab.goto(file.as_uri() + "#point=dynts/f/0/0")
+    tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    shown = tab.locator("#inspector").inner_text()
+    for words in (
+        f"{seed} to {seed + 2} (3)", "9,007,199,254,740,993 at", f'"root_seed": {seed},', f"{2**53 + 1},",
+        f'ts  {{"key": {seed}}}', f"seed\n{seed}\n", "step\n1,234,567\n", f"count\n{-(2**60) - 1}\n",
+    ):  # fmt: skip
+        assert words in shown, shown
+    tab.close()
 
 
 def test_a_hundred_times_the_points_do_not_make_the_page_heavy(browser, results, claims_files, tmp_path):
     folder = tmp_path / "laptop"
     shutil.copytree(results, folder)
     path = folder / "figures" / "dynts" / "regret_curves.json"
-    data = json.loads(path.read_text())
+    data = read_sealed_json(path, "a figure")
     before = (results / "report" / "index.html").stat().st_size
     for panel in data["panels"]:
         panel["points"] *= 100
-    path.write_text(json.dumps(data))
+    write_json(path, data)
     page(Page(results=folder, claims=claims_files, verdicts=[folder / "verdicts.json"]), tmp_path / "out")
     assert (tmp_path / "out" / "index.html").stat().st_size < before + 500_000
     tab = browser.new_page()
@@ -339,9 +459,9 @@ def test_a_figure_cannot_end_its_element(results, claims_files, tmp_path):
     settings = Page(results=folder, claims=claims_files, verdicts=[folder / "verdicts.json"])
     path = folder / "figures" / "dynts" / "final_regret.json"
     hostile = "</script><script>alert(2)</script><!-- & '"
-    data = json.loads(path.read_text()) | {"caption": hostile}
+    data = read_sealed_json(path, "a figure") | {"caption": hostile}
     data["panels"][0]["points"][0]["row"]["series"] = hostile
-    path.write_text(json.dumps(data))
+    write_json(path, data)
     page(settings, tmp_path / "out")
     text = (tmp_path / "out" / "index.html").read_text()
     assert "<script>alert" not in text

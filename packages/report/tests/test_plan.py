@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from septet.sealed import write_json
 from septet_report import benchmarks, language_models
 from septet_report.benchmarks import Benchmark, Recorded, Timed, gather, other_job
 from septet_report.plan import Job, Plan, main, make, read_jobs, read_plan
@@ -191,9 +192,10 @@ def test_other_jobs_go_by_the_name_of_their_benchmark_file(tmp_path):
         (tmp_path / name).write_text(json.dumps({"s": 9.5, "cpu_time": "NA", "max_rss": 300.0}) + "\n")
     others = {"vrda/judge.jsonl": {"seconds": 1.0, "cpu_seconds": 0.5, "memory_mb": 50.0}}
     replaced = {"dynts/evaluate.jsonl": {"seconds": 2.0, "cpu_seconds": 1.5, "memory_mb": 60.0}}
-    (tmp_path / "benchmarks.json").write_text(json.dumps({**others, **replaced}))
-    gather(tmp_path, tmp_path / "benchmarks.json")
-    assert json.loads((tmp_path / "benchmarks.json").read_text()) == {
+    write_json(tmp_path / "benchmarks.json", {**others, **replaced})
+    found = gather(tmp_path, tmp_path / "benchmarks.json")
+    write_json(tmp_path / "benchmarks.json", found)
+    assert found == {
         "dynts/figures.jsonl": {"seconds": 9.5, "cpu_seconds": None, "memory_mb": 300.0},
         **others,  # of a paper that was not run
     }
@@ -234,13 +236,13 @@ def test_plan_and_fact_stand_side_by_side(tmp_path):
     jobs = [dynts_job("ts", "static", 1000), dynts_job("ts", "drift", 1000)]
     recorded = Recorded([record("ts", "static", 0.1), record("ts", "drift", 0.1)], [])
     plan = make(jobs, recorded)
-    (tmp_path / "plan.json").write_text(json.dumps(plan.model_dump(mode="json")))
+    write_json(tmp_path / "plan.json", plan.model_dump(mode="json"))
     card = build_card("a" * 12, methods={"ts": {}}, config={"method": {"name": "ts"}}, wall_seconds=90.0)
     (tmp_path / "dynts").mkdir()
     rows = [score_rows("dynts", "ts", "static", seeds=card.seeds, steps=[1], metrics={"regret": [[1.0]] * 3})]
     write_scores(tmp_path / "dynts/scores.parquet", rows)
     write_timing(tmp_path / "dynts/timing.parquet", [times(card, {"train": [90.0]})])
-    (tmp_path / "dynts/runs.json").write_text(json.dumps(Runs(scale="paper", runs=[card]).model_dump(mode="json")))
+    write_json(tmp_path / "dynts/runs.json", Runs(scale="paper", runs=[card], tables={}).model_dump(mode="json"))
     (row,) = plan_and_fact(tmp_path)
     assert (row.paper, row.jobs, row.ran, row.fact_s, row.inside) == ("dynts", 2, 1, 90.0, 1)
     assert row.planned_s == pytest.approx(100.0) and row.low_s < 90.0 < row.high_s

@@ -7,6 +7,7 @@ import scipy.stats
 
 from septet.errors import InputError
 from septet.scores import SCORES
+from septet.sealed import write_json
 from septet.seeding import stream
 from septet_report import tables
 from septet_report.statistics import bootstrap_means
@@ -73,16 +74,22 @@ def test_a_metric_or_a_point_that_is_missing_is_told(paper):
 
 
 def test_torn_files_are_told(tmp_path, demo):
-    with pytest.raises(InputError, match=r"scores\.parquet"):
+    with pytest.raises(InputError, match=r"runs\.json"):
         tables.read_paper(tmp_path)
+    for given, words in (
+        ([{}], "a JSON mapping with scale and runs"),
+        ({"runs": []}, r"runs\.json: scale: expected a value"),
+        ({"scale": "laptop"}, r"runs\.json: runs: expected a value"),
+        ({"scale": "laptop", "runs": {}}, r"runs\.json: runs: expected a valid list"),
+        ({"scale": "laptop", "runs": [1]}, r"runs\.json: runs\.0: expected"),
+        ({"scale": "laptop", "runs": [], "tables": {}, "more": 1}, "the unknown key more"),
+    ):
+        write_json(tmp_path / "runs.json", given)
+        with pytest.raises(InputError, match=words):
+            tables.read_runs(tmp_path / "runs.json")
     for text, words in (
-        ("[1]", "a JSON mapping with scale and runs"),
         ('{"scale": "laptop", "ru', "a JSON file of run cards"),
-        ('{"runs": []}', r"runs\.json: scale: expected a value"),
-        ('{"scale": "laptop"}', r"runs\.json: runs: expected a value"),
-        ('{"scale": "laptop", "runs": {}}', r"runs\.json: runs: expected a valid list"),
-        ('{"scale": "laptop", "runs": [1]}', r"runs\.json: runs\.0: expected"),
-        ('{"scale": "laptop", "runs": [], "more": 1}', "the unknown key more"),
+        ('{"scale": "laptop", "runs": [], "tables": {}}', "no checksum"),
     ):
         (tmp_path / "runs.json").write_text(text)
         with pytest.raises(InputError, match=words):

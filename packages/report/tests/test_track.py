@@ -18,6 +18,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from septet.errors import InputError
 from septet.scores import read_scores
+from septet.sealed import write_json
 from septet_report import collect
 from septet_report.live import Follower
 from septet_report.track import LEDGER, read_ledger, track
@@ -153,7 +154,7 @@ def test_a_call_that_was_killed_is_taken_up_where_it_stopped(tmp_path):
     assert not stale.exists() and len(wandb_files(folder)) == 2
     ledger = read_ledger(out)
     del ledger["wandb"][f"{'a' * 12}-0"]
-    (out / LEDGER).write_text(json.dumps(ledger))
+    write_json(out / LEDGER, ledger)
     assert track(folder, ["dynts"], ["wandb"], out) == {"wandb": 1} and len(wandb_files(folder)) == 2
 
 

@@ -2,8 +2,9 @@
 
 =============  =====================================================================
 `errors`       the one-line input error and the exit codes
-`workflow_config`  the workflow's configuration and table of papers, and the files made from the models
-`reading`      YAML and JSON from outside
+`reading`      files and folders from outside: one line when they cannot be read; YAML and JSON
+`sealed`       files that carry their checksum
+`workflow_config`  the workflow's configuration and table of papers
 `config`       typed configuration, its JSON schema and its default YAML
 `seeding`      named random streams from one root seed
 `scores`       the score table and the timing table

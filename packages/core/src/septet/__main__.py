@@ -1,4 +1,4 @@
-"""`python -m septet status DIR` and `python -m septet config ROOT`."""
+"""`python -m septet status DIR`, `python -m septet seal FILE...` and `python -m septet config ROOT`."""
 
 import sys
 from pathlib import Path
@@ -6,9 +6,11 @@ from pathlib import Path
 from septet import workflow_config
 from septet.cli import program
 from septet.progress import running
+from septet.reseal import reseal
 
-USAGE = """usage: python -m septet status DIR    progress of the jobs that are running below DIR
-       python -m septet config ROOT   write the default configuration of the checkout ROOT"""
+USAGE = """usage: python -m septet status DIR     progress of the jobs that are running below DIR
+       python -m septet seal FILE...   accept tables and cards that were changed on purpose, or by another program
+       python -m septet config ROOT    write the default configuration of the checkout ROOT"""
 
 
 def main() -> None:
@@ -16,6 +18,9 @@ def main() -> None:
     match sys.argv[1:]:
         case ["status", folder]:
             print("\n".join(running(Path(folder))) or "no job is running")
+        case ["seal", *files] if files:
+            for file in files:
+                reseal(Path(file))
         case ["config", root]:
             workflow_config.write(Path(root))
         case _:

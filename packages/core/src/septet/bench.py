@@ -1,7 +1,6 @@
 """The frame of every package's `bench` verb: peers, turns, rows, and the file that they go to."""
 
 import importlib.util
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from septet.card import RunCard
 from septet.errors import InputError
-from septet.files import write_text
+from septet.sealed import write_json
 
 Row = dict[str, Any]
 """One measured figure; see `row`."""
@@ -69,8 +68,8 @@ def seconds(run: Callable[[], object]) -> Callable[[], float]:
 
 
 def write(file: Path, rows: list[Row], card: RunCard) -> None:
-    """Write ``{rows, card}`` as JSON, and print the rows as a table."""
-    write_text(file, json.dumps({"rows": rows, "card": card.model_dump(mode="json")}, indent=1) + "\n")
+    """Write ``{rows, card}`` as JSON with its checksum, and print the rows as a table."""
+    write_json(file, {"rows": rows, "card": card.model_dump(mode="json")})
     wide, other = (max([len(one[key] or "") for one in rows], default=0) for key in ("name", "peer"))
     for one in rows:
         line = f"{one['name']:{wide}}  {one['value']:>12,.4g} {one['unit']:8}"

@@ -7,14 +7,16 @@ import os
 import platform
 import resource
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import septet
 from septet.config import Settings, validate
 from septet.errors import InputError
-from septet.files import sha256, source_digest, write_text
-from septet.reading import read_json
+from septet.files import sha256, source_digest
+from septet.reading import readable
+from septet.sealed import TABLES, read_sealed_json, write_json
 
 
 class RunCard(Settings):
@@ -47,18 +49,47 @@ class RunCard(Settings):
     steps: int
     """Environment steps or examples, over all seeds and methods of the job."""
     steps_per_second: float
+    tables: dict[str, str] = {}
+    """SHA-256 of the tables that lay beside the card when it was written; empty of a bench."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a run card. Raises InputError if it is missing, torn or of another form."""
-        data = read_json(path, "a run card")
+        """Read a run card. Raises InputError if it is missing, changed, torn or of another form."""
+        data = read_sealed_json(path, "a run card with its checksum")
         if not isinstance(data, dict):
             raise InputError(str(path), expected="a run card", found=data)
         return validate(cls, data, str(path))
 
     def write(self, path: Path) -> None:
-        """Write the card as JSON, in one step."""
-        write_text(path, json.dumps(self.model_dump(mode="json"), indent=1) + "\n")
+        """Write the card as JSON with its checksum, in one step; after the tables beside it, which it names."""
+        write_json(path, {**self.model_dump(mode="json"), "tables": table_digests(path.parent)})
+
+
+def table_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each of `TABLES` that lies in a folder."""
+    return {name: sha256(folder / name) for name in TABLES if (folder / name).is_file()}
+
+
+def check_tables(card: Path, tables: Mapping[str, str]) -> None:
+    """Check that the tables beside a card are those that it was written with.
+
+    Args:
+        card: path of the card.
+        tables: what it says: file name -> SHA-256.
+
+    Raises:
+        InputError: a table is missing, or is another one.
+    """
+    for name in TABLES:
+        path = card.with_name(name)
+        with readable(path, "a table"):
+            found = sha256(path)
+        if found != tables.get(name):
+            raise InputError(
+                str(path),
+                expected=f"the table that {card.name} was written with, SHA-256 {tables.get(name, 'missing')[:12]}",
+                found=f"{found[:12]}; restore it, run the job again, or accept it with `python -m septet seal {name}`",
+            )
 
 
 class Stopwatch:

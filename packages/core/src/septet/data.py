@@ -9,6 +9,7 @@ from pathlib import Path
 from septet.config import Settings
 from septet.errors import DataUnavailable, InputError
 from septet.files import replacing, sha256
+from septet.reading import is_file, readable
 
 
 class Source(Settings):
@@ -38,12 +39,12 @@ def locate(source: Source, folder: Path | None, downloads: Path, timeout: float 
     """
     if folder is not None:
         local = folder / source.file
-        if not local.is_file():
+        if not is_file(local):
             raise InputError(f"data_dir {folder}", expected=f"the file {source.file}", found="no such file")
         _check(local, source.sha256)
         return local
     copy = downloads / source.url.rsplit("/", 1)[-1]
-    if not copy.is_file():
+    if not is_file(copy):
         with replacing(copy) as temporary:
             _download(source, temporary, timeout)
             _check(temporary, source.url_sha256, shown=source.url)
@@ -63,6 +64,7 @@ def _download(source: Source, target: Path, timeout: float) -> None:
 
 
 def _check(file: Path, expected: str, shown: str | None = None) -> None:
-    found = sha256(file)
+    with readable(file):
+        found = sha256(file)
     if found != expected:
         raise InputError(shown or str(file), expected=f"SHA-256 {expected}", found=found)

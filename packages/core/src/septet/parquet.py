@@ -1,37 +1,26 @@
 """Parquet tables that carry a checksum, so that a damaged one is refused before a Parquet reader sees it.
 
 Such readers trust what they find: on some damaged bytes polars panics, on others it ends the process, most it does not
-notice at all. The SHA-256 of all other bytes stands between the data and the footer, where Parquet allows a gap: to any
-other program the file is plain Parquet.
+notice at all. The checksum is an entry of Parquet's own key-value metadata, see `septet.sealed`.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import polars as pl
 
 from septet.errors import InputError
 from septet.files import replacing
-
-MARK = b"septet sha256 "
-SEAL = len(MARK) + hashlib.sha256().digest_size
-MAGIC = b"PAR1"
-TAIL = 4 + len(MAGIC)
-"""A Parquet file ends in the footer's length, 4 bytes, and the magic number."""
+from septet.sealed import KEY, PLACEHOLDER, seal, verify
 
 
 def write_table(table: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a table in one step; the same table gives the same bytes."""
     with replacing(path) as temporary:
         table.write_parquet(
-            temporary, compression="zstd", compression_level=12, metadata=dict(metadata) if metadata else None
+            temporary, compression="zstd", compression_level=12, metadata={**(metadata or {}), **PLACEHOLDER}
         )
-        whole = temporary.read_bytes()
-        place = len(whole) - TAIL - int.from_bytes(whole[-TAIL:-4], "little")
-        digest = hashlib.sha256(whole).digest()
-        temporary.write_bytes(whole[:place] + MARK + digest + whole[place:])
+        seal(temporary)
 
 
 def read_table(path: Path, wanted: str) -> pl.DataFrame:
@@ -41,10 +30,8 @@ def read_table(path: Path, wanted: str) -> pl.DataFrame:
 
 def scan_table(path: Path, wanted: str) -> pl.LazyFrame:
     """A table to be read lazily; its checksum is verified now. Raises as `read_table` does."""
+    verify(path, wanted)
     try:
-        with path.open("rb") as file:
-            if not _sealed(file):
-                raise InputError(str(path), expected=wanted, found="a file without its checksum, or with another one")
         return pl.scan_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(str(path), expected=wanted, found=str(error).partition("\n")[0]) from None
@@ -59,26 +46,5 @@ def collect(frame: pl.LazyFrame, path: Path, wanted: str) -> pl.DataFrame:
 
 
 def metadata_of(path: Path) -> dict[str, str]:
-    """What was written into a table's footer; verify the table first."""
-    return pl.read_parquet_metadata(path)
-
-
-def _sealed(file: BinaryIO) -> bool:
-    """Whether a file carries the checksum of its other bytes; it is read in parts, so memory stays flat."""
-    size = file.seek(0, 2)
-    file.seek(max(0, size - TAIL))
-    place = size - TAIL - int.from_bytes(file.read(4), "little") - SEAL
-    if place < len(MAGIC):
-        return False
-    file.seek(place)
-    seal = file.read(SEAL)
-    file.seek(0)
-    digest = hashlib.sha256()
-    left = place
-    while left and (part := file.read(min(left, 1 << 20))):
-        digest.update(part)
-        left -= len(part)
-    file.seek(place + SEAL)
-    while part := file.read(1 << 20):
-        digest.update(part)
-    return seal == MARK + digest.digest()
+    """What was written into a table's metadata; verify the table first."""
+    return {name: text for name, text in pl.read_parquet_metadata(path).items() if name not in (KEY, "ARROW:schema")}

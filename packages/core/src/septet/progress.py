@@ -9,6 +9,7 @@ from typing import Any
 
 from septet.errors import NotWritten
 from septet.files import write_text
+from septet.reading import is_folder, walk
 from septet.streams import log
 
 FILE = "progress.json"
@@ -72,10 +73,14 @@ def describe(state: dict[str, Any]) -> str:
 def running(folder: Path) -> list[str]:
     """One line for each job below `folder` that is at work, with the age of its last word."""
     lines = []
-    for file in sorted(folder.rglob(FILE)):
+    for file in walk(folder) if is_folder(folder) else ():
+        if file.name != FILE:
+            continue
         try:
             state = json.loads(file.read_text(encoding="utf-8"))
             line = f"{describe(state)}  (heard {_clock(time.time() - state['time'])} ago, {file.parent})"
+        except PermissionError as error:
+            line = f"{file}: {error.strerror}"
         except (OSError, ValueError, LookupError, TypeError):
             continue  # it ended while we looked, or is none of ours
         lines.append(line)

@@ -1,15 +1,19 @@
-"""YAML and JSON from outside: safe, each key once, of sane size, and told in one line when it is wrong."""
+"""Files and folders from outside: one line if they cannot be read; YAML and JSON safe, each key once, of sane size."""
 
+import errno
 import json
+import math
 import re
+import stat
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import yaml
 
-from septet.errors import InputError
+from septet.errors import InputError, NotWritten
 
 LIMIT = 10_000_000
 """Bytes of a configuration; no experiment needs a hundredth of it."""
@@ -17,6 +21,78 @@ LIMIT_JSON = 1_000_000_000
 """Bytes of a JSON file that a run wrote."""
 BROKEN = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError)
 """What a parser may raise; of values too: 2013-99-99, !!bool x."""
+
+
+@contextmanager
+def readable(path: Path, expected: str = "a readable file") -> Iterator[None]:
+    """Turn what the operating system says while `path` is read into one line.
+
+    Raises:
+        InputError: the file or folder is missing, may not be read, or the disk fails.
+    """
+    try:
+        yield
+    except NotWritten:
+        raise
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, str) else path
+        raise InputError(str(where), expected=expected, found=error.strerror or str(error)) from None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file. Raises InputError if a folder above it may not be entered."""
+    with readable(path):
+        return path.is_file()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder. Raises InputError if a folder above it may not be entered."""
+    with readable(path, "a readable folder"):
+        return path.is_dir()
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, sorted by name. Raises InputError if there is no such folder or it may not be read."""
+    with readable(folder, "a readable folder"):
+        return sorted(folder.iterdir())
+
+
+def walk(folder: Path) -> list[Path]:
+    """Every file below a folder, sorted; symbolic links are followed, and no folder is visited twice.
+
+    Where a folder can be reached both directly and through a link, its files are listed below the folder itself.
+
+    Raises:
+        InputError: the folder, or one below it, is missing or may not be read.
+    """
+    files: list[Path] = []
+    links: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    left = [folder]
+    while left or links:
+        here = left.pop() if left else links.pop(0)
+        with readable(here, "a readable folder"):
+            try:
+                status = here.stat()
+                known = (status.st_dev, status.st_ino) in seen
+                seen.add((status.st_dev, status.st_ino))
+                found = [] if known else sorted(here.iterdir())
+            except FileNotFoundError:
+                if here == folder:
+                    raise
+                continue  # a job that ended took it away
+            for path in found:
+                try:
+                    kind = path.stat().st_mode
+                except OSError as error:
+                    if error.errno in (errno.ENOENT, errno.ELOOP):
+                        continue  # gone by now, or a link that leads nowhere
+                    raise
+                if stat.S_ISDIR(kind):
+                    (links if path.is_symlink() else left).append(path)
+                elif stat.S_ISREG(kind):
+                    files.append(path)
+    return sorted(files)
 
 
 class Once(yaml.SafeLoader):
@@ -71,9 +147,14 @@ def read_json(path: Path, expected: str) -> Any:
         expected: what the file ought to be, for the message.
 
     Raises:
-        InputError: the file is missing, is no text, no JSON, or gives a key twice.
+        InputError: the file is missing, is no text, no JSON, gives a key twice, or holds NaN or an infinite number.
     """
-    return _read(str(path), str(path), LIMIT_JSON, expected, lambda text: json.loads(text, object_pairs_hook=_once))
+    return _read(str(path), str(path), LIMIT_JSON, expected, parse_json)
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON text; ValueError (or RecursionError) if it is no JSON or for what `read_json` refuses."""
+    return json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_finite)
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -138,6 +219,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)} again")
     return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text}, which is no JSON number")
+    return value
 
 
 def _check_texts(data: object, where: str) -> None:

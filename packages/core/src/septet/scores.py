@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from septet.errors import InputError
 from septet.parquet import collect, scan_table, write_table
+from septet.reading import readable
 
 KEY = ["paper", "method", "task", "seed", "step"]
 SCORES = pl.Schema(
@@ -84,10 +85,13 @@ def score_rows(
 
 
 def write_scores(path: Path, frames: Sequence[pl.DataFrame]) -> None:
-    """Write a score table, sorted, in one step.
+    """Write a score table with its checksum, sorted, in one step.
+
+    It also takes a table that another program wrote: ``write_scores(path, [polars.read_parquet(path)])``.
 
     Raises:
-        InputError: the columns differ from the contract, there is no row, or a row stands twice.
+        InputError: the columns differ from the contract, there is no row, a row stands twice, or a value is missing,
+            NaN or infinite.
     """
     _write(path, frames, SCORES, [*KEY, "metric"])
 
@@ -116,6 +120,37 @@ def scan_scores(path: Path) -> pl.LazyFrame:
     return _scan(path, SCORES)
 
 
+def rewrite(path: Path) -> None:
+    """Write a score or timing table that another program wrote again, as `write_scores` and `write_timing` would.
+
+    Columns may come in any order and in types that hold the same values: pandas' categories, 32-bit integers.
+
+    Raises:
+        InputError: it is no Parquet file, lacks a column or has another one, or a value does not fit its column.
+    """
+    try:
+        with readable(path):
+            path.open("rb").close()
+        table = pl.read_parquet(path, glob=False, hive_partitioning=False)
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise InputError(str(path), expected="a Parquet file", found=str(error).partition("\n")[0]) from None
+    schema, key = (TIMING, "phase") if "phase" in table.columns else (SCORES, "metric")
+    if set(table.columns) != set(schema):
+        raise InputError(str(path), expected=f"columns {_columns(schema)}", found=_columns(table.schema))
+    columns = []
+    for name, kind in schema.items():
+        given = table[name]
+        try:
+            column = given.cast(kind)
+            same = given.is_null().any() or (column.cast(given.dtype) == given).all()
+        except pl.exceptions.PolarsError:
+            same = False
+        if not same:
+            raise InputError(f"{path}: {name}", expected=str(kind), found=f"{given.dtype} with other values")
+        columns.append(column)
+    _write(path, [pl.DataFrame(columns)], schema, [*KEY, key])
+
+
 def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
     return collect(_scan(path, schema), path, WANTED)
 
@@ -132,6 +167,10 @@ def _write(path: Path, frames: Sequence[pl.DataFrame], schema: pl.Schema, key: l
     table = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
     if table.is_empty():
         raise InputError(str(path), expected="at least one row", found="none")
+    *_, number = schema.names()
+    lacking = table.filter(pl.any_horizontal(pl.all().is_null()) | ~pl.col(number).is_finite())
+    if not lacking.is_empty():
+        raise InputError(str(path), expected="finite values, and none missing", found=str(lacking.row(0)))
     twice = table.filter(table.select(key).is_duplicated())
     if not twice.is_empty():
         raise InputError(str(path), expected="one row per key", found=f"twice {twice.select(key).row(0)}")

@@ -21,7 +21,8 @@ class Meter:
         elif STATUS.is_file():
             self._before = _megabytes("VmRSS")
             try:
-                RESET.write_text("5")  # the highest since now, not since the start: imports took more for a moment
+                # the highest since now, not since the start: imports took more for a moment
+                RESET.write_text("5", encoding="utf-8")
             except OSError:
                 self._before = float("nan")
 
@@ -34,5 +35,5 @@ class Meter:
 
 
 def _megabytes(name: str) -> float:
-    found = re.search(rf"{name}:\s+(\d+) kB", STATUS.read_text())
+    found = re.search(rf"{name}:\s+(\d+) kB", STATUS.read_text(encoding="utf-8"))
     return int(found[1]) / 1024 if found else float("nan")

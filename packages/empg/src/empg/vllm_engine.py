@@ -45,7 +45,11 @@ class Vllm:
         self._tokenizer = tokenizer
         self._folder = tempfile.TemporaryDirectory(prefix="empg-vllm-")
         self._server = subprocess.Popen(
-            shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings(os.environ)
+            shlex.split(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=surroundings(os.environ),
+            encoding="utf-8",
         )
         model = job.task.model
         self._dtype = DTYPES[model.dtype]

@@ -128,7 +128,7 @@ def cleanrl(clone: Path, steps: int) -> float:
     total = min(301 + steps, 1000)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", CLEANRL_RUN, str(clone.resolve()), str(total)]
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, encoding="utf-8")
     return float(json.loads(result.stdout.splitlines()[-1])["rate"])
 
 

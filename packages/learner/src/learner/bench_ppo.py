@@ -97,7 +97,9 @@ def cleanrl(clone: Path, iterations: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", CLEANRL_RUN, str(clone.resolve()), ENVIRONMENT, str(iterations * STEPS)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=True, encoding="utf-8"
+        )
     return float([line for line in result.stdout.splitlines() if line.startswith("SPS:")][-1].split()[1])
 
 

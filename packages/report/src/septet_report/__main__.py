@@ -12,6 +12,8 @@ from pydantic import Field
 from septet.cli import Verb, main
 from septet.config import Settings
 from septet.errors import InputError
+from septet.reading import is_folder
+from septet.sealed import write_json
 from septet_report import claims, collect, tables, tabulate, verdicts
 from septet_report.benchmarks import gather
 
@@ -116,11 +118,11 @@ def evaluate(settings: Evaluate, out: Path) -> None:
 
 def judge(settings: Judge, out: Path) -> None:
     """Decide for each claim whether it was reproduced."""
-    if not settings.results.is_dir():
+    if not is_folder(settings.results):
         raise InputError("results", expected="a folder", found=str(settings.results))
     files = claims.read_all(settings.claims)
-    folders = {file.paper.id: settings.results / file.paper.id for file in files}
-    papers = {paper: tables.read_paper(folder) for paper, folder in folders.items() if folder.is_dir()}
+    names = [file.paper.id for file in files]
+    papers = {name: tables.paper_of(settings.results, name) for name in names if is_folder(settings.results / name)}
     scale = collect.one_scale(list(papers.values()))
     found = [one for file in files for one in verdicts.judge(file, papers.get(file.paper.id), scale)]
     verdicts.write_verdicts(out / "verdicts.json", found)
@@ -150,8 +152,11 @@ def page(settings: Page, out: Path) -> None:
 
 def publish(settings: Publish, out: Path) -> None:
     """Copy scores and run cards, with checksums, to where figures can be redrawn from."""
-    scale = collect.publish(settings.results, list(settings.papers), out)
-    gather(settings.benchmarks / scale, out / "benchmarks.json")
+    scale = collect.one_scale([tables.paper_of(settings.results, paper) for paper in settings.papers])
+    benchmarks = gather(settings.benchmarks / scale, out / "benchmarks.json")
+    collect.publish(settings.results, list(settings.papers), out)
+    if benchmarks:
+        write_json(out / "benchmarks.json", benchmarks)
 
 
 def adopt(settings: Adopt, out: Path) -> None:

@@ -12,7 +12,8 @@ import polars as pl
 from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
-from septet.reading import read_json
+from septet.files import sha256
+from septet.sealed import read_sealed_json
 from septet_report.draw import export
 
 
@@ -56,8 +57,8 @@ class BenchFigure:
 
 
 def read_bench(file: Path) -> Bench:
-    """Read a bench file; raises InputError if it is missing or holds something else."""
-    data = read_json(file, "a JSON file of `python -m PACKAGE bench`")
+    """Read a bench file; raises InputError if it is missing, changed, or holds something else."""
+    data = read_sealed_json(file, "a JSON file of `python -m PACKAGE bench` with its checksum")
     if not isinstance(data, dict):
         raise InputError(str(file), expected="a JSON mapping with rows and card", found=type(data).__name__)
     return validate(Bench, data, str(file))
@@ -84,4 +85,5 @@ def draw_bench(file: Path, paper: str, out: Path) -> None:
         orient="row",
     )
     for place, figure in enumerate(figures):
-        export(figure.draw(rows), out, figure.name, title=figure.title, caption=figure.caption, place=place)
+        about = {"title": figure.title, "caption": figure.caption, "source": sha256(file)}
+        export(figure.draw(rows), out, figure.name, place=place, **about)

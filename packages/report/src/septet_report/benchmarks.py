@@ -4,7 +4,6 @@ They come from a folder such as published/: the run cards of training jobs (`<pa
 measured of the other jobs (`benchmarks.json`), and iterations that were timed by hand (`timed.json`).
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ import polars as pl
 from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
-from septet.files import write_text
-from septet_report.tables import Paper, read_paper
+from septet.reading import is_file, is_folder, parse_json, read_json, readable, walk
+from septet.sealed import read_sealed_json
+from septet_report.tables import Paper, paper_of, papers_in
 from septet_report.work import threads, work
 
 
@@ -76,18 +76,19 @@ def read(folder: Path) -> Recorded:
     Raises:
         InputError: the folder is missing, or a file in it is torn or of another form.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError("benchmarks", expected="a folder like published/", found=str(folder))
     measured = {
         name: validate(Usage, given, f"{folder / 'benchmarks.json'}: {name}")
-        for name, given in _mapping(folder / "benchmarks.json").items()
+        for name, given in _measured(folder / "benchmarks.json").items()
     }
-    jobs = [one for runs in sorted(folder.glob("*/runs.json")) for one in _of_cards(read_paper(runs.parent))]
+    jobs = [one for paper in papers_in(folder) for one in _of_cards(paper_of(folder, paper))]
     for name, usage in measured.items():
         family, label = other_job(name)
         if family != "train":
             jobs.append(Benchmark(family, label, "", 1.0, usage.seconds, 0.0))
-    rows = _mapping(folder / "timed.json").get("rows", [])
+    timed = folder / "timed.json"  # written by hand, so without a checksum
+    rows = _mapping(timed, read_json(timed, "a JSON mapping")).get("rows", []) if is_file(timed) else []
     return Recorded(jobs, [validate(Timed, row, f"{folder / 'timed.json'}: {place}") for place, row in enumerate(rows)])
 
 
@@ -104,28 +105,43 @@ def other_job(file: str) -> tuple[str, str]:
     return parts[-1], parts[0] if len(parts) == 2 else ""
 
 
-def gather(folder: Path, out: Path) -> None:
-    """Write as one file what Snakemake measured of the jobs that have no run card, below `benchmarks/<scale>`.
+def gather(folder: Path, before: Path) -> dict[str, Any]:
+    """What Snakemake measured of the jobs that have no run card, below `benchmarks/<scale>`: the new `benchmarks.json`.
 
-    Lines of papers of which it measured nothing stay as they are: not all are run and published at a time, and
-    results may have been brought back from elsewhere.
+    Lines that `before` has of papers of which it measured nothing stay as they are: not all are run and published at a
+    time, and results may have been brought back from elsewhere.
+
+    Returns:
+        File below `folder` -> usage; empty if it measured nothing.
     """
     found = {}
-    for file in sorted(folder.rglob("*.jsonl")):
+    for file in walk(folder) if is_folder(folder) else ():
         name = file.relative_to(folder).as_posix()
-        lines = file.read_text(encoding="utf-8").splitlines()
-        if other_job(name)[0] == "train" or not lines:
+        if file.suffix != ".jsonl" or other_job(name)[0] == "train":
             continue
-        row = json.loads(lines[-1])
-        found[name] = {
-            "seconds": round(row["s"], 3),
-            "cpu_seconds": _number(row.get("cpu_time")),
-            "memory_mb": _number(row.get("max_rss")),
-        }
+        if (row := _last_row(file)) is not None:
+            found[name] = {
+                "seconds": round(float(row["s"]), 3),
+                "cpu_seconds": _number(row.get("cpu_time")),
+                "memory_mb": _number(row.get("max_rss")),
+            }
     papers = {name.partition("/")[0] for name in found}
-    kept = {name: row for name, row in _mapping(out).items() if name.partition("/")[0] not in papers}
-    if found:
-        write_text(out, json.dumps(dict(sorted({**kept, **found}.items())), indent=1) + "\n")
+    kept = {name: row for name, row in _measured(before).items() if name.partition("/")[0] not in papers}
+    return dict(sorted({**kept, **found}.items())) if found else {}
+
+
+def _last_row(file: Path) -> dict[str, Any] | None:
+    """What Snakemake wrote last into a file of measurements; none if it is empty."""
+    try:
+        with readable(file):
+            lines = file.read_text(encoding="utf-8").splitlines()
+        row = parse_json(lines[-1]) if lines else None
+        if row is not None:
+            float(row["s"])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        expected = "a JSON line of Snakemake's benchmark"
+        raise InputError(str(file), expected=expected, found=f"{error}; remove it") from None
+    return row
 
 
 def _of_cards(paper: Paper) -> Iterable[Benchmark]:
@@ -145,13 +161,12 @@ def _of_card(card: RunCard, amount: float, loops: dict[tuple[str, str], float]) 
     return Benchmark(card.paper, method, card.task, amount, loop * threads(card.config), wall - loop)
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), expected="a JSON mapping", found=str(error)) from None
+def _measured(path: Path) -> dict[str, Any]:
+    """What `gather` wrote, if it did."""
+    return _mapping(path, read_sealed_json(path, "a JSON mapping with its checksum")) if is_file(path) else {}
+
+
+def _mapping(path: Path, data: Any) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(str(path), expected="a JSON mapping", found=data)
     return data

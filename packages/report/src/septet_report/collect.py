@@ -1,6 +1,5 @@
 """Merging runs into a results folder, publishing results, and adopting published ones."""
 
-import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,15 +7,16 @@ from typing import Any
 
 import polars as pl
 
-from septet.card import RunCard
+from septet.card import RunCard, check_tables, table_digests
 from septet.config import Settings, validate
 from septet.errors import InputError
-from septet.files import replacing, sha256, write_text
-from septet.reading import read_json
+from septet.files import replacing, sha256
+from septet.reading import is_file, readable
 from septet.scores import read_scores, read_timing, write_scores, write_timing
-from septet_report.tables import Paper, Runs, read_paper
+from septet.sealed import TABLES, read_sealed_json, write_json
+from septet_report.tables import Paper, Runs, paper_of
 
-FILES = ("scores.parquet", "timing.parquet", "runs.json")
+FILES = (*TABLES, "runs.json")
 
 
 class Manifest(Settings):
@@ -36,8 +36,8 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
         out: folder for `scores.parquet`, `timing.parquet` and `runs.json`.
 
     Raises:
-        InputError: no run, a run of another paper, the same run or the same scores twice, or a table
-            that does not hold exactly the methods, task and seeds of its card.
+        InputError: no run, a run of another paper, the same run or the same scores twice, or a table that is not the
+            one of its card, or does not hold exactly the methods, task and seeds that it names.
     """
     if not runs:
         raise InputError("runs", expected="at least one run folder", found="none")
@@ -46,8 +46,9 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
     cards: list[RunCard] = []
     owners: dict[tuple[str, str, int], Path] = {}
     for run in runs:
-        card, scores = RunCard.read(run / "run.json"), read_scores(run / "scores.parquet")
-        timing = read_timing(run / "timing.parquet")
+        card = RunCard.read(run / "run.json")
+        scores, timing = read_scores(run / "scores.parquet"), read_timing(run / "timing.parquet")
+        check_tables(run / "run.json", card.tables)
         _check_run(run, paper, card, scores, timing)
         if card.id in {other.id for other in cards}:
             raise InputError(str(run), expected="each run once", found=f"a second run {card.id}")
@@ -61,7 +62,8 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
     write_scores(out / "scores.parquet", frames)
     write_timing(out / "timing.parquet", timings)
     cards.sort(key=lambda card: (card.task, card.id))
-    _write_json(out / "runs.json", Runs(scale=scale, runs=cards).model_dump(mode="json"))
+    merged = Runs(scale=scale, runs=cards, tables=table_digests(out))
+    write_json(out / "runs.json", merged.model_dump(mode="json"))
 
 
 def publish(results: Path, papers: list[str], out: Path) -> str:
@@ -75,18 +77,18 @@ def publish(results: Path, papers: list[str], out: Path) -> str:
     Raises:
         InputError: a paper's results are missing or do not parse; nothing is written then.
     """
-    scale = one_scale([read_paper(results / paper) for paper in papers])
+    scale = one_scale([paper_of(results, paper) for paper in papers])
     files = _kept(out, scale, papers)
     for name in sorted(f"{paper}/{file}" for paper in papers for file in FILES):
         copy(results / name, out / name)
         files[name] = sha256(out / name)
-    _write_json(out / "manifest.json", Manifest(scale=scale, files=dict(sorted(files.items()))).model_dump())
+    write_json(out / "manifest.json", Manifest(scale=scale, files=dict(sorted(files.items()))).model_dump())
     return scale
 
 
 def _kept(out: Path, scale: str, papers: list[str]) -> dict[str, str]:
     """The lines of a published folder's manifest that are of other papers at that scale."""
-    if not (out / "manifest.json").is_file():
+    if not is_file(out / "manifest.json"):
         return {}
     before = _read_manifest(out / "manifest.json")
     lines = before.files.items() if before.scale == scale else ()
@@ -97,21 +99,21 @@ def adopt(source: Path, paper: str, out: Path) -> None:
     """Take over one paper's scores, times and run cards from a published folder or from results made elsewhere.
 
     Raises:
-        InputError: a file is missing, differs from the manifest that lies in `source`, or does not parse.
+        InputError: a file is missing, was changed, differs from the manifest that lies in `source`, or does not parse.
     """
     names = [f"{paper}/{file}" for file in FILES]
     for name in names:
-        if not (source / name).is_file():
+        if not is_file(source / name):
             raise InputError(str(source / name), expected="a file", found="none")
-    if (source / "manifest.json").is_file():
+    if is_file(source / "manifest.json"):
         listed = _read_manifest(source / "manifest.json").files
         for name in names:
-            found = sha256(source / name)
+            with readable(source / name):
+                found = sha256(source / name)
             if listed.get(name) != found:
                 expected = f"SHA-256 {listed[name]}" if name in listed else "a file of the manifest"
                 raise InputError(str(source / name), expected=expected, found=found)
-    if read_paper(source / paper).id != paper:
-        raise InputError(str(source / paper), expected=f"scores of {paper}", found="those of another paper")
+    paper_of(source, paper)
     for file in FILES:
         copy(source / paper / file, out / file)
 
@@ -126,6 +128,8 @@ def one_scale(papers: list[Paper]) -> str:
 
 def copy(source: Path, target: Path) -> None:
     """Copy one file, whole or not at all."""
+    with readable(source):
+        source.open("rb").close()
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
 
@@ -162,9 +166,5 @@ def _unique(scores: pl.DataFrame, column: str) -> list[Any]:
 
 
 def _read_manifest(path: Path) -> Manifest:
-    data = read_json(path, "a manifest")
+    data = read_sealed_json(path, "a manifest with its checksum")
     return validate(Manifest, data if isinstance(data, dict) else {}, str(path))
-
-
-def _write_json(path: Path, data: object) -> None:
-    write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")

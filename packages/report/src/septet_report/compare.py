@@ -22,12 +22,13 @@ from scipy.special import stdtrit
 from septet.cli import program
 from septet.config import Settings
 from septet.errors import EXIT_BAD_INPUT, InputError
-from septet.files import sha256, write_text
+from septet.files import write_text
+from septet.reading import is_file, is_folder
 from septet.seeding import stream
 from septet_report import tables, verdicts
 from septet_report.claims import Claim, ClaimsFile, read_claims
 from septet_report.statistics import Array, bootstrap
-from septet_report.tables import Paper, read_paper
+from septet_report.tables import Paper, paper_of, papers_in
 
 LEVEL = 0.95
 TOLERANCE = 0.01
@@ -108,12 +109,12 @@ def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Com
         raise InputError(str(b), expected=f"a paper of {a}", found=", ".join(sorted(names_b)) or "no paper")
     identical, pairs, scales = [], [], set()
     for name in shared:
-        one, two = read_paper(a / name), read_paper(b / name)
+        one, two = paper_of(a, name), paper_of(b, name)
         scales.add(one.scale)
         if one.scale != two.scale:
             raise InputError(str(b / name), expected=f"runs of scale {one.scale}", found=two.scale)
-        file = read_claims(claims / f"{name}.yaml") if (claims / f"{name}.yaml").is_file() else None
-        if sha256(a / name / "scores.parquet") == sha256(b / name / "scores.parquet"):
+        file = read_claims(claims / f"{name}.yaml") if is_file(claims / f"{name}.yaml") else None
+        if one.table == two.table:
             identical.append(name)
             continue
         pairs += [*_claims(one, two, file), *_scores(one, two, _metrics(file))]
@@ -133,9 +134,9 @@ def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Com
 
 
 def _papers(folder: Path) -> set[str]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(str(folder), expected="a folder with one folder per paper", found="none")
-    return {runs.parent.name for runs in folder.glob("*/runs.json")}
+    return set(papers_in(folder))
 
 
 def _metrics(file: ClaimsFile | None) -> set[str]:

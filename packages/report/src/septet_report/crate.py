@@ -18,7 +18,8 @@ from typing import Any
 from septet.card import RunCard
 from septet.errors import InputError
 from septet.files import replacing, sha256, write_text
-from septet_report.tables import Runs, read_runs
+from septet.reading import readable, walk
+from septet_report.tables import Runs, papers_in, runs_of
 from septet_report.trace import PROGRAMS, command
 
 Entity = dict[str, Any]
@@ -50,18 +51,19 @@ def write_crate(results: Path, house: Path, out: Path) -> None:
     Raises:
         InputError: there are no runs, or a file is torn.
     """
-    every = [read_runs(file) for file in sorted(results.glob("*/runs.json"))]
+    every = [runs_of(results, paper) for paper in papers_in(results)]
     if not any(runs.runs for runs in every):
         raise InputError(str(results), expected="results with runs.json", found="none")
-    recipe = _copy_recipe(house, out / "recipe")
-    write_text(out / METADATA, json.dumps(metadata(results, every, recipe), indent=1, ensure_ascii=False) + "\n")
-
-
-def metadata(results: Path, every: list[Runs], recipe: list[str]) -> Entity:
-    """The JSON-LD document; `recipe` lists the carried files of the checkout below `results/recipe`."""
-    scale, cards = every[0].scale, [card for runs in every for card in runs.runs]
     files = [_file(results, path) for path in _results(results)]
-    carried = [_file(results, results / "recipe" / name) for name in recipe]
+    recipe = _copy_recipe(house, out / "recipe")
+    carried = [_file(out, out / "recipe" / name) for name in recipe]
+    document = metadata(results, every, files, carried)
+    write_text(out / METADATA, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def metadata(results: Path, every: list[Runs], files: list[Entity], carried: list[Entity]) -> Entity:
+    """The JSON-LD document; `files` are the results, `carried` the files of the checkout that the crate carries."""
+    scale, cards = every[0].scale, [card for runs in every for card in runs.runs]
     tools = {tool["@id"]: tool for card in cards for tool in _software(card)}
     things = {one["@id"]: one for card in cards for one in (*_context(card),)}
     actions = [_action(card, results) for card in cards]
@@ -287,9 +289,9 @@ def _end(card: RunCard) -> str:
 def _results(results: Path) -> list[Path]:
     """Every result below the folder, in one order; hidden and temporary files are none."""
     found = []
-    for path in sorted(results.rglob("*")):
+    for path in walk(results):
         parts = path.relative_to(results).parts
-        if path.is_file() and parts[0] not in LEFT_OUT and not any(part.startswith(".") for part in parts):
+        if parts[0] not in LEFT_OUT and not any(part.startswith(".") for part in parts):
             found.append(path)
     return found
 
@@ -306,13 +308,15 @@ def _copy_recipe(house: Path, out: Path) -> list[str]:
 
 
 def _file(results: Path, path: Path) -> Entity:
+    with readable(path):
+        digest = sha256(path)
     return {
         "@id": path.relative_to(results).as_posix(),
         "@type": "File",
         "name": path.name,
         "contentSize": str(path.stat().st_size),
         "encodingFormat": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
-        "sha256": sha256(path),
+        "sha256": digest,
     }
 
 

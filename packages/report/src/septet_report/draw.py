@@ -17,7 +17,7 @@ from septet_report import layout, tabulate, theme
 from septet_report.apart import panels
 from septet_report.layout import compose
 from septet_report.panels import Drawn, Panel, write_figure
-from septet_report.tables import Paper, read_paper
+from septet_report.tables import Paper, paper_of
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 """The Vega-Lite version that Altair writes, as vl-convert names it."""
@@ -54,12 +54,13 @@ def draw(results: Path, out: Path, paper: str, only: str | None = None) -> None:
     figures = figures_of(paper)
     if only is not None and only not in (names := [figure.name for figure in figures]):
         raise InputError("figure", expected=f"one of {', '.join(names)}", found=only)
-    table = read_paper(results / paper)
+    table = paper_of(results, paper)
     for place, figure in enumerate(figures):
         if only not in (None, figure.name):
             continue
         with debug_mode(False):  # Altair checks each part of a chart as it is built; Vega draws it, or fails
-            export(figure.draw(table), out, figure.name, title=figure.title, caption=figure.caption, place=place)
+            about = {"title": figure.title, "caption": figure.caption, "source": table.table}
+            export(figure.draw(table), out, figure.name, place=place, **about)
 
 
 def figures_of(paper: str) -> list[Figure]:
@@ -72,7 +73,7 @@ def figures_of(paper: str) -> list[Figure]:
 
 
 def export(
-    chart: alt.TopLevelMixin, folder: Path, name: str, *, title: str, caption: str, place: int = 0
+    chart: alt.TopLevelMixin, folder: Path, name: str, *, title: str, caption: str, place: int = 0, source: str = ""
 ) -> list[Panel]:
     """Write a chart as a figure for a paper, as data, as a table, and as what the page shows.
 
@@ -82,6 +83,7 @@ def export(
 
     Args:
         place: rank among the paper's figures.
+        source: SHA-256 of the file that it shows.
 
     Returns:
         The panels.
@@ -100,5 +102,5 @@ def export(
     write_text(folder / f"{name}.csv", tabulate.as_csv(*tabulate.points(drawn)))
     write_text(folder / f"{name}.md", tabulate.as_markdown(*tabulate.levels(drawn)))
     write_text(folder / f"{name}.tex", tabulate.as_latex(*tabulate.levels(drawn)))
-    write_figure(folder / f"{name}.json", Drawn(name, title, caption, place, drawn))
+    write_figure(folder / f"{name}.json", Drawn(name, title, caption, place, drawn, source))
     return drawn

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from septet.card import RunCard
+from septet.card import RunCard, check_tables
 from septet.cli import program
 from septet.errors import EXIT_BAD_INPUT, InputError
 from septet.progress import FILE
+from septet.reading import walk
 from septet.scores import read_scores
 from septet_report.track import series, wandb_run, write
 
@@ -42,7 +43,9 @@ class Follower:
     def look(self) -> int:
         """Pass on what is new; returns how many jobs are at work."""
         at_work = set()
-        for file in sorted(self.results.rglob(FILE)):
+        for file in walk(self.results):
+            if file.name != FILE:
+                continue
             with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # it ended while we looked
                 at_work.add(self._progress(file))
         for gone in self._open.keys() - at_work:
@@ -80,6 +83,7 @@ class Follower:
 
     def _scores(self, folder: Path) -> None:
         card = RunCard.read(folder / "run.json")
+        check_tables(folder / "run.json", card.tables)
         write(series(card, read_scores(folder / "scores.parquet"), self.results.name), ["wandb"], self.out)
 
 

@@ -16,12 +16,13 @@ from markupsafe import Markup
 from septet.card import RunCard
 from septet.errors import InputError
 from septet.files import write_text
+from septet.reading import entries, is_folder
 from septet_report import pagedata, tabulate, text, theme
 from septet_report.claims import About, Claim, ClaimsFile
 from septet_report.panels import Drawn, read_figure
 from septet_report.plan_fact import PlanFact, plan_and_fact
-from septet_report.tables import Runs, read_runs
-from septet_report.verdicts import OUTCOMES, Verdict, band, read_verdicts, write_verdicts
+from septet_report.tables import Runs, runs_of
+from septet_report.verdicts import OUTCOMES, Verdict, band, check_claim, check_runs, read_verdicts, write_verdicts
 
 STRIP = 120.0
 """Width of the small interval drawing in the verdict table, in pixels."""
@@ -88,12 +89,23 @@ def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path) 
         judged: files of verdicts.
 
     Raises:
-        InputError: the verdicts are missing, or are not those of these claims; a file is torn.
+        InputError: the verdicts are missing, or are not those of these claims and runs; a figure is not of these runs;
+            a file was changed or is torn.
     """
-    verdicts = {(one.paper, one.claim): one for path in judged for one in read_verdicts(path)}
+    verdicts: dict[tuple[str, str], Verdict] = {}
+    places: dict[tuple[str, str], Path] = {}
+    for path in judged:
+        found = read_verdicts(path)
+        check_runs(path, found, results)
+        verdicts |= {(one.paper, one.claim): one for one in found}
+        places |= dict.fromkeys(verdicts.keys() - places.keys(), path)
     if odd := set(verdicts) ^ {(file.paper.id, claim.id) for file in files for claim in file.claims}:
         where = ", ".join(map(str, judged))
         raise InputError(where, expected="one verdict for each claim", found=f"a mismatch at {sorted(odd)[0]}")
+    for file in files:
+        for claim in file.claims:
+            key = file.paper.id, claim.id
+            check_claim(places[key], verdicts[key], claim)
     parts = [_part(file, verdicts, results) for file in files]
     scales = sorted({verdict.scale for verdict in verdicts.values()})
     whole = render(" and ".join(scales), parts, plan_and_fact(results))
@@ -201,10 +213,22 @@ def _part(file: ClaimsFile, verdicts: dict[tuple[str, str], Verdict], results: P
     for claim in file.claims:
         verdict = verdicts[name, claim.id]
         rows.append(Row(verdict, strip(claim, verdict)))
-    figures = [read_figure(path) for path in sorted((results / "figures" / name).glob("*.json"))]
+    folder = results / "figures" / name
+    drawn = [path for path in entries(folder) if path.suffix == ".json"] if is_folder(folder) else []
+    absent = Runs(scale=results.name, runs=[], tables={})
+    runs = runs_of(results, name) if is_folder(results / name) else absent
+    figures = [_figure(path, runs) for path in drawn]
     figures.sort(key=lambda figure: figure.place)
-    runs = read_runs(results / name / "runs.json") if (results / name).is_dir() else Runs(scale=results.name, runs=[])
     return Part(file.paper, rows, figures, runs.scale, runs.runs)
+
+
+def _figure(path: Path, runs: Runs) -> Drawn:
+    figure = read_figure(path)
+    table = runs.tables.get("scores.parquet", "none")
+    if figure.source != table:
+        found = f"{figure.source[:12] or 'none'}; remove the figure and run again"
+        raise InputError(str(path), expected=f"a figure of the score table {table[:12]}", found=found)
+    return figure
 
 
 def _unbroken(words: str) -> str:

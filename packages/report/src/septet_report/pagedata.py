@@ -1,14 +1,19 @@
 """What the page's script knows: the points of every panel and the run cards, each written once and short."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from septet.card import RunCard
 from septet_report.panels import Drawn, Panel
 from septet_report.regrow import command
+from septet_report.text import seeds_text
 
 DIGITS = 5
 """Significant digits of a number on the page; the files beside the figures hold six, the score tables all."""
+
+EXACT = 2**53 - 1
+"""The largest whole number that a script holds exactly; seeds may be larger."""
 
 POINTS = 1_500
 """At most so many points of a panel can be pointed at; what is drawn stays."""
@@ -36,9 +41,9 @@ def data(scale: str, figures: Mapping[str, Sequence[Drawn]], cards: Iterable[tup
 
 
 def short(value: object) -> object:
-    """A number at the digits that are shown; a whole number as one."""
+    """A number at the digits that are shown; a whole number as one, or as text if a script would round it."""
     if not isinstance(value, float):
-        return value
+        return str(value) if isinstance(value, int) and abs(value) > EXACT else value
     near = float(f"{value:.{DIGITS}g}")
     return int(near) if near.is_integer() and abs(near) < 1e15 else near
 
@@ -80,19 +85,23 @@ def _card(card: RunCard, scale: str, shared: list[dict[str, str]]) -> dict[str, 
     return {
         "paper": card.paper,
         "task": card.task,
-        "seeds": card.seeds,
-        "methods": [[label, given] for label, given in card.methods.items()],
-        "config": card.config,
+        "seeds": seeds_text(card.seeds),
+        "methods": [[label, _written(given)] for label, given in card.methods.items()],
+        "config": _written(card.config, indent=1),
         "data": card.data,
         "started": card.started,
         "wall": short(card.wall_seconds),
         "cpu": short(card.cpu_seconds),
         "memory": short(card.peak_memory_mb),
-        "steps": card.steps,
+        "steps": f"{card.steps:,}",
         "rate": short(card.steps_per_second),
         "command": command(card, scale),
         "shared": shared.index(common),
     }
+
+
+def _written(settings: Mapping[str, Any], indent: int | None = None) -> str:
+    return json.dumps(settings, indent=indent, ensure_ascii=False)
 
 
 def _listed(named: Mapping[str, str]) -> str:

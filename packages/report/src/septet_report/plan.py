@@ -9,7 +9,6 @@ benchmark; its time limit then stands for the upper end.
 """
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -21,7 +20,8 @@ from typing import Any
 from septet.cli import program
 from septet.config import Settings, validate
 from septet.errors import EXIT_BAD_INPUT, InputError
-from septet.files import write_text
+from septet.reading import parse_json
+from septet.sealed import read_sealed_json, write_json
 from septet_report import benchmarks, language_models
 from septet_report.predict import Predictor
 from septet_report.schedule import Task, longest_path, makespan
@@ -210,19 +210,16 @@ def _row(paper: str, rule: str, group: list[Estimate]) -> Row:
 
 
 def read_plan(path: Path) -> Plan:
-    """Read `plan.json`; raises InputError if it is missing or of another form."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), expected="a plan (make plan)", found=str(error)) from None
+    """Read `plan.json`; raises InputError if it is missing, changed, or of another form."""
+    data = read_sealed_json(path, "a plan (make plan) with its checksum")
     return validate(Plan, data if isinstance(data, dict) else {}, str(path))
 
 
 def read_jobs(text: str) -> list[Job]:
     """The jobs that `tools/jobs.py` printed; InputError if it is something else."""
     try:
-        rows = json.loads(text)
-    except ValueError as error:
+        rows = parse_json(text)
+    except (ValueError, RecursionError) as error:
         raise InputError("standard input", expected="jobs of tools/jobs.py", found=str(error)) from None
     if not isinstance(rows, list) or not rows:
         raise InputError("standard input", expected="jobs of tools/jobs.py", found=rows)
@@ -243,7 +240,7 @@ def main() -> None:
             raise InputError("--cores", expected="a positive number", found=arguments.cores)
         jobs = read_jobs(sys.stdin.read())
         plan = make(jobs, benchmarks.read(arguments.benchmarks), [arguments.cores] if arguments.cores else CORES)
-        write_text(arguments.out / FILE, json.dumps(plan.model_dump(mode="json"), indent=1) + "\n")
+        write_json(arguments.out / FILE, plan.model_dump(mode="json"))
     except InputError as error:
         print(f"septet_report.plan: {error}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from septet.config import Settings
+from septet.reading import is_file
 from septet_report.plan import FILE, Plan, read_plan
-from septet_report.tables import read_runs
+from septet_report.tables import runs_of
 
 
 class PlanFact(Settings):
@@ -37,17 +38,17 @@ def plan_and_fact(results: Path) -> list[PlanFact]:
     Raises:
         InputError: the plan or a file of run cards is torn.
     """
-    if not (results / FILE).is_file():
+    if not is_file(results / FILE):
         return []
     plan = read_plan(results / FILE)
     return [row for paper in sorted({one.paper for one in plan.estimates}) if (row := _row(plan, results, paper))]
 
 
 def _row(plan: Plan, results: Path, paper: str) -> PlanFact | None:
-    cards = results / paper / "runs.json"
-    if not cards.is_file():
+    if not is_file(results / paper / "runs.json"):
         return None
-    walls = {f"{card.config['method']['name']}/{card.task}": card.wall_seconds for card in read_runs(cards).runs}
+    cards = runs_of(results, paper).runs
+    walls = {f"{card.config['method']['name']}/{card.task}": card.wall_seconds for card in cards}
     planned = [one for one in plan.estimates if one.paper == paper and one.rule == "train"]
     ran = [one for one in planned if one.label in walls]
     if not ran:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from septet.cli import program
 from septet.errors import EXIT_BAD_INPUT, InputError
+from septet.reading import is_file, is_folder
 from septet_report.text import SYMBOLS, estimate_text
-from septet_report.verdicts import OUTCOMES, Verdict, read_verdicts
+from septet_report.verdicts import OUTCOMES, Verdict, check_runs, read_verdicts
 
 INDENT = 4
 
@@ -47,7 +48,13 @@ def main() -> None:
     results = Path(sys.argv[1])
     report = results / "report"
     try:
-        verdicts = read_verdicts((report if report.is_dir() else results) / "verdicts.json")
+        file = (report if is_folder(report) else results) / "verdicts.json"
+        verdicts = read_verdicts(file)
+        here = results.absolute()
+        one_paper = is_file(here / "runs.json")
+        if one_paper and (odd := {one.paper for one in verdicts} - {here.name}):
+            raise InputError(str(file), expected=f"verdicts of {here.name}", found=f"some of {min(odd)}")
+        check_runs(file, verdicts, here.parent if one_paper else here)
     except InputError as error:
         print(f"septet_report.show: {error}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)

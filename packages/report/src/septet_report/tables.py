@@ -8,12 +8,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from septet.card import RunCard
+from septet.card import RunCard, check_tables
 from septet.config import Settings, validate
 from septet.errors import InputError
-from septet.reading import read_json
+from septet.reading import entries, is_file
 from septet.scores import TIMING, read_scores, read_timing
+from septet.sealed import read_sealed_json
 from septet.seeding import stream
+from septet.workflow_config import SCALES
 from septet_report.statistics import Array, area_under_curve, bootstrap_means, percentile_interval
 
 SUMMARY = pl.Schema(
@@ -29,6 +31,7 @@ SUMMARY = pl.Schema(
     }
 )
 """Columns of the summaries over seeds."""
+"""Names of scales; a results folder of such a name holds runs of that scale."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,32 @@ class Paper:
     """The scale of the runs."""
     timing: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TIMING))
     """The timing table, see `septet.scores`."""
+    table: str = ""
+    """SHA-256 of the file of the score table."""
 
 
 def read_paper(folder: Path) -> Paper:
-    """Read a results folder: `scores.parquet`, `timing.parquet` and `runs.json`.
+    """Read a paper's folder: `scores.parquet`, `timing.parquet` and `runs.json`.
 
     Raises:
-        InputError: a file is missing, torn or of another form, or the rows are not of one paper.
+        InputError: a file is missing, changed, torn or of another form, the tables are not those of the run cards, or
+            the rows are not of one paper.
     """
-    scores = read_scores(folder / "scores.parquet")
-    runs = read_runs(folder / "runs.json")
-    papers = scores["paper"].unique().sort().to_list()
+    return _paper(folder, read_runs(folder / "runs.json"))
+
+
+def paper_of(results: Path, paper: str) -> Paper:
+    """Read one paper of a results folder; raises as `read_paper` and `runs_of` do."""
+    return _paper(results / paper, runs_of(results, paper))
+
+
+def _paper(folder: Path, runs: "Runs") -> Paper:
+    scores, timing = read_scores(folder / "scores.parquet"), read_timing(folder / "timing.parquet")
+    check_tables(folder / "runs.json", runs.tables)
+    papers = sorted({*scores["paper"].unique(), *(card.paper for card in runs.runs)})
     if len(papers) != 1:
-        raise InputError(str(folder / "scores.parquet"), expected="rows of one paper", found=papers)
-    return Paper(papers[0], scores, runs.runs, runs.scale, read_timing(folder / "timing.parquet"))
+        raise InputError(str(folder), expected="scores and run cards of one paper", found=", ".join(papers))
+    return Paper(papers[0], scores, runs.runs, runs.scale, timing, runs.tables["scores.parquet"])
 
 
 def timed(paper: Paper) -> Paper:
@@ -94,14 +109,37 @@ class Runs(Settings):
     """The scale of the runs."""
     runs: list[RunCard]
     """Their cards."""
+    tables: dict[str, str]
+    """SHA-256 of the tables beside it: file name -> digest."""
 
 
 def read_runs(path: Path) -> Runs:
-    """Read `runs.json`; raises InputError if it is missing or holds something else than run cards."""
-    data = read_json(path, "a JSON file of run cards")
+    """Read `runs.json`; raises InputError if it is missing, changed, or holds something else than run cards."""
+    data = read_sealed_json(path, "a JSON file of run cards with its checksum")
     if not isinstance(data, dict):
         raise InputError(str(path), expected="a JSON mapping with scale and runs", found=data)
     return validate(Runs, data, str(path))
+
+
+def runs_of(results: Path, paper: str) -> Runs:
+    """The run cards of one paper of a results folder.
+
+    Raises:
+        InputError: as `read_runs`, or the cards are of another paper, or of another scale than the folder is named for.
+    """
+    path = results / paper / "runs.json"
+    runs = read_runs(path)
+    if results.name in SCALES and runs.scale != results.name:
+        raise InputError(f"{path}: scale", expected=f"{results.name}, as the folder is named", found=runs.scale)
+    for card in runs.runs:
+        if card.paper != paper:
+            raise InputError(f"{path}: run {card.id}", expected=f"runs of {paper}", found=f"one of {card.paper}")
+    return runs
+
+
+def papers_in(results: Path) -> list[str]:
+    """The papers that have run cards in a results folder, sorted; raises InputError if a folder may not be read."""
+    return [folder.name for folder in entries(results) if is_file(folder / "runs.json")]
 
 
 def with_runs(paper: Paper, rows: pl.DataFrame | None = None) -> pl.DataFrame:

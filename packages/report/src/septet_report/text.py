@@ -1,6 +1,8 @@
 """Numbers and verdicts as text, for the page and the terminal alike."""
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 from septet_report.verdicts import Outcome, Verdict
 
@@ -38,6 +40,13 @@ def duration_text(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds as a range where they are one, such as `0 to 9 (10)`."""
+    if len(seeds) > 2 and all(b == a + 1 for a, b in pairwise(seeds)):
+        return f"{seeds[0]} to {seeds[-1]} ({len(seeds)})"
+    return ", ".join(map(str, seeds))
 
 
 def _decimals(low: float, high: float) -> int:

@@ -27,7 +27,9 @@ from septet.cli import program
 from septet.config import Settings
 from septet.errors import EXIT_BAD_INPUT, InputError
 from septet.files import sha256, source_digest
-from septet_report.tables import Paper, read_paper, read_runs
+from septet.reading import is_file, is_folder, readable
+from septet_report.panels import read_figure
+from septet_report.tables import Paper, paper_of, papers_in, runs_of
 
 PROGRAMS = {"walle": "learner", "empgreal": "empg"}
 """Paper -> the package that runs its training, where it is not of the paper's name."""
@@ -77,7 +79,7 @@ def run_links(card: RunCard, results: Path, scale: str, seed: int | None = None)
     """The links below the table: the run, what it was made from and on, and how to regrow it."""
     method = str(card.config["method"]["name"])
     folder = results / card.paper / "runs" / method / card.task
-    place = str(folder / "run.json") if (folder / "run.json").is_file() else str(results / card.paper / "runs.json")
+    place = str(folder / "run.json") if is_file(folder / "run.json") else str(results / card.paper / "runs.json")
     seeds = ", ".join(map(str, card.seeds))
     job = f"results/{scale}/{card.paper}/runs/{method}/{card.task}/scores.parquet"
     papers = f" papers='[{card.paper}]'"
@@ -112,7 +114,7 @@ def _prepared(card: RunCard) -> list[Link]:
     return [
         Link(
             what="prepared data",
-            is_=_file(Path(file)) if Path(file).is_file() else f"{file}, not here: run it in the workflow",
+            is_=_file(Path(file)) if is_file(Path(file)) else f"{file}, not here: run it in the workflow",
         )
     ]
 
@@ -142,19 +144,19 @@ def find(name: str, results: Path) -> tuple[Point, Paper, RunCard]:
 
 def _by_run(name: str, parts: list[str], results: Path) -> tuple[Point, Paper, RunCard]:
     found = [
-        (runs.parent, card)
-        for runs in sorted(results.glob("*/runs.json"))
-        for card in read_runs(runs).runs
+        (name, card)
+        for name in papers_in(results)
+        for card in runs_of(results, name).runs
         if card.id.startswith(parts[0])
     ]
     if len(found) != 1:
         raise InputError(
             f"POINT {name}", expected=f"a run of {results}", found=_many(parts[0], [c.id for _, c in found])
         )
-    folder, card = found[0]
+    paper_id, card = found[0]
     if len(parts) > 4:
         raise InputError("POINT", expected=FORMS, found=name)
-    paper = read_paper(folder)
+    paper = paper_of(results, paper_id)
     point = Point(
         paper=card.paper,
         run=card.id,
@@ -176,14 +178,14 @@ def _by_run(name: str, parts: list[str], results: Path) -> tuple[Point, Paper, R
 
 def _by_figure(name: str, parts: list[str], results: Path) -> tuple[Point, Paper, RunCard]:
     figure, paper_id, method, task = parts[0], parts[1], "/".join(parts[2:-2]), parts[-2]
-    papers = sorted(runs.parent.name for runs in results.glob("*/runs.json"))
+    papers = papers_in(results)
     if paper_id not in papers:
         raise InputError(f"POINT {name}: paper", expected=_few(papers), found=paper_id)
     figures = figure_names(paper_id)
     if figure not in figures:
         raise InputError(f"POINT {name}: figure", expected=_few(figures), found=figure)
     seed = _number(name, "seed", parts[-1])
-    paper = read_paper(results / paper_id)
+    paper = paper_of(results, paper_id)
     cards = [card for card in paper.cards if card.task == task and method in card.methods]
     if not cards:
         known = sorted({f"{label}/{card.task}" for card in paper.cards for label in card.methods if card.task == task})
@@ -239,15 +241,16 @@ def _figure(point: Point, results: Path) -> list[Link]:
         return []
     drawn = results / "figures" / point.paper / f"{point.figure}.json"
     links = [Link(what="figure", is_=f"{point.figure} of {point.paper}, drawn by septet_report.papers.{point.paper}")]
-    if not drawn.is_file():
+    if not is_file(drawn):
         return [*links, Link(what="drawing", is_="not drawn in these results")]
-    shows = point.run in drawn.read_text(encoding="utf-8")
+    shows = any(point.run in str(one.row.get("run", "")) for panel in read_figure(drawn).panels for one in panel.points)
     seen = "it shows this run" if shows else "it does not show this run"
     return [*links, Link(what="drawing", is_=f"{_file(drawn)}, {seen}")]
 
 
 def _file(path: Path) -> str:
-    return f"{path} (SHA-256 {sha256(path)})"
+    with readable(path):
+        return f"{path} (SHA-256 {sha256(path)})"
 
 
 def _source(name: str, digest: str) -> str:
@@ -278,7 +281,7 @@ def _many(given: str, ids: Sequence[str]) -> str:
 
 def trace_in(name: str, folders: Sequence[Path]) -> tuple[Path, list[Link]]:
     """The lineage of a point in the first folder that knows it; the first folder's complaint if none does."""
-    there = [folder for folder in folders if any(folder.glob("*/runs.json"))]
+    there = [folder for folder in folders if is_folder(folder) and papers_in(folder)]
     if not there:
         raise InputError("results", expected="a folder with runs", found=", ".join(map(str, folders)))
     complaint = None

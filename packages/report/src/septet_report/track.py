@@ -19,9 +19,10 @@ import polars as pl
 
 from septet.card import RunCard
 from septet.config import Settings, validate
-from septet.errors import InputError
 from septet.files import write_text
-from septet_report.tables import read_paper
+from septet.reading import is_file
+from septet.sealed import read_sealed_json, write_json
+from septet_report.tables import paper_of
 
 Sink = Literal["wandb", "tensorboard"]
 LEDGER = "ledger.json"
@@ -76,7 +77,7 @@ def track(results: Path, papers: list[str], sinks: list[Sink], out: Path) -> dic
     Raises:
         InputError: a paper's results are missing or torn, or the ledger is.
     """
-    every = [read_paper(results / paper) for paper in papers]
+    every = [paper_of(results, paper) for paper in papers]
     written: dict[str, int] = dict.fromkeys(sinks, 0)
     for paper in every:
         for card in paper.cards:
@@ -96,7 +97,7 @@ def write(every: Iterator[Series], sinks: list[Sink], out: Path) -> dict[str, in
                 ledger.setdefault(name, {})[one.id] = one.digest
                 written[name] += 1
     if any(written.values()):
-        write_text(out / LEDGER, json.dumps(ledger, indent=1, sort_keys=True) + "\n")
+        write_json(out / LEDGER, {name: dict(sorted(runs.items())) for name, runs in sorted(ledger.items())})
     return written
 
 
@@ -110,12 +111,9 @@ class Ledger(Settings):
 def read_ledger(out: Path) -> dict[str, dict[str, str]]:
     """The ledger of an output folder, empty if there is none yet; raises InputError if it is torn."""
     path = out / LEDGER
-    if not path.is_file():
+    if not is_file(path):
         return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), expected="a ledger of make track", found=str(error)) from None
+    data = read_sealed_json(path, "a ledger of make track with its checksum")
     return validate(Ledger, data if isinstance(data, dict) else {"": data}, str(path)).model_dump()
 
 

@@ -1,6 +1,5 @@
 """Each claim's estimate, its bootstrap interval over seeds, and the verdict."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +9,8 @@ import polars as pl
 from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
-from septet.files import write_text
-from septet.reading import read_json
+from septet.reading import is_file
+from septet.sealed import read_sealed_json, write_json
 from septet.seeding import stream
 from septet_report import estimands, tables
 from septet_report.claims import (
@@ -77,17 +76,18 @@ class Verdict(Settings):
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
-    """Read `verdicts.json`; raises InputError if it is missing or of another form."""
-    rows = read_json(path, "a JSON list of verdicts")
+    """Read `verdicts.json`; raises InputError if it is missing, changed, or of another form."""
+    rows = read_sealed_json(path, "a JSON list of verdicts with its checksum")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(str(path), expected="a JSON list of verdicts", found=rows)
     return [validate(Verdict, row, f"{path}: {place}") for place, row in enumerate(rows)]
 
 
 def write_verdicts(path: Path, found: list[Verdict]) -> None:
-    """Write them as a JSON list."""
-    rows = [verdict.model_dump(mode="json") for verdict in found]
-    write_text(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    """Write them as a JSON list; each row carries the checksum of the whole file. InputError if there is no row."""
+    if not found:
+        raise InputError("claims", expected="at least one", found="none")
+    write_json(path, [verdict.model_dump(mode="json") for verdict in found])
 
 
 class NotJudged(Exception):
@@ -109,19 +109,53 @@ def judge(file: ClaimsFile, paper: Paper | None, scale: str, resamples: int = RE
 
 def judge_claim(claim: Claim, paper_id: str, paper: Paper | None, scale: str, resamples: int = RESAMPLES) -> Verdict:
     """The verdict on one claim; arguments and errors as of `judge`."""
-    fixed: dict[str, Any] = {
-        "paper": paper_id,
-        "claim": claim.id,
-        **claim.model_dump(include={"statement", "source", "reported", "ours", "unit"}),
-        "line": line_text(claim.relation),
-        "scale": scale,
-    }
+    fixed = {"paper": paper_id, "claim": claim.id, **as_claimed(claim), "scale": scale}
     try:
         judged = _judged(claim, paper_id, judgeable(claim, paper, scale), resamples)
     except NotJudged as error:
         judged = {"estimate": None, "low": None, "high": None, "seeds": 0, "runs": []}
         judged |= {"verdict": "not judged at this scale", "reason": str(error)}
     return Verdict(**fixed, **judged)
+
+
+def as_claimed(claim: Claim) -> dict[str, Any]:
+    """The fields of a verdict that repeat its claim."""
+    return {
+        **claim.model_dump(include={"statement", "source", "reported", "ours", "unit"}),
+        "line": line_text(claim.relation),
+    }
+
+
+def check_claim(path: Path, verdict: Verdict, claim: Claim) -> None:
+    """Check that a verdict is on a claim as it stands today; InputError names the file and the field if it is not."""
+    for name, today in as_claimed(claim).items():
+        found = getattr(verdict, name)
+        if found != today:
+            where, expected = f"{path}: {verdict.claim}.{name}", f"{str(today)[:80]!r}, as the claim is now"
+            raise InputError(where, expected=expected, found=f"{str(found)[:80]!r}; remove the file and judge again")
+
+
+def check_runs(path: Path, found: list[Verdict], results: Path) -> None:
+    """Check that verdicts are on the runs of a results folder, as far as it has runs of their papers.
+
+    Args:
+        path: the file of the verdicts, for the message.
+
+    Raises:
+        InputError: a verdict is of another scale, or names a run that `runs.json` does not have.
+    """
+    for paper in dict.fromkeys(one.paper for one in found):
+        if not is_file(results / paper / "runs.json"):
+            continue
+        runs = tables.runs_of(results, paper)
+        known = {card.id for card in runs.runs}
+        for one in (one for one in found if one.paper == paper):
+            where, again = f"{path}: {one.claim}", "remove the file and judge again"
+            if one.scale != runs.scale:
+                raise InputError(f"{where}.scale", expected=runs.scale, found=f"{one.scale}; {again}")
+            if odd := set(one.runs) - known:
+                expected = f"runs of {results / paper / 'runs.json'}"
+                raise InputError(f"{where}.runs", expected=expected, found=f"{min(odd)}; {again}")
 
 
 def _judged(claim: Claim, paper_id: str, paper: Paper, resamples: int) -> dict[str, Any]:

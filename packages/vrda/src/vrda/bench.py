@@ -180,6 +180,7 @@ def _measure(folder: Path, name: str, value: float, setting: Setting) -> dict[st
         check=True,
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found

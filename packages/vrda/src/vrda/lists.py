@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix, vstack
 
 from septet.errors import InputError
 from septet.files import replacing
+from septet.sealed import KEY, ZEROS, seal, verify
 from vrda.features import Described
 
 Array = NDArray[Any]
@@ -116,22 +117,25 @@ def frequent(described: Iterable[Described], known: int, least: int) -> Array:
 
 
 def write_lists(path: Path, splits: dict[str, NBest], note: str) -> None:
-    """Write splits to one safetensors file, in one step; `note` says where they came from."""
+    """Write splits to one safetensors file with its checksum, in one step; `note` says where they came from."""
     arrays = {
         f"{split}.{field.name}": np.atleast_1d(np.ascontiguousarray(getattr(lists, field.name)))
         for split, lists in splits.items()
         for field in fields(NBest)
     }
     with replacing(path) as temporary:
-        save_file(arrays, temporary, metadata={"note": note})
+        # one entry for both: safetensors writes several in an order that differs from process to process
+        save_file(arrays, temporary, metadata={KEY: f"{ZEROS} {note}"})
+        seal(temporary)
 
 
 def read_lists(path: Path, split: str) -> NBest:
     """Read one split of a file that `prepare` wrote.
 
     Raises:
-        InputError: the file is missing, torn, or lacks the split.
+        InputError: the file is missing, changed, torn, or lacks the split.
     """
+    verify(Path(path), "lists made by `python -m vrda prepare`")
     try:
         arrays = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -169,7 +173,7 @@ def _fault(found: dict[str, Array]) -> str | None:
 def read_note(path: Path) -> str:
     """Where the lists of a file came from, as `write_lists` noted it; call after `read_lists`."""
     with safe_open(path, framework="numpy") as file:
-        return str((file.metadata() or {}).get("note", "unknown origin"))
+        return str(file.metadata()[KEY]).partition(" ")[2]
 
 
 def _rows(rows: csr_matrix) -> tuple[Array, Array, Array]:

@@ -14,9 +14,11 @@ const element = (name, text, attributes = {}) => {
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   return made;
 };
+/* Whole numbers are shown whole; those that a script would round come as text. */
 const shownNumber = (value) =>
-  typeof value !== "number" ? String(value) : (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e9)
-    ? value.toExponential(3) : value.toLocaleString("en", { maximumSignificantDigits: 5 })).replaceAll("-", "\u2212");
+  typeof value !== "number" ? String(value) : (Number.isInteger(value) ? value.toLocaleString("en")
+    : Math.abs(value) < 1e-3 || Math.abs(value) >= 1e9 ? value.toExponential(3)
+    : value.toLocaleString("en", { maximumSignificantDigits: 5 })).replaceAll("-", "\u2212");
 
 /* A panel's points: [x, y, value of each column ...]; series and runs are numbers of their lists. */
 function pointOf(panel, index) {
@@ -131,11 +133,6 @@ for (const box of document.querySelectorAll(".panel")) {
   });
 }
 
-function seedsText(seeds) {
-  const whole = seeds.every((seed, place) => place === 0 || seed === seeds[place - 1] + 1);
-  return whole && seeds.length > 2 ? `${seeds[0]} to ${seeds.at(-1)} (${seeds.length})` : seeds.join(", ");
-}
-
 function copyButton(text) {
   const button = element("button", "Copy", { type: "button" });
   button.addEventListener("click", async () => {
@@ -162,16 +159,16 @@ function cardParts(id) {
   }
   const shared = DATA.shared[card.shared];
   parts.push(definitions([
-    ["Seeds", seedsText(card.seeds)], ["Task", card.task], ["Methods", card.methods.map(([label]) => label).join(", ")],
-    ["Steps", `${card.steps.toLocaleString("en")} at ${Math.round(card.rate).toLocaleString("en")} a second`],
+    ["Seeds", card.seeds], ["Task", card.task], ["Methods", card.methods.map(([label]) => label).join(", ")],
+    ["Steps", `${card.steps} at ${Math.round(card.rate).toLocaleString("en")} a second`],
     ["Cost", `${shownNumber(card.wall)} s of wall time, ${shownNumber(card.cpu)} s of processor time, ${Math.round(card.memory).toLocaleString("en")} MB at most`],
     ["Started", card.started], ["Host", shared.host], ["Image", shared.image || "none: run natively"], ["Data", card.data],
     ["Versions", shared.versions], ["Sources", shared.sources],
   ]));
   const settings = element("details");
-  settings.append(element("summary", "Configuration"), element("pre", JSON.stringify(card.config, null, 1), { tabindex: "0" }));
+  settings.append(element("summary", "Configuration"), element("pre", card.config, { tabindex: "0" }));
   const labels = element("details");
-  labels.append(element("summary", "Methods and their settings"), element("pre", card.methods.map(([label, given]) => `${label}  ${JSON.stringify(given)}`).join("\n"), { tabindex: "0" }));
+  labels.append(element("summary", "Methods and their settings"), element("pre", card.methods.map(([label, given]) => `${label}  ${given}`).join("\n"), { tabindex: "0" }));
   return [...parts, settings, labels];
 }
 
@@ -186,8 +183,8 @@ function inspect(state) {
       content = [element("p", `${caption ? caption.textContent : figure} ${panel.title}`, { class: "from" }), element("h2", point.series || "Point", { id: "inspected" }),
         definitions(lines(panel, point)), ...point.runs.flatMap(cardParts)];
       const box = document.querySelector(`[data-figure="${CSS.escape(figure)}"][data-panel="${parts[2]}"]`);
-      if (!opener) box.scrollIntoView({ block: "center", behavior: "instant" }); // the address led here
-      ring(box, point);
+      if (box && !opener) box.scrollIntoView({ block: "center", behavior: "instant" }); // the address led here
+      if (box) ring(box, point);
     }
   } else if (state.run && DATA.cards[state.run]) {
     content = [element("h2", `${DATA.cards[state.run].paper}, ${DATA.cards[state.run].task}`, { id: "inspected" }), ...cardParts(state.run)];

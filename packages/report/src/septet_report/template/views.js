@@ -1,23 +1,36 @@
 "use strict";
 
 /* What is shown stands in the address, so that a view can be sent and the back button works:
-   #paper=dynts&verdict=undecided,reproduced&claim=ID&run=ID&point=dynts/memory/0/17 */
+   #paper=dynts&verdict=undecided,reproduced&claim=ID&run=ID&point=dynts/memory/0/17
+   A page inside another one (Streamlit, a notebook, a sandbox) may not change its address: the view is kept here too. */
+let view = addressed();
+function addressed() {
+  const text = location.hash.slice(1).replaceAll("&amp;", "&");
+  try { return text.includes("=") ? text : decodeURIComponent(text); } catch { return text; } // mail and chat encode links
+}
 function readState() {
-  const given = new URLSearchParams(location.hash.slice(1));
+  const given = new URLSearchParams(view);
   return { paper: given.get("paper"), verdicts: new Set((given.get("verdict") || "").split(",").filter(Boolean)),
     claim: given.get("claim"), run: given.get("run"), point: given.get("point"), cost: given.has("cost") };
 }
 
-function address(changes) {
-  const given = new URLSearchParams(location.hash.slice(1));
+function changed(changes) {
+  const given = new URLSearchParams(view);
   for (const [name, value] of Object.entries(changes)) value ? given.set(name, value) : given.delete(name);
-  const text = given.toString().replaceAll("%2C", ",").replaceAll("%2F", "/");
-  return text ? "#" + text : location.pathname + location.search;
+  return given.toString().replaceAll("%2C", ",").replaceAll("%2F", "/");
 }
 
 function go(changes, { replace = false } = {}) {
-  const to = address(changes);
-  replace ? history.replaceState(null, "", to) : history.pushState(null, "", to);
+  view = changed(changes);
+  const to = view ? "#" + view : location.pathname + location.search;
+  try {
+    replace ? history.replaceState(null, "", to) : history.pushState(null, "", to);
+  } catch { /* about:srcdoc and sandboxes: the address stays */ }
+  show();
+}
+
+function come() {
+  view = addressed();
   show();
 }
 
@@ -53,9 +66,13 @@ function show() {
 }
 
 document.addEventListener("click", (event) => {
-  const link = event.target.closest("a[data-go]");
+  const link = event.target.closest("a[href^='#']");
   if (link && !event.metaKey && !event.ctrlKey && !event.shiftKey) {
-    event.preventDefault();
+    event.preventDefault(); // inside another page, # would lead to that page
+    if (!("go" in link.dataset)) {
+      document.getElementById(link.hash.slice(1))?.focus();
+      return;
+    }
     const { paper = "", claim = "", run = "" } = Object.fromEntries(new URLSearchParams(link.getAttribute("href").slice(1)));
     if (run) opener = link;
     go(run ? { run, point: "" } : { paper, claim, run: "", point: "" });
@@ -68,8 +85,8 @@ document.addEventListener("click", (event) => {
     go({ verdict: [...verdicts].join(","), claim: "" }, { replace: true });
   }
 });
-window.addEventListener("hashchange", show);
-window.addEventListener("popstate", show);
+window.addEventListener("hashchange", come);
+window.addEventListener("popstate", come);
 
 /* Light, dark, or as the system has it. */
 const themes = ["auto", "light", "dark"];
@@ -88,4 +105,6 @@ themeButton.addEventListener("click", () => {
   try { localStorage.setItem("septet-theme", next); } catch { /* not kept then */ }
 });
 
+document.querySelector(".filters").hidden = themeButton.hidden = false;
+document.querySelector(".noscript").hidden = true;
 show();
