@@ -51,6 +51,22 @@ def test_from_runs_to_verdicts_and_back_from_published(demo, claims_files, tmp_p
     assert "3 reproduced, 1 not reproduced, 1 undecided, 2 not judged at this scale" in shown.stdout
 
 
+@pytest.mark.parametrize("verb", ["publish", "track"])
+def test_what_follows_a_run_takes_all_papers_there_are_or_says_what_to_run(demo, tmp_path, verb):
+    done = call(verb, {"results": str(demo), "papers": []}, tmp_path / "all")
+    assert done.returncode == 0 and (tmp_path / "all").is_dir(), done.stderr
+    laptop = tmp_path / "laptop"
+    for config, run_, found in (
+        ({"results": str(laptop)}, "make reproduce SCALE=laptop", "any paper"),
+        ({"results": str(laptop), "papers": ["vrda"]}, "make reproduce SCALE=laptop PAPERS=vrda", "vrda"),
+        ({"results": str(demo), "papers": ["dynts", "svrpo"]}, "PAPERS=svrpo", "svrpo"),
+    ):
+        done = call(verb, config, tmp_path / "none")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert run_ in done.stderr and done.stderr.endswith(f"found none of {found}\n")
+        assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("verb", "config", "words"),
     [
@@ -63,7 +79,7 @@ def test_from_runs_to_verdicts_and_back_from_published(demo, claims_files, tmp_p
         ("draw", {"paper": "unknown", "results": "nowhere"}, "a paper with figures"),
         ("page", {"results": "nowhere", "claims": [], "verdicts": ["nowhere.json"]}, "nowhere.json"),
         ("adopt", {"source": "nowhere", "paper": "dynts"}, "expected a file"),
-        ("publish", {"results": "nowhere", "papers": ["dynts"]}, "runs.json"),
+        ("publish", {"results": "nowhere", "papers": ["dynts"]}, "expected a finished run"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(tmp_path, verb, config, words):

@@ -112,7 +112,6 @@ def test_what_does_not_fit_is_refused(tmp_path, make_card, make_run):
 def test_published_results_come_back_unchanged(tmp_path, demo):
     collect.publish(demo, ["dynts"], tmp_path / "published")
     manifest = json.loads((tmp_path / "published" / "manifest.json").read_text())
-    assert manifest["scale"] == "laptop"
     assert sorted(manifest["files"]) == ["dynts/runs.json", "dynts/scores.parquet", "dynts/timing.parquet"]
     for source in (tmp_path / "published", demo):  # with a manifest, and without one
         collect.adopt(source, "dynts", tmp_path / "adopted")
@@ -120,14 +119,13 @@ def test_published_results_come_back_unchanged(tmp_path, demo):
             assert (tmp_path / "adopted" / file).read_bytes() == (demo / "dynts" / file).read_bytes()
 
 
-def test_publishing_some_papers_keeps_the_others_of_that_scale(tmp_path, demo):
+def test_publishing_some_papers_keeps_the_others_whatever_their_scale(tmp_path, demo):
     collect.publish(demo, ["dynts"], tmp_path)
     file = tmp_path / "manifest.json"
     own = dict(read_sealed_json(file, "a manifest")["files"])
-    for scale, kept in (("laptop", {"vrda/runs.json": "ab" * 32}), ("paper", {})):
-        write_json(file, {"scale": scale, "files": {**own, "vrda/runs.json": "ab" * 32}})
-        collect.publish(demo, ["dynts"], tmp_path)
-        assert read_sealed_json(file, "a manifest") == {"scale": "laptop", "files": {**own, **kept}}
+    write_json(file, {"files": {**own, "vrda/runs.json": "ab" * 32, "dynts/old.parquet": "cd" * 32}})
+    collect.publish(demo, ["dynts"], tmp_path)
+    assert read_sealed_json(file, "a manifest") == {"files": {**own, "vrda/runs.json": "ab" * 32}}
 
 
 def test_results_that_changed_on_the_way_are_refused(tmp_path, demo):
@@ -141,7 +139,7 @@ def test_results_that_changed_on_the_way_are_refused(tmp_path, demo):
     with pytest.raises(InputError, match="expected SHA-256"):
         collect.adopt(source, "dynts", tmp_path / "out")
     write_json(source / "manifest.json", {})
-    with pytest.raises(InputError, match=r"manifest\.json: scale"):
+    with pytest.raises(InputError, match=r"manifest\.json: files"):
         collect.adopt(source, "dynts", tmp_path / "out")
     (source / "dynts" / "runs.json").unlink()
     with pytest.raises(InputError, match=r"runs\.json: expected a file"):
@@ -191,7 +189,7 @@ def test_a_mixture_of_scales_is_neither_judged_nor_published(tmp_path, demo, cla
     assert not out.exists()
     # either alone passes, at its own scale
     collect.publish(mixed, ["vrda"], out)
-    assert json.loads((out / "manifest.json").read_text())["scale"] == "paper"
+    assert sorted(json.loads((out / "manifest.json").read_text())["files"])[0] == "vrda/runs.json"
 
 
 def test_the_scale_of_the_verdicts_is_that_of_the_runs(tmp_path, demo, claims_files):

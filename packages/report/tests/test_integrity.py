@@ -236,7 +236,7 @@ def test_the_verdicts_of_another_paper_are_seen_in_the_terminal(results, claims_
 def test_a_changed_manifest_plan_bench_or_benchmark_is_seen(results, tmp_path):
     collect.publish(results, ["dynts"], tmp_path / "published")
     file = tmp_path / "published/manifest.json"
-    file.write_text(file.read_text().replace('"laptop"', '"paper"'))
+    file.write_text(file.read_text().replace('"dynts/scores', '"vrda/scores'))
     one_line(lambda: collect.adopt(tmp_path / "published", "dynts", tmp_path / "out"), "manifest.json", "checksum")
     one_line(lambda: collect.publish(results, ["dynts"], tmp_path / "published"), "manifest.json", "checksum")
     for name, read in (

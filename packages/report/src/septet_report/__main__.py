@@ -14,6 +14,7 @@ from septet.config import Settings
 from septet.errors import InputError
 from septet.reading import is_folder
 from septet.sealed import write_json
+from septet.workflow_config import SCALES
 from septet_report import claims, collect, tables, tabulate, verdicts
 from septet_report.benchmarks import gather
 
@@ -76,8 +77,8 @@ class Publish(Settings):
 
     results: Path
     """The folder `results/<scale>`, with one folder per paper."""
-    papers: list[PaperId]
-    """Ids of the papers to publish."""
+    papers: list[PaperId] = []
+    """Ids of the papers to publish; if empty, all that the folder has."""
     benchmarks: Path = Path("benchmarks")
     """The folder where Snakemake keeps what it measured of each job, with one folder per scale."""
 
@@ -105,8 +106,8 @@ class Track(Settings):
 
     results: Path
     """The folder `results/<scale>`, with one folder per paper."""
-    papers: list[PaperId]
-    """Ids of the papers to track."""
+    papers: list[PaperId] = []
+    """Ids of the papers to track; if empty, all that the folder has."""
     sinks: list[Literal["wandb", "tensorboard"]] = ["wandb", "tensorboard"]
     """What to write for."""
 
@@ -152,9 +153,10 @@ def page(settings: Page, out: Path) -> None:
 
 def publish(settings: Publish, out: Path) -> None:
     """Copy scores and run cards, with checksums, to where figures can be redrawn from."""
-    scale = collect.one_scale([tables.paper_of(settings.results, paper) for paper in settings.papers])
+    papers = _finished(settings.results, settings.papers)
+    scale = collect.one_scale([tables.paper_of(settings.results, paper) for paper in papers])
     benchmarks = gather(settings.benchmarks / scale, out / "benchmarks.json")
-    collect.publish(settings.results, list(settings.papers), out)
+    collect.publish(settings.results, papers, out)
     if benchmarks:
         write_json(out / "benchmarks.json", benchmarks)
 
@@ -176,7 +178,20 @@ def track(settings: Track, out: Path) -> None:
     from septet_report.track import summary
     from septet_report.track import track as write
 
-    print(summary(write(settings.results, list(settings.papers), list(settings.sinks), out), out), file=sys.stderr)
+    papers = _finished(settings.results, settings.papers)
+    print(summary(write(settings.results, papers, list(settings.sinks), out), out), file=sys.stderr)
+
+
+def _finished(results: Path, papers: list[str]) -> list[str]:
+    """The papers asked for, or all there are; InputError with what to run if there is none, or one has no tables."""
+    there = tables.papers_in(results) if is_folder(results) else []
+    missing = [paper for paper in papers if paper not in there]
+    if missing or not there:
+        scale = results.name if results.name in SCALES else "..."
+        run = f"make reproduce SCALE={scale}" + (f" PAPERS={','.join(missing)}" if missing else "")
+        found = f"none of {', '.join(missing or ['any paper'])}"
+        raise InputError(str(results), expected=f"a finished run: {run}", found=found)
+    return list(papers) or there
 
 
 if __name__ == "__main__":

@@ -20,10 +20,8 @@ FILES = (*TABLES, "runs.json")
 
 
 class Manifest(Settings):
-    """What `publish` wrote: the scale of the runs, and a checksum for each file."""
+    """What `publish` wrote: a checksum for each file."""
 
-    scale: str
-    """The scale of the runs."""
     files: dict[str, str]
     """Path below the published folder -> SHA-256."""
 
@@ -69,7 +67,7 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
 def publish(results: Path, papers: list[str], out: Path) -> str:
     """Copy each paper's scores, times and run cards, and write a manifest with their checksums.
 
-    What is there of other papers stays, and stays in the manifest if it is of the same scale.
+    What is there of other papers stays, whatever scale it is of.
 
     Returns:
         The scale of the runs.
@@ -78,20 +76,19 @@ def publish(results: Path, papers: list[str], out: Path) -> str:
         InputError: a paper's results are missing or do not parse; nothing is written then.
     """
     scale = one_scale([paper_of(results, paper) for paper in papers])
-    files = _kept(out, scale, papers)
+    files = _kept(out, papers)
     for name in sorted(f"{paper}/{file}" for paper in papers for file in FILES):
         copy(results / name, out / name)
         files[name] = sha256(out / name)
-    write_json(out / "manifest.json", Manifest(scale=scale, files=dict(sorted(files.items()))).model_dump())
+    write_json(out / "manifest.json", Manifest(files=dict(sorted(files.items()))).model_dump())
     return scale
 
 
-def _kept(out: Path, scale: str, papers: list[str]) -> dict[str, str]:
-    """The lines of a published folder's manifest that are of other papers at that scale."""
+def _kept(out: Path, papers: list[str]) -> dict[str, str]:
+    """The lines of a published folder's manifest that are of other papers."""
     if not is_file(out / "manifest.json"):
         return {}
-    before = _read_manifest(out / "manifest.json")
-    lines = before.files.items() if before.scale == scale else ()
+    lines = _read_manifest(out / "manifest.json").files.items()
     return {name: digest for name, digest in lines if name.partition("/")[0] not in papers}
 
 
