@@ -159,9 +159,10 @@ class DDPGLearner:
         root, task, count = job.root_seed, job.task.environment, len(job.seeds)
         self.batch = walle.make(task, seeds=job.seeds, environments=1, root=root, threads=job.threads)
         size, width = self.batch.observation_size, self.batch.action_size
-        self.iterations = -(-job.steps // self.method.report)
+        self.window = self.method.report
+        self.iterations = -(-job.steps // self.window)
         self.agent = Agent(self.method, root, task, job.seeds, size, width, job.threads)
-        self.replay = Replay(job.seeds, size, width, min(self.method.replay, self.iterations * self.method.report))
+        self.replay = Replay(job.seeds, size, width, min(self.method.replay, self.iterations * self.window))
         self.sampler = Sampler(root, task, job.seeds, self.method.batch)
         self.warm_up = Draws(uniform, root, ("warm-up", task), job.seeds, (width,))
         self.noise, self.parameter_noise = exploration(self.method, root, task, job.seeds, width)

@@ -14,7 +14,7 @@ from septet.errors import InputError
 from septet.files import replacing, sha256, write_text
 from septet.reading import read_json
 from septet.scores import read_scores, read_timing, write_scores, write_timing
-from septet_report.tables import Paper, Runs, read_paper
+from septet_report.tables import Paper, Runs, begun, read_paper
 
 FILES = ("scores.parquet", "timing.parquet", "runs.json")
 
@@ -36,8 +36,8 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
         out: folder for `scores.parquet`, `timing.parquet` and `runs.json`.
 
     Raises:
-        InputError: no run, a run of another paper, the same run or the same scores twice, or a table
-            that does not hold exactly the methods, task and seeds of its card.
+        InputError: no run, a run of another paper, the same run or the same scores twice, a table that does not
+            hold exactly the methods, task and seeds of its card, or a curve with a gap (see `tables.begun`).
     """
     if not runs:
         raise InputError("runs", expected="at least one run folder", found="none")
@@ -141,10 +141,7 @@ def _check_run(run: Path, paper: str, card: RunCard, scores: pl.DataFrame, timin
     for (method,), rows in scores.group_by(["method"], maintain_order=True):
         _check_same(f"{run}: seeds of {method}", set(card.seeds), set(_unique(rows, "seed")))
     for (method, metric), rows in scores.group_by(["method", "metric"], maintain_order=True):
-        seeds, steps = rows["seed"].n_unique(), rows["step"].n_unique()
-        if len(rows) != seeds * steps:
-            found_text = f"{len(rows)} values for {seeds} seeds and {steps} steps"
-            raise InputError(f"{run}: {metric} of {method}", expected="every seed at every step", found=found_text)
+        begun(f"{run}: {metric} of {method}", rows)
 
 
 def _check_same(where: str, listed: set[Any], present: set[Any]) -> None:
