@@ -24,6 +24,7 @@ from learner.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoi
 from learner.replay import Replay, Sampler
 from septet.errors import InputError
 from septet.finite import check_finite
+from walle.finite import check, check_step
 
 Array = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
@@ -169,6 +170,7 @@ class DDPGLearner:
         self.perturbed = self.agent.networks.actor.copy()
         self._low, self._half = self.batch.action_low, (self.batch.action_high - self.batch.action_low) / 2
         self.observation = self.batch.reset()
+        check("observation", self.observation, self.seeds, "step 0")
         self.step = 0
         self.running = np.zeros(count)  # return of the episode so far
         self._perturb(np.ones(count, dtype=bool))
@@ -210,6 +212,7 @@ class DDPGLearner:
         if self.noise is not None:
             action = np.clip(action + self.noise.at(self.step), -1.0, 1.0)
         step = self.batch.step(self._low + self._half * (action + 1.0))
+        check_step(step, self.seeds, f"step {self.step + 1}")
         self.replay.add(observation, action, step.reward, step.terminated, step.next_observation)
         self.observation = step.observation
         self.running += step.reward

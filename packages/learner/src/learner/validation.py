@@ -19,6 +19,7 @@ from learner.config import DDPG, PPO, TRPO, Job
 from learner.loop import Iteration
 from septet.errors import InputError
 from septet.seeding import stream
+from walle.finite import check
 
 
 class PeerLearner:
@@ -48,7 +49,13 @@ class PeerLearner:
 
     def _model(self, seed: int) -> Any:
         make_vec_env = importlib.import_module("stable_baselines3.common.env_util").make_vec_env
-        environment = make_vec_env(self.job.task.environment, self.job.environments, seed=seed)
+        environment = make_vec_env(
+            self.job.task.environment,
+            self.job.environments,
+            seed=seed,
+            wrapper_class=_checked(),
+            wrapper_kwargs={"seed": self.job.seeds[len(self.models)]},
+        )
         settings = peer_settings(self.job)
         model = self.model_class("MlpPolicy", environment, seed=seed, device="cpu", **settings)
         model.set_logger(importlib.import_module("stable_baselines3.common.logger").Logger(None, []))
@@ -161,6 +168,25 @@ def peer_settings(job: Job) -> dict[str, Any]:
         "line_search_max_iter": method.trials,
         "n_critic_updates": method.value_epochs,
     }
+
+
+def _checked() -> Any:
+    """A wrapper that raises NotFinite where an environment gives a value that is not finite."""
+    gymnasium: Any = importlib.import_module("gymnasium")
+
+    class Checked(gymnasium.Wrapper):  # type: ignore[misc]
+        def __init__(self, env: Any, seed: int) -> None:
+            super().__init__(env)
+            self.seeds, self.steps = [seed], 0
+
+        def step(self, action: Any) -> Any:
+            self.steps += 1
+            observation, reward, *rest = self.env.step(action)
+            check("reward", np.array([reward], float), self.seeds, f"step {self.steps}")
+            check("observation", np.array([observation], float), self.seeds, f"step {self.steps}")
+            return observation, reward, *rest
+
+    return Checked
 
 
 def _refuse(method: Any, needed: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from septet.seeding import stream
 from vipg import baseline, experience, sparse
 from vipg.agent import EVALUATION_ROOT
 from vipg.config import ActionSpace, Environment, Job
+from walle.finite import check, check_step
 from walle.policy import GaussianPolicy
 
 Array = NDArray[np.float64]
@@ -79,11 +80,16 @@ class Precursor:
             **self.task.options,
         )
 
-    def roll(self, batch: Any, noise: Array) -> dict[str, NDArray[Any]]:
-        """One whole episode of each environment; arrays (T, E, ...) with `valid`."""
+    def roll(self, batch: Any, noise: Array, where: str) -> dict[str, NDArray[Any]]:
+        """One whole episode of each environment; arrays (T, E, ...) with `valid`.
+
+        Args:
+            where: of the run, for the message about a value that is not finite.
+        """
         size, act = batch.size, self.policy
         member = np.arange(size) // (size // self.rows)
         observation = batch.reset()
+        check("observation", observation, self.seeds, f"{where}, step 0")
         low, high = np.asarray(batch.action_low), np.asarray(batch.action_high)
         middle, half = (low + high) / 2, (high - low) / 2
         active = np.ones(size, bool)
@@ -97,6 +103,7 @@ class Precursor:
             action = (m + np.exp(s) * noise[t]).astype(np.float32)
             control = action if self.task.actions == "clip" else middle + half * action
             step = batch.step(np.clip(control, low, high), active)
+            check_step(step, self.seeds, f"{where}, step {t + 1}")
             found = (observation, action, step.reward, step.terminated & active, step.truncated & active, active)
             for name, value in zip(kept, found, strict=True):
                 kept[name].append(value.copy())
@@ -120,7 +127,7 @@ class Precursor:
     def iterate(self, iteration: int) -> Iteration:
         """Run the episodes, then update mean and std net in turn."""
         start = time.perf_counter()
-        found = self.roll(self.batch, self.noise(iteration))
+        found = self.roll(self.batch, self.noise(iteration), f"iteration {iteration}")
         collected = time.perf_counter()
         valid, reward = found["valid"], found["reward"]
         x = baseline.features(found["observation"])
@@ -234,7 +241,7 @@ class Precursor:
     def evaluate(self) -> Array:
         """Mean return (R,) of the mean net's actions."""
         shape = (self.evaluator.time_limit, self.evaluator.size, self.policy.action_size)
-        found = self.roll(self._rewound(), np.zeros(shape))
+        found = self.roll(self._rewound(), np.zeros(shape), "evaluation")
         return np.asarray(found["reward"].sum(axis=0).reshape(self.rows, -1).mean(axis=1))
 
     def _rewound(self) -> Any:

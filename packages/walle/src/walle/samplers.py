@@ -8,6 +8,7 @@ import numpy as np
 
 from septet.errors import InputError
 from walle.collect import Collection, Collector
+from walle.finite import check_rollout
 from walle.policy import GaussianPolicy
 from walle.pool import Pool, SamplerDied
 from walle.rollout import Array, Arrays, Rollout
@@ -119,13 +120,15 @@ class Samplers:
 
         Raises:
             InputError: no weights were broadcast.
+            NotFinite: an environment gave a reward or an observation that is not finite.
         """
         if self.version < 0:
             raise InputError("samplers: collect", expected="a broadcast before it", found="none")
         if noise is not None and self.asynchronous:
             raise InputError("samplers: noise", expected="none in asynchronous mode", found="an array")
         if self._pool is not None:
-            rollout = self._pool.collect(self.version, noise)
+            rollout, count = self._pool.collect(self.version, noise), self.collection.environments
+            check_rollout(rollout, np.repeat(self.collection.seeds, count), self.iteration)
         else:
             assert self._collector is not None
             rollout = self._collector.collect(
