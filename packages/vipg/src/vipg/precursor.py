@@ -60,6 +60,7 @@ class Precursor:
         self.rows, self.iterations = len(self.seeds), task.iterations
         self.batch = self._make(task.episodes, job.root_seed)
         self.evaluator = self._make(job.evaluation_episodes, job.root_seed + EVALUATION_ROOT)
+        self._start = self.evaluator.state
         self.policy = GaussianPolicy(self.batch.observation_size, self.batch.action_size, task.hidden)
         self.network = Network(self.policy.sizes, free=self.policy.sizes[-1])
         draw = orthogonal([*[math.sqrt(2.0)] * len(task.hidden), 0.01])
@@ -241,15 +242,9 @@ class Precursor:
     def evaluate(self) -> Array:
         """Mean return (R,) of the mean net's actions."""
         shape = (self.evaluator.time_limit, self.evaluator.size, self.policy.action_size)
-        found = self.roll(self._rewound(), np.zeros(shape), "evaluation")
+        self.evaluator.state = self._start
+        found = self.roll(self.evaluator, np.zeros(shape), "evaluation")
         return np.asarray(found["reward"].sum(axis=0).reshape(self.rows, -1).mean(axis=1))
-
-    def _rewound(self) -> Any:
-        state = self.evaluator.state
-        state["episode"][:] = -1
-        state["elapsed"][:] = 0
-        self.evaluator.state = state
-        return self.evaluator
 
     def sampled(self) -> tuple[Array, Array] | None:
         """There is one policy only."""
