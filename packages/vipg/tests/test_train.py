@@ -50,10 +50,12 @@ def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batc
     first, again = (tmp_path / folder / "scores.parquet" for folder in ("first", "again"))
     assert first.read_bytes() == again.read_bytes()
     train(job(name, seeds=[1001]), tmp_path / "alone")
-    alone = read_scores(tmp_path / "alone/scores.parquet")
-    batch = read_scores(first).filter(pl.col("seed") == 1001, pl.col("metric") == "return").sort("method", "step")
-    alone = alone.filter(pl.col("metric") == "return").sort("method", "step")
-    np.testing.assert_allclose(alone["value"], batch["value"], rtol=0.02)  # matrix products of another size round apart
+    alone, batch = (read_scores(path).filter(seed=1001, metric="return") for path in (tmp_path / "alone/scores.parquet", first))
+    # Matrix products of another size round apart, and a trust region without damping makes it more: at the second
+    # iteration up to 0.6 % apart on a processor of tools/processors.py, at the third up to 4 %.
+    for step, tolerance in ((8, 1e-6), (16, 0.05)):
+        one, both = (table.filter(step=step).sort("method")["value"] for table in (alone, batch))
+        np.testing.assert_allclose(one, both, rtol=tolerance)
 
 
 def test_the_card_and_the_tables(tmp_path):

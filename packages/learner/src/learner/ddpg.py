@@ -144,6 +144,13 @@ class Agent:
             self._pool.shutdown()
 
 
+def check_pool(job: Job) -> None:
+    """Raise InputError unless a job of DDPG has one environment per seed in this process."""
+    for name, only in (("environments", 1), ("samplers", 0), ("mode", "synchronous")):
+        if (found := getattr(job, name)) != only:
+            raise InputError(f"job: {name}", expected=f"{only}, as DDPG updates after each step", found=found)
+
+
 class DDPGLearner:
     """DDPG on one task: act, store, update, one environment per seed (`learner.loop.Learner`).
 
@@ -153,13 +160,14 @@ class DDPGLearner:
 
     def __init__(self, job: Job) -> None:
         assert isinstance(job.method, DDPG)
-        for name, only in (("environments", 1), ("samplers", 0), ("mode", "synchronous")):
-            if (found := getattr(job, name)) != only:
-                raise InputError(f"job: {name}", expected=f"{only}, as DDPG updates after each step", found=found)
+        check_pool(job)
         self.method, self.seeds = job.method, job.seeds
         root, task, count = job.root_seed, job.task.environment, len(job.seeds)
         self.batch = walle.make(task, seeds=job.seeds, environments=1, root=root, threads=job.threads)
         size, width = self.batch.observation_size, self.batch.action_size
+        if not (width and np.isfinite([self.batch.action_low, self.batch.action_high]).all()):
+            found = f"{self.batch.action_low} to {self.batch.action_high}" if width else "none"
+            raise InputError(f"{task}: actions", expected="finite bounds, which DDPG stretches [-1, 1] to", found=found)
         self.window = self.method.report
         self.iterations = -(-job.steps // self.window)
         self.agent = Agent(self.method, root, task, job.seeds, size, width, job.threads)
