@@ -1,5 +1,6 @@
 """The train verb as a whole: determinism, batches of seeds, faults, and that it learns."""
 
+import gymnasium
 import numpy as np
 import polars as pl
 import pytest
@@ -160,9 +161,30 @@ def test_ddpg_refuses_what_it_does_not_do(name, value):
         build(job({"algorithm": "ddpg"}, **{name: value}))
 
 
-def test_a_wrong_setting_is_one_line():
-    with pytest.raises(InputError, match=r"method.*rate.*-1"):
-        validate(Job, {"method": {"algorithm": "ppo", "rate": -1}, "task": {}}, "job.yaml")
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ({"algorithm": "ppo", "rate": -1}, r"method.*rate.*-1"),
+        ({"algorithm": "ppo", "hidden": [64, 0]}, r"method.*hidden\.1: expected greater than or equal to 1, found 0"),
+        ({"algorithm": "ddpg", "learning_starts": 500}, "more steps than the 500 before learning starts, not 500"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(method, says):
+    with pytest.raises(InputError, match=says):
+        validate(Job, {"method": method, "task": {}, "steps": 500}, "job.yaml")
+
+
+@pytest.mark.parametrize(("low", "high"), [(-np.inf, np.inf), (0.0, np.inf), (np.zeros(0), np.ones(0))])
+def test_ddpg_refuses_actions_without_bounds(low, high):
+    space = gymnasium.spaces.Box(np.float32(low), np.float32(high), np.shape(low) or (1,))
+
+    class Open(gymnasium.Env):
+        observation_space, action_space = gymnasium.spaces.Box(-1, 1, (2,)), space
+
+    gymnasium.register("Open-v0", Open)
+    with pytest.raises(InputError, match="Open-v0: actions: expected finite bounds"):
+        build(job({"algorithm": "ddpg"}, task="Open-v0"))
+    del gymnasium.registry["Open-v0"]
 
 
 def test_sampler_processes_change_nothing(tmp_path):

@@ -2,6 +2,7 @@
 
 import signal
 
+import gymnasium
 import numpy as np
 import polars as pl
 import pytest
@@ -77,6 +78,21 @@ def test_the_checks_of_the_method_page_on_cart_pole(tmp_path):
     assert scores.filter(metric="return", step=16_000)["value"].mean() > 50
 
 
+def test_an_environment_without_a_time_limit_is_refused():
+    class Endless(gymnasium.Env):
+        observation_space, action_space = gymnasium.spaces.Box(-1, 1, (2,)), gymnasium.spaces.Box(-1, 1, (1,))
+
+    gymnasium.register("Endless-v0", Endless)
+    with pytest.raises(InputError, match="expected a time limit on episodes, found none"):
+        build(job("svrpo", POLE.model_copy(update={"environment": "Endless-v0"})))
+    del gymnasium.registry["Endless-v0"]
+
+
+def test_a_single_block_has_no_variance(tmp_path):
+    train(job("svrpo", POLE.model_copy(update={"mini_batch": 400})), tmp_path)
+    assert (read_scores(tmp_path / "scores.parquet").filter(metric="variance_ratio_at")["value"] == 0.0).all()
+
+
 class Stops:
     """A stop request that comes at the given looks at it."""
 
@@ -120,7 +136,9 @@ def test_bad_jobs_are_refused():
         build(job("svrpo", POLE.model_copy(update={"environments": 8})))
     with pytest.raises(InputError, match="a multiple of 1000 for svrpg"):
         build(job("svrpg", SWING.model_copy(update={"batch": 2400, "environments": 4})))
-    with pytest.raises(InputError, match="end at the time limit only"):
-        build(job("svrpg", POLE.model_copy(update={"batch": 1000, "environments": 5}))).iterate(0)
+    with pytest.raises(InputError, match="end at the time limit only, found ContinuousCartPole"):
+        build(job("svrpg", POLE.model_copy(update={"batch": 1000, "environments": 5})))
+    with pytest.raises(ValidationError, match=r"hidden\.0"):
+        Task(hidden=(0,))
     with pytest.raises(ValidationError, match="different seeds"):
         job("svrpo", seeds=(1, 1))

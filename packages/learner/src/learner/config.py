@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 
 from septet.config import Seeds, Settings
 
-
 Widths = tuple[Annotated[int, Field(ge=1)], ...]
 """Units of each hidden layer."""
 
@@ -238,7 +237,9 @@ class Job(Settings):
     @model_validator(mode="after")
     def _learns(self) -> "Job":
         if isinstance(self.method, DDPG) and self.steps <= self.method.learning_starts:
-            raise ValueError(f"more steps than the {self.method.learning_starts} before learning starts, not {self.steps}")
+            raise ValueError(
+                f"more steps than the {self.method.learning_starts} before learning starts, not {self.steps}"
+            )
         return self
 
     @model_validator(mode="before")

@@ -235,11 +235,8 @@ def begun(where: str, rows: pl.DataFrame) -> pl.DataFrame:
     torn = firsts.filter((pl.col("len") != pl.col("expected")) | (pl.col("unique") != pl.col("expected"))).sort("seed")
     if not torn.is_empty():
         seed, first, found, _, expected = torn.row(0)
-        raise InputError(
-            where,
-            expected=f"every seed at every step from its first one on ({expected} values of seed {seed} from {first} on)",
-            found=f"{found} values",
-        )
+        wanted = f"every seed at every step from its first one on ({expected} values of seed {seed} from {first} on)"
+        raise InputError(where, expected=wanted, found=f"{found} values")
     return rows.filter(pl.col("step") >= firsts["step"].max())
 
 

@@ -127,8 +127,8 @@ class Samplers:
         if noise is not None and self.asynchronous:
             raise InputError("samplers: noise", expected="none in asynchronous mode", found="an array")
         if self._pool is not None:
-            rollout, count = self._pool.collect(self.version, noise), self.collection.environments
-            check_rollout(rollout, np.repeat(self.collection.seeds, count), self.iteration)
+            rollout = self._pool.collect(self.version, noise)
+            check_rollout(rollout, self.collection.seeds, self.iteration)
         else:
             assert self._collector is not None
             rollout = self._collector.collect(
