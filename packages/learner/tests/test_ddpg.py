@@ -75,8 +75,15 @@ def test_no_update_before_learning_starts_and_one_a_step_after() -> None:
 
 
 def test_it_learns_to_swing_up() -> None:
-    settings = {"hidden": (64, 64), "batch": 64, "learning_starts": 100, "report": 1000, "noise": "gaussian"}
-    learner = DDPGLearner(job([1, 2], steps=5000, **settings))
-    returns = [learner.iterate(k).scores["return"] for k in range(5)]
-    assert (returns[0] < -800).all()
-    assert (returns[-1] > -400).all()
+    """The median over eight seeds lies above -600.
+
+    Over 32 seeds the return goes from -1330 (standard deviation 120) to medians of -156, -170, -170 and -173 (84 to
+    158) on the processors native, haswell, zen3 and x86-64-v2 of tools/processors.py; the worst seed ends at -914. The
+    median of eight has a standard error of at most 70: the line is six of them below.
+    """
+    rates = {"actor_rate": 3e-3, "critic_rate": 3e-3, "gamma": 0.95, "tau": 0.02}
+    settings = {"hidden": (64, 64), "batch": 64, "learning_starts": 100, "report": 1000, "noise": "gaussian", **rates}
+    learner = DDPGLearner(job(list(range(8)), steps=4000, **settings))
+    returns = [learner.iterate(k).scores["return"] for k in range(4)]
+    assert np.median(returns[0]) < -1000
+    assert np.median(returns[-1]) > -600

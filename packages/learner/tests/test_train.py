@@ -1,5 +1,6 @@
 """The train verb as a whole: determinism, batches of seeds, faults, and that it learns."""
 
+import gymnasium
 import numpy as np
 import polars as pl
 import pytest
@@ -58,12 +59,54 @@ def test_the_run_card_says_what_ran(tmp_path):
     assert (tmp_path / "again/scores.parquet").read_bytes() == (tmp_path / "scores.parquet").read_bytes()
 
 
+def iteration(steps, **scores):
+    return loop.Iteration(np.array(steps), {name: np.array(values) for name, values in scores.items()}, {"learn": 1.0})
+
+
+def rows_of(history, window):
+    table = pl.concat(history.scores(job("ppo"), window)).sort("metric", "seed", "step")
+    return {name: own.select("seed", "step", "value").rows() for (name,), own in table.group_by("metric")}
+
+
 def test_returns_stand_until_the_next_episode_ends():
     history = History(2)
     for given in ([np.nan, 1.0], [np.nan, np.nan], [5.0, 2.0]):
-        history.add(loop.Iteration(np.array([10, 10]), {"return": np.array(given)}, {}))
-    rows = pl.concat(history.scores(job("ppo"))).sort("seed", "step")
-    assert rows.select("seed", "step", "value").rows() == [(0, 30, 5.0), (1, 10, 1.0), (1, 20, 1.0), (1, 30, 2.0)]
+        history.add(iteration([10, 10], **{"return": given}))
+    assert rows_of(history, 10) == {"return": [(0, 30, 5.0), (1, 10, 1.0), (1, 20, 1.0), (1, 30, 2.0)]}
+
+
+def test_a_metric_stands_at_the_steps_where_it_was_measured():
+    """It starts late, rests, and one seed has no value: gaps, also after a restart."""
+    given = [{}, {"loss": [1.0, 2.0]}, {}, {"loss": [3.0, np.nan]}]
+    history = History(2)
+    for scores in given[:2]:
+        history.add(iteration([10, 10], episodes=[0.0, 0.0], **scores))
+    resumed = History(2)
+    resumed.state = history.state
+    for scores in given[2:]:
+        resumed.add(iteration([10, 10], episodes=[0.0, 0.0], **scores))
+    assert rows_of(resumed, 10)["loss"] == [(0, 20, 1.0), (0, 40, 3.0), (1, 20, 2.0)]
+
+
+def test_iterations_of_whole_episodes_stand_at_the_steps_of_the_plan():
+    history = History(2)
+    for steps in ([10, 13], [12, 10]):
+        history.add(iteration(steps, **{"return": [1.0, 2.0]}))
+    assert rows_of(history, 10) == {
+        "environment_steps": [(0, 10, 10.0), (0, 20, 22.0), (1, 10, 13.0), (1, 20, 23.0)],
+        "return": [(0, 10, 1.0), (0, 20, 1.0), (1, 10, 2.0), (1, 20, 2.0)],
+    }
+    assert history.timing(job("ppo"), 10)["step"].to_list() == [10, 20]
+
+
+def test_ddpg_s_losses_stand_after_its_warm_up(tmp_path):
+    """100 steps with uniform actions: the windows up to 50 and 100 have no update."""
+    method = {"algorithm": "ddpg", "hidden": [8], "batch": 8, "learning_starts": 100, "report": 50}
+    train(job(method, steps=300), tmp_path)
+    scores = read_scores(tmp_path / "scores.parquet")
+    for metric, first in (("critic_loss", 150), ("actor_loss", 150), ("return", 200), ("episodes", 50)):
+        steps = scores.filter(pl.col("metric") == metric, pl.col("seed") == 0)["step"].to_list()
+        assert steps == list(range(first, 301, 50)), metric
 
 
 def test_a_value_that_is_no_number_stops_with_its_name_and_keeps_the_checkpoint(tmp_path, monkeypatch):
@@ -106,8 +149,10 @@ def test_a_sampler_that_dies_for_good_leaves_a_checkpoint_to_go_on_from(tmp_path
 
 def test_whole_episodes_of_an_environment_that_is_gymnasium_s(tmp_path):
     train(job("ppo_kl", task="MountainCarContinuous-v0", steps=128, environments=2), tmp_path)
-    rows = read_scores(tmp_path / "scores.parquet").filter(pl.col("metric") == "episodes")
-    assert rows["value"].to_list() == [2.0, 2.0] and rows["step"].unique().to_list() == [2 * 999]
+    scores = read_scores(tmp_path / "scores.parquet")
+    assert scores["step"].unique().to_list() == [2 * 128]  # of the plan; each episode is longer
+    for metric, value in (("episodes", 2.0), ("environment_steps", 2 * 999.0)):
+        assert scores.filter(metric=metric)["value"].to_list() == [value, value]
 
 
 @pytest.mark.parametrize(("name", "value"), [("environments", 2), ("samplers", 1), ("mode", "asynchronous")])
@@ -116,9 +161,30 @@ def test_ddpg_refuses_what_it_does_not_do(name, value):
         build(job({"algorithm": "ddpg"}, **{name: value}))
 
 
-def test_a_wrong_setting_is_one_line():
-    with pytest.raises(InputError, match=r"method.*rate.*-1"):
-        validate(Job, {"method": {"algorithm": "ppo", "rate": -1}, "task": {}}, "job.yaml")
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ({"algorithm": "ppo", "rate": -1}, r"method.*rate.*-1"),
+        ({"algorithm": "ppo", "hidden": [64, 0]}, r"method.*hidden\.1: expected greater than or equal to 1, found 0"),
+        ({"algorithm": "ddpg", "learning_starts": 500}, "more steps than the 500 before learning starts, not 500"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(method, says):
+    with pytest.raises(InputError, match=says):
+        validate(Job, {"method": method, "task": {}, "steps": 500}, "job.yaml")
+
+
+@pytest.mark.parametrize(("low", "high"), [(-np.inf, np.inf), (0.0, np.inf), (np.zeros(0), np.ones(0))])
+def test_ddpg_refuses_actions_without_bounds(low, high):
+    space = gymnasium.spaces.Box(np.float32(low), np.float32(high), np.shape(low) or (1,))
+
+    class Open(gymnasium.Env):
+        observation_space, action_space = gymnasium.spaces.Box(-1, 1, (2,)), space
+
+    gymnasium.register("Open-v0", Open)
+    with pytest.raises(InputError, match="Open-v0: actions: expected finite bounds"):
+        build(job({"algorithm": "ddpg"}, task="Open-v0"))
+    del gymnasium.registry["Open-v0"]
 
 
 def test_sampler_processes_change_nothing(tmp_path):
@@ -128,6 +194,8 @@ def test_sampler_processes_change_nothing(tmp_path):
 
 
 def test_ppo_learns_to_balance(tmp_path):
+    """Over 24 seeds on each processor of tools/processors.py the return goes from 7.3 (standard deviation 0.4) to
+    580 to 716 (253 to 357), at least 117 for the worst seed: five times the start is 37."""
     method = {"algorithm": "ppo", "steps": 1024}
     train(job(method, seeds=[0, 1, 2], steps=20_480, task="InvertedPendulum-v5"), tmp_path)
     curve = read_scores(tmp_path / "scores.parquet").filter(metric="return").sort("step")

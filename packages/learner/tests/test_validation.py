@@ -62,6 +62,21 @@ def test_settings_that_the_peer_lacks_are_refused() -> None:
             PeerLearner(job(algorithm, **setting))
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "changes", "says"),
+    [
+        ("ddpg", {"environments": 2}, "environments: expected 1"),
+        ("ppo", {"samplers": 2}, "samplers: expected 0"),
+        ("ppo", {"task": {"environment": "Pendulum-v1", "actions": "scale"}}, "task.actions: expected clip"),
+        ("ppo", {"task": {"environment": "ContinuousCartPole"}}, "an id that Gymnasium knows"),
+        ("ddpg", {"task": {"environment": "CartPole-v1"}}, "expected a job for the peer, found .*action space"),
+    ],
+)
+def test_a_job_that_the_peer_cannot_do_is_refused(algorithm: str, changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=f"job: .*{says}"):
+        PeerLearner(Job.model_validate({**job(algorithm).model_dump(), **changes}))
+
+
 def test_an_absent_peer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError, match="make setup-dev"):

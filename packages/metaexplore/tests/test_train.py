@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from metaexplore.config import Job
 from metaexplore.cycle import Cycle
@@ -46,6 +47,27 @@ def test_a_student_that_is_no_number_stops_with_its_name(tmp_path, monkeypatch):
     with pytest.raises(NotFinite, match=r"is not finite \(seed 2\)"):
         train_job(job, tmp_path)
     assert not (tmp_path / "scores.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"stages": [0, 2]}, "ascending stages, 1 or more"),
+        ({"learner": {"student": "continue"}}, "restored after each trial"),
+        ({"settings": {}}, "at least 1 item"),
+        ({"settings": {"wide": {"hidden": [32, 32]}}}, "settings.wide without hidden"),
+        ({"settings": {"other": {"explorer": "local"}}}, "settings.other without explorer"),
+        ({"settings": {"on": {"student": "continue"}}}, "settings.on without student"),
+    ],
+)
+def test_a_study_that_could_not_be_judged_is_refused(change, says):
+    with pytest.raises(ValidationError, match=says):
+        Job.model_validate({**JOB, "method": {"kind": "study", **change}})
+
+
+def test_more_points_than_steps_are_refused():
+    with pytest.raises(ValidationError, match="steps for 5000 points"):
+        Job.model_validate({**JOB, "points": 5000})
 
 
 def test_bad_configuration_is_one_line(tmp_path):

@@ -68,9 +68,18 @@ def test_settings_come_from_the_run_cards(paper):
 def test_a_metric_or_a_point_that_is_missing_is_told(paper):
     with pytest.raises(InputError, match="expected the metric loss, found only regret"):
         tables.curves(paper, "loss")
-    torn = tables.Paper("dynts", paper.scores[1:], paper.cards, "laptop")
+    torn = tables.Paper("dynts", paper.scores[:-1], paper.cards, "laptop")
     with pytest.raises(InputError, match="expected every seed at every step"):
         tables.curves(torn, "regret", resamples=10)
+
+
+def test_the_area_is_of_the_steps_that_all_seeds_of_a_method_have():
+    """Seed 0: 9 at 0, then 1 at 10 and 3 at 20; seed 1 begins at 10 with 4, 8. Areas over 10..20: 2 and 6."""
+    points = [(0, 0, 9.0), (0, 10, 1.0), (0, 20, 3.0), (1, 10, 4.0), (1, 20, 8.0)]
+    columns = dict(zip(("seed", "step", "value"), zip(*points, strict=True), strict=True))
+    rows = pl.DataFrame({"method": "m", "task": "t", **{name: list(values) for name, values in columns.items()}})
+    found = tables.per_seed(rows, ["m"], area=True, step=None)
+    assert found.sort("seed")["value"].to_list() == [2.0, 6.0]
 
 
 def test_torn_files_are_told(tmp_path, demo):

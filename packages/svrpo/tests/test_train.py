@@ -2,6 +2,7 @@
 
 import signal
 
+import gymnasium
 import numpy as np
 import polars as pl
 import pytest
@@ -63,14 +64,33 @@ def test_scores_timing_and_card(tmp_path):
 
 
 def test_the_checks_of_the_method_page_on_cart_pole(tmp_path):
-    """Section 7: variance ratio below 0.5 at every inner step, final KL at most delta (2 seeds, 8 iterations)."""
+    """Section 7: variance ratio below 0.5 at every inner step, final KL at most delta (2 seeds, 8 iterations).
+
+    Over 16 seeds on each processor of tools/processors.py the ratio at an inner step is at most 0.19 on average and
+    0.39 for a seed; the return goes from 24 (standard deviation 6) to 131 to 144 (34 to 37), the worst seed's to 53.
+    """
     task = EXPERIMENTS.tasks["cart_pole"].model_copy(update={"name": "cart_pole", "iterations": 8})
     train(job("svrpo", task, seeds=(1000, 1001)), tmp_path)
     scores = read_scores(tmp_path / "scores.parquet")
     assert (scores.filter(metric="kl")["value"] <= 0.01).all()
     ratio = scores.filter(metric="variance_ratio_at").group_by("step").agg(pl.col("value").mean())
     assert (ratio["value"] < 0.5).all()
-    assert (scores.filter(metric="return", step=16_000)["value"] > 30).all()  # about 20 at the start
+    assert scores.filter(metric="return", step=16_000)["value"].mean() > 50
+
+
+def test_an_environment_without_a_time_limit_is_refused():
+    class Endless(gymnasium.Env):
+        observation_space, action_space = gymnasium.spaces.Box(-1, 1, (2,)), gymnasium.spaces.Box(-1, 1, (1,))
+
+    gymnasium.register("Endless-v0", Endless)
+    with pytest.raises(InputError, match="expected a time limit on episodes, found none"):
+        build(job("svrpo", POLE.model_copy(update={"environment": "Endless-v0"})))
+    del gymnasium.registry["Endless-v0"]
+
+
+def test_a_single_block_has_no_variance(tmp_path):
+    train(job("svrpo", POLE.model_copy(update={"mini_batch": 400})), tmp_path)
+    assert (read_scores(tmp_path / "scores.parquet").filter(metric="variance_ratio_at")["value"] == 0.0).all()
 
 
 class Stops:
@@ -116,7 +136,9 @@ def test_bad_jobs_are_refused():
         build(job("svrpo", POLE.model_copy(update={"environments": 8})))
     with pytest.raises(InputError, match="a multiple of 1000 for svrpg"):
         build(job("svrpg", SWING.model_copy(update={"batch": 2400, "environments": 4})))
-    with pytest.raises(InputError, match="end at the time limit only"):
-        build(job("svrpg", POLE.model_copy(update={"batch": 1000, "environments": 5}))).iterate(0)
+    with pytest.raises(InputError, match="end at the time limit only, found ContinuousCartPole"):
+        build(job("svrpg", POLE.model_copy(update={"batch": 1000, "environments": 5})))
+    with pytest.raises(ValidationError, match=r"hidden\.0"):
+        Task(hidden=(0,))
     with pytest.raises(ValidationError, match="different seeds"):
         job("svrpo", seeds=(1, 1))

@@ -101,7 +101,8 @@ class Collecting(ABC, Generic[B]):
     def __init__(self, job: Job, policy: GaussianPolicy, steps: int, **options: Any) -> None:
         self.job, self.shape = job, policy
         self.moments = Moments.none(len(job.seeds), policy.observation_size)
-        self.iterations = -(-job.steps // (steps * job.environments))
+        self.window = steps * job.environments
+        self.iterations = -(-job.steps // self.window)
         self.samplers = Samplers(
             job.task.environment,
             policy,

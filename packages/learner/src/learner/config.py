@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 
 from septet.config import Seeds, Settings
 
+Widths = tuple[Annotated[int, Field(ge=1)], ...]
+"""Units of each hidden layer."""
+
 
 class _Method(Settings):
     name: str = ""
@@ -28,7 +31,7 @@ class _OnPolicy(_Method):
     """T, steps of each environment between two updates."""
     gae_lambda: float = Field(default=0.95, ge=0.0, le=1.0)
     """lambda of the generalised advantage estimate."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: Widths = (64, 64)
     """Hidden units of the policy and of the value net, which share nothing."""
     normalise_observations: bool = False
     """Subtract the running mean of each observation and divide by its standard deviation, clipped to ±10."""
@@ -109,7 +112,7 @@ class DDPG(_Method):
 
     algorithm: Literal["ddpg"]
     """Selects this method."""
-    hidden: tuple[int, ...] = Field(default=(400, 300), min_length=1)
+    hidden: Widths = Field(default=(400, 300), min_length=1)
     """Hidden units of the actor and of the critic, relu."""
     last_layer: float | None = Field(default=None, gt=0.0)
     """Bound of the last layers' uniform initial weights (Lillicrap et al.: 0.003); null for PyTorch's rule."""
@@ -230,6 +233,14 @@ class Job(Settings):
     """synchronous: samplers wait for new weights; asynchronous: they go on with what they have (lag in the scores)."""
     threads: int = Field(default=1, ge=1)
     """Threads that step environments when there is no sampler process, and learn where a method divides its seeds."""
+
+    @model_validator(mode="after")
+    def _learns(self) -> "Job":
+        if isinstance(self.method, DDPG) and self.steps <= self.method.learning_starts:
+            raise ValueError(
+                f"more steps than the {self.method.learning_starts} before learning starts, not {self.steps}"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -24,6 +24,7 @@ from learner.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoi
 from learner.replay import Replay, Sampler
 from septet.errors import InputError
 from septet.finite import check_finite
+from walle.finite import check, check_step
 
 Array = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
@@ -143,6 +144,13 @@ class Agent:
             self._pool.shutdown()
 
 
+def check_pool(job: Job) -> None:
+    """Raise InputError unless a job of DDPG has one environment per seed in this process."""
+    for name, only in (("environments", 1), ("samplers", 0), ("mode", "synchronous")):
+        if (found := getattr(job, name)) != only:
+            raise InputError(f"job: {name}", expected=f"{only}, as DDPG updates after each step", found=found)
+
+
 class DDPGLearner:
     """DDPG on one task: act, store, update, one environment per seed (`learner.loop.Learner`).
 
@@ -152,22 +160,25 @@ class DDPGLearner:
 
     def __init__(self, job: Job) -> None:
         assert isinstance(job.method, DDPG)
-        for name, only in (("environments", 1), ("samplers", 0), ("mode", "synchronous")):
-            if (found := getattr(job, name)) != only:
-                raise InputError(f"job: {name}", expected=f"{only}, as DDPG updates after each step", found=found)
+        check_pool(job)
         self.method, self.seeds = job.method, job.seeds
         root, task, count = job.root_seed, job.task.environment, len(job.seeds)
         self.batch = walle.make(task, seeds=job.seeds, environments=1, root=root, threads=job.threads)
         size, width = self.batch.observation_size, self.batch.action_size
-        self.iterations = -(-job.steps // self.method.report)
+        if not (width and np.isfinite([self.batch.action_low, self.batch.action_high]).all()):
+            found = f"{self.batch.action_low} to {self.batch.action_high}" if width else "none"
+            raise InputError(f"{task}: actions", expected="finite bounds, which DDPG stretches [-1, 1] to", found=found)
+        self.window = self.method.report
+        self.iterations = -(-job.steps // self.window)
         self.agent = Agent(self.method, root, task, job.seeds, size, width, job.threads)
-        self.replay = Replay(job.seeds, size, width, min(self.method.replay, self.iterations * self.method.report))
+        self.replay = Replay(job.seeds, size, width, min(self.method.replay, self.iterations * self.window))
         self.sampler = Sampler(root, task, job.seeds, self.method.batch)
         self.warm_up = Draws(uniform, root, ("warm-up", task), job.seeds, (width,))
         self.noise, self.parameter_noise = exploration(self.method, root, task, job.seeds, width)
         self.perturbed = self.agent.networks.actor.copy()
         self._low, self._half = self.batch.action_low, (self.batch.action_high - self.batch.action_low) / 2
         self.observation = self.batch.reset()
+        check("observation", self.observation, self.seeds, "step 0")
         self.step = 0
         self.running = np.zeros(count)  # return of the episode so far
         self._perturb(np.ones(count, dtype=bool))
@@ -209,6 +220,7 @@ class DDPGLearner:
         if self.noise is not None:
             action = np.clip(action + self.noise.at(self.step), -1.0, 1.0)
         step = self.batch.step(self._low + self._half * (action + 1.0))
+        check_step(step, self.seeds, f"step {self.step + 1}")
         self.replay.add(observation, action, step.reward, step.terminated, step.next_observation)
         self.observation = step.observation
         self.running += step.reward

@@ -16,7 +16,7 @@ class Iteration:
     steps: Array
     """Environment steps (S,) taken in it."""
     scores: dict[str, Array]
-    """Metric -> value (S,); `return` and `episodes` among them; NaN in `return` where no episode ended."""
+    """Metric -> value (S,), NaN for no value; `return` and `episodes` among them."""
     seconds: dict[str, float]
     """Phase (collect, learn, broadcast) -> wall time."""
 
@@ -24,6 +24,8 @@ class Iteration:
 class Learner(Protocol):
     """A method on a task, all seeds in lockstep."""
 
+    window: int
+    """Environment steps of a seed in an iteration; with whole episodes, at least so many."""
     iterations: int
     """Iterations of the whole job."""
 

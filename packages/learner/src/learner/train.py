@@ -86,16 +86,16 @@ def train(job: Job, out: Path) -> None:
             libraries=[*LIBRARIES, *(PEERS if job.method.implementation == "stable_baselines3" else [])],
             steps=int(history.steps[-1].sum()),
         )
-        write_timing(out / "timing.parquet", [history.timing(job)])
-        write_scores(out / "scores.parquet", history.scores(job))
+        write_timing(out / "timing.parquet", [history.timing(job, learner.window)])
+        write_scores(out / "scores.parquet", history.scores(job, learner.window))
         card.write(out / "run.json")
 
 
 class History:
     """What the iterations left: cumulated steps, metrics and seconds.
 
-    A metric that a seed has no value for yet (NaN), as the return before an episode has ended, is left out; later
-    the last value stands.
+    NaN is no value, and leaves a gap in the table: of a metric that starts late or rests, and of the return until a
+    seed's first episode has ended. From then on the last return stands.
     """
 
     def __init__(self, seeds: int) -> None:
@@ -106,12 +106,15 @@ class History:
 
     def add(self, found: Iteration) -> None:
         """Append an iteration."""
+        none = np.full(self.seeds, math.nan)
+        for name in found.scores.keys() - self.metrics.keys():
+            self.metrics[name] = [none] * len(self.steps)
+        for name, values in self.metrics.items():
+            given = found.scores.get(name, none)
+            last = values[-1] if name == "return" and values else none
+            values.append(np.where(np.isnan(given), last, given))
         before = self.steps[-1] if self.steps else np.zeros(self.seeds, np.int64)
         self.steps.append(before + np.asarray(found.steps, np.int64))
-        for name, given in found.scores.items():
-            values = self.metrics.setdefault(name, [])
-            last = values[-1] if values else np.full(self.seeds, math.nan)
-            values.append(np.where(np.isnan(given), last, given))
         for phase, value in found.seconds.items():
             self.seconds.setdefault(phase, []).append(value)
 
@@ -130,34 +133,35 @@ class History:
         self.metrics = {name: list(values) for name, values in _part("metric", saved).items()}
         self.seconds = {phase: values.tolist() for phase, values in _part("seconds", saved).items()}
 
-    def scores(self, job: Job) -> list[pl.DataFrame]:
-        """Rows of the score table: every metric of every seed at its environment steps."""
-        frames = []
-        for s, seed in enumerate(job.seeds):
-            steps = [int(row[s]) for row in self.steps]
-            for name, values in self.metrics.items():
-                column = np.array([row[s] for row in values])
-                known = np.flatnonzero(~np.isnan(column))
-                if len(known):
-                    frames.append(
-                        score_rows(
-                            job.paper,
-                            job.method.label,
-                            job.task.label,
-                            seeds=[seed],
-                            steps=[steps[k] for k in known],
-                            metrics={name: column[known][None]},
-                        )
-                    )
-        return frames
+    def scores(self, job: Job, window: int) -> list[pl.DataFrame]:
+        """Rows of the score table: every metric of every seed.
 
-    def timing(self, job: Job) -> pl.DataFrame:
-        """Rows of the timing table: seconds of each phase of each iteration, at the first seed's steps."""
+        The step of a row is that of the plan, the same for all seeds and methods. Where whole episodes make an
+        iteration longer, the metric `environment_steps` says how many steps a seed has taken.
+
+        Args:
+            window: environment steps of a seed in an iteration, at least.
+        """
+        steps = window * np.arange(1, len(self.steps) + 1)
+        metrics = {name: np.array(values).T for name, values in self.metrics.items()}
+        taken = np.array(self.steps).T
+        if (taken != steps).any():
+            metrics["environment_steps"] = taken.astype(np.float64)
+        of = job.paper, job.method.label, job.task.label
+        return [
+            score_rows(*of, seeds=[seed], steps=steps[known].tolist(), metrics={name: values[s : s + 1, known]})
+            for name, values in metrics.items()
+            for s, seed in enumerate(job.seeds)
+            if (known := ~np.isnan(values[s])).any()
+        ]
+
+    def timing(self, job: Job, window: int) -> pl.DataFrame:
+        """Rows of the timing table: seconds of each phase of each iteration of all seeds, under the first one's."""
         of = {"paper": job.paper, "method": job.method.label, "task": job.task.label, "seed": job.seeds[0]}
         rows = [
-            {**of, "step": int(steps[0]), "phase": phase, "seconds": seconds}
+            {**of, "step": window * (k + 1), "phase": phase, "seconds": seconds}
             for phase, values in self.seconds.items()
-            for steps, seconds in zip(self.steps, values, strict=True)
+            for k, seconds in enumerate(values)
         ]
         return pl.DataFrame(rows, TIMING)
 

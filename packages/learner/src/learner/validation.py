@@ -16,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from learner.config import DDPG, PPO, TRPO, Job
+from learner.ddpg import check_pool
 from learner.loop import Iteration
 from septet.errors import InputError
 from septet.seeding import stream
+from walle.finite import check
 
 
 class PeerLearner:
@@ -33,6 +35,7 @@ class PeerLearner:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        _check_environments(job)
         self.model_class, self.window = _peer(job), _window(job)
         self.iterations = -(-job.steps // self.window)
         self._start()
@@ -48,9 +51,17 @@ class PeerLearner:
 
     def _model(self, seed: int) -> Any:
         make_vec_env = importlib.import_module("stable_baselines3.common.env_util").make_vec_env
-        environment = make_vec_env(self.job.task.environment, self.job.environments, seed=seed)
+        wrapper = {"wrapper_class": _checked(), "wrapper_kwargs": {"seed": self.job.seeds[len(self.models)]}}
+        try:
+            environment = make_vec_env(self.job.task.environment, self.job.environments, seed=seed, **wrapper)
+        except (importlib.import_module("gymnasium").error.Error, ImportError) as error:
+            raise InputError("job: task.environment", expected="an id that Gymnasium knows", found=str(error)) from None
         settings = peer_settings(self.job)
-        model = self.model_class("MlpPolicy", environment, seed=seed, device="cpu", **settings)
+        try:
+            model = self.model_class("MlpPolicy", environment, seed=seed, device="cpu", **settings)
+        except (AssertionError, ValueError) as error:  # of its own checks
+            text = str(error) or "settings that it rejects"
+            raise InputError("job: method.implementation", expected="a job for the peer", found=text) from None
         model.set_logger(importlib.import_module("stable_baselines3.common.logger").Logger(None, []))
         return model
 
@@ -104,6 +115,19 @@ def _peer(job: Job) -> Any:
     if importlib.util.find_spec(package) is None:
         raise InputError(where, expected=f"the peer {package} (make setup-dev)", found="it is not installed")
     return getattr(importlib.import_module(package), name)
+
+
+def _check_environments(job: Job) -> None:
+    """Raise InputError where the job's environments are not what the peer steps."""
+    if isinstance(job.method, DDPG):
+        check_pool(job)
+    for name, found, only in (
+        ("samplers", job.samplers, 0),
+        ("mode", job.mode, "synchronous"),
+        ("task.actions", job.task.actions, "clip"),
+    ):
+        if found != only:
+            raise InputError(f"job: {name}", expected=f"{only} with stable_baselines3", found=found)
 
 
 def _window(job: Job) -> int:
@@ -161,6 +185,25 @@ def peer_settings(job: Job) -> dict[str, Any]:
         "line_search_max_iter": method.trials,
         "n_critic_updates": method.value_epochs,
     }
+
+
+def _checked() -> Any:
+    """A wrapper that raises NotFinite where an environment gives a value that is not finite."""
+    gymnasium: Any = importlib.import_module("gymnasium")
+
+    class Checked(gymnasium.Wrapper):  # type: ignore[misc]
+        def __init__(self, env: Any, seed: int) -> None:
+            super().__init__(env)
+            self.seeds, self.steps = [seed], 0
+
+        def step(self, action: Any) -> Any:
+            self.steps += 1
+            observation, reward, *rest = self.env.step(action)
+            check("reward", np.array([reward], float), self.seeds, f"step {self.steps}")
+            check("observation", np.array([observation], float), self.seeds, f"step {self.steps}")
+            return observation, reward, *rest
+
+    return Checked
 
 
 def _refuse(method: Any, needed: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ class Method(Settings):
     """Largest standard deviation (section 6)."""
     noise_scale: float = Field(default=0.2, gt=0.0)
     """Of plain DDPG: sigma, half width, or the distance that noise on weights keeps."""
-    hidden: tuple[int, int] = (64, 64)
+    hidden: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (64, 64)
     """Hidden units of all nets (section 3)."""
     actor_rate: float = Field(default=1e-3, gt=0.0)
     """Adam's rate for the actor (section 7; section 3 has 1e-4)."""
@@ -100,6 +100,10 @@ class Method(Settings):
         return self
 
 
+AS_TRAINED = ("explorer", "student", "hidden")
+"""Settings that a study cannot change: what was trained has them."""
+
+
 class Study(Settings):
     """How much of the meta-reward is signal, under many settings of one method (section 8)."""
 
@@ -115,22 +119,25 @@ class Study(Settings):
     """Data sets that are drawn and judged, per seed."""
     seeds: Seeds = Field(default=[1000, 1001, 1002, 1003, 1004, 1005], min_length=1)
     """Seeds of the study: development seeds, for the protocol was chosen by it."""
-    settings: dict[str, dict[str, Any]] = {"default": {}}
+    settings: dict[str, dict[str, Any]] = Field(default={"default": {}}, min_length=1)
     """Label -> what differs from `learner` in the trials; `replay` adds the replay to what they learn from."""
 
     @model_validator(mode="after")
     def _known(self) -> "Study":
-        if self.stages != sorted(set(self.stages)):
-            raise ValueError("ascending stages")
-        if not self.learner.teaches:
-            raise ValueError("a student with a teacher")
+        if self.stages != sorted(set(self.stages)) or self.stages[0] < 1:
+            raise ValueError("ascending stages, 1 or more")
+        if not self.learner.teaches or self.learner.student != "restore":
+            raise ValueError("a student with a teacher, restored after each trial")
         for label, given in self.settings.items():
             try:
                 settings = {key: value for key, value in given.items() if key != "replay"}
-                Method.model_validate({**self.learner.model_dump(), **settings})
+                method = Method.model_validate({**self.learner.model_dump(), **settings})
             except ValidationError as error:
                 first = error.errors()[0]
                 raise ValueError(f"settings.{label}: {first['loc']} {first['msg']}") from None
+            for key in AS_TRAINED:
+                if getattr(method, key) != getattr(self.learner, key):
+                    raise ValueError(f"settings.{label} without {key}, as one student is judged under all of them")
         return self
 
 
@@ -190,6 +197,8 @@ class Job(Common):
         first = self.method.first_steps + self.method.cycle_steps
         if self.task.steps < first:
             raise ValueError(f"steps for a cycle, {first} (not {self.task.steps})")
+        if self.task.steps < self.points:
+            raise ValueError(f"steps for {self.points} points (not {self.task.steps})")
         return self
 
 

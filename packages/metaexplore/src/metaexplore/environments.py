@@ -13,6 +13,7 @@ from metaexplore.nets import Float32
 from metaexplore.student import Array
 from septet.errors import InputError
 from walle.batch import CompiledBatch
+from walle.finite import check_step
 
 TASKS = {**walle.TASKS, navigation.NAME: navigation.task}
 
@@ -35,7 +36,7 @@ class Environments(CompiledBatch):
         if name not in TASKS:
             raise InputError("task", expected=f"one of {', '.join(TASKS)}", found=name)
         super().__init__(TASKS[name](name, options), seeds, environments, root=root)
-        self._purpose, self._round = purpose, -1
+        self.purpose, self._round = purpose, -1
         self._first = np.zeros(self.size, dtype=np.int64)
         self._middle = (self.action_low + self.action_high) / 2
         self._half = (self.action_high - self.action_low) / 2
@@ -44,8 +45,8 @@ class Environments(CompiledBatch):
         """See `walle.batch.Batch.stream_name`; after `restart` the environments of a seed start alike."""
         seed, environment = divmod(row, self.environments)
         if self._round < 0:
-            return self.root, self._purpose, self.task, self.seeds[seed], environment, episode
-        round_purpose = f"{self._purpose} in rounds"
+            return self.root, self.purpose, self.task, self.seeds[seed], environment, episode
+        round_purpose = f"{self.purpose} in rounds"
         return self.root, round_purpose, self.task, self.seeds[seed], self._round, episode - int(self._first[row])
 
     def restart(self, round_: int) -> Array:
@@ -88,6 +89,7 @@ def rollout(
     for t in range(steps):
         action = act(t, observation)
         step = environments.step(environments.scaled(action))
+        check_step(step, environments.seeds, f"{environments.purpose}, step {t + 1}")
         row = records[:, t]
         row[:, :size] = observation
         row[:, size : size + width] = action
@@ -124,9 +126,10 @@ def noise_free_return(environments: Environments, act: Callable[[Array], NDArray
     """
     observation = environments.restart(0)
     total, running = np.zeros(environments.size), np.ones(environments.size, dtype=bool)
-    for _ in range(environments.time_limit):
+    for t in range(environments.time_limit):
         visits.append(np.where(running[:, None], observation, np.nan))
         step = environments.step(environments.scaled(act(observation)), running)  # who is done rests
+        check_step(step, environments.seeds, f"{environments.purpose}, step {t + 1}")
         total += step.reward
         running = running & ~(step.terminated | step.truncated)
         if not running.any():

@@ -14,7 +14,7 @@ from septet.files import replacing, sha256
 from septet.reading import is_file, readable
 from septet.scores import read_scores, read_timing, write_scores, write_timing
 from septet.sealed import TABLES, read_sealed_json, write_json
-from septet_report.tables import Paper, Runs, paper_of
+from septet_report.tables import Paper, Runs, begun, paper_of
 
 FILES = (*TABLES, "runs.json")
 
@@ -34,8 +34,9 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
         out: folder for `scores.parquet`, `timing.parquet` and `runs.json`.
 
     Raises:
-        InputError: no run, a run of another paper, the same run or the same scores twice, or a table that is not the
-            one of its card, or does not hold exactly the methods, task and seeds that it names.
+        InputError: no run, a run of another paper, the same run or the same scores twice, a table that is not the one of
+            its card, or does not hold exactly the methods, task and seeds that it names, or a curve with a gap (see
+            `tables.begun`).
     """
     if not runs:
         raise InputError("runs", expected="at least one run folder", found="none")
@@ -142,10 +143,7 @@ def _check_run(run: Path, paper: str, card: RunCard, scores: pl.DataFrame, timin
     for (method,), rows in scores.group_by(["method"], maintain_order=True):
         _check_same(f"{run}: seeds of {method}", set(card.seeds), set(_unique(rows, "seed")))
     for (method, metric), rows in scores.group_by(["method", "metric"], maintain_order=True):
-        seeds, steps = rows["seed"].n_unique(), rows["step"].n_unique()
-        if len(rows) != seeds * steps:
-            found_text = f"{len(rows)} values for {seeds} seeds and {steps} steps"
-            raise InputError(f"{run}: {metric} of {method}", expected="every seed at every step", found=found_text)
+        begun(f"{run}: {metric} of {method}", rows)
 
 
 def _check_same(where: str, listed: set[Any], present: set[Any]) -> None:

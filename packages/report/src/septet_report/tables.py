@@ -167,10 +167,11 @@ def curves(paper: Paper, metric: str, *, resamples: int = 2_000) -> pl.DataFrame
 
     Returns:
         Columns `method, task, step, seeds, mean, low, high, run`: the mean over seeds with its 95 %
-        bootstrap interval; `run` holds the ids of the run cards behind the point, space between.
+        bootstrap interval, from the step on at which every seed has a value; `run` holds the ids of the run cards
+        behind the point, space between.
 
     Raises:
-        InputError: there is no such metric, or a seed lacks a step that another one has.
+        InputError: there is no such metric, or a curve with a gap (see `begun`).
     """
     return _summarised(paper, metric, resamples, slice(None))
 
@@ -184,16 +185,15 @@ def _summarised(paper: Paper, metric: str, resamples: int, part: slice) -> pl.Da
     """`curves` at the steps of `part`."""
     rows = with_runs(paper, _rows(paper, metric))
     columns: dict[str, list[Any]] = {name: [] for name in SUMMARY}
-    groups = rows.group_by("method", "task", maintain_order=True).agg("seed", "step", "value", "run")
-    for method, task, seed, step, value, run in groups.iter_rows():
-        values, steps = _seed_by_step(paper.id, method, task, seed, step, value)
+    for (method, task), own in rows.group_by("method", "task", maintain_order=True):
+        values, steps = _seed_by_step(begun(f"scores of {paper.id}: {metric} of {method} on {task}", own))
         values, steps = values[:, part], steps[part]
         draws = bootstrap_means(values, stream(0, "curve", paper.id, metric, method, task), resamples)
         low, high = percentile_interval(draws, len(values))
         columns["mean"] += values.mean(axis=0).tolist()
         for name, numbers in (("step", steps), ("low", low), ("high", high)):
             columns[name] += numbers.tolist()
-        same = {"method": method, "task": task, "seeds": len(values), "run": " ".join(sorted(set(run)))}
+        same = {"method": method, "task": task, "seeds": len(values), "run": " ".join(own["run"].unique().sort())}
         for name, what in same.items():
             columns[name] += [what] * len(steps)
     return pl.DataFrame(columns, schema=SUMMARY)
@@ -231,8 +231,9 @@ def per_seed(rows: pl.DataFrame, methods: list[str], *, area: bool, step: int | 
         Columns `method, task, seed, value`.
     """
     key = ["method", "task", "seed"]
-    if area:
-        groups = rows.sort("step").group_by(key, maintain_order=True).agg("step", "value")
+    if area:  # of the part that the seeds of a method share, so that none is averaged over other steps
+        late = pl.col("step") >= pl.col("step").min().over(key).max().over("method", "task")
+        groups = rows.filter(late).sort("step").group_by(key, maintain_order=True).agg("step", "value")
         areas = [
             float(area_under_curve(np.asarray(group["value"]), np.asarray(group["step"])))
             for group in groups.iter_rows(named=True)
@@ -253,15 +254,34 @@ def _rows(paper: Paper, metric: str) -> pl.DataFrame:
     return rows
 
 
-def _seed_by_step(
-    paper: str, method: str, task: str, seed: list[int], step: list[int], value: list[float]
-) -> tuple[Array, NDArray[np.int64]]:
-    """Values of shape ``(S, P)`` and the P steps of one method on one task."""
-    seeds, row = np.unique(seed, return_inverse=True)
-    steps, column = np.unique(step, return_inverse=True)
-    if len(value) != len(seeds) * len(steps):
-        found = f"{len(value)} values for {len(seeds)} seeds and {len(steps)} steps"
-        raise InputError(f"scores of {paper}: {method} on {task}", expected="every seed at every step", found=found)
-    values = np.full((len(seeds), len(steps)), np.nan)  # a row twice would leave a gap elsewhere
-    values[row, column] = value
+def begun(where: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """The part of one metric's rows, of one method on one task, where every seed has a value.
+
+    A seed's curve may start later than another's, as a return does where no episode has ended yet. From its first
+    row on it has a value at each step that any seed has.
+
+    Args:
+        where: names the rows in the error.
+        rows: columns `seed, step` and more.
+
+    Raises:
+        InputError: a curve has a gap, or a row stands twice.
+    """
+    steps = rows["step"].unique()
+    firsts = rows.group_by("seed").agg(pl.col("step").min(), pl.len(), pl.col("step").n_unique().alias("unique"))
+    firsts = firsts.with_columns(expected=len(steps) - steps.sort().search_sorted(firsts["step"]).cast(pl.Int64))
+    torn = firsts.filter((pl.col("len") != pl.col("expected")) | (pl.col("unique") != pl.col("expected"))).sort("seed")
+    if not torn.is_empty():
+        seed, first, found, _, expected = torn.row(0)
+        wanted = f"every seed at every step from its first one on ({expected} values of seed {seed} from {first} on)"
+        raise InputError(where, expected=wanted, found=f"{found} values")
+    return rows.filter(pl.col("step") >= firsts["step"].max())
+
+
+def _seed_by_step(rows: pl.DataFrame) -> tuple[Array, NDArray[np.int64]]:
+    """Values of shape ``(S, P)`` and the P steps of `begun` rows of one method on one task."""
+    seeds, row = np.unique(rows["seed"].to_numpy(), return_inverse=True)
+    steps, column = np.unique(rows["step"].to_numpy(), return_inverse=True)
+    values = np.empty((len(seeds), len(steps)))
+    values[row, column] = rows["value"].to_numpy()
     return values, steps

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from learner.config import Widths
 from septet.config import Runs, Seeds, Settings
 
 
@@ -98,7 +99,7 @@ class Task(Settings):
     """Environments of each seed; divides N into at least a horizon each."""
     gamma: float = Field(default=0.995, gt=0.0, le=1.0)
     """Discount per step."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: Widths = (64, 64)
     """Hidden units of the policy, tanh."""
 
     @model_validator(mode="after")

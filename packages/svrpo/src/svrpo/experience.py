@@ -47,12 +47,14 @@ class Source:
         steps: of each environment in an iteration; at least a time limit, so that each ends an episode.
 
     Raises:
-        InputError: `steps` is less than the task's time limit.
+        InputError: `steps` is less than the task's time limit, or there is none.
     """
 
     def __init__(self, job: Job, environments: int, steps: int) -> None:
         self.job, self.environments, self.steps = job, environments, steps
         observation_size, action_size, self.time_limit = _sizes(job)
+        if self.time_limit < 1:
+            raise InputError(f"task {job.task.name}: environment", expected="a time limit on episodes", found="none")
         if steps < self.time_limit:
             where = f"task {job.task.name}: batch / environments"
             raise InputError(where, expected=f"at least the time limit of {self.time_limit} steps", found=steps)

@@ -49,6 +49,11 @@ class RowAdam:
         self.count = np.array(saved["count"], np.int64)
 
 
+EARLY_ENDS = ("Hopper-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5", "InvertedPendulum-v5", "InvertedDoublePendulum-v5",
+              "ContinuousCartPole")  # fmt: skip
+"""Tasks whose episodes can end before the time limit. Of tasks that walle does not have, it shows when one does."""
+
+
 class FirstOrderLearner:
     """SVRPG or SRVR-PG on one task; see `learner.loop.Learner`.
 
@@ -58,6 +63,8 @@ class FirstOrderLearner:
 
     def __init__(self, job: Job, method: SVRPG | SRVRPG) -> None:
         self.job, self.method = job, method
+        if job.task.environment in EARLY_ENDS:
+            raise self._fell(job.task.environment)
         probe = Source(job, method.trajectories, job.task.batch)
         self.steps = probe.time_limit
         probe.close()
@@ -89,8 +96,7 @@ class FirstOrderLearner:
             collected = time.perf_counter()
             check_finite("advantage", experience.advantage, iteration, seeds)
             if experience.terminated:
-                where = f"task {self.job.task.name} with {self.method.name}"
-                raise InputError(where, expected="episodes that end at the time limit only", found="one that fell")
+                raise self._fell("one that ended early")
             sums["return"] += experience.episode_return
             for s in range(len(seeds)):
                 sums["inner_steps"][s] += self.inner[s] >= 0
@@ -102,6 +108,10 @@ class FirstOrderLearner:
             seconds["learn"] += time.perf_counter() - collected
         scores = {name: total / (1 if name == "inner_steps" else self.ticks) for name, total in sums.items()}
         return Iteration(np.full(len(seeds), float(self.job.task.batch)), scores, seconds)
+
+    def _fell(self, found: str) -> InputError:
+        where = f"task {self.job.task.name} with {self.method.name}"
+        return InputError(where, expected="episodes that end at the time limit only", found=found)
 
     def learn(self, s: int, experience: Experience) -> tuple[float, float]:
         """Use one seed's B trajectories; the length of the gradient, and the spread of the log-weights."""

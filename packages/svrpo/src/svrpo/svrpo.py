@@ -181,7 +181,8 @@ def variance_ratio(problem: Problem, snapshot: Tensor, iterates: list[Tensor]) -
             ratios.append(ratios[-1])
             continue
         plain = problem.block_gradients(w)
-        ratios.append(_spread(plain - at_snapshot) / _spread(plain))
+        spread = _spread(plain)  # 0 for a single block, or where nothing is rewarded
+        ratios.append(_spread(plain - at_snapshot) / spread if spread > 0.0 else 0.0)
     return np.array(ratios)
 
 

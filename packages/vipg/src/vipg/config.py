@@ -5,8 +5,10 @@ Sources are sections of `docs/papers/vipg.md`: the paper's own protocol could no
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from learner.config import Widths
 from septet.config import Seeds, Settings
 
 Family = Literal["particles", "mean_field", "full", "low_rank", "planar", "coupling"]
@@ -15,6 +17,11 @@ Family = Literal["particles", "mean_field", "full", "low_rank", "planar", "coupl
 class _Method(Settings):
     name: str = ""
     """Name of the method; filled in by the workflow for a job."""
+
+
+def _check_labels(alphas: list[float]) -> None:
+    if len({f"{alpha:g}" for alpha in alphas}) != len(alphas) or min(alphas) < 0:
+        raise ValueError("alphas different in six digits, none negative")
 
 
 class _Policies(_Method):
@@ -51,8 +58,7 @@ class _Policies(_Method):
 
     @model_validator(mode="after")
     def _fits(self) -> "_Policies":
-        if len(set(self.alphas)) != len(self.alphas) or min(self.alphas) < 0:
-            raise ValueError("alphas different, none negative")
+        _check_labels(self.alphas)
         if self.family == "particles" and self.gradient != "stein" and (self.particles > 1 or max(self.alphas) > 0):
             raise ValueError("particles > 1 or alpha > 0 only with a density or with gradient: stein")
         if self.gradient == "score" and (self.family == "particles" or self.particles < 2):
@@ -139,6 +145,11 @@ class ActionSpace(_Method):
     gae_lambda: float = Field(default=0.97, ge=0.0, le=1.0)
     """lambda of the generalised advantage estimate."""
 
+    @model_validator(mode="after")
+    def _fits(self) -> "ActionSpace":
+        _check_labels(self.alphas)
+        return self
+
     def labels(self) -> list[str]:
         """Method labels in the score table."""
         return [f"{self.name}/alpha-{alpha:g}" for alpha in self.alphas] if len(self.alphas) > 1 else [self.name]
@@ -173,6 +184,12 @@ class Posterior(_Method):
     flow_hidden: int = Field(default=16, ge=1)
     """Hidden units of a coupling layer."""
 
+    @model_validator(mode="after")
+    def _each_once(self) -> "Posterior":
+        if len(set(self.variants)) != len(self.variants):
+            raise ValueError("each variant once")
+        return self
+
     def labels(self) -> list[str]:
         """Method labels in the score table."""
         return [f"{self.name}/{variant}" for variant in self.variants]
@@ -195,7 +212,7 @@ class Environment(Settings):
     """Settings of the environment."""
     actions: Literal["clip", "scale"] = "scale"
     """scale: [-1, 1] is stretched to the bounds, then clipped."""
-    hidden: tuple[int, ...] = (32, 32)
+    hidden: Widths = (32, 32)
     """Hidden units of the policy (section 3)."""
     gamma: float = Field(default=0.99, gt=0.0, le=1.0)
     """Discount per step."""
@@ -236,6 +253,16 @@ class Quadratic(Settings):
     prior_scale: float = Field(default=1e6, gt=0.0)
     """s0; a large one is a flat prior."""
 
+    @model_validator(mode="after")
+    def _definite(self) -> "Quadratic":
+        size, rows = len(self.centre), self.curvature
+        if size < 2 or len(rows) != size or any(len(row) != size for row in rows):
+            raise ValueError(f"curvature with as many rows and columns as centre has numbers ({size}), two or more")
+        a = np.array(rows)
+        if not (np.array_equal(a, a.T) and np.linalg.eigvalsh(a)[0] > 0):
+            raise ValueError("curvature symmetric and positive definite")
+        return self
+
 
 class Surface(Settings):
     """J with several peaks in two weights: a posterior with several modes (section 3, figure 3)."""
@@ -254,6 +281,17 @@ class Surface(Settings):
     """alpha."""
     prior_scale: float = Field(default=1.5, gt=0.0)
     """s0."""
+
+    @model_validator(mode="after")
+    def _matches(self) -> "Surface":
+        count = len(self.centres)
+        if count < 1 or any(len(centre) != 2 for centre in self.centres):
+            raise ValueError("centres of two numbers each, at least one")
+        if not len(self.heights) == len(self.widths) == count:
+            raise ValueError(f"as many heights and widths as centres ({count})")
+        if min(self.heights) <= 0 or min(self.widths) <= 0:
+            raise ValueError("positive heights and widths")
+        return self
 
 
 Task = Annotated[Environment | Quadratic | Surface, Field(discriminator="kind")]

@@ -23,6 +23,7 @@ from septet.seeding import stream
 from vipg import baseline, experience, sparse
 from vipg.agent import EVALUATION_ROOT
 from vipg.config import ActionSpace, Environment, Job
+from walle.finite import check, check_step
 from walle.policy import GaussianPolicy
 
 Array = NDArray[np.float64]
@@ -59,6 +60,7 @@ class Precursor:
         self.rows, self.iterations = len(self.seeds), task.iterations
         self.batch = self._make(task.episodes, job.root_seed)
         self.evaluator = self._make(job.evaluation_episodes, job.root_seed + EVALUATION_ROOT)
+        self._start = self.evaluator.state
         self.policy = GaussianPolicy(self.batch.observation_size, self.batch.action_size, task.hidden)
         self.network = Network(self.policy.sizes, free=self.policy.sizes[-1])
         draw = orthogonal([*[math.sqrt(2.0)] * len(task.hidden), 0.01])
@@ -79,11 +81,16 @@ class Precursor:
             **self.task.options,
         )
 
-    def roll(self, batch: Any, noise: Array) -> dict[str, NDArray[Any]]:
-        """One whole episode of each environment; arrays (T, E, ...) with `valid`."""
+    def roll(self, batch: Any, noise: Array, where: str) -> dict[str, NDArray[Any]]:
+        """One whole episode of each environment; arrays (T, E, ...) with `valid`.
+
+        Args:
+            where: of the run, for the message about a value that is not finite.
+        """
         size, act = batch.size, self.policy
         member = np.arange(size) // (size // self.rows)
         observation = batch.reset()
+        check("observation", observation, self.seeds, f"{where}, step 0")
         low, high = np.asarray(batch.action_low), np.asarray(batch.action_high)
         middle, half = (low + high) / 2, (high - low) / 2
         active = np.ones(size, bool)
@@ -97,6 +104,7 @@ class Precursor:
             action = (m + np.exp(s) * noise[t]).astype(np.float32)
             control = action if self.task.actions == "clip" else middle + half * action
             step = batch.step(np.clip(control, low, high), active)
+            check_step(step, self.seeds, f"{where}, step {t + 1}")
             found = (observation, action, step.reward, step.terminated & active, step.truncated & active, active)
             for name, value in zip(kept, found, strict=True):
                 kept[name].append(value.copy())
@@ -120,7 +128,7 @@ class Precursor:
     def iterate(self, iteration: int) -> Iteration:
         """Run the episodes, then update mean and std net in turn."""
         start = time.perf_counter()
-        found = self.roll(self.batch, self.noise(iteration))
+        found = self.roll(self.batch, self.noise(iteration), f"iteration {iteration}")
         collected = time.perf_counter()
         valid, reward = found["valid"], found["reward"]
         x = baseline.features(found["observation"])
@@ -234,15 +242,9 @@ class Precursor:
     def evaluate(self) -> Array:
         """Mean return (R,) of the mean net's actions."""
         shape = (self.evaluator.time_limit, self.evaluator.size, self.policy.action_size)
-        found = self.roll(self._rewound(), np.zeros(shape))
+        self.evaluator.state = self._start
+        found = self.roll(self.evaluator, np.zeros(shape), "evaluation")
         return np.asarray(found["reward"].sum(axis=0).reshape(self.rows, -1).mean(axis=1))
-
-    def _rewound(self) -> Any:
-        state = self.evaluator.state
-        state["episode"][:] = -1
-        state["elapsed"][:] = 0
-        self.evaluator.state = state
-        return self.evaluator
 
     def sampled(self) -> tuple[Array, Array] | None:
         """There is one policy only."""

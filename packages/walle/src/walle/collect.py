@@ -9,6 +9,7 @@ import numpy as np
 import walle
 from septet.errors import InputError
 from septet.seeding import stream
+from walle.finite import check_rollout, fits
 from walle.policy import GaussianPolicy, act_rows
 from walle.rollout import Array, Arrays, Rollout, assemble, layout, merge_moments, moments
 
@@ -181,10 +182,16 @@ class Collector:
             mean, scale: of the observations, ``(seeds, obs)``; none for 0 and 1.
             noise: ``(T, E, act)`` in place of standard normal noise, e.g. zeros, or correlated in time.
             version: of the weights.
+
+        Raises:
+            NotFinite: an environment gave a reward or an observation that is not finite.
         """
         steps = self.fill(self.buffers, weights, mean, scale, iteration, noise)
         self.buffers["version"][:] = version
-        return assemble(self.buffers, steps, version)
+        rollout, count = assemble(self.buffers, steps, version), self.collection.environments
+        of = [self.collection.seeds[e // count] for e in range(self.first, self.last)]
+        check_rollout(rollout, of, iteration)
+        return rollout
 
     def fill(
         self,
@@ -230,8 +237,14 @@ class Collector:
             np.multiply(action, self.half, out=control)
             control += self.middle
             np.clip(control, self.low, self.high, out=control)
-            step = batch.step(control) if active is None else batch.step(control, active)
             out["observation"][t] = observation
+            try:
+                step = batch.step(control) if active is None else batch.step(control, active)
+            except InputError:
+                if fits(observation):
+                    raise
+                out["valid"][t:] = False  # no action can be chosen: `check_rollout` reports the observation
+                break
             out["action"][t] = action
             out["reward"][t] = step.reward
             out["terminated"][t] = step.terminated

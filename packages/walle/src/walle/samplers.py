@@ -8,6 +8,7 @@ import numpy as np
 
 from septet.errors import InputError
 from walle.collect import Collection, Collector
+from walle.finite import check_rollout
 from walle.policy import GaussianPolicy
 from walle.pool import Pool, SamplerDied
 from walle.rollout import Array, Arrays, Rollout
@@ -119,6 +120,7 @@ class Samplers:
 
         Raises:
             InputError: no weights were broadcast.
+            NotFinite: an environment gave a reward or an observation that is not finite.
         """
         if self.version < 0:
             raise InputError("samplers: collect", expected="a broadcast before it", found="none")
@@ -126,6 +128,7 @@ class Samplers:
             raise InputError("samplers: noise", expected="none in asynchronous mode", found="an array")
         if self._pool is not None:
             rollout = self._pool.collect(self.version, noise)
+            check_rollout(rollout, self.collection.seeds, self.iteration)
         else:
             assert self._collector is not None
             rollout = self._collector.collect(
