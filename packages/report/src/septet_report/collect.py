@@ -34,9 +34,9 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
         out: folder for `scores.parquet`, `timing.parquet` and `runs.json`.
 
     Raises:
-        InputError: no run, a run of another paper, the same run or the same scores twice, a table that is not the one of
-            its card, or does not hold exactly the methods, task and seeds that it names, or a curve with a gap (see
-            `tables.begun`).
+        InputError: no run, a run of another paper, the same run or the same scores twice, a table that is not the
+            one of its card, or does not hold exactly the methods, task and seeds that it names, or a curve with a gap
+            (see `tables.begun`).
     """
     if not runs:
         raise InputError("runs", expected="at least one run folder", found="none")
