@@ -5,6 +5,7 @@ SCALE   ?= laptop
 FROM    ?=
 ADVISORIES ?=
 PAPERS  ?=
+CONFIG  ?=
 CORES   ?=
 POINT   ?=
 A       ?= published
@@ -14,10 +15,12 @@ RELEASE ?=
 export BASE
 GPU_IMAGES := light,rl,llm-cuda
 BIN     := .venv/bin
-SNAKEMAKE = $(BIN)/snakemake --profile profiles/$(PROFILE)
+# A file of settings is read strictly before Snakemake's own loader sees it, which a few nested merges can occupy for hours.
+OWN       = $(if $(CONFIG),$(BIN)/python -m septet check $(call quoted,$(CONFIG)) && )
+SNAKEMAKE = $(OWN)$(BIN)/snakemake --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG)))
 # Text in single quotes for the shell, whatever it holds.
 quoted    = '$(subst ','\'',$(1))'
-PREFLIGHT = $(if $(filter-out local,$(PROFILE)),$(BIN)/python tools/preflight.py --profile profiles/$(PROFILE) --config)
+PREFLIGHT = $(if $(filter-out local,$(PROFILE)),$(BIN)/python tools/preflight.py --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG))) --config)
 NAMED     = $(if $(strip $(PAPERS)), $(call quoted,papers=$(PAPERS)))
 comma     := ,
 space     := $(subst ,, )
@@ -51,7 +54,7 @@ models: environment-models  ## the weights for `make empg_real`, 93 MB, and the 
 containers: environment  ## the images of profiles that use them (IMAGES=light,rl,llm RELEASE=1 BASE=docker)
 	$(BIN)/snakemake --profile profiles/local$(if $(IMAGES), --config images='[$(IMAGES)]') -- containers$(if $(RELEASE),_release)
 
-reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all)
+reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all CONFIG=)
 	$(if $(PREFLIGHT),$(PREFLIGHT) $(CHOSEN))
 	$(SNAKEMAKE) --config $(CHOSEN)
 	$(BIN)/python -m septet_report.show results/$(SCALE)
@@ -86,7 +89,7 @@ figures: setup  ## redraw figures and page from published/, or FROM=DIR; trains 
 	$(BIN)/python -m septet_report.show results/published
 
 plan: setup  ## what a run will cost, before anything is submitted (SCALE=paper CORES=64)
-	$(BIN)/python tools/jobs.py --profile profiles/$(PROFILE) --config $(CHOSEN) | $(BIN)/python -m septet_report.plan --out results/$(SCALE)$(if $(CORES), --cores $(CORES))
+	$(BIN)/python tools/jobs.py --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG))) --config $(CHOSEN) | $(BIN)/python -m septet_report.plan --out results/$(SCALE)$(if $(CORES), --cores $(CORES))
 
 status: setup  ## progress of the jobs that are running now
 	$(BIN)/python -m septet status results

@@ -322,3 +322,14 @@ def test_a_target_that_names_nothing_is_refused_in_one_line(house, target, says)
     done = house.snakemake("-n", "--cores", "1", "--config", "scale=smoke", "--", target)
     assert done.returncode == 2 and "Traceback" not in done.stdout
     assert says in done.stdout
+
+
+def test_a_file_of_settings_is_read_strictly_before_snakemake_reads_it(house, tmp_path):
+    """A few nested merges would keep Snakemake's own loader busy for hours."""
+    lines = ["a0: &a0 {k: 1}"]
+    lines += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}], k{n}: 1}}" for n in range(1, 30)]
+    (tmp_path / "mine.yaml").write_text("\n".join(lines), encoding="utf-8")
+    start = time.monotonic()
+    done = make(house, "reproduce", f"CONFIG={tmp_path / 'mine.yaml'}")
+    assert done.returncode == 2 and "found a merge" in done.stdout and "snakemake" not in done.stdout.splitlines()[-2]
+    assert time.monotonic() - start < 30

@@ -166,7 +166,7 @@ def parse_yaml(text: str, where: str) -> Any:
     try:
         data = _yaml(text)
     except BROKEN as error:
-        raise InputError(where, expected="YAML", found=str(error)) from None
+        raise InputError(where, expected="YAML", found=_said(error)) from None
     _check_texts(data, where)
     return data
 
@@ -177,6 +177,11 @@ def parse_scalar(text: str) -> Any:
     tag = loader.resolve(yaml.ScalarNode, text, (True, False))
     kinds = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null")}
     return _yaml(text) if tag in kinds else text
+
+
+def _said(error: Exception) -> str:
+    """What a parser says, without its name for the text."""
+    return str(error).replace(' in "<unicode string>",', " at")
 
 
 def _yaml(text: str) -> Any:
@@ -202,9 +207,9 @@ def _read(source: str, where: str, limit: int, expected: str, parse: Callable[[s
             raise InputError(where, expected="a readable file", found=error.strerror or str(error)) from None
         if isinstance(error, UnicodeDecodeError):
             raise InputError(where, expected="UTF-8 text", found=error.reason) from None
-        raise InputError(where, expected=expected, found=str(error)) from None
+        raise InputError(where, expected=expected, found=_said(error)) from None
     except BROKEN as error:
-        raise InputError(where, expected=expected, found=str(error)) from None
+        raise InputError(where, expected=expected, found=_said(error)) from None
     _check_texts(data, where)
     return data
 
