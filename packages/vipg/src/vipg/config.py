@@ -3,9 +3,9 @@
 Sources are sections of `docs/papers/vipg.md`: the paper's own protocol could not be read.
 """
 
+import math
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from learner.config import Widths
@@ -237,6 +237,20 @@ class Environment(Settings):
         return self
 
 
+def _positive_definite(rows: list[list[float]]) -> bool:
+    """Whether a symmetric matrix has a Cholesky factor; without numpy, which reading a configuration does not need."""
+    factor: list[list[float]] = []
+    for i, row in enumerate(rows):
+        new: list[float] = []
+        for j in range(i):
+            new.append((row[j] - sum(a * b for a, b in zip(new, factor[j], strict=False))) / factor[j][j])
+        pivot = row[i] - sum(a * a for a in new)
+        if not pivot > 0.0:
+            return False
+        factor.append([*new, math.sqrt(pivot)])
+    return True
+
+
 class Quadratic(Settings):
     """J = -1/2 (theta - c)' A (theta - c): a Gaussian posterior (section 2.3)."""
 
@@ -258,8 +272,8 @@ class Quadratic(Settings):
         size, rows = len(self.centre), self.curvature
         if size < 2 or len(rows) != size or any(len(row) != size for row in rows):
             raise ValueError(f"curvature with as many rows and columns as centre has numbers ({size}), two or more")
-        a = np.array(rows)
-        if not (np.array_equal(a, a.T) and np.linalg.eigvalsh(a)[0] > 0):
+        symmetric = all(row[j] == rows[j][i] for i, row in enumerate(rows) for j in range(i))
+        if not (symmetric and _positive_definite(rows)):
             raise ValueError("curvature symmetric and positive definite")
         return self
 
