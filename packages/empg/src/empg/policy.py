@@ -9,6 +9,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from empg.masks import as_booleans
 from empg.shards import local
 
 HEAD_ELEMENTS = 1 << 27
@@ -47,8 +48,8 @@ class Policy(nn.Module):
 
         Args:
             ids, positions: ``(R, T)``, tokens and their positions.
-            mask: what each token may look at: ``(R, 1, T, T)`` booleans, ``(R, T)`` for causal rows with
-                padding at the end, or none.
+            mask: what each token may look at: ``(R, 1, T, T)``, ``(R, T)`` for causal rows with padding, or none; 0 and
+                1 of any dtype. Padding at the start needs `positions` that leave it out.
             at: rows and columns ``(n,)`` of the hidden states that predict the targets.
             targets: ``(n,)``, the predicted tokens.
             temperature: that of the sampling.
@@ -56,7 +57,13 @@ class Policy(nn.Module):
 
         Returns:
             log pi ``(n,)``, entropy ``(n,)`` or none, value ``(n,)`` or none, all float32.
+
+        Raises:
+            InputError: the mask has another shape, or values other than 0 and 1.
         """
+        if mask is not None:
+            rows, width = ids.shape
+            mask = as_booleans(mask, (rows, width) if mask.dim() == 2 else (rows, 1, width, width))
         states = self.lm.base_model(
             input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
         ).last_hidden_state[at]
