@@ -65,7 +65,7 @@ def test_dropping_finished_rows_changes_nothing(lm):
 
 
 def test_some_prompts_after_the_other_give_what_all_at_once_do(lm):
-    noise, tokenizer = uniforms(12, 25), SimpleNamespace(eos=EOS, pad=PAD)
+    noise, tokenizer = uniforms(12, 25), SimpleNamespace(ends=(EOS,), pad=PAD)
     whole, parts = (Local(lm, tokenizer, rows).generate(PROMPTS, 4, 25, noise, 1.0) for rows in (100, 1))
     assert parts.prompts == PROMPTS and whole.completions() == parts.completions()
     assert torch.equal(whole.lengths, parts.lengths) and torch.equal(whole.finished, parts.finished)

@@ -204,7 +204,7 @@ def log_probabilities(
     width = rollout.tokens.shape[1]
     log_pi = torch.zeros(len(rollout.tokens), width)
     values = torch.zeros_like(log_pi) if policy.critic is not None else None
-    room = {"row_tokens": row_tokens, "batch_tokens": batch_tokens}
+    room = policy.room(row_tokens, batch_tokens)
     for batch in batches(rollout, keep, **room, device=device, rounds=rounds):
         found, _, value = batch.run(policy, width, temperature)
         if batch.spare:

@@ -1,10 +1,10 @@
 """The process that compares answers by algebra: `python -m empg.grader_worker SECONDS`.
 
-It says `r` when it is ready, reads lines ``[gold, answer]`` and replies `1` (right), `0` (wrong) or `t` (a limit of time
-or memory was reached: no judgement). Answers are written by a language model, so they may ask for anything: the process
-has a memory limit, no children, and for each answer an alarm by the CPU time that it used, which stands still while
-the process is suspended. Where the alarm is not heard, for a single huge power runs in C, the kernel ends the process
-by its limit of CPU time.
+It says `r` when it is ready, reads lines ``[gold, answer]`` and replies `1` (right), `0` (wrong) or `t` (a limit of
+time or memory was reached: no judgement). Answers are written by a language model, so they may ask for anything:
+the process has a memory limit, no children, and for each answer an alarm by the CPU time that it used, which stands
+still while the process is suspended. Where the alarm is not heard, for a single huge power runs in C, the kernel ends
+the process by its limit of CPU time.
 """
 
 import json

@@ -197,21 +197,21 @@ class _Worker:
 
     def poll(self) -> bytes | None:
         """The answer if it is there; an empty one if the process ended."""
-        try:
-            data = self._read()
-        except BlockingIOError:
-            return None
-        if not data:
-            return b""
-        self._rest += data
-        line, newline, self._rest = self._rest.partition(b"\n")
-        if not newline:
-            self._rest = line
-            return None
-        if line == b"r":
-            self.ready = True
-            return self.poll()
-        return line
+        while True:
+            line, newline, rest = self._rest.partition(b"\n")
+            if newline:
+                self._rest = rest
+                if line != b"r":
+                    return line
+                self.ready = True
+                continue
+            try:
+                data = self._read()
+            except BlockingIOError:
+                return None
+            if not data:
+                return b""
+            self._rest += data
 
     def kill(self) -> int:
         """End the process; its exit status, the signal's number with a minus if one ended it."""

@@ -158,7 +158,7 @@ def improve(
     keep: list[int] = (torch.ones_like(weighed) if everything else weighed).nonzero()[:, 0].tolist()
     fleet = fleet or Fleet()
     mine = fleet.own(keep, rollout)
-    room = {"row_tokens": row_tokens, "batch_tokens": batch_tokens}
+    room = policy.room(row_tokens, batch_tokens)
     rounds = fleet.most if masters.sharded else None
     width = what.advantage.shape[1]
     device = next(policy.parameters()).device
