@@ -161,6 +161,12 @@ def test_a_policys_mask_has_any_dtype_and_padding_on_either_side(lm, dtype, side
             policy(ids, positions, wrong, at, targets)
 
 
+@pytest.mark.parametrize("wrong", [{"prompts": []}, {"prompts": [[1], []]}, {"samples": 0}, {"limit": 0}])
+def test_nothing_to_draw_is_one_line(lm, wrong):
+    with pytest.raises(InputError, match="generate: expected prompts of a token or more"):
+        draw(lm, **wrong)
+
+
 def test_an_empty_completion_has_nothing_to_compute(lm):
     full = draw(lm, uniforms(12, 25))
     lengths = full.lengths.clone()

@@ -105,8 +105,11 @@ def generate(
         drop: share of ended rows at which they are dropped.
 
     Raises:
-        InputError: the model is not one of text alone, or keeps a state that cannot be shared out to completions.
+        InputError: a prompt is empty, the model is not one of text alone, or keeps a state that cannot be shared out to completions.
     """
+    if not prompts or not all(map(len, prompts)) or min(samples, limit) < 1:
+        found = f"prompts of {[len(prompt) for prompt in prompts]} tokens, samples {samples}, limit {limit}"
+        raise InputError("generate", expected="prompts of a token or more, samples and limit of 1 or more", found=found)
     if lm.training:
         lm.eval()
     ends = (eos,) if isinstance(eos, int) else tuple(eos)
