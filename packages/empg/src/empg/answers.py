@@ -21,8 +21,8 @@ _WRITTEN = [
     (re.compile(r"[\u2212\uff0d]"), "-"),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\[dt]frac\b"), r"\\frac"),
-    (re.compile(r"\\leq?q?(?:slant)?(?![a-z])|\u2264"), r"\\le "),
-    (re.compile(r"\\geq?q?(?:slant)?(?![a-z])|\u2265"), r"\\ge "),
+    (re.compile(r"\\leq?q?(?:slant)?(?![a-z])|\u2264|<="), r"\\le "),
+    (re.compile(r"\\geq?q?(?:slant)?(?![a-z])|\u2265|>="), r"\\ge "),
     (re.compile(r"\\lt(?![a-z])"), "<"),
     (re.compile(r"\\gt(?![a-z])"), ">"),
     (re.compile(r"\\[lc]?dots[cbmio]?(?![a-z])|\.\.\.+|\u2026"), r"\\dots "),
@@ -34,6 +34,13 @@ _WRITTEN = [
     (re.compile(r"\u221a|(?<![\\A-Za-z])sqrt(?![A-Za-z])"), r"\\sqrt"),
     (re.compile(r"\\sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])|\u03c0"), r"\\pi "),
+    (
+        re.compile(
+            r"(\\(?:sin|cos|tan|cot|sec|csc))\s*[({]?\s*(\d+(?:\.\d+)?)\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree)\s*[)}]?"
+        ),
+        r"\1(\\frac{\2\\pi}{180})",
+    ),
+    (re.compile(r"^\([A-Za-z](?:\s*,\s*[A-Za-z])+\)\s*="), ""),
     (re.compile(r"\u222a"), r"\\cup "),
     (re.compile(r"(?<![\w.}^_])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d.!^])"), r"(\1+\2/\3)"),
     (re.compile(r"\s+"), " "),
@@ -46,11 +53,13 @@ _LOGIC = re.compile(
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?")
 _BASED = re.compile(r"(-?)(\d{1,60})_(?:\{(\d{1,2})\}|(\d))")
 _RATIO = re.compile(r"(-?)(?:\\frac\{(\d{1,60})\}\{(\d{1,60})\}|(\d{1,60})/(\d{1,60}))")
+_REPEATING = re.compile(r"(-?)(\d{0,40})\.(\d{0,40})\\(?:overline|bar|dot)\{?(\d{1,40})\}?")
 _DECIMAL = re.compile(r"[-+]?(?:\d{1,80}(?:\.\d{0,80})?|\.\d{1,80})")
 _NAME = re.compile(r"\\?[A-Za-z]+'*(?:_(?:\w|\{\w{1,8}\}))?(?:\([A-Za-z](?:,[A-Za-z])*\))?")
 _ORDER = re.compile(r"\\le |\\ge |<|>")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-z])|\u2248")
 _WORDS = re.compile(r"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mbox|rm)\s*\{([^{}\\]*)\}")
+_BRACES = re.compile(r"^\{([^{}]*)\}$")
 _UNITS = re.compile(r"\\(?:text|textrm|mathrm|mbox)\s*\{\s*([A-Za-z .]+?)\s*(?:\^?\d)?\}")
 
 
@@ -107,7 +116,7 @@ def _parts(text: str) -> tuple[str, list[str]]:
     inner, pair = _unwrapped(text)
     if pair == "{}":
         return pair, _signs(_split(inner, (",",)))
-    if pair and len(parts := _split(inner, (",",))) > 1:
+    if pair and (len(parts := _split(inner, (",",))) > 1 or pair != "()"):
         return pair, parts
     parts = _signs(_split(text, (",", "\\or ", "\\cup", ";")))
     if len(parts) > 1:
@@ -235,7 +244,7 @@ def _terms(gold: str, answer: str) -> bool:
     words = [_bare(_WORDS.sub(r"\1", text)).casefold() for text in (gold, answer)]
     if words[0] == words[1] and words[0].isalpha() and len(words[0]) > 1:
         return True
-    values = [_value(_bare(text)) for text in (gold, answer)]
+    values = [_value(_BRACES.sub(r"\1", _bare(_WORDS.sub(r"\1", text)))) for text in (gold, answer)]
     if None not in values:
         return values[0] == values[1]
     if any(_BASED.fullmatch(_bare(text)) for text in (gold, answer)) and "_" in gold and "_" in answer:
@@ -260,5 +269,9 @@ def _value(text: str) -> Fraction | None:
     if (ratio := _RATIO.fullmatch(text)) is not None:
         top, bottom = int(ratio[2] or ratio[4]), int(ratio[3] or ratio[5])
         return Fraction(-top if ratio[1] else top, bottom) if bottom else None
+    if (endless := _REPEATING.fullmatch(text)) is not None:
+        whole, once, again = endless[2] or "0", endless[3], endless[4]
+        value = Fraction(int(whole + once + again) - int(whole + once), (10 ** len(again) - 1) * 10 ** len(once))
+        return -value if endless[1] else value
     text = text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
     return Fraction(text) if _DECIMAL.fullmatch(text) and text.rstrip(".") else None

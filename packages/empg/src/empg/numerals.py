@@ -30,6 +30,9 @@ _TOKEN = re.compile(
     r"|(?P<dots>\.\.\.*)|(?P<sign>\*\*|[-+*/^=()])|(?P<word>[A-Za-z][A-Za-z']*)|(?P<other>\S)"
 )
 _HEDGES = {"or", "and", "to", "through", "versus", "vs", ",", ";", "..."}
+_UNITS = re.compile(
+    r"(?:dollar|euro|pound|day|week|month|year|hour|hr|minute|min|yard|mile|meter)s?|feet|foot", re.IGNORECASE
+)
 _DENIALS = {"not", "isn't", "never", "<", ">", "\u2260", "\u2264", "\u2265", "\u00b1"}
 
 
@@ -102,6 +105,12 @@ def _sure(tokens: list[_Token], start: int, end: int, bare: bool) -> bool:
     if bare and numbered and before[-1] in _HEDGES:
         return len(before) > 2 and before[0] == "="  # the number before is the result of a sum, no alternative
     behind, further = [*tokens[end : end + 2], _Token("", ""), _Token("", "")][:2]
+    if behind.text == "=" and further.kind == "word":
+        return True
+    if _UNITS.fullmatch(behind.text):  # 3 hours 20 minutes
+        more = [token for token in tokens[end + 1 : end + 3] if token.text != "and"]
+        if more and more[0].kind == "number":
+            return False
     if behind.kind in ("number", "dots") or behind.text in ("_", "^", "**", "="):
         return False
     joins = behind.text.lower() in _HEDGES or behind.text in (":", "-", "/", ".", "\u00b1")

@@ -105,7 +105,8 @@ def generate(
         drop: share of ended rows at which they are dropped.
 
     Raises:
-        InputError: a prompt is empty, the model is not one of text alone, or keeps a state that cannot be shared out to completions.
+        InputError: a prompt is empty, the model is not one of text alone, or keeps a state that cannot be shared out
+            to completions.
     """
     if not prompts or not all(map(len, prompts)) or min(samples, limit) < 1:
         found = f"prompts of {[len(prompt) for prompt in prompts]} tokens, samples {samples}, limit {limit}"
