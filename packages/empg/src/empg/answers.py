@@ -52,7 +52,7 @@ _LOGIC = re.compile(
 )
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?")
 _BASED = re.compile(r"(-?)(\d{1,60})_(?:\{(\d{1,2})\}|(\d))")
-_RATIO = re.compile(r"(-?)(?:\\frac\{(\d{1,60})\}\{(\d{1,60})\}|(\d{1,60})/(\d{1,60}))")
+_RATIO = re.compile(r"(-?)(?:\\frac(?:\{(\d{1,60})\}|(\d))(?:\{(\d{1,60})\}|(\d))|(\d{1,60})/(\d{1,60}))")
 _REPEATING = re.compile(r"(-?)(\d{0,40})\.(\d{0,40})\\(?:overline|bar|dot)\{?(\d{1,40})\}?")
 _DECIMAL = re.compile(r"[-+]?(?:\d{1,80}(?:\.\d{0,80})?|\.\d{1,80})")
 _NAME = re.compile(r"\\?[A-Za-z]+'*(?:_(?:\w|\{\w{1,8}\}))?(?:\([A-Za-z](?:,[A-Za-z])*\))?")
@@ -267,7 +267,7 @@ def _value(text: str) -> Fraction | None:
             return Fraction(int(based[1] + based[2], base))
         return None
     if (ratio := _RATIO.fullmatch(text)) is not None:
-        top, bottom = int(ratio[2] or ratio[4]), int(ratio[3] or ratio[5])
+        top, bottom = int(ratio[2] or ratio[3] or ratio[6]), int(ratio[4] or ratio[5] or ratio[7])
         return Fraction(-top if ratio[1] else top, bottom) if bottom else None
     if (endless := _REPEATING.fullmatch(text)) is not None:
         whole, once, again = endless[2] or "0", endless[3], endless[4]
