@@ -5,15 +5,23 @@ import json
 
 import pytest
 import torch
-from empg_helpers import llama
+from empg_helpers import llama, uniforms
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import Qwen2Config
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    Gemma2Config,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
 
 from empg import attention
 from empg import models as lms
 from empg.config import Hub, Job, Method, SmolLM
 from empg.experiments import Real
+from empg.sample import generate
 from septet.errors import InputError
 
 
@@ -51,6 +59,75 @@ def test_positions_keep_their_precision_in_a_bfloat16_model(monkeypatch):
     monkeypatch.setattr(lms, "device_of", lambda _: torch.device("cuda"))  # loaded here first, to be shared out
     lm, _ = lms.load(job_of(Hub(kind="hub", name="any", random=True)), torch.device("cpu"))
     assert lm.config._attn_implementation == "sdpa"
+
+
+def test_a_model_with_capped_attention_keeps_its_own(monkeypatch):
+    settings = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    small = Gemma2Config(vocab_size=20, num_key_value_heads=1, head_dim=8, **settings)
+    monkeypatch.setattr(lms, "shape", lambda _: copy.deepcopy(small))
+    lm, _ = lms.load(job_of(Hub(kind="hub", name="any", random=True)))
+    assert lm.config._attn_implementation == "eager"
+
+
+LETTERS = ["<pad>", "<bos>", "<eos>", "<end_of_turn>", "<unk>", *map(chr, range(32, 127))]
+
+
+def folder(where, *, eos="<eos>", pad=None, begins=True, ends=(2, 3), rows=128):
+    """A model folder with a tokeniser of letters that puts <bos> before a text."""
+    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(LETTERS)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    inner.add_special_tokens(LETTERS[:4])
+    if begins:
+        inner.post_processor = processors.TemplateProcessing(
+            single="<bos> $A <eos>", pair="$A $B", special_tokens=[("<bos>", 1), ("<eos>", 2)]
+        )
+    words = {"bos_token": "<bos>", "unk_token": "<unk>", "eos_token": eos, "pad_token": pad}
+    PreTrainedTokenizerFast(tokenizer_object=inner, **{k: v for k, v in words.items() if v}).save_pretrained(where)
+    lm = llama()
+    config = LlamaConfig(**{**lm.config.to_dict(), "vocab_size": rows, "eos_token_id": None})
+    lm = LlamaForCausalLM(config)
+    lm.generation_config = GenerationConfig(eos_token_id=ends if ends is None else list(ends))
+    lm.save_pretrained(where)
+    return Hub(kind="hub", name=str(where), dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("settings", "ends", "pad", "begin"),
+    [
+        ({}, (2, 3), 2, [1]),
+        ({"pad": "<pad>", "begins": False}, (2, 3), 0, []),
+        ({"eos": None, "ends": (3,)}, (3,), 3, [1]),
+        ({"ends": None}, (2,), 2, [1]),
+    ],
+)
+def test_a_tokenizers_beginning_and_ends(tmp_path, settings, ends, pad, begin):
+    _, tokenizer = lms.load(job_of(folder(tmp_path, **settings)))
+    assert tokenizer.ends == ends and tokenizer.pad == pad
+    one = [LETTERS.index(letter) for letter in "1+1"]
+    assert tokenizer.encode("1+1") == [*begin, *one]
+    assert tokenizer.encode("<bos>1+1") == [1, *one]  # a template that spells it out does not get a second one
+    assert tokenizer.decode([*one, 3]).replace(" ", "") == "1+1"
+
+
+def test_a_tokenizer_without_an_end_or_beyond_the_embedding_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=f"model {tmp_path}/a: expected an end token, in the tokenizer or"):
+        lms.load(job_of(folder(tmp_path / "a", eos=None, ends=None)))
+    with pytest.raises(InputError, match=f"model {tmp_path}/b: expected token ids below 3, the size of its embedding"):
+        lms.load(job_of(folder(tmp_path / "b", rows=3)))
+    _, tokenizer = lms.load(job_of(folder(tmp_path / "c", rows=20)))
+    with pytest.raises(InputError, match=f"model {tmp_path}/c: expected token ids below 20"):
+        tokenizer.encode("zzz")
+
+
+def test_several_ends_end_a_completion():
+    lm = llama()
+    noise = uniforms(8, 30)
+    rollout = generate(lm, [[1, 2], [3]], samples=4, limit=30, eos=(18, 7), pad=0, uniforms=noise)
+    alone = generate(lm, [[1, 2], [3]], samples=4, limit=30, eos=25, pad=0, uniforms=noise).completions()
+    for tokens, whole, finished in zip(rollout.completions(), alone, rollout.finished.tolist(), strict=True):
+        stops = [i for i, token in enumerate(whole) if token in (18, 7)]
+        assert tokens == whole[: stops[0] + 1 if stops else 30] and finished == bool(stops)
+    assert {tokens[-1] for tokens in rollout.completions()} >= {18, 7}
 
 
 def test_smollm2_comes_from_the_prepared_file_alone(prepared, monkeypatch):

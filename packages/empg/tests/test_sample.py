@@ -1,5 +1,6 @@
 """Generation and log-probabilities against the plainest possible loops."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from empg.engines import Local
 from empg.forward import batches, log_probabilities, pack
 from empg.policy import Policy
 from empg.sample import common, generate, invert
+from septet.errors import InputError
 
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8], [9, 1]]
 BEGIN = [7, 3, 11, 2, 5, 5, 13, 1, 0, 4, 12, 6, 8, 17, 9, 10, 3, 3]
@@ -63,7 +65,7 @@ def test_dropping_finished_rows_changes_nothing(lm):
 
 
 def test_some_prompts_after_the_other_give_what_all_at_once_do(lm):
-    noise, tokenizer = uniforms(12, 25), SimpleNamespace(eos=EOS, pad=PAD)
+    noise, tokenizer = uniforms(12, 25), SimpleNamespace(ends=(EOS,), pad=PAD)
     whole, parts = (Local(lm, tokenizer, rows).generate(PROMPTS, 4, 25, noise, 1.0) for rows in (100, 1))
     assert parts.prompts == PROMPTS and whole.completions() == parts.completions()
     assert torch.equal(whole.lengths, parts.lengths) and torch.equal(whole.finished, parts.finished)
@@ -133,6 +135,46 @@ def test_a_head_in_parts_gives_the_same(lm, monkeypatch):
             batch.run(policy, rollout.tokens.shape[1], entropy=True)[0].sum().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in policy.parameters()]))
     assert torch.allclose(*gradients, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float16, torch.float32])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_policys_mask_has_any_dtype_and_padding_on_either_side(lm, dtype, side):
+    """Rows of 3 and 5 tokens; the shorter one's log-probabilities are those it has alone."""
+    policy, ids = Policy(lm), torch.tensor([[1, 2, 3, 0, 0], [4, 5, 6, 7, 8]])
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    positions = torch.arange(5).expand(2, 5)
+    at = (torch.tensor([0, 0]), torch.tensor([0, 1]))
+    if side == "left":
+        ids, mask = ids.clone(), mask.clone()
+        ids[0], mask[0] = torch.tensor([0, 0, 1, 2, 3]), torch.tensor([0, 0, 1, 1, 1])
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        at = (at[0], at[1] + 2)
+    targets = torch.tensor([2, 3])
+    alone, _, _ = policy(ids[:1, mask[0] == 1], torch.arange(3)[None], None, (at[0], torch.tensor([0, 1])), targets)
+    found, _, _ = policy(ids, positions, mask.to(dtype), at, targets)
+    assert torch.allclose(found, alone, atol=1e-5)
+    tree = (torch.ones(5, 5).tril()[None] * mask[:, None, :] + torch.eye(5)).clamp(max=1)[:, None]
+    assert torch.allclose(policy(ids, positions, tree.to(dtype), at, targets)[0], alone, atol=1e-5)
+    for wrong in (mask[:, :4], mask[:1], mask * 2, tree[:, 0], tree - 0.5):
+        with pytest.raises(InputError, match="mask: expected"):
+            policy(ids, positions, wrong, at, targets)
+
+
+@pytest.mark.parametrize("wrong", [{"prompts": []}, {"prompts": [[1], []]}, {"samples": 0}, {"limit": 0}])
+def test_nothing_to_draw_is_one_line(lm, wrong):
+    with pytest.raises(InputError, match="generate: expected prompts of a token or more"):
+        draw(lm, **wrong)
+
+
+def test_an_empty_completion_has_nothing_to_compute(lm):
+    full = draw(lm, uniforms(12, 25))
+    lengths = full.lengths.clone()
+    lengths[[0, 5]] = 0
+    some = replace(full, lengths=lengths)
+    log_pi, _ = log_probabilities(Policy(lm), some)
+    assert torch.allclose(log_pi, full.log_pi * some.mask, atol=1e-5)
+    assert not list(batches(replace(full, lengths=torch.zeros_like(lengths))))
 
 
 def test_skipped_completions_are_not_computed():

@@ -59,7 +59,7 @@ def job(tmp_path, monkeypatch):
 
 def test_completions_come_back_with_their_log_probabilities_from_the_newest_weights(job):
     policy = Policy(gpt2())
-    engine = Vllm(job, policy, SimpleNamespace(eos=18, pad=19))
+    engine = Vllm(job, policy, SimpleNamespace(ends=(18,), pad=19))
     for first in (7, 8):
         with torch.no_grad():
             policy.lm.transformer.wte.weight[0, 0] = first
@@ -73,7 +73,7 @@ def test_completions_come_back_with_their_log_probabilities_from_the_newest_weig
 def test_without_a_server_it_is_one_line(job, monkeypatch):
     monkeypatch.setenv("EMPG_VLLM", f"{sys.executable} -c pass")
     with pytest.raises(InputError, match="engine vllm: expected"):
-        Vllm(job, Policy(gpt2()), SimpleNamespace(eos=18, pad=19))
+        Vllm(job, Policy(gpt2()), SimpleNamespace(ends=(18,), pad=19))
     monkeypatch.delenv("EMPG_VLLM")
     with pytest.raises(InputError, match="EMPG_VLLM"):
-        Vllm(job, Policy(gpt2()), SimpleNamespace(eos=18, pad=19))
+        Vllm(job, Policy(gpt2()), SimpleNamespace(ends=(18,), pad=19))

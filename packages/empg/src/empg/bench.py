@@ -173,7 +173,7 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
     by_prompt = {problem.prompt: problem for problem in run.questions.train}
 
     def score(prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
-        ended = [ids[-1] == tokenizer.eos for ids in completion_ids]
+        ended = [ids[-1] in tokenizer.ends for ids in completion_ids]
         return grade(completions, [by_prompt[prompt] for prompt in prompts], ended)
 
     marks: list[float] = []

@@ -61,7 +61,7 @@ class Local:
             noise = None if uniforms is None else uniforms[first * samples : (first + size) * samples]
             parts.append(
                 generate(
-                    self._lm, prompts[first : first + size], samples=samples, limit=limit, eos=self._tokenizer.eos,
+                    self._lm, prompts[first : first + size], samples=samples, limit=limit, eos=self._tokenizer.ends,
                     pad=self._tokenizer.pad, uniforms=noise, temperature=temperature,
                 )
             )  # fmt: skip

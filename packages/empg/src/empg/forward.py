@@ -113,14 +113,14 @@ def batches(
             the shortest completion fills up.
     """
     lengths = rollout.lengths.tolist()
-    wanted = range(len(lengths)) if keep is None else keep
+    wanted = [k for k in (range(len(lengths)) if keep is None else keep) if lengths[k]]  # an empty one has nothing
     begin = common(rollout.prompts)
     rows = pack(lengths, [len(prompt) for prompt in rollout.prompts], rollout.samples, wanted, row_tokens, begin)
     plan = list(buckets(rows, batch_tokens))
     for some in plan:
         yield _assemble(rollout, some, begin, device)
     if rounds is not None and (missing := rounds(len(plan)) - len(plan)):
-        k = lengths.index(min(lengths))
+        k = lengths.index(min(filter(None, lengths)))
         row = Row([k], len(rollout.prompts[k // rollout.samples]) + lengths[k] - 1)
         yield from [replace(_assemble(rollout, [row], begin, device), spare=True)] * missing
 
@@ -204,7 +204,7 @@ def log_probabilities(
     width = rollout.tokens.shape[1]
     log_pi = torch.zeros(len(rollout.tokens), width)
     values = torch.zeros_like(log_pi) if policy.critic is not None else None
-    room = {"row_tokens": row_tokens, "batch_tokens": batch_tokens}
+    room = policy.room(row_tokens, batch_tokens)
     for batch in batches(rollout, keep, **room, device=device, rounds=rounds):
         found, _, value = batch.run(policy, width, temperature)
         if batch.spare:

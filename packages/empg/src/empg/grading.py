@@ -2,24 +2,31 @@
 needs algebra goes to a worker process that may be killed (`empg.grader_worker`).
 """
 
+import contextlib
 import json
 import os
 import re
 import selectors
+import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
+
+from empg.numerals import after_mark, last_number
 
 ANSWER_CHARACTERS = 200
 """Longer answers are wrong without a look: no gold answer of MATH is half as long."""
 TEXT_CHARACTERS = 100_000
 WORKER_SECONDS = 2.0
-"""Limit for one answer, after which the worker is killed. Its own alarm rings after half of it."""
-START_SECONDS = 60.0
+"""Limit of CPU time for one answer: that of the worker, which stands still while a job is suspended."""
+SILENCE_SECONDS = 300.0
+"""A worker that has not replied after this time, during which this process was awake, is replaced."""
+TICK_SECONDS = 1.0
+BOX = re.compile(r"\\f?box(?:ed)?(?:\s*\{|\s+([^\s{}$.,;]{1,200})|(?=[^A-Za-z\s{])([^\s{}$.,;]{1,200}))")
 STRICT = re.compile(r"#### (-?[0-9.,]+)")
-PLAIN = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
 def gsm8k_strict(text: str, gold: str) -> float:
@@ -29,42 +36,43 @@ def gsm8k_strict(text: str, gold: str) -> float:
 
 
 def gsm8k_normalised(text: str, gold: str) -> float:
-    """The number after the last `####`, or the last number of the text, equal to the gold answer in value."""
+    """The number after the last `####`, or the last number of the text, equal to the gold answer in value.
+
+    Read exactly (`empg.numerals`): money, separators, fractions, mixed numbers and sums with their right result count;
+    several numbers, a time of day, a range, or a sum with a wrong result are no answer.
+    """
     _, mark, after = text[-TEXT_CHARACTERS:].rpartition("####")
-    found = PLAIN.findall(after if mark else text[-TEXT_CHARACTERS:])
-    if not found:
-        return 0.0
-    number = (found[0] if mark else found[-1]).replace(",", "")
-    return float(_decimal(number) == _decimal(gold))
-
-
-def _decimal(number: str) -> str:
-    """A decimal numeral without superfluous zeros; as text, for a number of a thousand digits is legal too."""
-    sign, digits = ("-", number[1:]) if number.startswith("-") else ("", number)
-    whole, _, part = digits.partition(".")
-    whole, part = whole.lstrip("0") or "0", part.rstrip("0")
-    value = f"{whole}.{part}" if part else whole
-    return value if value == "0" else sign + value
+    found = after_mark(after) if mark else last_number(text[-2000:])
+    return float(found is not None and found == after_mark(gold))
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Inside of the last whole `\boxed{...}` or `\fbox{...}`, found in one pass; none if there is none."""
+    r"""Inside of the last `\boxed{...}`, `\fbox{...}` or `\boxed 5`; none if that is unfinished."""
     text = text[-TEXT_CHARACTERS:]
-    for start in sorted((m.end() for m in re.finditer(r"\\f?box(?:ed)?\{", text)), reverse=True)[:20]:
-        depth = 1
-        for index in range(start, min(len(text), start + 2 * ANSWER_CHARACTERS)):
-            depth += (text[index] == "{") - (text[index] == "}")
-            if depth == 0:
-                return text[start:index].strip()
+    if (last := next(iter(deque(BOX.finditer(text), 1)), None)) is None:
+        return None
+    if unbraced := last[1] or last[2]:
+        return unbraced.strip()
+    depth, start = 1, last.end()
+    for index in range(start, min(len(text), start + 2 * ANSWER_CHARACTERS)):
+        depth += (text[index] == "{") - (text[index] == "}")
+        if depth == 0:
+            return text[start:index].strip()
     return None
 
 
 def written_answer(text: str) -> str | None:
-    """The last boxed answer, or what follows the last `answer is`; none if neither is there or it is too long."""
-    answer = last_boxed(text)
-    if answer is None:
-        _, mark, after = text[-TEXT_CHARACTERS:].rpartition("answer is")
-        answer = after.split("\n")[0].strip().rstrip(".").strip("$: ") if mark else None
+    """The last boxed answer, or what follows the last `answer is`; none if neither is there or it is too long.
+
+    A box that is not closed is no answer, whatever came before: the text was cut off where it changed its mind.
+    """
+    text = text[-TEXT_CHARACTERS:]
+    if BOX.search(text):
+        answer = last_boxed(text)
+    else:
+        _, mark, after = text.rpartition("answer is")
+        sentence = re.split(r"\n|\.(?=\s|$)", after.lstrip(" :*\n"), maxsplit=1)[0]
+        answer = sentence.strip("*`_$: ").removeprefix("\\(").removesuffix("\\)").strip() if mark else None
     return answer if answer and len(answer) <= ANSWER_CHARACTERS else None
 
 
@@ -75,14 +83,15 @@ def plain(answer: str) -> str:
 
 
 class MathGrader:
-    """Compares answers of MATH by value, through `math-verify` in worker processes.
+    """Compares answers of MATH (`empg.answers`) in worker processes.
 
-    A worker has a memory limit and an alarm of its own; one that does not answer in time is killed and a new
-    one takes its place, and the answer counts as wrong. Results are kept: samples repeat answers.
+    A worker has limits of memory and of CPU time for each answer. An answer that reaches one is tried again, and then
+    counts as wrong for this call; only judgements are kept for later ones. An answer whose worker was killed from
+    outside is tried again too. Samples repeat answers, so each is judged once.
 
     Args:
         workers: processes.
-        seconds: limit for one answer.
+        seconds: limit of CPU time for one answer.
     """
 
     def __init__(self, workers: int = 1, seconds: float = WORKER_SECONDS) -> None:
@@ -91,7 +100,11 @@ class MathGrader:
         self._known: dict[tuple[str, str], float] = {}
 
     def __call__(self, texts: Sequence[str], golds: Sequence[str]) -> list[float]:
-        """1.0 for each right answer, 0.0 for wrong, missing and over-long ones, and for those that break the worker."""
+        """1.0 for each right answer, 0.0 for wrong, missing and over-long ones, and for those that break the worker.
+
+        Raises:
+            MemoryError: the worker was killed from outside, or silent, at the same answer twice: it has no judgement.
+        """
         answers = [written_answer(text) for text in texts]
         asked = {
             (gold, answer)
@@ -100,7 +113,7 @@ class MathGrader:
         }
         self._ask(sorted(asked))
         return [
-            0.0 if answer is None else 1.0 if plain(answer) == plain(gold) else self._known[gold, answer]
+            0.0 if answer is None else 1.0 if plain(answer) == plain(gold) else self._known.get((gold, answer), 0.0)
             for gold, answer in zip(golds, answers, strict=True)
         ]
 
@@ -112,93 +125,99 @@ class MathGrader:
         self._workers = [None] * len(self._workers)
 
     def _ask(self, pairs: list[tuple[str, str]]) -> None:
-        """Fill the results of pairs, several workers at a time."""
+        """Judge pairs, several workers at a time."""
         waiting = list(reversed(pairs))
-        again = set[tuple[str, str]]()  # their worker died: perhaps by no fault of theirs, so each has a second one
-        busy: dict[int, tuple[tuple[str, str], float]] = {}
+        tried = set[tuple[str, str]]()
+        busy: dict[int, tuple[tuple[str, str], float]] = {}  # pair, and seconds that its worker may stay silent
         with selectors.DefaultSelector() as selector:
             while waiting or busy:
                 for place in range(len(self._workers)):
                     if place not in busy and waiting:
                         worker = self._workers[place] = self._workers[place] or _Worker(self.seconds)
                         pair = waiting.pop()
-                        patience = self.seconds + (0.0 if worker.ready else START_SECONDS)
-                        if worker.send(pair):
-                            selector.register(worker.answers, selectors.EVENT_READ, place)
-                            busy[place] = pair, time.monotonic() + patience
-                        else:
-                            self._retire(place)
-                            waiting.append(pair)
-                if not busy:
-                    continue
-                selector.select(max(0.0, min(end for _, end in busy.values()) - time.monotonic()))
-                for place, (pair, end) in list(busy.items()):
+                        worker.send(pair)
+                        selector.register(worker.answers, selectors.EVENT_READ, place)
+                        busy[place] = pair, SILENCE_SECONDS
+                start = time.monotonic()
+                selector.select(TICK_SECONDS)
+                awake = min(time.monotonic() - start, TICK_SECONDS)  # no more, however long this process was suspended
+                for place, (pair, left) in list(busy.items()):
                     at_work = self._workers[place]
                     assert at_work is not None
                     line = at_work.poll()
-                    if line is None and time.monotonic() < end:
+                    if line is None and left > awake:
+                        busy[place] = pair, left - awake
                         continue
                     selector.unregister(at_work.answers)
                     del busy[place]
-                    if line not in (b"0", b"1"):  # too slow, or dead: of memory, of depth, or killed from outside
-                        self._retire(place)
-                    if line == b"" and pair not in again:
-                        again.add(pair)
-                        waiting.append(pair)
-                    else:
+                    if line in (b"0", b"1"):
                         self._known[pair] = float(line == b"1")
+                        continue
+                    ended = None if line == b"t" else self._retire(place)
+                    if not at_work.ready and line is not None and ended != -signal.SIGKILL:
+                        self.close()
+                        raise RuntimeError(f"a grader's worker did not start: exit status {ended}")
+                    if pair not in tried:
+                        tried.add(pair)
+                        waiting.append(pair)
+                    elif ended == -signal.SIGKILL or line is None:
+                        self.close()
+                        how = "was killed" if ended == -signal.SIGKILL and line is not None else "did not reply"
+                        raise MemoryError(f"a grader's worker {how} twice at the same answer")
 
-    def _retire(self, place: int) -> None:
-        worker = self._workers[place]
-        if worker is not None:
-            worker.kill()
-        self._workers[place] = None
+    def _retire(self, place: int) -> int | None:
+        """End a worker; how it ended, by itself or now."""
+        worker, self._workers[place] = self._workers[place], None
+        return worker.kill() if worker is not None else None
 
 
 class _Worker:
-    """One process that answers lines of JSON with `1` or `0`."""
+    """One process that answers lines of JSON with `1`, `0` or `t`."""
 
     def __init__(self, seconds: float) -> None:
         environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "empg.grader_worker", str(seconds / 2)],
+            [sys.executable, "-m", "empg.grader_worker", str(seconds)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
             env=environment, start_new_session=True,
         )  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None
         self.answers = self._process.stdout
-        self.ready = False
         os.set_blocking(self.answers.fileno(), False)
         self._read = partial(os.read, self.answers.fileno(), 64)
         self._rest = b""
+        self.ready = False
+        """Whether it has started: then what ends it has to do with an answer."""
 
-    def send(self, pair: tuple[str, str]) -> bool:
+    def send(self, pair: tuple[str, str]) -> None:
+        """Ask; that the process has ended shows when it is polled."""
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(pair).encode() + b"\n")
-        except OSError:
-            return False
-        return True
 
     def poll(self) -> bytes | None:
         """The answer if it is there; an empty one if the process ended."""
-        try:
-            data = self._read()
-        except BlockingIOError:
-            return None
-        if not data:
-            return b""
-        self._rest += data
-        line, newline, self._rest = self._rest.partition(b"\n")
-        if not newline:
-            self._rest = line
-            return None
-        self.ready = True
-        return line
+        while True:
+            line, newline, rest = self._rest.partition(b"\n")
+            if newline:
+                self._rest = rest
+                if line != b"r":
+                    return line
+                self.ready = True
+                continue
+            try:
+                data = self._read()
+            except BlockingIOError:
+                return None
+            if not data:
+                return b""
+            self._rest += data
 
-    def kill(self) -> None:
+    def kill(self) -> int:
+        """End the process; its exit status, the signal's number with a minus if one ended it."""
         self._process.kill()
-        self._process.wait()
+        status = self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+        return status

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from empg import attention, tiny
 from empg.config import Hub, Job, SmolLM, Tiny
+from empg.families import model_of
 from empg.tokens import CharTokenizer, HubTokenizer, Tokenizer
 from septet.devices import claim
 from septet.errors import DataUnavailable, InputError
@@ -56,7 +57,7 @@ def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
         lm, tokenizer = load_smollm2(Path(str(job.data_file)))
     else:
         lm, tokenizer = _load_hub(model)
-    if computes_on.type == "cpu" and computes_in(job) == torch.bfloat16:
+    if computes_on.type == "cpu" and computes_in(job) == torch.bfloat16 and model_of(lm).plain:  # ours caps no logits
         lm.set_attn_implementation(attention.NAME)
     return lm.to(device).eval(), tokenizer  # no type: it would round the frequencies of rotary positions too
 
@@ -116,7 +117,7 @@ def load_smollm2(file: Path) -> tuple[Any, Tokenizer]:
     except (OSError, RuntimeError, KeyError, ValueError, SafetensorError) as error:
         found = str(error).partition("\n")[0]
         raise InputError(str(file), expected="the output of prepare: SmolLM2's weights", found=found) from None
-    return lm, HubTokenizer(inner, "<|im_end|>")
+    return lm, HubTokenizer(inner, ["<|im_end|>"], name="SmolLM2")
 
 
 def _load_hub(model: Hub) -> tuple[Any, Tokenizer]:
@@ -129,13 +130,15 @@ def _load_hub(model: Hub) -> tuple[Any, Tokenizer]:
             config.dtype = DTYPES[model.dtype]
             return _blank(config), CharTokenizer()
         inner = AutoTokenizer.from_pretrained(model.name, revision=model.revision)
-        lm = AutoModelForCausalLM.from_pretrained(model.name, revision=model.revision, dtype=DTYPES[model.dtype])
+        lm: Any = AutoModelForCausalLM.from_pretrained(model.name, revision=model.revision, dtype=DTYPES[model.dtype])
     except (OSError, ValueError) as error:
         found = str(error).partition("\n")[0]
         raise DataUnavailable(
             f"model {model.name}", expected="a folder, or an answer from the hub", found=found
         ) from None
-    return lm, HubTokenizer(inner)
+    ends = getattr(lm.generation_config, "eos_token_id", None)
+    stops = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+    return lm, HubTokenizer(inner, stops, lm.get_input_embeddings().weight.shape[0], model.name)
 
 
 def _blank(config: Any) -> Any:

@@ -9,7 +9,10 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from empg.families import model_of, vocabulary
+from empg.masks import as_booleans
 from empg.shards import local
+from septet.errors import InputError
 
 HEAD_ELEMENTS = 1 << 27
 """Most logits held at once; beyond, the head runs in parts that the backward pass computes again."""
@@ -21,14 +24,23 @@ class Policy(nn.Module):
     Args:
         lm: a causal language model of `transformers`.
         critic: give it a value head on the last hidden state (for PPO).
+
+    Raises:
+        InputError: the model is not one of text alone, or a critic is asked of a model without proven hidden states.
     """
 
     def __init__(self, lm: Any, critic: bool = False) -> None:
         super().__init__()
-        self.lm = lm
+        self.lm = lm.eval()  # dropout would make the trainer's model another than the sampler's
+        self.model = model_of(lm)
         self.critic: nn.Linear | None = None
         if critic:
             reference = next(lm.parameters())
+            if not self.model.plain:
+                expected = "a family whose hidden states are proven (empg.families.PLAIN), for a critic"
+                raise InputError(
+                    f"model {lm.config.model_type}", expected=expected, found="another, or a variant of one"
+                )
             self.critic = nn.Linear(lm.config.hidden_size, 1, device=reference.device, dtype=reference.dtype)
             nn.init.zeros_(self.critic.weight)
             nn.init.zeros_(self.critic.bias)
@@ -47,8 +59,8 @@ class Policy(nn.Module):
 
         Args:
             ids, positions: ``(R, T)``, tokens and their positions.
-            mask: what each token may look at: ``(R, 1, T, T)`` booleans, ``(R, T)`` for causal rows with
-                padding at the end, or none.
+            mask: what each token may look at: ``(R, 1, T, T)``, ``(R, T)`` for causal rows with padding, or none; 0 and
+                1 of any dtype. Padding at the start needs `positions` that leave it out.
             at: rows and columns ``(n,)`` of the hidden states that predict the targets.
             targets: ``(n,)``, the predicted tokens.
             temperature: that of the sampling.
@@ -56,12 +68,21 @@ class Policy(nn.Module):
 
         Returns:
             log pi ``(n,)``, entropy ``(n,)`` or none, value ``(n,)`` or none, all float32.
+
+        Raises:
+            InputError: the mask has another shape, or values other than 0 and 1.
         """
-        states = self.lm.base_model(
+        if mask is not None:
+            rows, width = ids.shape
+            mask = as_booleans(mask, (rows, width) if mask.dim() == 2 else (rows, 1, width, width))
+        if not self.model.plain:
+            log_pi, spread = self._likelihoods(self._own(ids, positions, mask)[at], targets, temperature, entropy)
+            return log_pi, spread, None
+        states = self.model.lm.base_model(
             input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
         ).last_hidden_state[at]
         values = self.critic(states).squeeze(-1).float().clone() if self.critic is not None else None
-        part = max(1, HEAD_ELEMENTS // self.lm.config.vocab_size)
+        part = max(1, HEAD_ELEMENTS // vocabulary(self.model.lm))
         if len(states) <= part:
             log_pi, spread = self._predict(states, targets, temperature, entropy)
         else:
@@ -73,10 +94,35 @@ class Policy(nn.Module):
             spread = torch.cat([one[1] for one in parts]) if entropy else None
         return log_pi, spread, values
 
+    def room(self, row_tokens: int, batch_tokens: int) -> dict[str, int]:
+        """Limits of a row's and a batch's tokens that fit the model: rows with one completion where it is not plain."""
+        if self.model.plain:
+            return {"row_tokens": row_tokens, "batch_tokens": batch_tokens}
+        return {"row_tokens": 1, "batch_tokens": min(batch_tokens, max(1, HEAD_ELEMENTS // vocabulary(self.model.lm)))}
+
+    def _own(self, ids: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
+        """Logits ``(R, T, V)`` of the model's own forward pass."""
+        lm = self.model.lm
+        if mask is not None and mask.dim() == 4:
+            expected = "one completion a row (row_tokens of Policy.room)"
+            raise InputError(
+                f"model {lm.config.model_type}", expected=expected, found="rows packed under a mask of ours"
+            )
+        seen = torch.ones_like(ids) if mask is None else mask.long()
+        more = {"position_ids": positions} if self.model.takes_positions else {}
+        logits: Tensor = lm(input_ids=ids, attention_mask=seen, use_cache=False, **more).logits
+        return logits
+
     def _predict(
         self, states: Tensor, targets: Tensor, temperature: float, entropy: bool
     ) -> tuple[Tensor, Tensor | None]:
-        logits = self.lm.get_output_embeddings()(states).float()
+        return self._likelihoods(self.model.lm.get_output_embeddings()(states), targets, temperature, entropy)
+
+    @staticmethod
+    def _likelihoods(
+        logits: Tensor, targets: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        logits = logits.float()
         if temperature != 1.0:
             logits = logits / temperature
         log_pi = -functional.cross_entropy(logits, targets, reduction="none")

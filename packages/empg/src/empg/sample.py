@@ -1,5 +1,6 @@
 """Drawing completions: one prefill per prompt, finished rows dropped, log-probabilities kept."""
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from transformers import DynamicCache
+
+from empg.families import Model, model_of
+from septet.errors import InputError
 
 SHARED = 16
 """From this length on, tokens with which all prompts begin are read once; below, it is not worth a pass."""
@@ -76,7 +80,7 @@ def generate(
     *,
     samples: int,
     limit: int,
-    eos: int,
+    eos: int | Sequence[int],
     pad: int,
     uniforms: NDArray[np.float32] | None,
     temperature: float = 1.0,
@@ -90,34 +94,46 @@ def generate(
     depend on which rows are still there.
 
     Args:
-        lm: a causal language model of `transformers`.
-        prompts: B lists of token ids.
+        lm: a causal language model of `transformers`, with an adapter of peft or without; its dropout is switched off.
+        prompts: B lists of token ids, of one token at least.
         samples: N.
         limit: most tokens of a completion.
-        eos, pad: end and filler token.
+        eos: end token, or several of which any ends a completion.
+        pad: filler token.
         uniforms: ``(B N, limit)`` in [0, 1), inverted through the cumulative distribution; none is greedy.
         temperature: divides the logits.
         drop: share of ended rows at which they are dropped.
+
+    Raises:
+        InputError: a prompt is empty, the model is not one of text alone, or keeps a state that cannot be shared out
+            to completions.
     """
-    drawn = _draw(lm, prompts, samples, limit, eos, pad, uniforms, temperature, drop)
+    if not prompts or not all(map(len, prompts)) or min(samples, limit) < 1:
+        found = f"prompts of {[len(prompt) for prompt in prompts]} tokens, samples {samples}, limit {limit}"
+        raise InputError("generate", expected="prompts of a token or more, samples and limit of 1 or more", found=found)
+    if lm.training:
+        lm.eval()
+    ends = (eos,) if isinstance(eos, int) else tuple(eos)
+    drawn = _draw(model_of(lm), prompts, samples, limit, ends, pad, uniforms, temperature, drop)
     return Rollout([list(prompt) for prompt in prompts], samples, *(array.cpu().clone() for array in drawn))
 
 
 @torch.inference_mode()
 def _draw(
-    lm: Any,
+    model: Model,
     prompts: Sequence[Sequence[int]],
     samples: int,
     limit: int,
-    eos: int,
+    ends: tuple[int, ...],
     pad: int,
     uniforms: NDArray[np.float32] | None,
     temperature: float,
     drop: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Tokens, lengths, log-probabilities and ends of `generate`."""
-    device, head = next(lm.parameters()).device, lm.get_output_embeddings()
-    cache, begin = DynamicCache(config=lm.config), common(prompts)
+    lm = model.lm
+    device = next(lm.parameters()).device
+    cache, begin = _cache(lm), common(prompts) if model.plain else 0
     if begin:
         lm.base_model(
             input_ids=torch.tensor(prompts[0][:begin], device=device)[None],
@@ -137,16 +153,10 @@ def _draw(
     seen = functional.pad(torch.arange(longest) >= gone, (begin, 0), value=True)
     positions = (torch.arange(longest) - gone).clamp(min=0) + begin
 
-    states = lm.base_model(
-        input_ids=ids.to(device),
-        attention_mask=seen.to(device) if ragged else None,
-        position_ids=positions.to(device),
-        past_key_values=cache,
-        use_cache=True,
-    ).last_hidden_state[:, -1]
+    logits = _next(model, ids.to(device), seen.to(device), ragged, positions.to(device), cache)
     if samples > 1:
         cache.batch_repeat_interleave(samples)
-    logits = head(states).repeat_interleave(samples, 0)
+    logits = logits.repeat_interleave(samples, 0)
     count = len(prompts) * samples
     seen = seen.repeat_interleave(samples, 0).to(device)
     position = (begin + own_length).repeat_interleave(samples).to(device)
@@ -161,7 +171,7 @@ def _draw(
         chosen = log_p.argmax(-1) if draws is None else invert(log_p.exp(), draws[t][alive])
         tokens[t].index_copy_(0, alive, chosen)
         log_pi[t].index_copy_(0, alive, log_p.gather(-1, chosen[:, None])[:, 0])
-        over |= chosen == eos
+        over |= _ended(chosen, ends)
         left = len(alive) - int(over.sum())
         if left == 0 or t == limit - 1:
             break
@@ -169,26 +179,56 @@ def _draw(
             rows = (~over).nonzero()[:, 0]
             alive, chosen, seen, position, over = alive[rows], chosen[rows], seen[rows], position[rows], over[rows]
             cache.batch_select_indices(rows)
-        if ragged:
+        if ragged or not model.plain:
             seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1)
-        states = lm.base_model(
-            input_ids=chosen[:, None],
+        logits = _next(model, chosen[:, None], seen, ragged, position[:, None], cache)
+        position = position + 1
+    return _trim(tokens.T, log_pi.T, ends, pad)
+
+
+def _cache(lm: Any) -> DynamicCache:
+    """An empty cache, for a model whose layers all keep keys and values."""
+    if "past_key_values" in inspect.signature(type(lm).forward).parameters:
+        cache = DynamicCache(config=lm.config)
+        if all(hasattr(layer, "batch_repeat_interleave") for layer in cache.layers):
+            return cache
+    expected = "layers that keep keys and values, which completions of a prompt can share"
+    raise InputError(f"model {lm.config.model_type}", expected=expected, found="a recurrent state")
+
+
+def _next(model: Model, ids: Tensor, seen: Tensor, ragged: bool, positions: Tensor, cache: DynamicCache) -> Tensor:
+    """Logits after the last token of each row; keys and values of all go into the cache."""
+    if model.plain:
+        states = model.lm.base_model(
+            input_ids=ids,
             attention_mask=seen if ragged else None,
-            position_ids=position[:, None],
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state[:, -1]
-        logits = head(states)
-        position = position + 1
-    return _trim(tokens.T, log_pi.T, eos, pad)
+        logits: Tensor = model.lm.get_output_embeddings()(states)
+        return logits
+    more = {"position_ids": positions} if model.takes_positions else {}
+    found: Tensor = model.lm(
+        input_ids=ids, attention_mask=seen.long(), past_key_values=cache, use_cache=True, logits_to_keep=1, **more
+    ).logits[:, -1]
+    return found
 
 
-def _trim(tokens: Tensor, log_pi: Tensor, eos: int, pad: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _ended(tokens: Tensor, ends: tuple[int, ...]) -> Tensor:
+    """Which tokens end a completion."""
+    found = tokens == ends[0]
+    for end in ends[1:]:
+        found |= tokens == end
+    return found
+
+
+def _trim(tokens: Tensor, log_pi: Tensor, stops: tuple[int, ...], pad: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Tokens, lengths, log-probabilities and ends, from what was drawn without regard to ends: ``(K, limit)`` each.
 
     Rows that were dropped hold padding from there on; all ended before, so that the first end counts.
     """
-    ends = tokens == eos
+    ends = _ended(tokens, stops)
     finished = ends.any(1)
     lengths = torch.where(finished, ends.int().argmax(1) + 1, tokens.shape[1])
     width = int(lengths.max())

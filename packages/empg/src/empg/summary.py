@@ -28,6 +28,7 @@ def cost(run: Run) -> dict[str, Any]:
         "processes": run.fleet.size,
         "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "cpu",
         "training_memory_mb": round(run.meter.peak(), 1) if np.isfinite(run.meter.peak()) else None,
+        "log_pi_difference_at_start": run.agreement,
         "drawn_tokens_per_second": round(float(drawn / drawing), 1),
         "trained_tokens_per_second": round(float(arrays["step.trained"].sum() / updating), 1),
     }

@@ -10,14 +10,16 @@ class Tokenizer(Protocol):
     """What the trainer needs of a tokeniser."""
 
     eos: int
-    """End of a completion. It may be the padding token too, so masks are made from lengths, never from ids."""
+    """The first of `ends`."""
+    ends: tuple[int, ...]
+    """Any of them ends a completion. One may be the padding too, so masks are made from lengths, never from ids."""
     pad: int
     """Filler of arrays."""
     size: int
     """Number of token ids."""
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text; nothing is added."""
+        """Token ids of a prompt, with what the tokeniser puts before every text."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -33,6 +35,7 @@ class CharTokenizer:
     def __init__(self) -> None:
         self._ids = {letter: index for index, letter in enumerate(self.ALPHABET)}
         self.eos, self.pad, self.size = self._ids["."], self._ids["_"], len(self.ALPHABET)
+        self.ends: tuple[int, ...] = (self.eos,)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text. Raises InputError at a character outside the alphabet."""
@@ -43,7 +46,7 @@ class CharTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids without the end."""
-        return "".join(self.ALPHABET[index] for index in ids if index not in (self.eos, self.pad))
+        return "".join(self.ALPHABET[index] for index in ids if index not in (*self.ends, self.pad))
 
 
 class HubTokenizer:
@@ -51,18 +54,48 @@ class HubTokenizer:
 
     Args:
         inner: the tokeniser.
-        stop: the token that ends a completion; none for its own end of text.
+        stops: end tokens beside the tokeniser's own end of text, as words or as ids, such as those of a generation
+            config.
+        size: tokens that the model has embeddings for; none if that is not known.
+        name: the model, for messages.
+
+    Raises:
+        InputError: there is no end token, a word is none, or the model has no embedding for a token; `encode` too.
     """
 
-    def __init__(self, inner: Any, stop: str | None = None) -> None:
-        self._inner = inner
-        self.eos = int(inner.convert_tokens_to_ids(stop) if stop else inner.eos_token_id)
-        self.pad = int(self.eos if inner.pad_token_id is None else inner.pad_token_id)
-        self.size = len(inner)
+    def __init__(
+        self, inner: Any, stops: Sequence[str | int] = (), size: int | None = None, name: str = "tokenizer"
+    ) -> None:
+        self._inner, self.size = inner, len(inner)
+        known = inner.get_vocab()
+        own = [] if inner.eos_token_id is None else [inner.eos_token_id]
+        ends = [known.get(stop) if isinstance(stop, str) else stop for stop in stops] + own
+        if None in ends or not ends:
+            expected = "an end token, in the tokenizer or in the generation config"
+            raise InputError(f"model {name}", expected=expected, found=f"none of {list(stops)}" if stops else "none")
+        self.ends = tuple(dict.fromkeys(int(end) for end in ends if end is not None))
+        self.pad = int(self.ends[0] if inner.pad_token_id is None else inner.pad_token_id)
+        self.eos, self._rows, self._name = self.ends[0], size, name
+        self._before = self._prefix()
+        self._check([*self.ends, self.pad, *self._before])
+
+    def _check(self, ids: list[int]) -> list[int]:
+        if self._rows is not None and ids and max(ids) >= self._rows:
+            expected = f"token ids below {self._rows}, the size of its embedding"
+            raise InputError(f"model {self._name}", expected=expected, found=max(ids))
+        return ids
+
+    def _prefix(self) -> list[int]:
+        """What the tokeniser puts before a text, such as a token for its beginning."""
+        bare = self._inner.encode("a", add_special_tokens=False)
+        full = self._inner.encode("a", add_special_tokens=True)
+        starts = [i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare]
+        return list(full[: starts[0]]) if starts else []
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text; special tokens that it spells out are read as such."""
-        return list(self._inner.encode(text, add_special_tokens=False))
+        """Token ids of a prompt; special tokens that it spells out are read as such, and none is put there twice."""
+        ids = self._check(list(self._inner.encode(text, add_special_tokens=False)))
+        return ids if ids[: len(self._before)] == self._before else [*self._before, *ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special ones left out."""

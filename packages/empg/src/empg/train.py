@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from empg import models, summary, tasks
 from empg.behaviours import rates
+from empg.check import PROMPTS, Room, check_log_probabilities
 from empg.config import Chain, Chat, Job, Steps
 from empg.engines import Engine, engine
 from empg.fleet import Fleet
@@ -52,9 +53,21 @@ class Run:
         self.base = {name: local(weight).to("cpu", copy=True) for name, weight in self.policy.lm.named_parameters()}
         self.reference = self.load(trained=False)[0] if job.method.needs_reference else None
         self.engine: Engine = engine(job, self.policy, self.tokenizer)
+        self.agreement = 0.0
+        """Mean difference of log pi per token between sampler, trainer and model at the start."""
         self.history = History(len(job.seeds), job.task.steps, job.task.eval_every, (summary.EXAMPLES, job.task.limit))
         self.seed = self.step = 0
         self.masters, self.optimiser = self.begin()
+        self._check_model()
+
+    def _check_model(self) -> None:
+        """See that sampler, trainer and model agree, before anything is learned. Raises InputError."""
+        job, task, model = self.job, self.job.task, self.job.task.model
+        self.agreement = check_log_probabilities(
+            self.engine, self.policy, [self.tokenizer.encode(one.prompt) for one in self.questions.train[:PROMPTS]],
+            limit=task.limit, temperature=job.temperature, room=Room(task.row_tokens, task.batch_tokens),
+            whole=not self.sharded, name=getattr(model, "name", model.kind), computes_in=models.computes_in(job),
+        )  # fmt: skip
 
     def _check_processes(self) -> None:
         size = self.fleet.size

@@ -11,6 +11,7 @@ from empg import losses
 from empg.config import Method
 from empg.fleet import Fleet
 from empg.forward import batches
+from empg.masks import as_booleans, matching, where_counted, working
 from empg.policy import Masters, Policy
 from empg.sample import Rollout
 from septet.finite import check_finite
@@ -51,8 +52,16 @@ def lesson(
         old, mask, reference, values: ``(K, L)``.
         samples: N.
         limit: most tokens of a completion.
+
+    Raises:
+        InputError: arrays that do not fit each other, a mask with values other than 0 and 1, a reward
+            that is not finite.
     """
-    kl = None if reference is None or not method.kl_reward else (old - reference) * mask
+    dtype, mask = working(mask, old), as_booleans(mask, (len(reward), None))
+    for name, array in (("old", old), ("reference", reference), ("values", values)):
+        if array is not None:
+            matching(name, array, mask.shape)
+    kl = None if reference is None or not method.kl_reward else where_counted(mask, old - reference)
     rewards = adv.token_rewards(reward, mask, kl, method.kl_reward)
     total = rewards.sum(1) if kl is not None else reward
     returns = None
@@ -80,8 +89,8 @@ def lesson(
             assert values is not None
             raw, returns = adv.gae(rewards, values, mask, method.gae_lambda)
             advantage = adv.whiten(raw, mask)
-    advantage = advantage if advantage.dim() == 2 else advantage[:, None] * mask
-    weights = losses.token_weights(mask, method.average, limit)
+    advantage = advantage if advantage.dim() == 2 else where_counted(mask, advantage[:, None])
+    weights = losses.token_weights(mask.to(dtype), method.average, limit)
     return Lesson(advantage, weights, old, reference, values if returns is not None else None, returns)
 
 
@@ -97,7 +106,7 @@ def batch_loss(method: Method, what: Lesson, log_pi: Tensor, entropy: Tensor | N
     if method.kl_loss and what.reference is not None:
         loss = loss + method.kl_loss * losses.kl_loss(log_pi, what.reference, what.weights)
     if method.entropy and entropy is not None:
-        loss = loss - method.entropy * (what.weights * entropy).sum()
+        loss = loss - method.entropy * losses.entropy_bonus(entropy, what.weights)
     if values is not None and what.returns is not None and what.values is not None:
         critic = losses.value_loss(values, what.values, what.returns, what.weights, method.clip)
         loss = loss + method.value_weight * critic
@@ -149,7 +158,7 @@ def improve(
     keep: list[int] = (torch.ones_like(weighed) if everything else weighed).nonzero()[:, 0].tolist()
     fleet = fleet or Fleet()
     mine = fleet.own(keep, rollout)
-    room = {"row_tokens": row_tokens, "batch_tokens": batch_tokens}
+    room = policy.room(row_tokens, batch_tokens)
     rounds = fleet.most if masters.sharded else None
     width = what.advantage.shape[1]
     device = next(policy.parameters()).device
@@ -165,8 +174,9 @@ def improve(
             (loss * 0.0 if batch.spare else loss).backward()  # type: ignore[no-untyped-call]
             if batch.spare:
                 continue
-            moved[0] += (part.old - log_pi.detach()).sum()
-            moved[1] += len(batch.targets)
+            counted = part.weights != 0
+            moved[0] += where_counted(counted, part.old - log_pi.detach()).sum()
+            moved[1] += counted.sum()
         fleet.add(moved)
         fleet.add_gradients(masters)
         kl, tokens = float(moved[0] / moved[1].clamp(min=1)), int(moved[1])

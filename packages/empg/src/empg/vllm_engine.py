@@ -71,7 +71,7 @@ class Vllm:
                 "limit": limit,
                 "temperature": 0.0 if uniforms is None else temperature,
                 "seed": None if uniforms is None else int(uniforms[0, 0] * 2**31),
-                "stop": self._tokenizer.eos,
+                "stop": list(self._tokenizer.ends),
             }
         )
         return rollout_of(prompts, samples, answer["tokens"], answer["log_pi"], self._tokenizer)
@@ -140,5 +140,5 @@ def rollout_of(
         tokens=ids,
         lengths=torch.tensor([len(row) for row in tokens]),
         log_pi=values,
-        finished=torch.tensor([row[-1] == tokenizer.eos for row in tokens]),
+        finished=torch.tensor([row[-1] in tokenizer.ends for row in tokens]),
     )

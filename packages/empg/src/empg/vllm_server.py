@@ -36,7 +36,7 @@ def main() -> None:
                 max_tokens=message["limit"],
                 temperature=message["temperature"],
                 seed=message["seed"],
-                stop_token_ids=[message["stop"]],
+                stop_token_ids=message["stop"],
                 logprobs=0,
                 detokenize=False,
             )
