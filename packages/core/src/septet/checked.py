@@ -39,7 +39,7 @@ class Need:
     what: str
     kinds: str = "biuf"
     dtype: Any = None
-    low: float | None = None
+    low: float = 0
     high: float | str | None = None
     offsets: bool = False
 
@@ -70,9 +70,9 @@ def state(axes: str, dtype: Any = np.float64) -> Need:
     return Need(_axes(axes), f"writable {np.dtype(dtype)}", dtype=np.dtype(dtype))
 
 
-def index(axes: str, below: str) -> Need:
-    """An array of whole numbers from 0 to below the size of the axis `below`; ``"T+1"`` lets the size itself in."""
-    return Need(_axes(axes), f"whole numbers from 0, below {below}", "iu", low=0, high=below)
+def index(axes: str, below: str, least: int = 0) -> Need:
+    """An array of whole numbers from `least` to below the size of the axis `below`; ``"T+1"`` lets the size itself in."""
+    return Need(_axes(axes), f"whole numbers from {least}, below {below}", "iu", low=least, high=below)
 
 
 def offsets(axes: str, into: str) -> Need:
@@ -116,9 +116,7 @@ class _Entry:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         bound = self._signature.bind(*args, **kwargs)
-        fault = self._fault(bound.arguments)
-        if fault is not None:
-            raise InputError(f"{self.__name__}: {fault[0]}", expected=fault[1], found=fault[2])  # type: ignore[attr-defined]
+        require(self.__name__, bound.arguments, self._rule, **self._needs)  # type: ignore[attr-defined]
         from numba.core.errors import TypingError  # numba is there: the function is compiled by it
 
         try:
@@ -127,19 +125,31 @@ class _Entry:
             found = ", ".join(f"{name} {type(value).__name__}" for name, value in bound.arguments.items())
             raise InputError(self.__name__, expected="arrays and numbers", found=found) from None  # type: ignore[attr-defined]
 
-    def _fault(self, values: dict[str, Any]) -> Fault | None:
-        sizes: dict[str, int] = {}
-        for name, need in self._needs.items():
-            found = _wrong_kind(need, values[name]) or _wrong_shape(need, values[name], sizes)
-            if found is not None:
-                shape = f" of shape {need.shape}" if need.axes else ""
-                known = ", ".join(f"{axis} = {size}" for axis, size in sizes.items())
-                return name, f"{need.what}{shape}" + (f" with {known}" if known and shape else ""), found
-        for name, need in self._needs.items():
-            if (found := _wrong_values(need, values[name], sizes)) is not None:
-                size = _size(need.high, sizes) if isinstance(need.high, str) else None
-                return name, need.what + ("" if size is None else f" = {size}"), found
-        return self._rule(values, sizes) if self._rule is not None else None
+
+def require(where: str, values: dict[str, Any], rule: Rule | None = None, /, **needs: Need) -> None:
+    """Look at the named values, as `checked` does at a call.
+
+    Raises:
+        InputError: a value is not what it has to be; the message says which, below `where`.
+    """
+    fault = _fault(values, needs, rule)
+    if fault is not None:
+        raise InputError(f"{where}: {fault[0]}", expected=fault[1], found=fault[2])
+
+
+def _fault(values: dict[str, Any], needs: dict[str, Need], rule: Rule | None) -> Fault | None:
+    sizes: dict[str, int] = {}
+    for name, need in needs.items():
+        found = _wrong_kind(need, values[name]) or _wrong_shape(need, values[name], sizes)
+        if found is not None:
+            shape = f" of shape {need.shape}" if need.axes else ""
+            known = ", ".join(f"{axis} = {size}" for axis, size in sizes.items())
+            return name, f"{need.what}{shape}" + (f" with {known}" if known and shape else ""), found
+    for name, need in needs.items():
+        if (found := _wrong_values(need, values[name], sizes)) is not None:
+            size = _size(need.high, sizes) if isinstance(need.high, str) else None
+            return name, need.what + ("" if size is None else f" = {size}"), found
+    return rule(values, sizes) if rule is not None else None
 
 
 def _size(axis: str, sizes: dict[str, int]) -> int:
@@ -185,7 +195,7 @@ def _wrong_values(need: Need, value: Any, sizes: dict[str, int]) -> str | None:
     elif array.size:
         low, high = array.min(), array.max()
         if isinstance(need.high, str):
-            return None if 0 <= low and high < _size(need.high, sizes) else str(low if low < 0 else high)
+            return None if need.low <= low and high < _size(need.high, sizes) else str(low if low < need.low else high)
         if not (need.low <= low and high <= need.high):
             return str(low if not need.low <= low else high)
     return None

@@ -51,7 +51,7 @@ class Motion(NamedTuple):
 
 @checked(
     scores=numbers("K"),
-    arms=index("", below="K+1"),
+    arms=index("", below="K+1", least=1),
     probability=numbers("K"),
     explore=within("", 0.0, 1.0),
     pick=within("", 0.0, 1.0),
@@ -85,7 +85,7 @@ def choose(scores: Array, arms: int, choice: Choice, probability: Array, explore
     return 0
 
 
-@checked(totals=state("3"), probability=numbers("K"), arm=index("", below="K"))
+@checked(totals=state("3"), probability=numbers("K"), arms=index("", below="K+1", least=1), arm=index("", below="K"))
 @compiled()
 def account(totals: Array, probability: Array, arms: int, arm: int, clicked: float, m: float, v: float) -> None:
     """Add one round to the totals: pseudo-regret, whether the best arm was shown, log loss of the prediction."""

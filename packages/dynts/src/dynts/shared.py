@@ -43,8 +43,8 @@ def dot(left: Array, right: Array) -> float:
 def _rows_fit(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
     """Each round has at least one row, all its rows are there, and there is a world for each seed."""
     count, end = a["count"], sizes["N"]
-    if count.size == 0 or count.min() < 1 or (a["first"] + count).max() > end:
-        return "first, count", f"at least one row a round, of {end}", "no round, a round without rows, or rows after the last"
+    if count.size == 0 or (a["first"] + count).max() > end:
+        return "first, count", f"at least one row a round, of {end}", "no round, or rows after the last"
     if sizes["W"] not in (1, sizes["S"]):
         return "features", f"1 world or {sizes['S']}", f"{sizes['W']}"
     rows = 1 if a["diagonal"] else sizes["D"]
@@ -56,7 +56,7 @@ def _rows_fit(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
     mu=state("V S D"),
     features=numbers("W N D"),
     first=index("T", below="N"),
-    count=index("T", below="N+1"),
+    count=index("T", below="N+1", least=1),
     probabilities=numbers("W N"),
     rewards=numbers("S T"),
     normals=numbers("S T D"),
