@@ -98,7 +98,20 @@ def test_a_parameter_out_of_range_is_one_line(wrong):
     assert "\n" not in str(error.value)
 
 
-ARMS_THAT_ARE_NOT_THERE = [-1, 3, None, True, np.bool_(True), 1.0, np.float64(1), "1", [1], np.array([0, 1]), 10**30, NAN]
+ARMS_THAT_ARE_NOT_THERE = [
+    -1,
+    3,
+    None,
+    True,
+    np.bool_(True),
+    1.0,
+    np.float64(1),
+    "1",
+    [1],
+    np.array([0, 1]),
+    10**30,
+    NAN,
+]
 REJECTED = {
     **{f"update arm {arm!r}": (lambda a, arm=arm: a.update(ROW, 1, arm)) for arm in ARMS_THAT_ARE_NOT_THERE},
     **{f"batch arm {arm!r}": (lambda a, arm=arm: a.update_batch([ROW], [1], [2], arm)) for arm in ARMS_THAT_ARE_NOT_THERE},
@@ -174,13 +187,15 @@ def test_an_only_arm_needs_no_name_and_a_batch_without_rows_says_nothing():
 @pytest.mark.parametrize("shared", [False, True])
 def test_ties_go_to_each_of_the_best_arms_reproducibly(shared):
     x = [ROW] * 3 if shared else ROW  # equal rows, or a greedy agent that knows nothing
-    first, second = (LogisticThompson(2, None if shared else 3, posterior_scale=float(shared), seed=4) for _ in range(2))
+    first, second = (
+        LogisticThompson(2, None if shared else 3, posterior_scale=float(shared), seed=4) for _ in range(2)
+    )
     chosen = [first.choose(x) for _ in range(300)]
     assert chosen == [second.choose(x) for _ in range(300)]
     assert np.bincount(chosen, minlength=3).min() > 70  # 100 each, sd 8
     if not shared:
         first.update(ROW, 0, 1)  # the middle arm is worse now
-        assert set(first.choose(x) for _ in range(50)) == {0, 2}
+        assert {first.choose(x) for _ in range(50)} == {0, 2}
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -106,4 +106,4 @@ def test_slots_are_numbered_by_first_touch_and_survive_growth():
 def test_memory_follows_the_touched_features():
     X = random_array((200, 10**8), density=1e-7, format="csr", rng=np.random.default_rng(0))
     fit = VRDAClassifier(l1=0.0).fit(csr_matrix(X), np.arange(200) % 2)
-    assert len(fit._s) == len(np.unique(X.indices))
+    assert len(fit._model.s) == len(np.unique(X.indices))

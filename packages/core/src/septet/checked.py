@@ -8,7 +8,8 @@ line, and nothing has been written. Calls from other compiled code go straight t
     @compiled()
     def update(mu, R, out): ...
 
-A shape is axes with blanks between: a name stands for one size throughout a call, and may be followed by ``+1`` or ``-1``.
+A shape is axes with blanks between: a name stands for one size throughout a call, and may be followed by ``+1`` or
+``-1``.
 """
 
 import inspect
@@ -71,7 +72,7 @@ def state(axes: str, dtype: Any = np.float64) -> Need:
 
 
 def index(axes: str, below: str, least: int = 0) -> Need:
-    """An array of whole numbers from `least` to below the size of the axis `below`; ``"T+1"`` lets the size itself in."""
+    """An array of whole numbers from `least` to below the size of the axis `below`; ``"T+1"`` includes the size."""
     return Need(_axes(axes), f"whole numbers from {least}, below {below}", "iu", low=least, high=below)
 
 
@@ -85,7 +86,7 @@ def instance(kind: type) -> Need:
     return Need((), f"an instance of {kind.__name__}", dtype=kind)
 
 
-def checked(rule: Rule | None = None, **needs: Need) -> Callable[[Function], Function]:
+def checked(rule: Rule | None = None, /, **needs: Need) -> Callable[[Function], Function]:
     """Decorator above `compiled`: look at the named arguments whenever Python calls the function.
 
     Raises:
@@ -126,19 +127,31 @@ class _Entry:
             raise InputError(self.__name__, expected="arrays and numbers", found=found) from None  # type: ignore[attr-defined]
 
 
-def require(where: str, values: dict[str, Any], rule: Rule | None = None, /, **needs: Need) -> None:
+def require(
+    where: str,
+    values: dict[str, Any],
+    rule: Rule | None = None,
+    sizes: dict[str, int] | None = None,
+    /,
+    **needs: Need,
+) -> None:
     """Look at the named values, as `checked` does at a call.
+
+    Args:
+        where: what the values belong to, as the message says.
+        values: by name, others than those of `needs` among them.
+        rule: looks at them together.
+        sizes: axes whose sizes are known.
 
     Raises:
         InputError: a value is not what it has to be; the message says which, below `where`.
     """
-    fault = _fault(values, needs, rule)
+    fault = _fault(values, needs, rule, dict(sizes or {}))
     if fault is not None:
         raise InputError(f"{where}: {fault[0]}", expected=fault[1], found=fault[2])
 
 
-def _fault(values: dict[str, Any], needs: dict[str, Need], rule: Rule | None) -> Fault | None:
-    sizes: dict[str, int] = {}
+def _fault(values: dict[str, Any], needs: dict[str, Need], rule: Rule | None, sizes: dict[str, int]) -> Fault | None:
     for name, need in needs.items():
         found = _wrong_kind(need, values[name]) or _wrong_shape(need, values[name], sizes)
         if found is not None:

@@ -10,7 +10,7 @@ from dynts.filter import laplace_update, laplace_update_batch, predict
 from septet.compiled import compiled
 from septet.errors import InputError
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 LIMIT = 1e50
 """No number given to the agent, and none in its posterior means, is larger: no product of a few of them overflows."""
@@ -142,9 +142,7 @@ class LogisticThompson:
         mu, sigma = self._posterior()
         self._accept(_learn(mu, sigma, self._group(arm), phi, float(clicked)))
 
-    def update_batch(
-        self, features: ArrayLike, clicks: ArrayLike, trials: ArrayLike, arm: int | None = None
-    ) -> None:
+    def update_batch(self, features: ArrayLike, clicks: ArrayLike, trials: ArrayLike, arm: int | None = None) -> None:
         """Learn from counts that came in together, such as an hour's log, in one Newton solve.
 
         Args:
@@ -188,7 +186,7 @@ class LogisticThompson:
         return int(arm)
 
     def _posterior(self) -> tuple[Array, Array]:
-        """The posterior as arrays that compiled code may write to: they are public, and may come from a read-only file."""
+        """The posterior as arrays that compiled code may write to: they are public, or come from a read-only file."""
         groups, d = 1 if self._n_arms is None else self._n_arms, self._n_features
         for name, shape in (("mu", (groups, d)), ("sigma", (groups, d, d))):
             array = getattr(self, name)
@@ -267,7 +265,7 @@ def _root(sigma: Array) -> Array:
 def _predicted(
     mu: Array, sigma: Array, decay: float, prior_trace: float, phi: Array, discounted: Array
 ) -> tuple[Array, Array, bool]:
-    """Discount the covariances; mean and sd of the logit of each group (one row) or row (one group); if all is finite."""
+    """Discount the covariances; mean and sd of the logit of each group (one row) or row (one group); all finite?"""
     groups, rows = mu.shape[0], phi.shape[0]
     m, sd, total = np.empty(max(groups, rows)), np.empty(max(groups, rows)), 0.0
     for group in range(groups):
@@ -298,10 +296,10 @@ def _best(scores: Array) -> tuple[int, int]:
 @compiled()
 def _in_range(values: Array) -> bool:
     """Whether all are numbers of magnitude at most LIMIT."""
-    for i in range(values.shape[0]):
-        if not abs(values[i]) <= LIMIT:
-            return False
-    return True
+    inside = True
+    for value in values:
+        inside = inside and abs(value) <= LIMIT
+    return inside
 
 
 @compiled()

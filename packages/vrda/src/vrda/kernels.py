@@ -17,7 +17,7 @@ A *state* is four arrays over the n features (or the touched ones, see `slots`):
 `s`      ``(n,)``       sum of subgradients
 `tally`  ``(n, 2)``     voted sum of weights, less the start of the open stretch | first predictor of that stretch
 `prefix` ``(K, 2|7)``   row i: sums up to predictor i of c q, c q t | q, q t, q^2, q^2 t, q^2 t^2
-`run`    ``(7,)``       scalars, by the names below
+`run`    ``(8,)``       scalars, by the names below
 ======== ============== =======================================================================
 """
 
@@ -35,9 +35,9 @@ Array = NDArray[Any]
 
 # Places in `run`: mistakes (or examples) counted, votes of the present predictor, sum of
 # subgradients and voted sum of weights of the unpenalised feature, mistakes, sum of |w_k|_1 and
-# of |w_k|^2 over retired predictors (penalised features only).
-K, VOTES, S0, TOTAL0, MISTAKES, SUM_L1, SUM_L2 = range(7)
-RUN = 7
+# of |w_k|^2 over retired predictors (penalised features only), examples seen.
+K, VOTES, S0, TOTAL0, MISTAKES, SUM_L1, SUM_L2, SEEN = range(8)
+RUN = 8
 # Places in `form`: the regulariser, then 1.0 for the perceptron's scale q(k) = 1.
 L1, L2, RHO, GAMMA, PLAIN = range(5)
 
@@ -162,9 +162,7 @@ def slope(margin: float, log_loss: bool) -> Any:
     return 1.0 / (1.0 + math.exp(min(margin, 700.0))) / math.log(2.0)
 
 
-@checked(
-    state_fits, **ROWS, **STATE, y=numbers("m"), x0=numbers(""), order=index("o", below="m"), log=state("t 3")
-)
+@checked(state_fits, **ROWS, **STATE, y=numbers("m"), x0=numbers(""), order=index("o", below="m"), log=state("t 3"))
 @jit
 def classify_pass(
     indptr: Array,
@@ -217,6 +215,7 @@ def classify_pass(
     # The open row: it is written again with more votes if this predictor lives on.
     _retire(prefix, k, votes, form)
     run[K], run[VOTES], run[S0] = k, votes, s0
+    run[SEEN] += order.shape[0]
     run[MISTAKES] += k - before
     return k - before
 
@@ -302,11 +301,12 @@ def list_pass(
     # The open row: it is written again with more votes if this predictor lives on.
     _retire(prefix, k, votes, form)
     run[K], run[VOTES], run[S0] = k, votes, s0
+    run[SEEN] += order.shape[0]
     run[MISTAKES] += mistakes
     return mistakes
 
 
-@checked(s=numbers("n"), run=numbers("7"), form=numbers("5"))
+@checked(s=numbers("n"), run=numbers("8"), form=numbers("5"))
 @jit
 def last_weights(s: Array, run: Array, form: Array) -> tuple[Array, float]:
     """The present predictor `w` and its unpenalised weight, shapes ``(n,)`` and scalar."""
@@ -332,7 +332,7 @@ def averaged_weights(s: Array, tally: Array, prefix: Array, run: Array, form: Ar
     return w, run[TOTAL0] - run[VOTES] * scale(k, form) * run[S0]
 
 
-@checked(state_fits, **STATE | {"prefix": state("p 7"), "tally": state("n w")})
+@checked(state_fits, **STATE | {"prefix": state("p 7")})
 @jit
 def summed_norms(s: Array, tally: Array, prefix: Array, run: Array, form: Array) -> tuple[float, float]:
     """Sums of `|w_k|_1` and `|w_k|_2^2` over the predictors that made the M mistakes (all but the present one)."""

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from septet.checked import numbers, offsets, require
 from vrda.kernels import GAMMA, L1, RHO, jit, last_alive, threshold
+from vrda.needs import ROWS, lists_fit
 
 Array = NDArray[Any]
 
@@ -50,8 +52,16 @@ def voted_choices(rows: csr_matrix, base: Array, updates: Updates, form: Array, 
 
 
 def _tally(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts: Array) -> Array:
+    g, sizes = updates.g, {"n": rows.shape[1], "m": rows.shape[0]}
+    for name, matrix in (("rows", rows), ("updates", g)):
+        parts = {"indptr": matrix.indptr, "indices": matrix.indices, "data": matrix.data}
+        require(name, parts, None, sizes if matrix is rows else {"n": sizes["n"]}, **ROWS)
+    given = {"base": base, "form": np.asarray(form), "g0": updates.g0, "votes": updates.votes, "starts": starts}
+    sizes |= {"K": g.shape[0]}
+    require("votes", given, None, sizes, base=numbers("m"), form=numbers("5"), g0=numbers("K"), votes=numbers("K"))
+    if len(starts):
+        require("votes", given, lists_fit, {"N": sizes["m"]}, starts=offsets("l+1", into="N"))
     columns = rows.tocsc()
-    g = updates.g
     tally = np.zeros(rows.shape[0])
     _replay(
         g.indptr,
