@@ -98,7 +98,7 @@ def test_a_parameter_out_of_range_is_one_line(wrong):
     assert "\n" not in str(error.value)
 
 
-ARMS_THAT_ARE_NOT_THERE = [
+NO_ARMS = [
     -1,
     3,
     None,
@@ -113,8 +113,8 @@ ARMS_THAT_ARE_NOT_THERE = [
     NAN,
 ]
 REJECTED = {
-    **{f"update arm {arm!r}": (lambda a, arm=arm: a.update(ROW, 1, arm)) for arm in ARMS_THAT_ARE_NOT_THERE},
-    **{f"batch arm {arm!r}": (lambda a, arm=arm: a.update_batch([ROW], [1], [2], arm)) for arm in ARMS_THAT_ARE_NOT_THERE},
+    **{f"update arm {arm!r}": (lambda a, arm=arm: a.update(ROW, 1, arm)) for arm in NO_ARMS},
+    **{f"batch arm {arm!r}": (lambda a, arm=arm: a.update_batch([ROW], [1], [2], arm)) for arm in NO_ARMS},
     **{
         f"clicked {clicked!r}": (lambda a, clicked=clicked: a.update(ROW, clicked, 0))
         for clicked in (0.5, 2, -1, NAN, None, "1", [1], np.array([1]))
@@ -123,13 +123,15 @@ REJECTED = {
         f"{name} {values!r}": (lambda a, act=act, values=values: act(a, values))
         for name, act in {"choose": lambda a, x: a.choose(x), "update": lambda a, x: a.update(x, 1, 0)}.items()
         for values in (
-            [1.0], [1.0, 2.0, 3.0], [ROW], 5.0, [NAN, 1.0], [INF, 1.0], [1e60, 1.0], ["1", "0"], "ab", None, [None, 1.0],
-            [[1.0], [1.0, 2.0]], [1j, 0.0], np.ma.array([1.0, 2.0], mask=[False, True]),
+            [1.0], [1.0, 2.0, 3.0], [ROW], 5.0, [NAN, 1.0], [INF, 1.0], [1e60, 1.0], ["1", "0"], "ab",
+            None, [None, 1.0], [[1.0], [1.0, 2.0]], [1j, 0.0], np.ma.array([1.0, 2.0], mask=[False, True]),
         )
     },
     **{
         f"batch {c} {n}": (lambda a, c=c, n=n: a.update_batch([ROW], c, n, 0))
-        for c, n in (([3], [2]), ([-1], [2]), ([1], [-1]), ([NAN], [2]), ([1], [INF]), ([1, 1], [2, 2]), (1, 2), (["1"], [2]))
+        for c, n in (
+            ([3], [2]), ([-1], [2]), ([1], [-1]), ([NAN], [2]), ([1], [INF]), ([1, 1], [2, 2]), (1, 2), (["1"], [2]),
+        )
     },
     "batch without rows or columns": lambda a: a.update_batch([], [], [], 0),
     "a logit too wide to learn from": lambda a: a.update([1e20, 0.0], 1, 0),

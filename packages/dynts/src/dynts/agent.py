@@ -58,9 +58,9 @@ class LogisticThompson:
         except (TypeError, ValueError):
             raise InputError("seed", expected="a whole number from 0, a generator or None", found=seed) from None
         groups = 1 if self._n_arms is None else self._n_arms
-        self.mu = np.zeros((groups, self._n_features))
+        self.mu: Array = np.zeros((groups, self._n_features))
         """Posterior means, ``(K, D)``, or ``(1, D)`` with shared weights."""
-        self.sigma = np.tile(np.eye(self._n_features) * variance, (groups, 1, 1))
+        self.sigma: Array = np.tile(np.eye(self._n_features) * variance, (groups, 1, 1))
         """Posterior covariances, ``(K, D, D)`` or ``(1, D, D)``."""
         self._prior_trace = variance * self._n_features
 
@@ -267,7 +267,8 @@ def _predicted(
 ) -> tuple[Array, Array, bool]:
     """Discount the covariances; mean and sd of the logit of each group (one row) or row (one group); all finite?"""
     groups, rows = mu.shape[0], phi.shape[0]
-    m, sd, total = np.empty(max(groups, rows)), np.empty(max(groups, rows)), 0.0
+    m, sd = np.empty(max(groups, rows)), np.empty(max(groups, rows))
+    total: Any = 0.0
     for group in range(groups):
         R = predict(sigma[group], decay, prior_trace)
         discounted[group] = R

@@ -137,6 +137,14 @@ def write_lists(path: Path, splits: dict[str, NBest], note: str) -> None:
         save_file(arrays, temporary, metadata={"note": note})
 
 
+KINDS = dict.fromkeys(("starts", "indptr", "features"), "int64") | {
+    **dict.fromkeys(("indices", "match", "guess", "gold"), "int32"),
+    "data": "int16",
+    "base": "float64",
+}
+"""Types of the arrays in a file."""
+
+
 def read_lists(path: Path, split: str) -> NBest:
     """Read one split of a file that `prepare` wrote.
 
@@ -150,11 +158,13 @@ def read_lists(path: Path, split: str) -> NBest:
     found = {name.removeprefix(f"{split}."): value for name, value in arrays.items() if name.startswith(f"{split}.")}
     if set(found) != {field.name for field in fields(NBest)}:
         raise InputError(str(path), expected=f"a split {split}", found=sorted({n.split(".")[0] for n in arrays}))
-    features, starts = found.pop("features"), found["starts"]
-    if features.shape != (1,) or features.dtype.kind != "i" or starts.shape < (2,):
-        raise InputError(
-            f"{path}: {split}", expected="lists made by `python -m vrda prepare`", found="no list, or no width"
-        )
+    made = "lists made by `python -m vrda prepare`"
+    for name, kind in KINDS.items():
+        if found[name].dtype != kind:
+            raise InputError(f"{path}: {split}", expected=made, found=f"{name} of {found[name].dtype}, not {kind}")
+    features = found.pop("features")
+    if features.shape != (1,) or found["starts"].shape < (2,):
+        raise InputError(f"{path}: {split}", expected=made, found="no list, or no width")
     try:
         return NBest(**found, features=int(features[0]))
     except InputError as error:

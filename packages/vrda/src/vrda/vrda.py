@@ -45,9 +45,9 @@ class Regulariser:
         """Refuse impossible weights."""
         for name in ("l1", "l2", "rho", "gamma"):
             value: Any = getattr(self, name)
-            if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < np.inf:
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < np.inf:
                 raise ValueError(f"{name}: expected a finite number >= 0, found {value!r}")
-            if value > 1e50:  # a threshold, or its product with a sum of subgradients, may overflow
+            if float(value) > 1e50:  # a threshold, or its product with a sum of subgradients, may overflow
                 raise ValueError(f"{name}: expected a number of at most 1e50, found {value!r}")
         if max(self.gamma, self.l2) < 1e-50:
             raise ValueError(f"gamma: expected a number >= 1e-50 when l2 is {self.l2!r}, found {self.gamma!r}")
