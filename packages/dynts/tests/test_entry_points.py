@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from dynts.choice import Choice, Motion, account, choose
+from dynts.config import Job, Method, Simulation
 from dynts.context_free import play_context_free
 from dynts.disjoint import play_disjoint
+from dynts.engines import engine
 from dynts.filter import assimilate, diagonal_update, laplace_update, laplace_update_batch, predict
 from dynts.shared import dot, play_shared, potter_update, transposed_product
 from dynts.tracking import track
@@ -133,3 +135,22 @@ def test_small_kernels_look_first(act):
     with pytest.raises(InputError) as error:
         act()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "task"),
+    [
+        (Method(name="ts"), Simulation(kind="simulation", name="w", arms=3, context_dim=2)),
+        (Method(name="beta", filter="beta"), Simulation(kind="simulation", name="w", arms=3, context_dim=2)),
+        (Method(name="ts"), Simulation(kind="simulation", name="w", arms=3, context_dim=2, ad_dim=1, shared=True)),
+    ],
+)
+@pytest.mark.parametrize(("begin", "end"), [(0, 11), (-1, 5), (6, 5), (0, 10**9)])
+def test_an_engine_plays_rounds_of_its_block_only(method, task, begin, end):
+    bandit = engine(Job(method=method, task=task, seeds=[0], horizon=20))
+    bandit.enter(0, np.array([10]))
+    with pytest.raises(InputError, match="play: expected rounds from 0 to 10"):
+        bandit.play(begin, end)
+    assert not bandit.state["totals"].any()
+    bandit.play(0, 10)
+    assert bandit.state["totals"].any()

@@ -109,9 +109,10 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self._start(np.unique(classes))
             elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
                 raise ValueError(f"classes: expected {self.classes_!r} as at the first call, found {classes!r}")
-            self._check_parameters()
+            self._check_prediction()
             for name, value in self._model.settings.items():
                 if getattr(self, name) != value:
+                    self._check_parameters()
                     found = f"found {getattr(self, name)!r}; call fit to start again"
                     raise ValueError(f"{name}: expected {value!r} as at the first call, {found}")
             return self._learn(X, y, [np.arange(len(y))])

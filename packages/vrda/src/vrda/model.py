@@ -97,8 +97,8 @@ class Model:
             prefix = bigger
             self.arrays = s, tally, prefix, run
         notes = np.empty((room if self.log is not None else 0, 3))
-        rows = csr_matrix((X.data, indices, X.indptr), shape=(X.shape[0], len(s)))
         if self.log is not None:
+            rows = csr_matrix((X.data, indices, X.indptr), shape=(X.shape[0], len(s)))
             self.log.append((rows, notes, first))
         log_loss = self.settings["loss"] == "log"
         made = unchecked(kernels.classify_pass)(
@@ -179,22 +179,28 @@ TIDY, UNTIDY, OUTSIDE, LARGE = range(4)
 @kernels.jit
 def _kind_of_rows(indptr: Array, indices: Array, data: Array, columns: int) -> int:
     """Look at every entry once, before other compiled code trusts them."""
-    kind, rows, size = TIDY, indptr.shape[0] - 1, data.shape[0]
+    rows, size = indptr.shape[0] - 1, data.shape[0]
     if indptr[0] != 0 or indptr[rows] > size:
         return OUTSIDE
-    if indptr[rows] < size:
-        kind = UNTIDY
     for row in range(rows):
         if indptr[row + 1] < indptr[row]:
             return OUTSIDE
+    # Without exits, and with the bounds of a row that rises read off its ends: several entries at a time.
+    large, untidy = 0, int(indptr[rows] < size)
     for row in range(rows):
-        before = -1
-        for p in range(indptr[row], indptr[row + 1]):
-            if not 0 <= indices[p] < columns:
-                return OUTSIDE
-            if not abs(data[p]) <= LARGEST:
-                return LARGE
-            if indices[p] <= before or data[p] == 0.0:
-                kind = UNTIDY
-            before = indices[p]
-    return kind
+        a, b, falls = np.uint64(indptr[row]), np.uint64(indptr[row + 1]), 0
+        if a == b:
+            continue
+        for p in range(a + np.uint64(1), b):
+            falls |= indices[p] <= indices[p - np.uint64(1)]
+        low, high = indices[a], indices[b - np.uint64(1)]
+        if falls:
+            untidy = 1
+            low, high = indices[a:b].min(), indices[a:b].max()
+        if low < 0 or high >= columns:
+            return OUTSIDE
+    for p in range(indptr[rows]):
+        size_of = abs(data[p])
+        large |= not size_of <= LARGEST
+        untidy |= size_of == 0.0
+    return LARGE if large else (UNTIDY if untidy else TIDY)
