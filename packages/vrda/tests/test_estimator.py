@@ -1,5 +1,7 @@
 """`VRDAClassifier` against scikit-learn's contract and against the exact vote."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix, random_array
@@ -106,4 +108,56 @@ def test_slots_are_numbered_by_first_touch_and_survive_growth():
 def test_memory_follows_the_touched_features():
     X = random_array((200, 10**8), density=1e-7, format="csr", rng=np.random.default_rng(0))
     fit = VRDAClassifier(l1=0.0).fit(csr_matrix(X), np.arange(200) % 2)
-    assert len(fit._s) == len(np.unique(X.indices))
+    assert len(fit._model.s) == len(np.unique(X.indices))
+
+
+def exact_votes(X, y, test, l1, epochs):
+    """The mean vote of each test row, in fractions: sums of subgradients are floats, and nothing after them rounds."""
+    s, k, since, total = np.zeros(X.shape[1] + 1), 0, 0, 0
+    rows, points = (np.hstack([Z, np.ones((len(Z), 1))]) for Z in (X, test))
+    tally = np.zeros(len(test))
+
+    def signs(points):
+        weights = []
+        for j, value in enumerate(s):
+            died = Fraction(abs(value)) <= Fraction(l1 * k) and j < X.shape[1]
+            shift = Fraction(l1 * k) if j < X.shape[1] else 0
+            weights.append(0 if died or value == 0 else -Fraction(value) + (shift if value > 0 else -shift))
+        scores = [sum(w * Fraction(x) for w, x in zip(weights, point, strict=True) if w and x) for point in points]
+        return np.array([(score > 0) - (score < 0) for score in scores])
+
+    for row, label in [pair for _ in range(epochs) for pair in zip(rows, y, strict=True)]:
+        # as the kernel: the score in floats, from s
+        shift = l1 * k
+        score = -s[-1]
+        for j in np.flatnonzero(row[:-1]):
+            score -= (s[j] - min(max(s[j], -shift), shift)) * row[j]
+        if label * score > 0:
+            since += 1
+            continue
+        if k:
+            tally, total = tally + since * signs(points), total + since
+        s, k, since = s - label * row, k + 1, 1
+    return (tally + since * signs(points)) / (total + since)
+
+
+@pytest.mark.parametrize("l1", [0.0, 3e-3, 3e-2, 0.1])
+@pytest.mark.parametrize("kind", ["text", "ties", "tenths"])
+def test_votes_are_exact_on_real_values(kind, l1):
+    rng = np.random.default_rng(5)
+    X = np.where(rng.random((60, 12)) < 0.3, rng.random((60, 12)), 0.0)
+    y = np.where(X @ rng.normal(size=12) + 0.1 * rng.normal(size=60) > 0, 1.0, -1.0)
+    test = np.where(rng.random((40, 12)) < 0.15, rng.random((40, 12)), 0.0)  # several rows have no or dead columns
+    if kind == "ties":
+        # Columns in pairs that learn the same: with opposite values in half of the test rows they cancel.
+        X = np.repeat(X, 2, axis=1) / 3.0
+        test = np.repeat(test, 2, axis=1)
+        test[::2] *= np.tile([0.7, -0.7], 12)
+    if kind == "tenths":  # weights die where the threshold meets them
+        X, test = np.ceil(X * 3.0) * 0.1, np.ceil(test * 3.0) * 0.1
+    y = np.append(y, [1.0, -1.0])  # the intercept comes back to a whole number, often to zero
+    X = np.vstack([X, np.zeros((2, X.shape[1]))])
+    fit = VRDAClassifier(l1=l1, prediction="voted", shuffle=False, max_iter=2).fit(X, y)
+    expected = exact_votes(X, y, test, l1, 2)
+    np.testing.assert_array_equal(fit.decision_function(test), expected)
+    assert len(np.unique(expected)) > 1

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynts.filter import click_probability
+from septet.checked import checked, index, numbers, state, within
 from septet.compiled import compiled
 
 Array = NDArray[np.float64]
@@ -48,6 +49,13 @@ class Motion(NamedTuple):
     """Q = walk_variance * I, added each round; 0 unless the filter is the exact Kalman one."""
 
 
+@checked(
+    scores=numbers("K"),
+    arms=index("", below="K+1", least=1),
+    probability=numbers("K"),
+    explore=within("", 0.0, 1.0),
+    pick=within("", 0.0, 1.0),
+)
 @compiled()
 def choose(scores: Array, arms: int, choice: Choice, probability: Array, explore: float, pick: float) -> int:
     """Index of the chosen arm.
@@ -77,6 +85,7 @@ def choose(scores: Array, arms: int, choice: Choice, probability: Array, explore
     return 0
 
 
+@checked(totals=state("3"), probability=numbers("K"), arms=index("", below="K+1", least=1), arm=index("", below="K"))
 @compiled()
 def account(totals: Array, probability: Array, arms: int, arm: int, clicked: float, m: float, v: float) -> None:
     """Add one round to the totals: pseudo-regret, whether the best arm was shown, log loss of the prediction."""

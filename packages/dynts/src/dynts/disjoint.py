@@ -4,11 +4,14 @@ Covariances are packed lower triangles with the arms last, so that one pass over
 gives all arms' variances.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dynts.choice import FOLD, Choice, Motion, account, choose
 from dynts.filter import laplace_logit, sigmoid
+from septet.checked import Fault, checked, index, instance, numbers, state, within
 from septet.compiled import compiled
 
 Array = NDArray[np.float64]
@@ -81,6 +84,40 @@ def _rank_one(packed: Array, arm: int, gain: Array, weight: float) -> float:
     return change
 
 
+def _ring_fits(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
+    """The ring buffers hold every window, and arms that exist."""
+    windows, ring = a["windows"], a["ring_arm"]
+    if windows.size and not 0 <= windows.min() <= windows.max() <= sizes["L"]:
+        return "windows", f"lengths from 0 to {sizes['L']}, which the rings hold", str(windows.tolist())
+    if ring.size and not 0 <= ring.min() <= ring.max() < sizes["K"]:
+        return "ring_arm", f"arms below {sizes['K']}", str(ring.max())
+    if sizes["P"] != sizes["D"] * (sizes["D"] + 1) // 2:
+        return "packed", f"triangles of {sizes['D']} x {sizes['D']}", f"{sizes['P']} numbers"
+    return None if a["before"] >= 0 else ("before", "a round from 0", a["before"])
+
+
+@checked(
+    _ring_fits,
+    mu=state("V S D K"),
+    contexts=numbers("S T D"),
+    probabilities=numbers("S T K"),
+    rewards=numbers("S T"),
+    normals=numbers("S T K"),
+    uniforms=within("S T 2", 0.0, 1.0),
+    gammas=numbers("V T"),
+    before=numbers(""),
+    begin=index("", below="T+1"),
+    end=index("", below="T+1"),
+    windows=state("V", np.int64),
+    choice=instance(Choice),
+    motion=instance(Motion),
+    packed=state("V S P K"),
+    scale=state("V S K"),
+    trace=state("V S K"),
+    ring_arm=state("V S L", np.int64),
+    ring_site=state("V S L D+2"),
+    totals=state("V S 3"),
+)
 @compiled()
 def play_disjoint(
     before: int,

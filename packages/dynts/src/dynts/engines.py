@@ -18,7 +18,9 @@ from dynts.disjoint import play_disjoint
 from dynts.shared import play_shared
 from dynts.tracking import Headlines, track
 from dynts.worlds import initial_weights, simulate
+from septet.checked import unchecked
 from septet.checkpoint import Arrays
+from septet.errors import InputError
 from septet.finite import check_finite
 from septet.seeding import stream
 
@@ -49,7 +51,15 @@ class Engine(ABC):
 
     @abstractmethod
     def play(self, begin: int, end: int) -> None:
-        """Play rounds `begin` to `end` of the block entered last, counted from 0 within it."""
+        """Play rounds `begin` to `end` of the block entered last, counted from 0 within it.
+
+        The arrays are the engine's own, so the kernels are called without another look at them.
+        """
+
+    def inside(self, begin: int, end: int, rounds: int) -> None:
+        """Raise InputError unless rounds `begin` to `end` are in a block of so many."""
+        if not 0 <= begin <= end <= rounds:
+            raise InputError("play", expected=f"rounds from 0 to {rounds}", found=f"{begin} to {end}")
 
     def read(self, place: int) -> dict[str, Array]:
         """Curve values after mark number `place` of the block, each ``(V, S)``; shares and losses are sums so far."""
@@ -142,10 +152,11 @@ class DisjointBandit(Engine):
 
     def play(self, begin: int, end: int) -> None:
         """See `Engine.play`."""
+        self.inside(begin, end, self.block[0].shape[1])
         names = ("mu", "packed", "scale", "trace", "ring_arm", "ring_site", "totals")
         motion = self.motion(self.job.prior_variance * self.task.dim)
         state = (self.state[name] for name in names)
-        play_disjoint(self.before, begin, end, *self.block, self.windows, self.choice(), motion, *state)
+        unchecked(play_disjoint)(self.before, begin, end, *self.block, self.windows, self.choice(), motion, *state)
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`; the path is that of the second weight of the first arm."""
@@ -185,8 +196,9 @@ class ContextFreeBandit(Engine):
 
     def play(self, begin: int, end: int) -> None:
         """See `Engine.play`."""
+        self.inside(begin, end, self.discount.shape[1])
         for variant, seed in np.ndindex(*self.shape):
-            play_context_free(
+            unchecked(play_context_free)(
                 begin,
                 end,
                 self.world.probabilities[seed],
@@ -242,9 +254,12 @@ class SharedBandit(Engine):
 
     def play(self, begin: int, end: int) -> None:
         """See `Engine.play`."""
+        self.inside(begin, end, self.discount.shape[1])
         state = (self.state[name] for name in ("mu", "root", "scale", "trace", "totals"))
         choice, motion = self.choice(), self.motion(self.prior_trace)
-        play_shared(begin, end, *self.block, *self.draw, self.discount, choice, motion, self.diagonal, *state)
+        unchecked(play_shared)(
+            begin, end, *self.block, *self.draw, self.discount, choice, motion, self.diagonal, *state
+        )
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`."""
@@ -287,10 +302,13 @@ class Tracker(Engine):
 
     def play(self, begin: int, end: int) -> None:
         """See `Engine.play`."""
+        self.inside(begin, end, self.discount.shape[1])
         rows = slice(self.block.start + begin, self.block.start + end)
         state = (self.state[name] for name in ("mu", "root", "scale", "loss"))
         discount = self.discount[:, begin:end]
-        track(self.headlines.x[rows], self.clicks[:, rows], float(self.impressions), discount, self.prior_trace, *state)
+        unchecked(track)(
+            self.headlines.x[rows], self.clicks[:, rows], float(self.impressions), discount, self.prior_trace, *state
+        )
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`: log loss per impression, times 1000."""

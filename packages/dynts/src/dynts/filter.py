@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.checked import checked, numbers
 from septet.compiled import compiled
 
 Array = NDArray[np.floating[Any]]
@@ -60,6 +61,7 @@ def laplace_logit(m: float, v: float, clicks: float, trials: float) -> float:
     return s
 
 
+@checked(mu=numbers("D"), R=numbers("D D"), phi=numbers("D"))
 @compiled()
 def assimilate(mu: Array, R: Array, phi: Array, residual: float, kappa: float) -> tuple[Array, Array]:
     r"""Posterior from the residual and curvature of the log likelihood at its mode.
@@ -78,21 +80,27 @@ def assimilate(mu: Array, R: Array, phi: Array, residual: float, kappa: float) -
         Mean ``(D,)`` and covariance ``(D, D)``; the inputs are left alone.
     """
     gain = R @ phi
-    shrink = kappa / (1.0 + kappa * np.dot(phi, gain))
-    return mu + gain * residual, R - shrink * np.outer(gain, gain)
+    grown = 1.0 + kappa * max(np.dot(phi, gain), 0.0)
+    sigma = R - kappa / grown * np.outer(gain, gain)
+    # A variance falls to R_ii / grown at most; where phi is huge, the difference above is rounding alone.
+    for i in range(mu.shape[0]):
+        sigma[i, i] = max(sigma[i, i], R[i, i] / grown)
+    return mu + gain * residual, sigma
 
 
+@checked(mu=numbers("D"), R=numbers("D D"), phi=numbers("D"))
 @compiled()
 def laplace_update(mu: Array, R: Array, phi: Array, clicks: float, trials: float) -> tuple[Array, Array]:
     """Laplace update of section 2.2 for c clicks in n trials with the same features.
 
     Shapes as in `assimilate`, which it calls with g = c - n σ(s) and κ = n σ(s)(1 - σ(s)).
     """
-    s = laplace_logit(np.dot(phi, mu), np.dot(phi, R @ phi), clicks, trials)
+    s = laplace_logit(np.dot(phi, mu), max(np.dot(phi, R @ phi), 0.0), clicks, trials)
     p = sigmoid(s)
     return assimilate(mu, R, phi, clicks - trials * p, trials * p * (1.0 - p))
 
 
+@checked(mu=numbers("D"), R=numbers("D D"), phi=numbers("D"))
 @compiled()
 def gaussian_update(mu: Array, R: Array, phi: Array, y: float, noise: float) -> tuple[Array, Array]:
     r"""The linear special case :math:`y = \phi^\top w + N(0, r)`: the Kalman filter's update.
@@ -104,12 +112,14 @@ def gaussian_update(mu: Array, R: Array, phi: Array, y: float, noise: float) -> 
     return assimilate(mu, R, phi, (y - s) / noise, 1.0 / noise)
 
 
+@checked(mu=numbers("D"), R=numbers("D D"), phis=numbers("B D"), clicks=numbers("B"), trials=numbers("B"))
 @compiled()
 def laplace_update_batch(mu: Array, R: Array, phis: Array, clicks: Array, trials: Array) -> tuple[Array, Array]:
     r"""Laplace update on a mini-batch: Newton's method in D dimensions (section 2.2).
 
-    Gradient :math:`R^{-1}(w-\mu) - \sum_i (c_i - n_i\sigma_i)\phi_i`, Hessian :math:`R^{-1} + \sum_i
-    n_i\sigma_i(1-\sigma_i)\phi_i\phi_i^\top`. A step is halved until the objective falls.
+    Newton's method runs on u with :math:`w = \mu + S u` and :math:`S S^\top = R`: gradient :math:`u - A^\top (c - n
+    \sigma)` and Hessian :math:`I + A^\top \mathrm{diag}(n\sigma(1-\sigma)) A` with :math:`A = \Phi S`, which can
+    be inverted even where R cannot. A step is halved until the objective falls.
 
     Args:
         mu: prior mean ``(D,)``; R: predicted covariance ``(D, D)``.
@@ -118,37 +128,39 @@ def laplace_update_batch(mu: Array, R: Array, phis: Array, clicks: Array, trials
     Returns:
         Mean ``(D,)`` and covariance ``(D, D)``.
     """
-    precision = np.linalg.inv(R)
-    w = mu.copy()
-    value = _negative_log_posterior(w, mu, precision, phis, clicks, trials)
-    hessian = precision
+    variance, directions = np.linalg.eigh(R)
+    S = directions * np.sqrt(np.maximum(variance, 0.0))
+    A, offset = phis @ S, phis @ mu
+    u = np.zeros_like(mu)
+    value = _negative_log_posterior(u, A, offset, clicks, trials)
+    hessian = np.eye(mu.shape[0])
     for _ in range(50):
-        p = 1.0 / (1.0 + np.exp(-np.clip(phis @ w, -LOGIT_LIMIT, LOGIT_LIMIT)))
-        gradient = precision @ (w - mu) - phis.T @ (clicks - trials * p)
-        hessian = precision + phis.T @ ((trials * p * (1.0 - p)).reshape(-1, 1) * phis)
+        p = 1.0 / (1.0 + np.exp(-np.clip(A @ u + offset, -LOGIT_LIMIT, LOGIT_LIMIT)))
+        gradient = u - A.T @ (clicks - trials * p)
+        hessian = np.eye(mu.shape[0]) + A.T @ ((trials * p * (1.0 - p)).reshape(-1, 1) * A)
         step = np.linalg.solve(hessian, gradient)
         length = 1.0
         while True:
-            new = _negative_log_posterior(w - length * step, mu, precision, phis, clicks, trials)
+            new = _negative_log_posterior(u - length * step, A, offset, clicks, trials)
             if new <= value or length < 1e-6:
                 break
             length *= 0.5
-        w = w - length * step
+        u = u - length * step
         value = new
         if np.max(np.abs(step)) < 1e-11:
             break
-    return w, np.linalg.inv(hessian)
+    return mu + S @ u, S @ np.linalg.solve(hessian, np.ascontiguousarray(S.T))
 
 
 @compiled()
-def _negative_log_posterior(w: Array, mu: Array, precision: Array, phis: Array, clicks: Array, trials: Array) -> float:
-    logits = phis @ w
+def _negative_log_posterior(u: Array, A: Array, offset: Array, clicks: Array, trials: Array) -> float:
+    logits = A @ u + offset
     # log(1 + e^s) without overflow
     log_partition = np.maximum(logits, 0.0) + np.log1p(np.exp(-np.abs(logits)))
-    away = w - mu
-    return 0.5 * np.dot(away, precision @ away) - np.sum(clicks * logits - trials * log_partition)
+    return 0.5 * np.dot(u, u) - np.sum(clicks * logits - trials * log_partition)
 
 
+@checked(mu=numbers("D"), q=numbers("D"), phi=numbers("D"))
 @compiled()
 def diagonal_update(mu: Array, q: Array, phi: Array, clicks: float, trials: float) -> tuple[Array, Array]:
     r"""The update for large D: only the diagonal of the precision is kept (Chapelle and Li, 2011).
@@ -168,6 +180,7 @@ def diagonal_update(mu: Array, q: Array, phi: Array, clicks: float, trials: floa
     return mu + phi / q * (clicks - trials * p), q + trials * p * (1.0 - p) * phi * phi
 
 
+@checked(sigma=numbers("D D"))
 @compiled()
 def predict(sigma: Array, gamma: float, prior_trace: float) -> Array:
     r"""Discounted prediction :math:`R = \Sigma/\gamma`, held at the prior's trace.
@@ -176,7 +189,8 @@ def predict(sigma: Array, gamma: float, prior_trace: float) -> Array:
     the method page), so R is scaled back when its trace passes the prior's. An infinite `prior_trace`
     switches the cap off.
     """
-    return sigma * min(1.0 / gamma, prior_trace / np.trace(sigma))
+    trace = np.trace(sigma)
+    return sigma * (min(1.0 / gamma, prior_trace / trace) if trace > 0.0 else 1.0)
 
 
 @compiled()

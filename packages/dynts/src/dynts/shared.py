@@ -4,16 +4,20 @@ It keeps a square root S of the covariance (Potter's form): every step is O(D²)
 Cholesky factor, and S Sᵀ cannot lose its positive sign by rounding.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dynts.choice import FOLD, Choice, Motion, account, choose
 from dynts.filter import laplace_logit, sigmoid
+from septet.checked import Fault, checked, index, instance, numbers, state, within
 from septet.compiled import compiled
 
 Array = NDArray[np.float64]
 
 
+@checked(S=numbers("D D"), phi=numbers("D"), f=state("D"))
 @compiled(reassociate=True)
 def transposed_product(S: Array, phi: Array, f: Array) -> None:
     """Write Sᵀ phi to `f`, row by row."""
@@ -26,6 +30,7 @@ def transposed_product(S: Array, phi: Array, f: Array) -> None:
             f[j] += weight * row[j]
 
 
+@checked(left=numbers("D"), right=numbers("D"))
 @compiled(reassociate=True)
 def dot(left: Array, right: Array) -> float:
     """Inner product, also of rows that are not contiguous."""
@@ -35,6 +40,37 @@ def dot(left: Array, right: Array) -> float:
     return total
 
 
+def _rows_fit(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
+    """Each round has at least one row, all its rows are there, and there is a world for each seed."""
+    count, end = a["count"], sizes["N"]
+    if count.size == 0 or (a["first"] + count).max() > end:
+        return "first, count", f"at least one row a round, of {end}", "no round, or rows after the last"
+    if sizes["W"] not in (1, sizes["S"]):
+        return "features", f"1 world or {sizes['S']}", f"{sizes['W']}"
+    rows = 1 if a["diagonal"] else sizes["D"]
+    return None if sizes["R"] == rows else ("root", f"{rows} rows", f"{sizes['R']}")
+
+
+@checked(
+    _rows_fit,
+    mu=state("V S D"),
+    features=numbers("W N D"),
+    first=index("T", below="N"),
+    count=index("T", below="N+1", least=1),
+    probabilities=numbers("W N"),
+    rewards=numbers("S T"),
+    normals=numbers("S T D"),
+    uniforms=within("S T 2", 0.0, 1.0),
+    gammas=numbers("V T"),
+    begin=index("", below="T+1"),
+    end=index("", below="T+1"),
+    choice=instance(Choice),
+    motion=instance(Motion),
+    root=state("V S R D"),
+    scale=state("V S"),
+    trace=state("V S"),
+    totals=state("V S 3"),
+)
 @compiled()
 def play_shared(
     begin: int,
@@ -134,6 +170,7 @@ def _variance(phi: Array, S: Array, c: float, diagonal: bool, f: Array) -> float
     return c * dot(f, f)
 
 
+@checked(S=state("D D"), f=numbers("D"), gain=state("D"))
 @compiled(reassociate=True)
 def potter_update(S: Array, c: float, f: Array, v: float, kappa: float, gain: Array) -> float:
     r"""Rank-one Laplace update of the square root, in place.

@@ -12,6 +12,7 @@ from dynts.choice import FOLD
 from dynts.config import Job, Tracking
 from dynts.filter import click_probability, laplace_logit, sigmoid
 from dynts.shared import dot, potter_update, transposed_product
+from septet.checked import checked, numbers, state
 from septet.compiled import compiled
 from septet.seeding import stream
 
@@ -80,6 +81,15 @@ def reference_losses(clicks: Array, rate: Array, impressions: int) -> tuple[Arra
     return loss(constant[:, None]).mean(axis=1), loss(sure[None]).mean(axis=1)
 
 
+@checked(
+    mu=state("V S D"),
+    x=numbers("N D"),
+    clicks=numbers("S N"),
+    gammas=numbers("V N"),
+    root=state("V S D D"),
+    scale=state("V S"),
+    loss=state("V S"),
+)
 @compiled()
 def track(
     x: Array,

@@ -4,6 +4,8 @@
 `vrda`         the method as pure functions that read like the paper, and its bounds
 `kernels`      the same over sparse rows, each example at the cost of its non-zeros
 `estimator`    `VRDAClassifier`, a scikit-learn estimator
+`model`        what it has learned, and rows as the kernels need them
+`needs`        what the arrays of the kernels have to be
 `baselines`    perceptron, RDA on every example, truncated gradient, FOBOS, batch l1
 `treebank`     Penn trees in and out, brackets, the CRAFT corpus
 `parser`       an unlexicalised PCFG, exact CKY and lazy k-best: where n-best lists come from

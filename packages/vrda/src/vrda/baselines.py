@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
+from septet.checked import Fault, checked, numbers, state, unchecked
+from septet.errors import InputError
 from vrda.kernels import jit, row_scores, slope, soft
 from vrda.lists import NBest
+from vrda.needs import JUDGED, LISTS, lists_fit
 
 Array = NDArray[Any]
 
@@ -83,6 +86,27 @@ def _stretch(w: float, a: int, b: int, shrunk: Array, sums: Array, theta: float)
     return size if w > 0.0 else -size
 
 
+def _steps_fit(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
+    """Examples seen and to come have a step, and no weight was touched after the last."""
+    t, since, ticks = a["run"][0], a["since"], len(a.get("order", ()))
+    if not (t == t and t >= 0 and t + ticks <= sizes["T"]):
+        return "shrunk", f"room for {t + ticks:g} examples", f"{sizes['T']}"
+    if since.size and not 0 <= since.min() <= since.max() <= t:
+        return "since", f"examples from 0 to {t:g}", f"{since.min()} to {since.max()}"
+    return lists_fit(a, sizes) if "starts" in a else None
+
+
+_STATE = {
+    "w": state("n"),
+    "total": state("n"),
+    "since": state("n", np.int64),
+    "run": state("4"),
+    "shrunk": numbers("T+1"),
+    "sums": numbers("T+1"),
+}
+
+
+@checked(_steps_fit, **LISTS, **JUDGED, **_STATE, steps=numbers("T"))
 @jit
 def gradient_pass(
     starts: Array,
@@ -162,6 +186,7 @@ def gradient_pass(
     return mistakes
 
 
+@checked(_steps_fit, **_STATE)
 @jit
 def gradient_weights(
     w: Array, total: Array, since: Array, run: Array, shrunk: Array, sums: Array, theta: float
@@ -186,7 +211,10 @@ def lists_from_binary(X: csr_matrix, y: Array) -> NBest:
         X: shape ``(m, n)``.
         y: labels -1 or 1, shape ``(m,)``.
     """
-    m = X.shape[0]
+    X, m = csr_matrix(X), X.shape[0]
+    y = np.asarray(y)
+    if y.shape != (m,) or not np.isin(y, (-1, 1)).all():
+        raise InputError("y", expected=f"labels -1 or 1 of shape ({m},)", found=y)
     return NBest(
         starts=np.arange(0, 2 * m + 1, 2, dtype=np.int64),
         indptr=np.repeat(X.indptr, 2)[:-1].astype(np.int64),
@@ -244,7 +272,7 @@ def maxent(lists: NBest, l1: float, rounds: int = 200, tolerance: float = 1e-6) 
     target, out = lists.target, np.empty(len(base))
 
     def loss_and_gradient(w: Array) -> tuple[float, Array]:
-        scores = row_scores(lists.indptr, lists.indices, lists.data, base, w[:n], w[n])
+        scores = unchecked(row_scores)(lists.indptr, lists.indices, lists.data, base, w[:n], w[n])
         loss = _expectations(lists.starts, scores, target, out) / m
         gradient = _transposed(lists.indptr, lists.indices, lists.data, out, n)
         return loss, np.append(gradient, out @ base) / m

@@ -1,18 +1,22 @@
 """`VRDAClassifier`: voted RDA as a scikit-learn estimator for dense and sparse binary data."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, issparse, vstack
+from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from septet.checked import unchecked
 from vrda import kernels
-from vrda.slots import DIRECT, Slots
-from vrda.votes import Updates, voted_scores
+from vrda.model import SETTINGS, Model, rows_of
+from vrda.votes import voted_scores
 from vrda.vrda import Regulariser
 
 Array = NDArray[Any]
@@ -30,7 +34,9 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         l1, l2, rho, gamma: the regulariser and its schedule, see `vrda.vrda.Regulariser`. `l1` is
             compared with the mean subgradient per mistake. `gamma` matters only for log loss or l2.
         prediction: ``"averaged"`` (mean of the voting predictors), ``"last"`` (sparse) or
-            ``"voted"`` (exact majority; keeps every mistake and costs mistakes x non-zeros).
+            ``"voted"`` (exact majority; keeps every mistake and costs mistakes x non-zeros). May be changed on a fitted
+            estimator, to ``"voted"`` only if training started with it. All other parameters count when training
+            starts: predictions go by what they were then, and `partial_fit` refuses other values.
         fit_intercept: whether to learn an unpenalised intercept.
         max_iter: passes over the data in `fit`; `partial_fit` makes one, in the order given.
         shuffle: whether `fit` shuffles before each pass.
@@ -41,7 +47,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         coef_: weights of the chosen prediction, shape ``(1, n_features)``; dense, or CSR after `sparsify`.
         intercept_: shape ``(1,)``.
         mistakes_: mistakes made in training.
-        t_: examples seen.
+        t_: examples seen, passes added up.
         n_iter_: passes made.
     """
 
@@ -74,47 +80,60 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Learn from scratch in `max_iter` passes.
 
         Raises:
-            ValueError: a value is not finite, shapes differ, there are more than two labels, or a
-                parameter is out of range.
+            ValueError: a value is not finite or beyond 1e100, shapes differ, there are more than two labels, or a
+                parameter is out of range. The estimator then is what it was before.
         """
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
-        check_classification_targets(y)
-        self._start(np.unique(y))
-        if not (isinstance(self.max_iter, (int, np.integer)) and self.max_iter >= 1):
-            raise ValueError(f"max_iter: expected a whole number >= 1, found {self.max_iter!r}")
-        random = check_random_state(self.random_state)
-        orders = [random.permutation(len(y)) if self.shuffle else np.arange(len(y)) for _ in range(self.max_iter)]
-        return self._learn(X, y, orders)
+        with self._or_as_before():
+            X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
+            check_classification_targets(y)
+            self._start(np.unique(y))
+            random = check_random_state(self.random_state)
+            count = len(y)
+            orders = (random.permutation(count) if self.shuffle else np.arange(count) for _ in range(self.max_iter))
+            return self._learn(X, y, orders)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """Learn one pass more, in the order given; the first call needs `classes`.
 
         Raises:
-            ValueError: as `fit`; also when `classes` is missing at the first call or changes.
+            ValueError: as `fit`; also when `classes` is missing at the first call or changes, or when another
+                parameter than `prediction` has changed since.
         """
-        first = not hasattr(self, "classes_")
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], reset=first)
-        check_classification_targets(y)
-        if first and classes is None:
-            raise ValueError("classes must be passed on the first call to partial_fit.")
-        if first:
-            self._start(np.unique(classes))
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(f"classes: expected {self.classes_!r} as at the first call, found {classes!r}")
-        return self._learn(X, y, [np.arange(len(y))])
+        with self._or_as_before():
+            first = not self.__sklearn_is_fitted__()
+            X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], reset=first)
+            check_classification_targets(y)
+            if first and classes is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            if first:
+                self._start(np.unique(classes))
+            elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+                raise ValueError(f"classes: expected {self.classes_!r} as at the first call, found {classes!r}")
+            self._check_prediction()
+            for name, value in self._model.settings.items():
+                if getattr(self, name) != value:
+                    self._check_parameters()
+                    found = f"found {getattr(self, name)!r}; call fit to start again"
+                    raise ValueError(f"{name}: expected {value!r} as at the first call, {found}")
+            return self._learn(X, y, [np.arange(len(y))])
 
     def decision_function(self, X: Any) -> Array:
-        """Signed score of each row, shape ``(m,)``; positive is the second class. For votes: the mean vote."""
+        """Signed score of each row, shape ``(m,)``; positive is the second class. For votes: the mean vote.
+
+        Raises:
+            ValueError: as `fit`; also when `prediction` is unknown, or ``"voted"`` after a training that was not.
+        """
         check_is_fitted(self)
+        self._check_prediction()
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        X = _rows(X)
-        indices, data = self._known(X)
-        base = np.full(X.shape[0], float(self.fit_intercept))
+        X, model = rows_of(X), self._model
+        indices, data = model.known(X)
+        base = np.full(X.shape[0], model.x0)
         if self.prediction == "voted":
-            rows = csr_matrix((data, indices, X.indptr), shape=(X.shape[0], len(self._s)))
-            return voted_scores(rows, base, self._updates(), self._form)
-        w, w0 = self._weights()
-        return kernels.row_scores(X.indptr, indices, data, base, w, w0)
+            rows = csr_matrix((data, indices, X.indptr), shape=(X.shape[0], len(model.s)))
+            return voted_scores(rows, base, model.updates(), model.form)
+        w, w0 = model.weights(self.prediction)
+        return unchecked(kernels.row_scores)(X.indptr, indices, data, base, w, w0)
 
     def predict(self, X: Any) -> Array:
         """The label of each row, shape ``(m,)``."""
@@ -124,25 +143,26 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def coef_(self) -> Any:
         """Weights of the chosen prediction over all columns, shape ``(1, n_features)``."""
-        if not hasattr(self, "_s"):
-            raise AttributeError("coef_")
-        w, _ = self._weights()
+        w, _ = self._fitted("coef_").weights(self._check_prediction())
         touched = np.flatnonzero(w)
-        columns = touched if self._slots is None else self._slots.columns[touched]
+        columns = touched if self._model.slots is None else self._model.slots.columns[touched]
         sparse = csr_matrix((w[touched], (np.zeros_like(columns), columns)), shape=(1, self.n_features_in_))
         return sparse if self._sparse else sparse.toarray()
 
     @property
     def intercept_(self) -> Array:
         """The unpenalised weight, shape ``(1,)``."""
-        if not hasattr(self, "_s"):
-            raise AttributeError("intercept_")
-        return np.array([self._weights()[1]])
+        return np.array([self._fitted("intercept_").weights(self._check_prediction())[1]])
 
     @property
     def mistakes_(self) -> int:
         """Mistakes made in training: M of the bound."""
-        return int(self._run[kernels.MISTAKES])
+        return int(self._fitted("mistakes_").run[kernels.MISTAKES])
+
+    @property
+    def t_(self) -> int:
+        """Examples seen."""
+        return int(self._fitted("t_").run[kernels.SEEN])
 
     def sparsify(self) -> Self:
         """Give `coef_` as CSR from now on; predictions do not change."""
@@ -163,100 +183,73 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.classifier_tags.multi_class = False
         return tags
 
-    def _start(self, classes: Array) -> None:
-        """Check the parameters and make an empty state."""
-        if self.loss not in ("hinge", "log"):
-            raise ValueError(f"loss: expected 'hinge' or 'log', found {self.loss!r}")
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a model, made by this version."""
+        return hasattr(self, "_model")
+
+    def _fitted(self, attribute: str) -> Model:
+        if not hasattr(self, "_model"):
+            raise AttributeError(attribute)
+        return self._model
+
+    @contextmanager
+    def _or_as_before(self) -> Iterator[None]:
+        """Leave the estimator as it was if what follows fails or is interrupted."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    def _check_prediction(self) -> str:
         if self.prediction not in ("averaged", "last", "voted"):
             raise ValueError(f"prediction: expected 'averaged', 'last' or 'voted', found {self.prediction!r}")
-        regulariser = Regulariser(self.l1, self.l2, self.rho, self.gamma)
+        if self.prediction == "voted" and hasattr(self, "_model") and self._model.log is None:
+            raise ValueError(
+                "prediction: expected 'averaged' or 'last', found 'voted' on an estimator that kept no votes; "
+                "call fit to start again with prediction='voted'"
+            )
+        return self.prediction
+
+    def _check_parameters(self) -> Regulariser:
+        """Look at all parameters, before anything is learned."""
+        if self.loss not in ("hinge", "log"):
+            raise ValueError(f"loss: expected 'hinge' or 'log', found {self.loss!r}")
+        if not isinstance(self.max_iter, Integral) or isinstance(self.max_iter, bool) or self.max_iter < 1:
+            raise ValueError(f"max_iter: expected a whole number >= 1, found {self.max_iter!r}")
+        for name in ("fit_intercept", "shuffle"):
+            if not isinstance(getattr(self, name), (bool, np.bool_, Integral)) or getattr(self, name) not in (0, 1):
+                raise ValueError(f"{name}: expected True or False, found {getattr(self, name)!r}")
+        self._check_prediction()
+        check_random_state(self.random_state)
+        return Regulariser(self.l1, self.l2, self.rho, self.gamma)
+
+    def _start(self, classes: Array) -> None:
+        """Make an empty state."""
+        self.__dict__.pop("_model", None)
+        regulariser = self._check_parameters()
         if len(classes) > 2:
             raise ValueError(
                 "Only binary classification is supported. The type of the target is "
                 f"{type_of_target(classes)}, with {len(classes)} classes."
             )
+        if len(classes) == 0:
+            raise ValueError("classes: expected one or two labels, found none")
         self.classes_ = classes
-        self.t_ = 0
         self.n_iter_ = 0
         self._sparse = False
-        self._form = np.append(regulariser.weights(), 0.0)
-        self._slots = Slots() if self.n_features_in_ > DIRECT else None
-        size = 0 if self._slots else self.n_features_in_
-        self._s, self._tally, self._prefix, self._run = kernels.new_state(size, 0, False)
-        self._log: list[tuple[csr_matrix, Array]] = []
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        self._model = Model.new(self.n_features_in_, regulariser, settings, self.prediction == "voted")
 
-    def _learn(self, X: Any, y: Array, orders: list[Array]) -> Self:
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise ValueError(f"y: expected labels from {self.classes_!r}, found {unknown[0]!r}")
-        X = _rows(X)
+    def _learn(self, X: Any, y: Array, orders: Iterable[Array]) -> Self:
+        unknown = ~((y == self.classes_[0]) | (y == self.classes_[-1]))
+        if unknown.any():
+            raise ValueError(f"y: expected labels from {self.classes_!r}, found {y[np.argmax(unknown)]!r}")
         signs = np.where(y == self.classes_[-1], 1.0, -1.0)
-        indices = X.indices if self._slots is None else self._slots.intern(X.indices)
-        if self._slots is not None:
-            more = self._slots.count - len(self._s)
-            self._s = np.append(self._s, np.zeros(more))
-            self._tally = np.concatenate([self._tally, np.zeros((more, 2))])
-        room = len(y) if self.prediction == "voted" else 0
+        X = rows_of(X)
+        indices = self._model.room_for(X)
         for order in orders:
-            log = np.empty((room, 3))
-            self._reserve(len(y))
-            made = kernels.classify_pass(
-                X.indptr,
-                indices,
-                X.data,
-                signs,
-                float(self.fit_intercept),
-                order,
-                self._s,
-                self._tally,
-                self._prefix,
-                self._run,
-                self._form,
-                self.loss == "log",
-                log,
-            )
-            self.t_ += len(y)
+            self._model.learn(X, indices, signs, order)
             self.n_iter_ += 1
-            if room:
-                rows = csr_matrix((X.data, indices, X.indptr), shape=(X.shape[0], len(self._s)))
-                self._log.append((rows[log[:made, 0].astype(np.intp)], log[:made]))
-        self._cache: dict[str, tuple[Array, float]] = {}
         return self
-
-    def _reserve(self, more: int) -> None:
-        """Room for `more` mistakes; doubling keeps single-row calls cheap."""
-        used = int(self._run[kernels.K]) + 1
-        if used + more > len(self._prefix):
-            bigger = np.empty((max(used + more, 2 * len(self._prefix)), self._prefix.shape[1]))
-            bigger[:used] = self._prefix[:used]
-            self._prefix = bigger
-
-    def _weights(self) -> tuple[Array, float]:
-        """Weights per slot and the intercept; of the last predictor where the prediction is by votes."""
-        if self.prediction != "averaged":
-            w, w0 = kernels.last_weights(self._s, self._run, self._form)
-            return w, float(w0)
-        if "averaged" not in self._cache:
-            w, w0 = kernels.averaged_weights(self._s, self._tally, self._prefix, self._run, self._form)
-            votes = max(self.t_, 1)
-            self._cache["averaged"] = w / votes, float(w0) / votes
-        return self._cache["averaged"]
-
-    def _known(self, X: csr_matrix) -> tuple[Array, Array]:
-        """Slot and value of each non-zero; a column never touched becomes slot 0 with value 0."""
-        if self._slots is None:
-            return X.indices, X.data
-        slots = self._slots.look_up(X.indices)
-        return np.maximum(slots, 0), np.where(slots >= 0, X.data, 0)
-
-    def _updates(self) -> Updates:
-        """The mistakes of training as a sequence of subgradients, for the exact vote."""
-        log = np.concatenate([note for _, note in self._log])
-        rows = vstack([csr_matrix((r.data, r.indices, r.indptr), (r.shape[0], len(self._s))) for r, _ in self._log])
-        votes = np.append(log[1:, 2], self._run[kernels.VOTES])
-        return Updates(rows.multiply(log[:, 1:2]).tocsr(), log[:, 1] * float(self.fit_intercept), votes)
-
-
-def _rows(X: Any) -> csr_matrix:
-    """`X` as sparse rows without copying what is sparse already."""
-    return X if issparse(X) else csr_matrix(X)

@@ -17,7 +17,7 @@ A *state* is four arrays over the n features (or the touched ones, see `slots`):
 `s`      ``(n,)``       sum of subgradients
 `tally`  ``(n, 2)``     voted sum of weights, less the start of the open stretch | first predictor of that stretch
 `prefix` ``(K, 2|7)``   row i: sums up to predictor i of c q, c q t | q, q t, q^2, q^2 t, q^2 t^2
-`run`    ``(7,)``       scalars, by the names below
+`run`    ``(8,)``       scalars, by the names below
 ======== ============== =======================================================================
 """
 
@@ -27,27 +27,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.checked import checked, index, numbers, state
 from septet.compiled import compiled
+from vrda.needs import JUDGED, LISTS, ROWS, STATE, state_fits
 
 Array = NDArray[Any]
 
 # Places in `run`: mistakes (or examples) counted, votes of the present predictor, sum of
 # subgradients and voted sum of weights of the unpenalised feature, mistakes, sum of |w_k|_1 and
-# of |w_k|^2 over retired predictors (penalised features only).
-K, VOTES, S0, TOTAL0, MISTAKES, SUM_L1, SUM_L2 = range(7)
-RUN = 7
+# of |w_k|^2 over retired predictors (penalised features only), examples seen.
+K, VOTES, S0, TOTAL0, MISTAKES, SUM_L1, SUM_L2, SEEN = range(8)
+RUN = 8
 # Places in `form`: the regulariser, then 1.0 for the perceptron's scale q(k) = 1.
 L1, L2, RHO, GAMMA, PLAIN = range(5)
 
 jit = compiled()
 
 
+@checked(form=numbers("5"))
 @jit
 def threshold(k: float, form: Array) -> Any:
     """`t(k) = l1 k + gamma rho sqrt(k)`."""
     return form[L1] * k + form[GAMMA] * form[RHO] * math.sqrt(k)
 
 
+@checked(form=numbers("5"))
 @jit
 def scale(k: float, form: Array) -> Any:
     """`q(k) = 1 / (l2 k + gamma sqrt(k))`; 1 for the perceptron."""
@@ -79,7 +83,7 @@ def last_alive(size: float, k: int, l1: float, half: float) -> int:
 
 
 @jit
-def retire(prefix: Array, k: int, votes: float, form: Array) -> None:
+def _retire(prefix: Array, k: int, votes: float, form: Array) -> None:
     """Write row k of the prefix sums: predictor k has `votes` votes."""
     if k == 0:
         prefix[0, :] = 0.0
@@ -96,7 +100,7 @@ def retire(prefix: Array, k: int, votes: float, form: Array) -> None:
 
 
 @jit
-def norms(size: float, since: int, k: int, prefix: Array, l1: float, half: float) -> tuple[float, float]:
+def _norms(size: float, since: int, k: int, prefix: Array, l1: float, half: float) -> tuple[float, float]:
     """Sums of `|w_ij|` and of `w_ij^2` over the predictors `i = since..k`, for `size = |s_j|`."""
     end = last_alive(size, k, l1, half)
     if end < since:
@@ -109,7 +113,7 @@ def norms(size: float, since: int, k: int, prefix: Array, l1: float, half: float
 
 
 @jit
-def move(
+def _move(
     row: int,
     step: float,
     k: int,
@@ -141,7 +145,7 @@ def move(
                 e = np.uint64(min(end, k))
                 total -= math.copysign(size * prefix[e, 0] - prefix[e, 1], old)
                 if with_norms:
-                    one, two = norms(size, int(start), k, prefix, l1, half)
+                    one, two = _norms(size, int(start), k, prefix, l1, half)
                     run[SUM_L1] += one
                     run[SUM_L2] += two
         size = abs(new)
@@ -158,6 +162,7 @@ def slope(margin: float, log_loss: bool) -> Any:
     return 1.0 / (1.0 + math.exp(min(margin, 700.0))) / math.log(2.0)
 
 
+@checked(state_fits, **ROWS, **STATE, y=numbers("m"), x0=numbers(""), order=index("o", below="m"), log=state("t 3"))
 @jit
 def classify_pass(
     indptr: Array,
@@ -197,23 +202,25 @@ def classify_pass(
         if y[row] * score > 0.0:
             votes += 1.0
             continue
-        retire(prefix, k, votes, form)
+        _retire(prefix, k, votes, form)
         run[TOTAL0] -= votes * scale(k, form) * s0
         step = -y[row] * slope(y[row] * score * scale(k, form), log_loss)
         if log.shape[0] > 0:
             log[k - before, 0], log[k - before, 1], log[k - before, 2] = row, step, votes
-        move(row, step, k, indptr, indices, data, s, tally, prefix, run, form)
+        _move(row, step, k, indptr, indices, data, s, tally, prefix, run, form)
         s0 += step * x0
         k += 1
         votes = 1.0
         shift = threshold(k, form)
     # The open row: it is written again with more votes if this predictor lives on.
-    retire(prefix, k, votes, form)
+    _retire(prefix, k, votes, form)
     run[K], run[VOTES], run[S0] = k, votes, s0
+    run[SEEN] += order.shape[0]
     run[MISTAKES] += k - before
     return k - before
 
 
+@checked(state_fits, **LISTS, **STATE, **JUDGED, log=state("t 4"))
 @jit
 def list_pass(
     starts: Array,
@@ -276,7 +283,7 @@ def list_pass(
         if every:
             rival = worse  # -1 where all candidates are equally good
         q = scale(k, form)
-        retire(prefix, k, votes, form)
+        _retire(prefix, k, votes, form)
         run[TOTAL0] -= votes * q * s0
         margin = (good_score - top_worse) * q  # minus infinity never meets rival >= 0
         learns = rival >= 0 and (not every or log_loss or margin < 1.0)
@@ -285,19 +292,21 @@ def list_pass(
             log[k - before, 0], log[k - before, 1] = good, rival
             log[k - before, 2], log[k - before, 3] = step, votes
         if learns:
-            move(good, -step, k, indptr, indices, data, s, tally, prefix, run, form)
-            move(rival, step, k, indptr, indices, data, s, tally, prefix, run, form)
+            _move(good, -step, k, indptr, indices, data, s, tally, prefix, run, form)
+            _move(rival, step, k, indptr, indices, data, s, tally, prefix, run, form)
             s0 -= step * (base[good] - base[rival])
         k += 1
         votes = 1.0
         shift = threshold(k, form)
     # The open row: it is written again with more votes if this predictor lives on.
-    retire(prefix, k, votes, form)
+    _retire(prefix, k, votes, form)
     run[K], run[VOTES], run[S0] = k, votes, s0
+    run[SEEN] += order.shape[0]
     run[MISTAKES] += mistakes
     return mistakes
 
 
+@checked(s=numbers("n"), run=numbers("8"), form=numbers("5"))
 @jit
 def last_weights(s: Array, run: Array, form: Array) -> tuple[Array, float]:
     """The present predictor `w` and its unpenalised weight, shapes ``(n,)`` and scalar."""
@@ -309,6 +318,7 @@ def last_weights(s: Array, run: Array, form: Array) -> tuple[Array, float]:
     return w, -q * run[S0]
 
 
+@checked(state_fits, **STATE)
 @jit
 def averaged_weights(s: Array, tally: Array, prefix: Array, run: Array, form: Array) -> tuple[Array, float]:
     """The voted sum of predictors, the present one included: shape ``(n,)``, and of the unpenalised weight."""
@@ -322,6 +332,7 @@ def averaged_weights(s: Array, tally: Array, prefix: Array, run: Array, form: Ar
     return w, run[TOTAL0] - run[VOTES] * scale(k, form) * run[S0]
 
 
+@checked(state_fits, **STATE | {"prefix": state("p 7")})
 @jit
 def summed_norms(s: Array, tally: Array, prefix: Array, run: Array, form: Array) -> tuple[float, float]:
     """Sums of `|w_k|_1` and `|w_k|_2^2` over the predictors that made the M mistakes (all but the present one)."""
@@ -330,12 +341,13 @@ def summed_norms(s: Array, tally: Array, prefix: Array, run: Array, form: Array)
     one, two = run[SUM_L1], run[SUM_L2]
     for j in range(s.shape[0]):
         if s[j] != 0.0 and tally[j, 1] <= k:
-            more = norms(abs(s[j]), int(tally[j, 1]), k, prefix, l1, half)
+            more = _norms(abs(s[j]), int(tally[j, 1]), k, prefix, l1, half)
             one += more[0]
             two += more[1]
     return one, two
 
 
+@checked(**ROWS, base=numbers("m"), w=numbers("n"), w0=numbers(""))
 @jit
 def row_scores(indptr: Array, indices: Array, data: Array, base: Array, w: Array, w0: float) -> Array:
     """`<w, x_i> + w0 base_i` for each sparse row, shape ``(m,)``."""

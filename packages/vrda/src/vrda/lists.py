@@ -12,10 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_matrix, vstack
 
+from septet.checked import require
 from septet.errors import InputError
 from septet.files import replacing
 from septet.sealed import KEY, ZEROS, seal, verify
 from vrda.features import Described
+from vrda.needs import BRACKETS, LISTS, lists_fit
 
 Array = NDArray[Any]
 
@@ -42,6 +44,15 @@ class NBest:
     guess: Array
     gold: Array
     features: int
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit together: compiled code goes where they lead."""
+        features = self.features
+        if isinstance(features, bool) or not isinstance(features, (int, np.integer)) or features < 0:
+            raise InputError("lists: features", expected="a whole number from 0", found=features)
+        require("lists", vars(self), lists_fit, {"n": int(features)}, **LISTS, **BRACKETS)
+        if not np.isfinite(self.base).all():
+            raise InputError("lists: base", expected="log probabilities", found="NaN or infinity")
 
     @property
     def quality(self) -> Array:
@@ -129,6 +140,14 @@ def write_lists(path: Path, splits: dict[str, NBest], note: str) -> None:
         seal(temporary)
 
 
+KINDS = dict.fromkeys(("starts", "indptr", "features"), "int64") | {
+    **dict.fromkeys(("indices", "match", "guess", "gold"), "int32"),
+    "data": "int16",
+    "base": "float64",
+}
+"""Types of the arrays in a file."""
+
+
 def read_lists(path: Path, split: str) -> NBest:
     """Read one split of a file that `prepare` wrote.
 
@@ -143,31 +162,20 @@ def read_lists(path: Path, split: str) -> NBest:
     found = {name.removeprefix(f"{split}."): value for name, value in arrays.items() if name.startswith(f"{split}.")}
     if set(found) != {field.name for field in fields(NBest)}:
         raise InputError(str(path), expected=f"a split {split}", found=sorted({n.split(".")[0] for n in arrays}))
-    if (fault := _fault(found)) is not None:
-        raise InputError(f"{path}: {split}", expected="lists made by `python -m vrda prepare`", found=fault)
-    features = int(found.pop("features")[0])
-    return NBest(**found, features=features)
-
-
-def _fault(found: dict[str, Array]) -> str | None:
-    """What is wrong with the arrays of a split; they are indexed without a look at their bounds later."""
-    kinds = dict.fromkeys(("starts", "indptr", "features"), "int64") | dict.fromkeys(("indices", "match"), "int32")
-    kinds |= {"guess": "int32", "gold": "int32", "data": "int16", "base": "float64"}
-    for name, kind in kinds.items():
-        if found[name].dtype != kind or found[name].ndim != 1:
-            return f"{name} of {found[name].dtype} with {found[name].ndim} axes"
-    starts, indptr, indices = found["starts"], found["indptr"], found["indices"]
-    count = len(found["base"])
-    for name, edges, end in (("starts", starts, count), ("indptr", indptr, len(indices))):
-        if len(edges) < 2 or edges[0] != 0 or edges[-1] != end or (np.diff(edges) < (name == "starts")).any():
-            return f"{name} that do not part {end} entries"
-    sizes = {"indptr": count + 1, "match": count, "guess": count, "gold": len(starts) - 1, "data": len(indices)}
-    for name, size in {**sizes, "features": 1}.items():
-        if len(found[name]) != size:
-            return f"{name} of length {len(found[name])}, not {size}"
-    if len(indices) and not 0 <= indices.min() <= indices.max() < found["features"][0]:
-        return f"an index outside the {found['features'][0]} features"
-    return None if np.isfinite(found["base"]).all() else "a log probability that is not finite"
+    made = "lists made by `python -m vrda prepare`"
+    for name, kind in KINDS.items():
+        if found[name].dtype != kind:
+            raise InputError(f"{path}: {split}", expected=made, found=f"{name} of {found[name].dtype}, not {kind}")
+    features = found.pop("features")
+    if features.shape != (1,) or found["starts"].shape < (2,):
+        raise InputError(f"{path}: {split}", expected=made, found="no list, or no width")
+    try:
+        return NBest(**found, features=int(features[0]))
+    except InputError as error:
+        found_fault = str(error).removeprefix("lists: ")
+        raise InputError(
+            f"{path}: {split}", expected="lists made by `python -m vrda prepare`", found=found_fault
+        ) from None
 
 
 def read_note(path: Path) -> str:

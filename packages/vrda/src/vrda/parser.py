@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.checked import index, numbers, offsets, require
 from septet.compiled import compiled
+from septet.errors import InputError
 from vrda.treebank import Tree, leaves
 
 Array = NDArray[Any]
@@ -48,6 +50,21 @@ class Grammar:
     by_parent: Array
     roots: Array
     tags: dict[str, Array]
+
+    def __post_init__(self) -> None:
+        """Refuse tables that do not fit together: the chart is filled by compiled code."""
+        require(
+            "grammar",
+            vars(self),
+            None,
+            {"A": len(self.symbols)},
+            rules=index("R 3", below="A"),
+            log_p=numbers("R"),
+            by_left=offsets("A+1", into="R"),
+            order=index("R", below="R"),
+            by_parent=offsets("A+1", into="R"),
+            roots=numbers("A"),
+        )
 
 
 def productions(tree: Tree) -> tuple[Symbol, list[tuple[Symbol, Symbol, Symbol]], list[Symbol]]:
@@ -85,7 +102,7 @@ def estimate(trees: Iterable[Tree]) -> Grammar:
     """The grammar of relative frequencies."""
     rules: Counter[tuple[Symbol, Symbol, Symbol]] = Counter()
     tops: Counter[Symbol] = Counter()
-    numbers: dict[Symbol, int] = {}
+    number_of: dict[Symbol, int] = {}
     ends: dict[Symbol, None] = {}
     for tree in trees:
         top, made, leaf_symbols = productions(tree)
@@ -94,26 +111,26 @@ def estimate(trees: Iterable[Tree]) -> Grammar:
         ends.update(dict.fromkeys(leaf_symbols))
     for rule in rules:
         for symbol in rule:
-            numbers.setdefault(symbol, len(numbers))
+            number_of.setdefault(symbol, len(number_of))
     for symbol in (*tops, *ends):
-        numbers.setdefault(symbol, len(numbers))
+        number_of.setdefault(symbol, len(number_of))
     of_parent: Counter[Symbol] = Counter()
     for rule, count in rules.items():
         of_parent[rule[0]] += count
-    table = np.array([[numbers[symbol] for symbol in rule] for rule in rules], dtype=np.int32).reshape(-1, 3)
+    table = np.array([[number_of[symbol] for symbol in rule] for rule in rules], dtype=np.int32).reshape(-1, 3)
     log_p = np.array([math.log(count / of_parent[rule[0]]) for rule, count in rules.items()])
     by_left = np.argsort(table[:, 1], kind="stable")
     table, log_p = table[by_left], log_p[by_left]
     order = np.argsort(table[:, 0], kind="stable")
-    edges = np.arange(len(numbers) + 1)
-    roots = np.full(len(numbers), NEVER)
+    edges = np.arange(len(number_of) + 1)
+    roots = np.full(len(number_of), NEVER)
     for symbol, count in tops.items():
-        roots[numbers[symbol]] = math.log(count / tops.total())
+        roots[number_of[symbol]] = math.log(count / tops.total())
     tags: dict[str, list[int]] = {}
     for symbol in ends:
-        tags.setdefault(symbol[0][0][-1], []).append(numbers[symbol])
+        tags.setdefault(symbol[0][0][-1], []).append(number_of[symbol])
     return Grammar(
-        symbols=list(numbers),
+        symbols=list(number_of),
         rules=table,
         log_p=log_p,
         by_left=np.searchsorted(table[:, 1], edges),
@@ -248,6 +265,8 @@ def parse(grammar: Grammar, words: list[tuple[str, str]], k: int = 50) -> list[t
     Args:
         words: ``(tag, word)`` pairs.
     """
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise InputError("parse: k", expected="a whole number from 1", found=k)
     n = len(words)
     if any(tag not in grammar.tags for tag, _ in words) or n < 2:
         return []

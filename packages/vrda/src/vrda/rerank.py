@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.checked import index, numbers, require, unchecked
+from septet.errors import InputError
 from vrda import kernels
 from vrda.baselines import GradientState, Schedule, gradient_pass, gradient_weights, maxent
 from vrda.lists import NBest
@@ -62,9 +64,10 @@ class DualAveraging:
         self._quality, self._target = lists.quality, lists.target
 
     def learn(self, order: Array) -> None:
-        """One pass over the lists `order`."""
+        """One pass over the lists `order`. Raises InputError if one is not there, or there are more than announced."""
         lists, run = self.lists, self._state[3]
-        kernels.list_pass(
+        _check_order(order, lists, len(self._state[2]) - 1 - self.ticks)
+        unchecked(kernels.list_pass)(
             lists.starts,
             lists.indptr,
             lists.indices,
@@ -141,9 +144,10 @@ class Gradient:
         self._quality, self._target = lists.quality, lists.target
 
     def learn(self, order: Array) -> None:
-        """One pass over the lists `order`."""
+        """One pass over the lists `order`. Raises InputError if one is not there, or there are more than announced."""
         lists, state = self.lists, self._state
-        gradient_pass(
+        _check_order(order, lists, len(self._steps) - int(state.run[0]))
+        unchecked(gradient_pass)(
             lists.starts,
             lists.indptr,
             lists.indices,
@@ -198,13 +202,24 @@ class Batch:
 
 def choose(lists: NBest, weights: Weights) -> Array:
     """The best-scored candidate of each list, the first in order on ties; shape ``(m,)``."""
-    scores = kernels.row_scores(lists.indptr, lists.indices, lists.data, lists.base, *weights)
+    w = {"weights": weights[0], "weight of base": weights[1]}
+    require("choose", w, None, {"n": lists.features}, **{"weights": numbers("n"), "weight of base": numbers("")})
+    scores = unchecked(kernels.row_scores)(lists.indptr, lists.indices, lists.data, lists.base, *weights)
     return _first_best(lists.starts, scores)
 
 
 def vote(lists: NBest, learner: DualAveraging, updates: Updates) -> Array:
     """The candidate that most predictors of the run choose, shape ``(m,)``."""
     return voted_choices(lists.rows(), lists.base, updates, learner.form, lists.starts)
+
+
+def _check_order(order: Array, lists: NBest, room: int) -> None:
+    """The lists are there, and there is room in the state: the other arrays were looked at when they were made."""
+    require("learn", {"order": order}, None, {"l": len(lists.gold)}, order=index("o", below="l"))
+    if len(order) > room:
+        raise InputError(
+            "learn: order", expected=f"{room} lists at most, of the announced ticks", found=f"{len(order)}"
+        )
 
 
 @kernels.jit

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from septet.compiled import compiled
+from septet.errors import InputError
 
 Array = NDArray[Any]
 
@@ -25,18 +26,21 @@ def _place(column: int, keys: Array) -> Any:
 
 
 @compiled()
-def _intern(indices: Array, start: int, keys: Array, slots: Array, columns: Array, count: int, out: Array) -> Any:
-    """Number `indices[start:]`; stops where the table is half full, and returns ``(next, count)``."""
-    room = min(keys.shape[0] // 2, columns.shape[0])
+def _intern(indices: Array, start: int, keys: Array, slots: Array, columns: Array, counts: Array, out: Array) -> Any:
+    """Number `indices[start:]` and count up `counts[0]`; stops where the table is half full, and returns the next."""
+    room, count = min(keys.shape[0] // 2, columns.shape[0]), counts[0]
     for p in range(start, indices.shape[0]):
         at = _place(indices[p], keys)
         if keys[at] == -1:
             if count == room:
-                return p, count
+                counts[0] = count
+                return p
             keys[at], slots[at], columns[count] = indices[p], count, indices[p]
             count += 1
         out[p] = slots[at]
-    return indices.shape[0], count
+    # Written here, with the table: no interrupt of Python comes between the two.
+    counts[0] = count
+    return indices.shape[0]
 
 
 @compiled()
@@ -49,16 +53,20 @@ def _look_up(indices: Array, keys: Array, slots: Array, out: Array) -> None:
 class Slots:
     """A growing map from column to slot.
 
-    Attributes:
-        count: slots given out.
-        columns: column of each slot, shape ``(count,)``.
+    Its state is right at every step: an interrupt leaves a table that knows some of the columns.
     """
 
     def __init__(self, places: int = 1 << 12) -> None:
-        self.count = 0
+        places = 1 << max(int(places) - 1, 1).bit_length()  # `_place` needs a power of two
+        self._counts = np.zeros(1, dtype=np.int64)
         self._columns = np.empty(places // 2, dtype=np.int64)
         self._keys = np.full(places, -1, dtype=np.int64)
         self._slots = np.empty(places, dtype=np.int32)
+
+    @property
+    def count(self) -> int:
+        """Slots given out."""
+        return int(self._counts[0])
 
     @property
     def columns(self) -> NDArray[np.int64]:
@@ -66,25 +74,46 @@ class Slots:
         return self._columns[: self.count]
 
     def intern(self, indices: Array) -> NDArray[np.int32]:
-        """Slot of each column, new columns getting the next free slot; shape of `indices`."""
+        """Slot of each column, new columns getting the next free slot; shape of `indices`, which is ``(m,)``.
+
+        Raises:
+            InputError: a column that is no whole number from 0.
+        """
+        indices = _checked(indices)
+        self.__dict__ = {name: writable(array) for name, array in self.__dict__.items()}
         out = np.empty(len(indices), dtype=np.int32)
         done = 0
-        while done < len(indices):
-            done, self.count = _intern(indices, done, self._keys, self._slots, self._columns, self.count, out)
-            if done < len(indices):
-                self._grow()
-        return out
+        while True:
+            done = _intern(indices, done, self._keys, self._slots, self._columns, self._counts, out)
+            if done == len(indices):
+                return out
+            bigger = Slots(4 * len(self._keys))
+            bigger.intern(self.columns)
+            self.__dict__ = bigger.__dict__  # in one step: an interrupt finds the old table or the new one
 
     def look_up(self, indices: Array) -> NDArray[np.int32]:
-        """Slot of each column, -1 where a column was never touched."""
+        """Slot of each column, -1 where a column was never touched.
+
+        Raises:
+            InputError: as `intern`.
+        """
+        indices = _checked(indices)
         out = np.empty(len(indices), dtype=np.int32)
         _look_up(indices, self._keys, self._slots, out)
         return out
 
-    def _grow(self) -> None:
-        columns, places = self.columns.copy(), 4 * len(self._keys)
-        self.count = 0
-        self._columns = np.empty(places // 2, dtype=np.int64)
-        self._keys = np.full(places, -1, dtype=np.int64)
-        self._slots = np.empty(places, dtype=np.int32)
-        self.intern(columns)
+
+def writable(array: Array) -> Array:
+    """The array, or a copy in memory of one that cannot be written to, such as a file mapped by joblib."""
+    return array if array.flags.writeable else np.array(array)
+
+
+def _checked(indices: Array) -> Array:
+    """Columns that the table can hold: -1 marks its free places."""
+    indices = np.asarray(indices)
+    if indices.ndim != 1 or indices.dtype.kind != "i" or (indices.size and indices.min() < 0):
+        found = f"{indices.dtype} of shape {indices.shape}" + (
+            " with a negative one" if indices.dtype.kind == "i" else ""
+        )
+        raise InputError("columns", expected="signed whole numbers from 0 of shape (m,)", found=found)
+    return indices if indices.dtype.isnative else indices.astype(np.int64)

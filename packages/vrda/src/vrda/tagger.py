@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.checked import checked, index, numbers, offsets
+from septet.errors import InputError
 from vrda.conllu import Sentence
 from vrda.kernels import jit
 
@@ -68,7 +70,7 @@ def _endings(word: str) -> Iterator[tuple[str, str]]:
     shape = "".join(
         kind
         for kind, here in (
-            ("A", word[0].isupper()),
+            ("A", word[:1].isupper()),
             ("U", word.isupper() and len(word) > 1),
             ("0", any(letter.isdigit() for letter in word)),
             ("-", "-" in word),
@@ -115,6 +117,8 @@ def k_best(tagger: Tagger, words: list[str], k: int = 50) -> tuple[Array, Array]
         Numbers of tags, shape ``(K, n)`` with ``K <= k``, and their log probabilities (without that of the words),
         shape ``(K,)``, best first.
     """
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise InputError("k_best: k", expected="a whole number from 1", found=k)
     edge = (np.array([len(tagger.tags)]), np.zeros(1))
     choices = [edge, edge, *(tagger.allowed(word) for word in words), edge, edge]
     starts = np.concatenate([[0], np.cumsum([len(tags) for tags, _ in choices])]).astype(np.int64)
@@ -124,6 +128,12 @@ def k_best(tagger: Tagger, words: list[str], k: int = 50) -> tuple[Array, Array]
     return found
 
 
+@checked(
+    starts=offsets("p+1", into="z"),
+    tags=index("z", below="E"),
+    log_word=numbers("z"),
+    log_next=numbers("E E E"),
+)
 @jit
 def _viterbi(starts: Array, tags: Array, log_word: Array, log_next: Array, k: int) -> tuple[Array, Array]:
     """Exact k-best Viterbi over pairs of neighbouring tags; the sentence has two edges before and two after it.

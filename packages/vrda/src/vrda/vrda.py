@@ -15,6 +15,7 @@ which is what makes lazy evaluation and the exact lazy average possible (`kernel
 """
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -43,11 +44,13 @@ class Regulariser:
     def __post_init__(self) -> None:
         """Refuse impossible weights."""
         for name in ("l1", "l2", "rho", "gamma"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
+            value: Any = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < np.inf:
                 raise ValueError(f"{name}: expected a finite number >= 0, found {value!r}")
-        if self.gamma == 0 and self.l2 == 0:
-            raise ValueError("gamma: expected a number > 0 when l2 is 0, found 0")
+            if float(value) > 1e50:  # a threshold, or its product with a sum of subgradients, may overflow
+                raise ValueError(f"{name}: expected a number of at most 1e50, found {value!r}")
+        if max(self.gamma, self.l2) < 1e-50:
+            raise ValueError(f"gamma: expected a number >= 1e-50 when l2 is {self.l2!r}, found {self.gamma!r}")
 
     def weights(self) -> Floats:
         """The four numbers as the kernels take them, shape ``(4,)``: l1, l2, rho, gamma."""
