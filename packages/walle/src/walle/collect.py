@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 import walle
+from septet.arrays import fit
 from septet.errors import InputError
 from septet.seeding import stream
+from walle.batch import check_state, whole_seeds
 from walle.policy import GaussianPolicy, act_rows
 from walle.rollout import Array, Arrays, Rollout, assemble, layout, merge_moments, moments
 
@@ -51,10 +53,9 @@ class Collection:
 
     def __post_init__(self) -> None:
         """Check."""
-        object.__setattr__(self, "seeds", tuple(int(seed) for seed in self.seeds))
-        for name, value in (("seeds", len(self.seeds)), ("environments", self.environments), ("steps", self.steps)):
-            if value < 1:
-                raise InputError(f"samplers: {name}", expected="at least one", found=value)
+        object.__setattr__(self, "seeds", tuple(whole_seeds("samplers", self.seeds)))
+        for name in ("environments", "steps"):
+            object.__setattr__(self, name, fit(f"samplers: {name}", "int 1", getattr(self, name)))
         if self.bounds not in BOUNDS:
             raise InputError("samplers: bounds", expected=" or ".join(BOUNDS), found=self.bounds)
 
@@ -148,11 +149,14 @@ class Collector:
 
     @state.setter
     def state(self, state: Mapping[str, Array]) -> None:
-        self.observation[:] = state["observation"]
-        self.running_return[:] = state["running_return"]
-        self.running_length[:] = state["running_length"]
-        self.moments = tuple(np.array(state[name]) for name in ("count", "moment_mean", "moment_m2"))  # type: ignore[assignment]
+        names = ("count", "moment_mean", "moment_m2")
+        own: Arrays = {"observation": self.observation, "running_return": self.running_return}
+        own |= {"running_length": self.running_length, **dict(zip(names, self.moments, strict=True))}
+        check_state("samplers", own, state)
         self.batch.state = {name[len(PREFIX) :]: value for name, value in state.items() if name.startswith(PREFIX)}
+        self.moments = tuple(np.array(state[name]) for name in names)  # type: ignore[assignment]
+        for name in ("observation", "running_return", "running_length"):
+            own[name][:] = state[name]
 
     def noise(self, iteration: int, steps: int) -> Array:
         """Standard normal noise of an iteration ``(steps, E, act)``; each environment has its own stream."""
@@ -181,6 +185,9 @@ class Collector:
             mean, scale: of the observations, ``(seeds, obs)``; none for 0 and 1.
             noise: ``(T, E, act)`` in place of standard normal noise, e.g. zeros, or correlated in time.
             version: of the weights.
+
+        Raises:
+            InputError: an array that does not fit; nothing was stepped.
         """
         steps = self.fill(self.buffers, weights, mean, scale, iteration, noise)
         self.buffers["version"][:] = version
@@ -201,13 +208,21 @@ class Collector:
         Args:
             out: arrays of this collector's environments.
             beat: told every step that it was made.
+
+        Raises:
+            InputError: an array that does not fit; nothing was stepped.
         """
         plan, batch, policy = self.collection, self.batch, self.collection.policy
         raw = batch.observation_size
         if noise is None:
             noise = self.noise(iteration, self.most_steps)
-        mean = np.zeros((len(weights), policy.observation_size)) if mean is None else mean
-        scale = np.ones(mean.shape) if scale is None else scale
+        self.check_room(out)
+        bound = {"S": len(plan.seeds), "P": policy.size, "I": policy.observation_size}
+        mean = np.zeros((bound["S"], bound["I"])) if mean is None else mean
+        scale = np.ones((bound["S"], bound["I"])) if scale is None else scale
+        weights = fit("samplers: weights", "f4 S P", weights, bound)
+        mean, scale = fit("samplers: mean", "f8 S I", mean, bound), fit("samplers: scale", "f8 S I", scale, bound)
+        noise = self.checked_noise(noise)
         if plan.per_sampler_scaling:
             mean, scale = self.own_scaling()
         out["mean"][:], out["scale"][:] = mean[self.member], scale[self.member]
@@ -225,7 +240,8 @@ class Collector:
                     break
                 done += active
                 out["valid"][t] = active
-            act_rows(policy.sizes, tanh_hidden, tanh_output, policy.clip, weights, self.member, observation, noise[t],
+            act_rows.unchecked(
+                     policy.sizes, tanh_hidden, tanh_output, policy.clip, weights, self.member, observation, noise[t],
                      mean, scale, action)  # fmt: skip
             np.multiply(action, self.half, out=control)
             control += self.middle
@@ -263,6 +279,20 @@ class Collector:
         if plan.per_sampler_scaling:
             self.remember(out)
         return t
+
+    def checked_noise(self, noise: Array) -> Array:
+        """Noise ``(T, E, act)`` of an iteration, or an InputError; T are all steps that it can have."""
+        sides = {"T": self.most_steps, "E": self.last - self.first, "A": self.collection.policy.action_size}
+        given: Array = fit("samplers: noise", "any f8 T E A", noise, sides)
+        return given
+
+    def check_room(self, out: Mapping[str, Array]) -> None:
+        """Raise an InputError unless `out` has the arrays of `rollout.layout`."""
+        for name, buffer in self.buffers.items():
+            given = out.get(name)
+            if given is None or given.shape != buffer.shape or given.dtype != buffer.dtype:
+                found = "nothing" if given is None else f"{given.dtype} {given.shape}"
+                raise InputError(f"samplers: {name}", expected=f"{buffer.dtype} {buffer.shape}", found=found)
 
     @staticmethod
     def blank(out: Mapping[str, Array], steps: int) -> None:

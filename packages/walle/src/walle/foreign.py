@@ -56,9 +56,8 @@ class GymnasiumBatch(Batch):
         options: Mapping[str, Any],
         listing: Sequence[str],
     ) -> None:
-        super().__init__(seeds, environments, root, members)
+        super().__init__(task, seeds, environments, root, members)
         silence()
-        self.task = task
         settings = dict(options)
         if "time_limit" in settings:
             settings["max_episode_steps"] = settings.pop("time_limit")
@@ -98,7 +97,7 @@ class GymnasiumBatch(Batch):
 
     def step(self, action: Array, active: Flags | None = None) -> Step:
         """See `Batch.step`."""
-        action = self.checked(action)
+        action, active = self.checked(action, active)
         if not np.isfinite(action).all():
             raise self.not_finite(action)
         given: NDArray[Any] = action.reshape(self.size, *self._space.shape).astype(self._space.dtype)
