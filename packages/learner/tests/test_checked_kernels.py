@@ -7,7 +7,6 @@ import torch
 from learner import dense, kernels, values
 from learner.config import DDPG
 from learner.ddpg import Agent
-from learner.ddpg_update import workspace
 from learner.networks import Network, Parameters
 from learner.optimisers import Adam
 from learner.replay import Replay
@@ -125,15 +124,12 @@ def test_ddpg_agent():
     method = DDPG(algorithm="ddpg", hidden=(4,), batch=3)
     agent, replay = Agent(method, 0, "toy", [0, 1], 2, 1), Replay([0, 1], 2, 1, 8)
     agent.learn(replay, np.zeros((2, 3), np.int64))
-    refused("update: rows: expected indices from 0 to 7", agent.learn, replay, np.full((2, 3), 8))
-    refused("update: rows", agent.learn, replay, np.zeros((1, 3), np.int64))
-    refused("update: work.observation", agent.learn, replay, np.zeros((2, 4), np.int64))
-    refused("update: records", agent.learn, Replay([0, 1], 3, 1, 8), np.zeros((2, 3), np.int64))
-    refused("update: records", agent.learn, Replay([0], 2, 1, 8), np.zeros((2, 3), np.int64))
+    refused("learn: rows: expected indices from 0 to 7", agent.learn, replay, np.full((2, 3), 8))
+    refused("learn: rows", agent.learn, replay, np.zeros((1, 3), np.int64))
+    refused("learn: rows", agent.learn, replay, np.zeros((2, 4), np.int64))
+    refused("learn: records", agent.learn, Replay([0, 1], 3, 1, 8), np.zeros((2, 3), np.int64))
+    refused("learn: records", agent.learn, Replay([0], 2, 1, 8), np.zeros((2, 3), np.int64))
     assert agent.act(np.zeros((2, 2))).shape == (2, 1)
     refused("actions: observation", agent.act, np.zeros((1, 2)))
     refused("actions: observation", agent.act, np.zeros((2, 3)))
     refused("actions: actor", agent.act, np.zeros((2, 2)), np.zeros((2, 9), F4))
-    with pytest.raises(InputError, match="work"):
-        agent._work = [workspace(agent.actor_sizes, np.array([3, 9, 1]), 3)]
-        agent.learn(replay, np.zeros((2, 3), np.int64))

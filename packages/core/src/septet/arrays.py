@@ -1,9 +1,10 @@
 """Checked arguments of compiled functions: an array that does not fit is an `InputError`, not a read past its end."""
 
 import functools
+import itertools
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
@@ -82,19 +83,23 @@ def fit(where: str, spec: str, value: Any, bound: Bound | None = None) -> Any:
     return _fit(where, spec)(value, {} if bound is None else bound)
 
 
+def parameter_count(sizes: Sequence[int]) -> int:
+    """Weights and biases of dense layers of these widths."""
+    return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))
+
+
 def layers(where: str, sizes: Any) -> tuple[int, ...]:
     """Layer widths of a network as a tuple of integers.
 
     Raises:
         InputError: fewer than two, or one below 1.
     """
-    try:
-        widths = tuple(int(width) for width in sizes)
-    except (TypeError, ValueError):
-        widths = ()
-    if len(widths) < 2 or min(widths) < 1 or not np.array_equal(widths, sizes):
-        raise InputError(where, expected="two or more layer widths of at least 1", found=sizes)
-    return widths
+    widths = tuple(sizes.tolist()) if isinstance(sizes, np.ndarray) else sizes
+    if isinstance(widths, list | tuple):
+        widths = tuple(int(width) if isinstance(width, np.integer) else width for width in widths)
+        if len(widths) > 1 and all(type(width) is int and width > 0 for width in widths):
+            return widths
+    raise InputError(where, expected="two or more layer widths of at least 1", found=sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class _Array:
 
     where: str
     kind: np.dtype[Any]
-    sides: tuple[tuple[tuple[str, ...], int, bool], ...]  # of each: factors by name, the others, if it is at least 1
+    sides: tuple[tuple[str, tuple[str, ...], int, bool], ...]  # its name if it has one, factors, if it is at least 1
     out: bool
     strided: bool
     below: str
@@ -115,11 +120,8 @@ class _Array:
             value = self.converted(value, bound)  # a read-only one too: compiled code is made for writable ones
         if value.ndim != len(self.sides):
             self.refuse(value, bound)
-        for (names, factor, filled), size in zip(self.sides, value.shape, strict=True):
-            if len(names) == factor == 1:
-                expected = bound.setdefault(names[0], size)
-            else:
-                expected = factor * math.prod(bound[name] for name in names)
+        for (name, names, factor, filled), size in zip(self.sides, value.shape, strict=False):
+            expected = bound.setdefault(name, size) if name else factor * math.prod([bound[each] for each in names])
             if size != expected or (filled and size < 1):
                 self.refuse(value, bound)
         if self.below and value.size and not (value.min() >= 0 and value.max() < bound[self.below]):
@@ -152,7 +154,7 @@ class _Array:
             str(factor * math.prod(bound[name] for name in names))
             if all(name in bound for name in names)
             else "*".join(str(bound.get(name, name)) for name in names)
-            for names, factor, _ in self.sides
+            for _, names, factor, _ in self.sides
         ]
         how = "writable contiguous " if self.out else ""
         expected = f"{how}{self.kind.name} of shape ({', '.join(sides)}{',' if len(sides) == 1 else ''})"
@@ -243,7 +245,8 @@ def _fit(where: str, spec: str) -> Callable[[Any, Bound], Any]:
     return _Array(where, np.dtype(kind), tuple(map(_side, sides)), way == "out", way == "any", below)
 
 
-def _side(text: str) -> tuple[tuple[str, ...], int, bool]:
+def _side(text: str) -> tuple[str, tuple[str, ...], int, bool]:
     factors = text.rstrip("+").split("*")
-    numbers = [int(factor) for factor in factors if factor.isdigit()]
-    return tuple(factor for factor in factors if not factor.isdigit()), math.prod(numbers), text.endswith("+")
+    names = tuple(factor for factor in factors if not factor.isdigit())
+    number = math.prod(int(factor) for factor in factors if factor.isdigit())
+    return names[0] if len(factors) == len(names) == 1 else "", names, number, text.endswith("+")

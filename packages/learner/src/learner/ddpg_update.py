@@ -26,7 +26,7 @@ from learner.dense import (
     weight_count,
     weight_gradient,
 )
-from septet.arrays import checked, layers
+from septet.arrays import checked, layers, parameter_count
 from septet.compiled import compiled
 from septet.errors import InputError
 
@@ -105,8 +105,8 @@ def _sides(networks: object, actor_sizes: Sizes, critic_sizes: Sizes, *_: Any) -
         expected = f"layer widths from {joint} to 1, and a hidden layer"
         raise InputError("update: critic_sizes", expected=expected, found=critic_sizes)
     sides = {
-        "P": weight_count(np.array(actor)),
-        "Q": weight_count(np.array(critic)),
+        "P": parameter_count(actor),
+        "Q": parameter_count(critic),
         "O": size,
         "A": actions,
         "J": joint,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.arrays import checked, layers
+from septet.arrays import checked, layers, parameter_count
 from septet.compiled import compiled
 from septet.errors import InputError
 
@@ -26,8 +26,8 @@ Sizes = NDArray[np.int64]
 def layer_sides(weights: Any, sizes: Sizes, *_: Any) -> dict[str, int]:
     """Numbers that the layers fix: P weights, I inputs, O outputs, H hidden units."""
     del weights
-    widths = np.array(layers("dense: sizes", sizes))
-    return {"P": weight_count(widths), "I": int(widths[0]), "O": int(widths[-1]), "H": hidden_count(widths)}
+    widths = layers("dense: sizes", sizes)
+    return {"P": parameter_count(widths), "I": widths[0], "O": widths[-1], "H": sum(widths[1:-1])}
 
 
 def weight_count(sizes: Sizes) -> int:

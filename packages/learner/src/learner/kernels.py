@@ -7,13 +7,12 @@ dispatching some sixty operations for each mini-batch.
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.arrays import checked, layers
+from septet.arrays import checked, layers, parameter_count
 from septet.compiled import compiled
 from septet.errors import InputError
 from walle.policy import tanh
@@ -26,8 +25,7 @@ HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 def _sides(sizes: Sequence[int], *_: Any) -> dict[str, int]:
     """Numbers that the layers fix: P of parameters, I inputs, O outputs, U units of all layers, D of the widest."""
     sizes = layers("kernels: sizes", sizes)
-    parameters = sum((i + 1) * o for i, o in pairwise(sizes))
-    return {"P": parameters, "I": sizes[0], "O": sizes[-1], "U": sum(sizes), "D": max(sizes)}
+    return {"P": parameter_count(sizes), "I": sizes[0], "O": sizes[-1], "U": sum(sizes), "D": max(sizes)}
 
 
 def _both_sides(sizes: Sequence[int], value_sizes: Sequence[int], *_: Any) -> dict[str, int]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.arrays import checked, fit, layers
+from septet.arrays import checked, fit, layers, parameter_count
 from septet.compiled import compiled
 from septet.errors import InputError
 
@@ -84,12 +84,7 @@ class GaussianPolicy:
     @property
     def size(self) -> int:
         """Number of weights P."""
-        return sum(self.lengths) + self.action_size
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Number of weights of each layer, W and b together."""
-        return tuple((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes))
+        return parameter_count(self.sizes) + self.action_size
 
     def layers(self, weights: Array) -> list[tuple[Array, Array]]:
         """W ``(..., in, out)`` and b ``(..., out)`` of each layer, as views of `weights` ``(..., P)``."""
@@ -169,8 +164,7 @@ def tanh(x: np.float32) -> np.float32:
 def _sides(sizes: Sequence[int], *_: Any) -> dict[str, int]:
     """Numbers that the layer sizes of a policy fix: of weights, inputs and outputs."""
     sizes = layers("policy: sizes", sizes)
-    weights = sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes)) + sizes[-1]
-    return {"P": weights, "I": sizes[0], "A": sizes[-1]}
+    return {"P": parameter_count(sizes) + sizes[-1], "I": sizes[0], "A": sizes[-1]}
 
 
 @checked(
