@@ -177,7 +177,7 @@ class DDPGLearner:
         self.warm_up = Draws(uniform, root, ("warm-up", task), job.seeds, (width,))
         self.noise, self.parameter_noise = exploration(self.method, root, task, job.seeds, width)
         self.perturbed = self.agent.networks.actor.copy()
-        self._low, self._half = self.batch.action_low, (self.batch.action_high - self.batch.action_low) / 2
+        self._low, (_, self._half) = self.batch.action_low, self.batch.scaling()
         self.observation = self.batch.reset()
         self.step = 0
         self.running = np.zeros(count)  # return of the episode so far

@@ -114,6 +114,18 @@ class Batch(ABC):
     def close(self) -> None:
         """Let go of threads and simulators."""
 
+    def scaling(self) -> tuple[Array, Array]:
+        """Middle and half the width of the bounds ``(act,)``, for a method whose actions are within ±1.
+
+        Raises:
+            InputError: bounds that are not finite.
+        """
+        middle, half = (self.action_low + self.action_high) / 2, (self.action_high - self.action_low) / 2
+        if not np.isfinite([middle, half]).all():
+            found = f"{self.action_low} to {self.action_high}"
+            raise InputError(f"{self.task}: action space", expected="finite bounds to scale actions to", found=found)
+        return middle, half
+
     def checked(self, action: Array, active: Flags | None) -> tuple[Array, Flags | None]:
         """The action as contiguous float64 and which environments step, or an InputError if they do not fit."""
         sides = {"E": self.size, "A": self.action_size}

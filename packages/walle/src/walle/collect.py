@@ -107,9 +107,7 @@ class Collector:
         self.low, self.high = np.asarray(batch.action_low, float), np.asarray(batch.action_high, float)
         self.middle, self.half = np.zeros_like(self.low), np.ones_like(self.low)
         if collection.bounds == "scale":
-            if not np.isfinite([self.low, self.high]).all():
-                raise InputError(f"{collection.task}: bounds", expected="finite ones to scale to", found="infinite")
-            self.middle, self.half = (self.low + self.high) / 2, (self.high - self.low) / 2
+            self.middle, self.half = batch.scaling()
         if collection.whole_episodes and batch.time_limit < 1:
             raise InputError(f"{collection.task}: whole episodes", expected="a time limit", found="none")
         self.member = np.arange(self.first, self.last) // collection.environments
