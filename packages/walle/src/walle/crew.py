@@ -31,7 +31,10 @@ class Crew:
         self._dismiss = weakref.finalize(self, _dismiss, self._orders)
 
     def run(self, work: Work) -> int:
-        """Let every thread do ``work(its number)``; the sum of what they return. Once closed, the caller works alone."""
+        """Let every thread do ``work(its number)``; the sum of what they return.
+
+        Once closed, the caller works alone.
+        """
         if self._process != os.getpid():  # a forked child has no threads but the one that forked
             self._dismiss.detach()
             self._start()

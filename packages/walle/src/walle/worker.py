@@ -4,6 +4,7 @@ It takes one message after another from its end of a pipe: which iteration to co
 lie in shared memory. It ends when its parent's end of the pipe closes, however that comes about.
 """
 
+import contextlib
 import copy
 import ctypes
 import faulthandler
@@ -16,6 +17,8 @@ import threading
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
 import walle
 from septet.errors import InputError
@@ -80,7 +83,11 @@ def watch(pipe: int, parent: int) -> None:
 
 def search_path() -> list[str]:
     """Where this process finds modules, for one that may work in another folder."""
-    return [os.path.abspath(entry) for entry in sys.path]  # "" is the folder that a notebook or ``-c`` runs in
+    found = []
+    for entry in sys.path:
+        with contextlib.suppress(FileNotFoundError):  # the folder itself may be gone
+            found.append(str(Path(entry).absolute()))  # "" is the folder that a notebook or ``-c`` runs in
+    return found
 
 
 def pickled(collection: Collection) -> bytes:
@@ -89,9 +96,10 @@ def pickled(collection: Collection) -> bytes:
     Raises:
         InputError: something that cannot be sent to another process.
     """
-    import cloudpickle  # takes classes of a notebook or script along
+    import cloudpickle  # type: ignore[import-untyped]  # takes classes of a notebook or script along
 
-    spec, name = None, collection.task.rpartition(":")[2]
+    spec: Any = None
+    name = collection.task.rpartition(":")[2]
     if collection.task not in walle.TASKS:
         from gymnasium.envs.registration import load_env_creator, registry
 
