@@ -72,7 +72,7 @@ def received(space, rows):
         (spaces.Box(0, 255, (1,), np.uint8), [[254.9], [256.0], [300.0], [-1.0]], [255, 255, 255, 0]),
         (spaces.Box(-np.inf, np.inf, (1,), np.int64), [[1e30], [-1e30], [2.6]], [2**63 - 1, -(2**63), 3]),
         (spaces.Box(0, 2**64 - 1, (1,), np.uint64), [[1e30], [-1.0]], [2**64 - 1, 0]),
-        (spaces.Box(False, True, (1,), np.bool_), [[0.4], [0.6], [7.0]], [False, True, True]),
+        (spaces.Box(np.zeros(1, bool), np.ones(1, bool), dtype=np.bool_), [[0.4], [0.6], [7.0]], [False, True, True]),
         (spaces.Box(-1, 1, (1,), np.float16), [[0.5], [1e9]], [0.5, 65504.0]),
         (spaces.Box(-1, 1, (1,), np.float32), [[0.5], [3.0]], [0.5, 3.0]),
         (spaces.Discrete(3), [[0.4], [1.6], [9.0], [-9.0]], [0, 2, 2, 0]),
@@ -173,7 +173,7 @@ def test_spaces_are_checked_when_the_environment_is_made():
             make(**options)
     policy = GaussianPolicy(2, 1, hidden=())
     for processes in (0, 1):
-        with pytest.raises(InputError, match="Toy-v0: action space: expected finite bounds .* found .*inf"):
+        with pytest.raises(InputError, match=r"Toy-v0: action space: expected finite bounds .* found .*inf"):
             Samplers("Toy-v0", policy, seeds=[0], environments=1, steps=2, bounds="scale", processes=processes,
                      options={"action_space": spaces.Box(-1, np.inf, (1,))})  # fmt: skip
 
@@ -198,17 +198,16 @@ class Noisy(Toy):
     def __init__(self, how):
         super().__init__()
         self.how, self.mine = how, {"deep": [np.random.default_rng(), random.Random()]}
-        self.start = np.random.rand() if how == "made" else 0.0
-        if how == "space":
-            self.observe = lambda: self.observation_space.sample()
+        self.start = np.random.rand() if how == "made" else 0.0  # noqa: NPY002
 
     def observe(self):
         draw = {
             "np_random": lambda: self.np_random.random(),
-            "numpy": lambda: np.random.rand(),
+            "numpy": lambda: np.random.rand(),  # noqa: NPY002
             "random": random.random,
             "own": lambda: self.mine["deep"][0].random() + self.mine["deep"][1].random(),
             "made": lambda: self.start,
+            "space": lambda: self.observation_space.sample()[0],
             "system": lambda: os.urandom(1)[0] + os.urandom(1)[0] / 256,
         }[self.how]
         return np.array([self.t, draw()])
@@ -230,9 +229,9 @@ def played(how, members, steps=12):
 
 @pytest.mark.parametrize("how", ["np_random", "numpy", "random", "own", "made", "space"])
 def test_every_generator_is_seeded_for_itself_and_however_environments_are_divided(how, capfd):
-    state = np.random.get_state()[1].copy(), random.getstate()
+    state = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     whole = played(how, (0, 3))
-    np.testing.assert_array_equal(np.random.get_state()[1], state[0])  # the caller's generators are left alone
+    np.testing.assert_array_equal(np.random.get_state()[1], state[0])  # noqa: NPY002  # the caller's are left alone
     assert random.getstate() == state[1]
     np.testing.assert_array_equal(whole[:, 1:], played(how, (1, 3)))
     np.testing.assert_array_equal(whole[:, :1], played(how, (0, 1)))
@@ -283,7 +282,7 @@ def test_environments_of_a_notebook_reach_the_samplers(tmp_path):
     command = [sys.executable, "-c", NOTEBOOK]  # sys.path starts with "", as in a notebook
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines() == [
-        "10.0", "10.0", "10.0", "InputError Mine-v0: expected what can be sent to sampler processes (a cla"
+        "10.0", "10.0", "10.0", "InputError Mine-v0: expected what can be sent to sampler processes (a c"
     ], done.stderr  # fmt: skip
 
 
