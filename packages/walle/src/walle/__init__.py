@@ -39,7 +39,7 @@ def make(
     """Make a batch of environments.
 
     Args:
-        task: a name of `TASKS`, or any id that Gymnasium knows (through its vector API, slower).
+        task: a name of `TASKS`, or any id that Gymnasium knows (stepped one after the other, slower).
         seeds: the S seeds.
         environments: environments per seed, B.
         root: root seed of the run.

@@ -17,7 +17,7 @@ from walle.physics import Array
 from walle.spaces import Actions, Observations, flag, number
 
 TRIAL, SECONDS = 10, 1.0  # calls of an environment, and seconds of them, after which it is known what it draws from
-MOST_HELD = 100  # values of one object that are looked at for generators
+MOST_HELD = 200  # values of an environment that are looked at for generators
 LIBRARIES = {"builtins", "gymnasium", "mujoco", "numpy", "torch"}
 
 
@@ -244,10 +244,10 @@ def _accept(layer: Any, *names: str) -> bool:
     return "seed" in known
 
 
-def _reseed(value: Any, seeds: Iterator[int], depth: int = 2) -> None:
+def _reseed(owner: Any, seeds: Iterator[int]) -> None:
     """Restart the generators that an object keeps, in itself or in what it holds, each from the next seed."""
-    held = vars(value).values() if hasattr(value, "__dict__") else value.values() if isinstance(value, dict) else value
-    for one in list(held)[:MOST_HELD]:
+    near: list[Any] = [owner]
+    for one in near:  # grows: the nearest come first
         package = type(one).__module__.partition(".")[0]
         with suppress(Exception):
             if isinstance(one, np.random.Generator):
@@ -257,10 +257,10 @@ def _reseed(value: Any, seeds: Iterator[int], depth: int = 2) -> None:
                 one.seed(next(seeds))
             elif package == "torch" and hasattr(one, "manual_seed"):
                 one.manual_seed(next(seeds))
-            elif depth and (
-                isinstance(one, list | tuple | dict) or (hasattr(one, "__dict__") and package not in LIBRARIES)
-            ):
-                _reseed(one, seeds, depth - 1)
+            elif len(near) < MOST_HELD and (one is owner or package not in LIBRARIES):
+                near.extend(itertools.islice(vars(one).values(), MOST_HELD))
+            elif isinstance(one, list | tuple | dict) and len(near) < MOST_HELD:
+                near.extend(itertools.islice(one.values() if isinstance(one, dict) else one, MOST_HELD))
 
 
 def _kinds(found: Any) -> str:
