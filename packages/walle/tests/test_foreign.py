@@ -280,7 +280,7 @@ def test_environments_of_a_notebook_reach_the_samplers(tmp_path):
     other = NOTEBOOK.partition("policy =")[0].replace("Mine-v0", "Other-v0").replace("Text-v0", "Other-v1")
     (tmp_path / "other.py").write_text(other, encoding="utf-8")
     command = [sys.executable, "-c", NOTEBOOK]  # sys.path starts with "", as in a notebook
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines() == [
         "10.0", "10.0", "10.0", "InputError Mine-v0: expected what can be sent to sampler processes (a c"
     ], done.stderr  # fmt: skip
