@@ -25,6 +25,7 @@ from learner.replay import Replay, Sampler, record_size
 from septet.arrays import fit
 from septet.errors import InputError
 from septet.finite import check_finite
+from walle.batch import scaling
 
 Array = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
@@ -177,7 +178,8 @@ class DDPGLearner:
         self.warm_up = Draws(uniform, root, ("warm-up", task), job.seeds, (width,))
         self.noise, self.parameter_noise = exploration(self.method, root, task, job.seeds, width)
         self.perturbed = self.agent.networks.actor.copy()
-        self._low, (_, self._half) = self.batch.action_low, self.batch.scaling()
+        self._low = self.batch.action_low
+        _, self._half = scaling(task, self._low, self.batch.action_high)
         self.observation = self.batch.reset()
         self.step = 0
         self.running = np.zeros(count)  # return of the episode so far

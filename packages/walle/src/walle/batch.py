@@ -114,18 +114,6 @@ class Batch(ABC):
     def close(self) -> None:
         """Let go of threads and simulators."""
 
-    def scaling(self) -> tuple[Array, Array]:
-        """Middle and half the width of the bounds ``(act,)``, for a method whose actions are within ±1.
-
-        Raises:
-            InputError: bounds that are not finite.
-        """
-        middle, half = (self.action_low + self.action_high) / 2, (self.action_high - self.action_low) / 2
-        if not np.isfinite([middle, half]).all():
-            found = f"{self.action_low} to {self.action_high}"
-            raise InputError(f"{self.task}: action space", expected="finite bounds to scale actions to", found=found)
-        return middle, half
-
     def checked(self, action: Array, active: Flags | None) -> tuple[Array, Flags | None]:
         """The action as contiguous float64 and which environments step, or an InputError if they do not fit."""
         sides = {"E": self.size, "A": self.action_size}
@@ -264,6 +252,20 @@ class CompiledBatch(Batch):
         """See `Batch.close`."""
         if self._crew is not None:
             self._crew.close()
+
+
+def scaling(task: str, low: Array, high: Array) -> tuple[Array, Array]:
+    """Middle and half the width of an action's bounds ``(act,)``, for a method whose actions are within ±1.
+
+    Raises:
+        InputError: bounds that are not finite.
+    """
+    middle, half = (low + high) / 2, (high - low) / 2
+    if not np.isfinite([middle, half]).all():
+        raise InputError(
+            f"{task}: action space", expected="finite bounds to scale actions to", found=f"{low} to {high}"
+        )
+    return middle, half
 
 
 def whole_seeds(where: str, seeds: Sequence[int]) -> list[int]:

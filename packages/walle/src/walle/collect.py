@@ -10,7 +10,7 @@ import walle
 from septet.arrays import fit
 from septet.errors import InputError
 from septet.seeding import stream
-from walle.batch import check_state, whole_seeds
+from walle.batch import check_state, scaling, whole_seeds
 from walle.policy import GaussianPolicy, act_rows
 from walle.rollout import Array, Arrays, Rollout, assemble, layout, merge_moments, moments
 
@@ -107,7 +107,7 @@ class Collector:
         self.low, self.high = np.asarray(batch.action_low, float), np.asarray(batch.action_high, float)
         self.middle, self.half = np.zeros_like(self.low), np.ones_like(self.low)
         if collection.bounds == "scale":
-            self.middle, self.half = batch.scaling()
+            self.middle, self.half = scaling(collection.task, self.low, self.high)
         if collection.whole_episodes and batch.time_limit < 1:
             raise InputError(f"{collection.task}: whole episodes", expected="a time limit", found="none")
         self.member = np.arange(self.first, self.last) // collection.environments
@@ -215,7 +215,8 @@ class Collector:
         if noise is None:
             noise = self.noise(iteration, self.most_steps)
         self.check_room(out)
-        bound = {"S": len(plan.seeds), "P": policy.size, "I": policy.observation_size}
+        rows = max(len(plan.seeds), int(self.member.max()) + 1)  # a caller may give environments other policies
+        bound = {"S": rows, "P": policy.size, "I": policy.observation_size}
         mean = np.zeros((bound["S"], bound["I"])) if mean is None else mean
         scale = np.ones((bound["S"], bound["I"])) if scale is None else scale
         weights = fit("samplers: weights", "f4 S P", weights, bound)
