@@ -138,10 +138,10 @@ def test_elapsed_counts_the_steps_of_running_episodes():
     [
         (np.full((4, 6), np.nan), "environment 0: expected finite numbers, found nan"),
         (np.where(np.arange(4)[:, None] == 3, np.inf, 0.0) * np.ones(6), "environment 3: expected finite"),
-        (np.zeros((4, 5)), r"expected shape \(4, 6\), found \(4, 5\)"),
-        (np.zeros(24), r"found \(24,\)"),
-        ([["a"]], "expected numbers of shape"),
-        ([[1.0], [1.0, 2.0]], "expected numbers of shape"),
+        (np.zeros((4, 5)), r"expected float64 of shape \(4, 6\), found float64 \(4, 5\)"),
+        (np.zeros(24), r"found float64 \(24,\)"),
+        ([["a"]], r"expected float64 of shape \(4, 6\)"),
+        ([[1.0], [1.0, 2.0]], r"expected float64 of shape \(4, 6\)"),
     ],
 )
 @pytest.mark.parametrize("threads", [1, 2])
@@ -168,9 +168,9 @@ def test_bad_arguments_are_refused():
     refused("option terminate_when_unhealthy: expected true or false", terminate_when_unhealthy=3)
     refused("option frame_skip: expected a whole number, at least 1", frame_skip=0)
     refused("option time_limit: expected a whole number, at least 1", time_limit=0)
-    refused("seeds: expected at least one", seeds=[])
-    refused("environments: expected at least one", environments=0)
-    refused("threads: expected at least one", threads=0)
+    refused("seeds: expected one or more whole numbers", seeds=[])
+    refused("environments: expected an integer of at least 1", environments=0)
+    refused("threads: expected an integer of at least 1", threads=0)
     refused("members: expected 0 <= first < last <= 2", members=(1, 3))
 
 

@@ -145,5 +145,5 @@ def test_a_bad_shape_is_told(change, word):
 
 def test_a_bad_array_is_told():
     policy = GaussianPolicy(3, 1)
-    with pytest.raises(InputError, match=r"observation: expected shape \(rows, 3\), found \(1, 4\)"):
+    with pytest.raises(InputError, match=r"observation: expected float64 of shape \(1, 3\), found float64 \(1, 4\)"):
         policy.act(np.zeros((1, policy.size), np.float32), np.zeros(1, int), np.zeros((1, 4)))

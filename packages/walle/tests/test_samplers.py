@@ -325,7 +325,9 @@ def test_bad_arguments_are_told():
     with make(1) as samplers:
         with pytest.raises(InputError, match="a broadcast before it"):
             samplers.collect()
-        with pytest.raises(InputError, match=r"broadcast: weights: expected shape \(2, 42\), found \(2, 3\)"):
+        with pytest.raises(
+            InputError, match=r"broadcast: weights: expected float32 of shape \(2, 42\), found float32 \(2, 3\)"
+        ):
             samplers.broadcast(np.zeros((2, 3), np.float32))
     with pytest.raises(InputError, match="closed"):
         samplers.broadcast(weights_of(samplers))

@@ -21,9 +21,11 @@ from learner.loop import Iteration
 from learner.networks import Network, initial
 from learner.networks import uniform as uniform_weights
 from learner.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoise, Uniform
-from learner.replay import Replay, Sampler
+from learner.replay import Replay, Sampler, record_size
+from septet.arrays import fit
 from septet.errors import InputError
 from septet.finite import check_finite
+from walle.batch import scaling
 from walle.finite import check, check_step
 
 Array = NDArray[np.float64]
@@ -90,11 +92,21 @@ class Agent:
         single = batch.ndim == 2
         batch = np.ascontiguousarray(batch[:, None] if single else batch)
         out = np.empty((*batch.shape[:2], int(self.actor_sizes[-1])), dtype=np.float32)
-        actions(self.networks.actor if weights is None else weights, self.actor_sizes, batch, self._hidden, out)
+        fits = weights is None and batch.ndim == 3 and batch.shape[::2] == (len(self.seeds), self.actor_sizes[0])
+        run = actions.unchecked if fits else actions  # an environment step is short beside the full check
+        run(self.networks.actor if weights is None else weights, self.actor_sizes, batch, self._hidden, out)
         return out[:, 0] if single else out
 
     def learn(self, replay: Replay, rows: NDArray[np.int64]) -> Array:
-        """One update of all seeds on the transitions at `rows` ``(S, N)``; losses ``(S, 2)`` of critic and actor."""
+        """One update of all seeds on the transitions at `rows` ``(S, N)``; losses ``(S, 2)`` of critic and actor.
+
+        Raises:
+            InputError: rows that the replay does not have, or a replay of other seeds or sizes.
+        """
+        width = record_size(int(self.actor_sizes[0]), int(self.actor_sizes[-1]))
+        sides = {"S": len(self.seeds), "N": self.method.batch, "R": width}
+        fit("learn: records", "any f4 S C R", replay.records, sides)
+        rows = fit("learn: rows", "i8 S N < C", rows, sides)
         self.updates += 1
         losses = np.zeros((len(self.seeds), 2))
         if self._pool is None:
@@ -105,7 +117,7 @@ class Agent:
 
     def _update(self, records: Float32, rows: NDArray[np.int64], losses: Array, part: int) -> None:
         method = self.method
-        update(
+        update.unchecked(
             self.networks,
             self.actor_sizes,
             self.critic_sizes,
@@ -176,7 +188,8 @@ class DDPGLearner:
         self.warm_up = Draws(uniform, root, ("warm-up", task), job.seeds, (width,))
         self.noise, self.parameter_noise = exploration(self.method, root, task, job.seeds, width)
         self.perturbed = self.agent.networks.actor.copy()
-        self._low, self._half = self.batch.action_low, (self.batch.action_high - self.batch.action_low) / 2
+        self._low = self.batch.action_low
+        _, self._half = scaling(task, self._low, self.batch.action_high)
         self.observation = self.batch.reset()
         check("observation", self.observation, self.seeds, "step 0")
         self.step = 0

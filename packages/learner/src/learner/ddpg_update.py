@@ -10,7 +10,7 @@ are written out: automatic differentiation would also form the gradient of the a
 critic's weights, which nothing uses, and moments, weights and targets would be read several times.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,13 @@ from learner.dense import (
     forward_one,
     hidden_count,
     input_gradient,
+    layer_sides,
     weight_count,
     weight_gradient,
 )
+from septet.arrays import checked, layers, parameter_count
 from septet.compiled import compiled
+from septet.errors import InputError
 
 Float32 = NDArray[np.float32]
 Sizes = NDArray[np.int64]
@@ -91,6 +94,64 @@ def workspace(actor: Sizes, critic: Sizes, batch: int) -> Workspace:
     return Workspace(**{name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()})
 
 
+def _sides(networks: object, actor_sizes: Sizes, critic_sizes: Sizes, *_: Any) -> dict[str, int]:
+    """Numbers that both nets fix: P and Q weights, O observations, A actions, inputs J, records R, hidden H and G."""
+    del networks
+    actor, critic = (
+        layers(f"update: {n}", s) for n, s in (("actor_sizes", actor_sizes), ("critic_sizes", critic_sizes))
+    )
+    size, actions, joint = actor[0], actor[-1], actor[0] + actor[-1]
+    if (critic[0], critic[-1]) != (joint, 1) or len(critic) < 3:
+        expected = f"layer widths from {joint} to 1, and a hidden layer"
+        raise InputError("update: critic_sizes", expected=expected, found=critic_sizes)
+    sides = {
+        "P": parameter_count(actor),
+        "Q": parameter_count(critic),
+        "O": size,
+        "A": actions,
+        "J": joint,
+    }
+    return {**sides, "R": size + joint + 2, "H": sum(actor[1:-1]), "G": sum(critic[1:-1])}
+
+
+WEIGHTS = {name: f"out f4 S {'P' if 'actor' in name else 'Q'}" for name in Networks._fields}
+WORK = {
+    "observation": "out f4 N O",
+    "joint": "out f4 N J",
+    "next_observation": "out f4 N O",
+    "next_joint": "out f4 N J",
+    "reward": "out f4 N",
+    "going_on": "out f4 N",
+    "action": "out f4 N A",
+    "next_action": "out f4 N A",
+    "value": "out f4 N 1",
+    "target": "out f4 N 1",
+    "action_delta": "out f4 N A",
+    "actor_hidden": "out f4 N*H",
+    "actor_deltas": "out f4 N*H",
+    "actor_gradient": "out f4 P",
+    "critic_hidden": "out f4 N*G",
+    "critic_deltas": "out f4 N*G",
+    "critic_gradient": "out f4 Q",
+}
+
+
+@checked(
+    "update",
+    _sides,
+    networks=WEIGHTS,
+    actor_sizes="i8 K",
+    critic_sizes="i8 L",
+    records="any f4 S C R",
+    rows="i8 S N+ < C",
+    work=WORK,
+    step="int 1",
+    actor_every="int 1",
+    losses="out f8 S 2",
+    first="int 0 S",
+    last="int 0 S",
+    **dict.fromkeys(("actor_rate", "critic_rate", "critic_decay", "gamma", "tau"), "float"),
+)
 @compiled(reassociate=True, nogil=True)
 def update(
     networks: Networks,
@@ -126,7 +187,7 @@ def update(
     n, size = work.observation.shape
     climb = step % actor_every == 0
     for s in range(first, last):
-        gather(records[s], rows[s], work)
+        _gather(records[s], rows[s], work)
 
         # the target of the critic
         forward(networks.target_actor[s], actor_sizes, work.next_observation, work.actor_hidden, work.next_action, True)
@@ -172,7 +233,7 @@ def update(
 
 
 @compiled(nogil=True)
-def gather(records: Float32, rows: NDArray[np.int64], work: Workspace) -> None:
+def _gather(records: Float32, rows: NDArray[np.int64], work: Workspace) -> None:
     """Copy the records ``(capacity, 2 O + A + 2)`` at `rows` ``(N,)`` to the workspace."""
     size, both = work.observation.shape[1], work.joint.shape[1]
     for i in range(len(rows)):
@@ -188,6 +249,15 @@ def gather(records: Float32, rows: NDArray[np.int64], work: Workspace) -> None:
         work.going_on[i] = np.float32(1.0) - record[both + 1]
 
 
+@checked(
+    "actions",
+    layer_sides,
+    actor="f4 S P",
+    sizes="i8 L",
+    observation="f4 S N I",
+    hidden="out f4 H",
+    out="out f4 S N O",
+)
 @compiled(reassociate=True, nogil=True)
 def actions(actor: Float32, sizes: Sizes, observation: Float32, hidden: Float32, out: Float32) -> None:
     """Actions ``(S, N, A)`` in [-1, 1] of S actors ``(S, P)`` at observations ``(S, N, O)``.

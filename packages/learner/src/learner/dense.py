@@ -10,13 +10,24 @@ functions because an update needs different ones of each network: the critic's w
 but only its actions in the actor's.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.arrays import checked, layers, parameter_count
 from septet.compiled import compiled
+from septet.errors import InputError
 
 Float32 = NDArray[np.float32]
 Sizes = NDArray[np.int64]
+
+
+def layer_sides(weights: Any, sizes: Sizes, *_: Any) -> dict[str, int]:
+    """Numbers that the layers fix: P weights, I inputs, O outputs, H hidden units."""
+    del weights
+    widths = layers("dense: sizes", sizes)
+    return {"P": parameter_count(widths), "I": widths[0], "O": widths[-1], "H": sum(widths[1:-1])}
 
 
 def weight_count(sizes: Sizes) -> int:
@@ -34,6 +45,7 @@ def multiply_adds(sizes: Sizes) -> int:
     return int(np.sum(sizes[:-1] * sizes[1:]))
 
 
+@checked("forward", layer_sides, weights="f4 P", sizes="i8 L", x="f4 N I", hidden="out f4 N*H", out="out f4 N O")
 @compiled(reassociate=True, nogil=True)
 def forward(weights: Float32, sizes: Sizes, x: Float32, hidden: Float32, out: Float32, squash: bool) -> None:
     """Outputs of the network; writes the hidden layers and `out`.
@@ -71,6 +83,7 @@ def forward(weights: Float32, sizes: Sizes, x: Float32, hidden: Float32, out: Fl
                     out[i, j] = np.tanh(value) if squash else value
 
 
+@checked("forward_one", layer_sides, weights="f4 P", sizes="i8 L", x="f4 I", hidden="out f4 H", out="out f4 O")
 @compiled(reassociate=True, nogil=True)
 def forward_one(weights: Float32, sizes: Sizes, x: Float32, hidden: Float32, out: Float32) -> None:
     """Outputs ``(n_L,)``, squashed, for one input ``(n_0,)``: reads the weights once, not those of units that are 0.
@@ -101,6 +114,15 @@ def forward_one(weights: Float32, sizes: Sizes, x: Float32, hidden: Float32, out
         before = after
 
 
+@checked(
+    "backward",
+    layer_sides,
+    weights="f4 P",
+    sizes="i8 L",
+    delta="f4 N O",
+    hidden="f4 N*H",
+    deltas="out f4 N*H",
+)
 @compiled(reassociate=True, nogil=True)
 def backward(weights: Float32, sizes: Sizes, hidden: Float32, delta: Float32, deltas: Float32) -> None:
     r"""Deltas of the hidden layers, :math:`\delta_{l-1} = (\delta_l W_l^\top) \odot 1[h_{l-1} > 0]`.
@@ -128,6 +150,16 @@ def backward(weights: Float32, sizes: Sizes, hidden: Float32, delta: Float32, de
         above = below
 
 
+@checked(
+    "weight_gradient",
+    lambda sizes, *_: layer_sides(None, sizes),
+    sizes="i8 L",
+    x="f4 N I",
+    hidden="f4 N*H",
+    delta="f4 N O",
+    deltas="f4 N*H",
+    gradient="out f4 P",
+)
 @compiled(reassociate=True, nogil=True)
 def weight_gradient(
     sizes: Sizes, x: Float32, hidden: Float32, delta: Float32, deltas: Float32, gradient: Float32
@@ -159,6 +191,25 @@ def weight_gradient(
             start += n * columns
 
 
+def _input_sides(weights: Any, sizes: Sizes, deltas: Any, first: int, out: Any) -> dict[str, int]:
+    """As `layer_sides`, and J inputs from number `first` on."""
+    del deltas, out
+    sides = layer_sides(weights, sizes)
+    if len(sizes) < 3:
+        raise InputError("input_gradient: sizes", expected="a net with a hidden layer", found=sizes)
+    if isinstance(first, bool) or not isinstance(first, int | np.integer) or not 0 <= first <= sides["I"]:
+        raise InputError("input_gradient: first", expected=f"an integer from 0 to {sides['I']}", found=first)
+    return {**sides, "J": sides["I"] - int(first)}
+
+
+@checked(
+    "input_gradient",
+    _input_sides,
+    weights="f4 P",
+    sizes="i8 L",
+    out="out f4 N J",
+    deltas="f4 N*H",
+)
 @compiled(reassociate=True, nogil=True)
 def input_gradient(weights: Float32, sizes: Sizes, deltas: Float32, first: int, out: Float32) -> None:
     """Derivative in the inputs from number `first` on, ``(N, n_0 - first)``; of a net with a hidden layer.
@@ -171,6 +222,18 @@ def input_gradient(weights: Float32, sizes: Sizes, deltas: Float32, first: int, 
     np.dot(deltas[: n * columns].reshape(n, columns), matrix.T, out)
 
 
+@checked(
+    "adam_and_polyak",
+    weights="out f4 P",
+    gradient="f4 P",
+    mean="out f4 P",
+    square="out f4 P",
+    target="out f4 P",
+    step="int 1",
+    rate="float",
+    decay="float",
+    tau="float",
+)
 @compiled(reassociate=True, nogil=True)
 def adam_and_polyak(
     weights: Float32,

@@ -7,11 +7,14 @@ dispatching some sixty operations for each mini-batch.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.arrays import checked, layers, parameter_count
 from septet.compiled import compiled
+from septet.errors import InputError
 from walle.policy import tanh
 
 Array = NDArray[np.float32]
@@ -19,6 +22,22 @@ Integers = NDArray[np.int64]
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
+def _sides(sizes: Sequence[int], *_: Any) -> dict[str, int]:
+    """Numbers that the layers fix: P of parameters, I inputs, O outputs, U units of all layers, D of the widest."""
+    sizes = layers("kernels: sizes", sizes)
+    return {"P": parameter_count(sizes), "I": sizes[0], "O": sizes[-1], "U": sum(sizes), "D": max(sizes)}
+
+
+def _both_sides(sizes: Sequence[int], value_sizes: Sequence[int], *_: Any) -> dict[str, int]:
+    """The same of a policy, whose parameters end with log s, and V of its value net."""
+    policy, value = _sides(sizes), _sides(value_sizes)
+    if (value["I"], value["O"]) != (policy["I"], 1):
+        expected = f"layer widths from {policy['I']} to 1"
+        raise InputError("kernels: value_sizes", expected=expected, found=value_sizes)
+    return {**policy, "P": policy["P"] + policy["O"], "V": value["P"]}
+
+
+@checked("forward", _sides, sizes="layers", w="f4 P", n="int 1", units="out f4 n*U")
 @compiled(reassociate=True, uses=("walle",))
 def forward(sizes: Sequence[int], w: Array, n: int, units: Array) -> None:
     """Fill the units of every layer for n inputs; tanh hidden layers, linear output.
@@ -49,6 +68,17 @@ def forward(sizes: Sequence[int], w: Array, n: int, units: Array) -> None:
         at += (i + 1) * o
 
 
+@checked(
+    "backward",
+    _sides,
+    sizes="layers",
+    w="f4 P",
+    n="int 1",
+    units="f4 n*U",
+    delta="out f4 n*D",
+    spare="out f4 n*D",
+    gradient="out f4 P",
+)
 @compiled(reassociate=True, uses=("walle",))
 def backward(sizes: Sequence[int], w: Array, n: int, units: Array, delta: Array, spare: Array, gradient: Array) -> None:
     """Fill `gradient` of the layers from dL/d(output), which lies in the first n * out numbers of `delta`.
@@ -84,6 +114,17 @@ def backward(sizes: Sequence[int], w: Array, n: int, units: Array, delta: Array,
             delta, spare = spare, delta
 
 
+@checked(
+    "adam",
+    w="out f4 P",
+    g="f4 P",
+    scale="float",
+    m="out f4 P",
+    v="out f4 P",
+    t="int 1",
+    rate="float",
+    eps="float",
+)
 @compiled(reassociate=True, uses=("walle",))
 def adam(w: Array, g: Array, scale: float, m: Array, v: Array, t: int, rate: float, eps: float) -> None:
     """One step of Adam (betas .9, .999) on `scale` * g, in place; t counts from 1."""
@@ -99,6 +140,24 @@ def adam(w: Array, g: Array, scale: float, m: Array, v: Array, t: int, rate: flo
         w[k] -= np.divide(length * m[k], np.sqrt(v[k]) * root + small)  # numpy's: a plain / would test for zero
 
 
+@checked(
+    "ppo_epochs",
+    _both_sides,
+    sizes="layers",
+    value_sizes="layers",
+    policy="out f4 P",
+    value="out f4 V",
+    moments=("out f4 P", "out f4 P", "out f4 V", "out f4 V"),
+    observation="f4 N+ I",
+    action="f4 N O",
+    log_prob="f4 N",
+    advantage="f4 N",
+    returns="f4 N",
+    order="i8 K+ N < N",
+    batch="int 1",
+    first="int 0",
+    **dict.fromkeys(("rate", "eps", "clip", "entropy_weight", "value_weight", "max_gradient"), "float"),
+)
 @compiled(reassociate=True, uses=("walle",))
 def ppo_epochs(
     sizes: Sequence[int],
@@ -234,6 +293,21 @@ def ppo_epochs(
     return sums / steps
 
 
+@checked(
+    "value_epochs",
+    _sides,
+    sizes="layers",
+    w="out f4 P",
+    m="out f4 P",
+    v="out f4 P",
+    observation="f4 N+ I",
+    target="f4 N",
+    order="i8 K+ M+ < N",
+    batch="int 1",
+    first="int 0",
+    rate="float",
+    eps="float",
+)
 @compiled(reassociate=True, nogil=True, uses=("walle",))
 def value_epochs(
     sizes: Sequence[int],

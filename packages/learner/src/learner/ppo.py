@@ -13,6 +13,8 @@ from learner.config import PPO, Job
 from learner.networks import Parameters, backward
 from learner.on_policy import OnPolicy
 from learner.optimisers import Adam, clip_norms
+from learner.values import need_tanh
+from septet.errors import InputError
 
 
 def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
@@ -114,7 +116,17 @@ def train_epochs(
     order: NDArray[np.int64],
     method: PPO,
 ) -> NDArray[np.float64]:
-    """Do what `update` does, compiled, one seed after the other; tanh nets only."""
+    """Do what `update` does, compiled, one seed after the other; tanh nets only.
+
+    Raises:
+        InputError: an array that does not fit, or another net.
+    """
+    need_tanh(policy.network)
+    need_tanh(value.network)
+    if len(order) != len(policy.flat):
+        raise InputError(
+            "train_epochs: order", expected=f"one of each of the {len(policy.flat)} seeds", found=len(order)
+        )
     done, found = int(optimisers[0].steps), []
     for s, rows in enumerate(order):
         means = [moment[s].numpy() for optimiser in optimisers for moment in (optimiser.mean, optimiser.square)]

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.arrays import checked
 from septet.compiled import compiled
 
 Array = NDArray[np.float64]
@@ -30,6 +31,10 @@ def next_values(
     return following
 
 
+STEPS = {"next_value": "f8 T+ E", "terminated": "? T E", "truncated": "? T E", "valid": "? T E", "gamma": "float"}
+
+
+@checked("gae", reward="f8 T+ E", value="f8 T E", lam="float", **STEPS)
 @compiled()
 def gae(
     reward: Array,
@@ -76,6 +81,7 @@ def gae(
     return advantage
 
 
+@checked("discounted", reward="f8 T+ E", **STEPS)
 @compiled()
 def discounted(
     reward: Array, next_value: Array, terminated: Flags, truncated: Flags, valid: Flags, gamma: float

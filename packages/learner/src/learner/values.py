@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from learner import kernels
-from learner.networks import Parameters, backward
+from learner.networks import Network, Parameters, backward
 from learner.optimisers import Adam
+from septet.errors import InputError
 
 
 def update(value: Parameters, optimiser: Adam, x: Tensor, target: Tensor, order: NDArray[np.int64], batch: int) -> None:
@@ -30,6 +31,13 @@ def update(value: Parameters, optimiser: Adam, x: Tensor, target: Tensor, order:
             errors = value(x[seeds, rows]).squeeze(2) - target[seeds, rows]
             backward(errors.square().mean(1).sum(), value)
             optimiser.step()
+
+
+def need_tanh(network: Network) -> None:
+    """Raise an InputError unless the hidden layers are tanh and the output is linear: what `kernels` compute."""
+    *hidden, output = network.activations
+    if output != "linear" or not {"tanh"}.issuperset(hidden):
+        raise InputError("kernels: activation", expected="tanh, and a linear output", found=network.activation)
 
 
 def fit(
@@ -56,7 +64,14 @@ def fit(
 
     Returns:
         Mean squared error over the mini-batches, (S,).
+
+    Raises:
+        InputError: an array that does not fit, a list that has not one item per seed, or another net.
     """
+    need_tanh(value.network)
+    for name, given in (("x", x), ("target", target), ("order", order), ("batch", batch), ("done", done)):
+        if len(given) != len(value.flat):
+            raise InputError(f"fit: {name}", expected=f"one of each of the {len(value.flat)} seeds", found=len(given))
 
     def one(s: int) -> float:
         return kernels.value_epochs(

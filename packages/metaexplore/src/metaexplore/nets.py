@@ -16,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.arrays import checked
 from septet.compiled import compiled
+from septet.errors import InputError
 from septet.seeding import stream
 
 Float32 = NDArray[np.float32]
@@ -45,6 +47,28 @@ class Deltas(NamedTuple):
     hidden1: Float32
     hidden2: Float32
     weights: Float32
+
+
+TAPE = {
+    "unit1": "out f4 N F",
+    "inverse1": "out f4 N",
+    "joined": "out f4 N J",
+    "unit2": "out f4 N G",
+    "inverse2": "out f4 N",
+    "hidden2": "out f4 N G",
+}
+DELTAS = {"joined": "out f4 N J", "hidden1": "out f4 N F", "hidden2": "out f4 N G", "weights": "out f4 P"}
+
+
+def sides(weights: object, shape: Shape, *_: object) -> dict[str, int]:
+    """Numbers that a shape fixes: P weights, I inputs, F and G hidden, O outputs, L late, J = F + L."""
+    del weights
+    found = np.asarray(shape)
+    if found.shape != (5,) or found.dtype.kind not in "iu" or found[:4].min() < 1 or found[4] < 0:
+        raise InputError("nets: shape", expected="(inputs, hidden, hidden, outputs, late), whole numbers", found=shape)
+    size, first, second, outputs, late = found.tolist()
+    whole = {"I": size, "F": first, "G": second, "O": outputs, "L": late}
+    return {**whole, "J": first + late, "P": weight_count(found)}
 
 
 def tape(shape: Shape, count: int) -> Tape:
@@ -94,7 +118,7 @@ def initial(shape: Shape, root: int, name: Sequence[str | int], seeds: Sequence[
 
 
 @compiled(reassociate=True, nogil=True)
-def normalise(unit: Float32, vectors: Float32, inverse: Float32, hidden: Float32) -> None:
+def _normalise(unit: Float32, vectors: Float32, inverse: Float32, hidden: Float32) -> None:
     """Bias, normalisation, gain, offset and relu of a layer, row by row.
 
     Args:
@@ -125,7 +149,7 @@ def normalise(unit: Float32, vectors: Float32, inverse: Float32, hidden: Float32
 
 
 @compiled(reassociate=True, nogil=True)
-def normalise_back(
+def _normalise_back(
     unit: Float32,
     vectors: Float32,
     inverse: Float32,
@@ -139,7 +163,7 @@ def normalise_back(
     .. math:: \delta = \frac{1}{\sigma}\big(u' - \overline{u'} - u\,\overline{u' u}\big),\qquad u' = g \odot h'[h > 0]
 
     Args:
-        unit, vectors, inverse, hidden: as `normalise` had and left them.
+        unit, vectors, inverse, hidden: as `_normalise` had and left them.
         above: derivative in `hidden`, whose first H columns are read; delta: written, ``(N, H)``.
         gradient: written, ``(3 H,)``.
     """
@@ -167,6 +191,7 @@ def normalise_back(
             of_bias[j] += d[j]
 
 
+@checked("forward", sides, weights="f4 P", shape="i8 5", x="f4 N I", tape=TAPE, out="out f4 N O")
 @compiled(reassociate=True, nogil=True)
 def forward(weights: Float32, shape: Shape, x: Float32, tape: Tape, out: Float32) -> None:
     """Outputs ``(N, out)`` before any squashing; a, if any, stands in the last columns of ``tape.joined``.
@@ -177,12 +202,12 @@ def forward(weights: Float32, shape: Shape, x: Float32, tape: Tape, out: Float32
     size, first, second, outputs, late = shape
     at = size * first
     np.dot(x, weights[:at].reshape(size, first), tape.unit1)
-    normalise(tape.unit1, weights[at : at + 3 * first], tape.inverse1, tape.joined)
+    _normalise(tape.unit1, weights[at : at + 3 * first], tape.inverse1, tape.joined)
     at += 3 * first
     rows = first + late
     np.dot(tape.joined, weights[at : at + rows * second].reshape(rows, second), tape.unit2)
     at += rows * second
-    normalise(tape.unit2, weights[at : at + 3 * second], tape.inverse2, tape.hidden2)
+    _normalise(tape.unit2, weights[at : at + 3 * second], tape.inverse2, tape.hidden2)
     at += 3 * second
     np.dot(tape.hidden2, weights[at : at + second * outputs].reshape(second, outputs), out)
     bias = weights[at + second * outputs :]
@@ -191,6 +216,7 @@ def forward(weights: Float32, shape: Shape, x: Float32, tape: Tape, out: Float32
             out[i, j] += bias[j]
 
 
+@checked("back_to_second", sides, weights="f4 P", shape="i8 5", delta="f4 N O", tape=TAPE, to=DELTAS)
 @compiled(reassociate=True, nogil=True)
 def back_to_second(weights: Float32, shape: Shape, tape: Tape, delta: Float32, to: Deltas) -> None:
     """From the derivative in the outputs ``(N, out)`` to the one in the second layer's products, `to.hidden2`."""
@@ -199,9 +225,10 @@ def back_to_second(weights: Float32, shape: Shape, tape: Tape, delta: Float32, t
     last = weights[at + 3 * second : at + 3 * second + second * outputs].reshape(second, outputs)
     above = np.dot(delta, last.T)
     vectors, gradient = weights[at : at + 3 * second], to.weights[at : at + 3 * second]
-    normalise_back(tape.unit2, vectors, tape.inverse2, tape.hidden2, above, to.hidden2, gradient)
+    _normalise_back(tape.unit2, vectors, tape.inverse2, tape.hidden2, above, to.hidden2, gradient)
 
 
+@checked("late_gradient", sides, weights="f4 P", shape="i8 5", to=DELTAS, out="out f4 N L")
 @compiled(reassociate=True, nogil=True)
 def late_gradient(weights: Float32, shape: Shape, to: Deltas, out: Float32) -> None:
     """Derivative in a ``(N, late)``, after `back_to_second`."""
@@ -210,6 +237,7 @@ def late_gradient(weights: Float32, shape: Shape, to: Deltas, out: Float32) -> N
     np.dot(to.hidden2, weights[at : at + late * second].reshape(late, second).T, out)
 
 
+@checked("weight_gradient", sides, weights="f4 P", shape="i8 5", x="f4 N I", tape=TAPE, delta="f4 N O", to=DELTAS)
 @compiled(reassociate=True, nogil=True)
 def weight_gradient(weights: Float32, shape: Shape, x: Float32, tape: Tape, delta: Float32, to: Deltas) -> None:
     """Gradient in all weights, written to `to.weights`, after `back_to_second`."""
@@ -227,10 +255,11 @@ def weight_gradient(weights: Float32, shape: Shape, x: Float32, tape: Tape, delt
     np.dot(to.hidden2, weights[at : at + rows * second].reshape(rows, second).T, to.joined)
     at = size * first
     vectors, own = weights[at : at + 3 * first], gradient[at : at + 3 * first]
-    normalise_back(tape.unit1, vectors, tape.inverse1, tape.joined, to.joined, to.hidden1, own)
+    _normalise_back(tape.unit1, vectors, tape.inverse1, tape.joined, to.joined, to.hidden1, own)
     np.dot(x.T, to.hidden1, gradient[:at].reshape(size, first))
 
 
+@checked("decay_matrices", sides, weights="f4 P", shape="i8 5", decay="float", gradient="out f4 P")
 @compiled(reassociate=True, nogil=True)
 def decay_matrices(weights: Float32, shape: Shape, decay: float, gradient: Float32) -> None:
     """Add decay * W to the gradient of W1 and W2: of the matrices, not of the last one, as in OpenAI Baselines."""
@@ -242,6 +271,7 @@ def decay_matrices(weights: Float32, shape: Shape, decay: float, gradient: Float
         gradient[i] += l2 * weights[i]
 
 
+@checked("adam", weights="out f4 P", gradient="f4 P", mean="out f4 P", square="out f4 P", step="int 1", rate="float")
 @compiled(reassociate=True, nogil=True)
 def adam(weights: Float32, gradient: Float32, mean: Float32, square: Float32, step: int, rate: float) -> None:
     r"""One step of Adam down the gradient, in place.
@@ -266,6 +296,7 @@ def adam(weights: Float32, gradient: Float32, mean: Float32, square: Float32, st
         weights[i] -= np.divide(size * first, np.sqrt(second) * root + small)  # `/` would test for 0, one by one
 
 
+@checked("polyak", target="out f4 P", weights="f4 P", tau="float")
 @compiled(reassociate=True, nogil=True)
 def polyak(target: Float32, weights: Float32, tau: float) -> None:
     """Target network: target <- target + tau (weights - target)."""
@@ -275,7 +306,7 @@ def polyak(target: Float32, weights: Float32, tau: float) -> None:
 
 
 @compiled(reassociate=True, nogil=True)
-def layer_one(x: Float32, matrix: Float32, vectors: Float32, out: Float32) -> None:
+def _layer_one(x: Float32, matrix: Float32, vectors: Float32, out: Float32) -> None:
     """One hidden layer for one input: `out` gets ``max(0, g N(x W + b) + c)``."""
     width = len(out)
     zero, part = np.float32(0.0), np.float32(1.0 / width)
@@ -301,6 +332,7 @@ def layer_one(x: Float32, matrix: Float32, vectors: Float32, out: Float32) -> No
         out[j] = value if value > zero else zero
 
 
+@checked("apply", sides, weights="f4 K P", shape="i8 5", x="f4 K B I", late="f4 K B L", out="out f4 K B O")
 @compiled(reassociate=True, nogil=True)
 def apply(weights: Float32, shape: Shape, x: Float32, late: Float32, out: Float32) -> None:
     """Outputs ``(K, B, out)`` of K nets ``(K, P)`` on inputs ``(K, B, O)`` with late ones ``(K, B, late)``.
@@ -316,10 +348,10 @@ def apply(weights: Float32, shape: Shape, x: Float32, late: Float32, out: Float3
     for k in range(x.shape[0]):
         w = weights[k]
         for i in range(x.shape[1]):
-            layer_one(x[k, i], w[:a], w[a:b], joined[:first])
+            _layer_one(x[k, i], w[:a], w[a:b], joined[:first])
             for j in range(more):
                 joined[first + j] = late[k, i, j]
-            layer_one(joined, w[b:c], w[c:d], hidden)
+            _layer_one(joined, w[b:c], w[c:d], hidden)
             for j in range(outputs):
                 value = w[d + second * outputs + j]
                 for m in range(second):

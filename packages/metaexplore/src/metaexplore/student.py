@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaexplore.nets import (
+    DELTAS,
+    TAPE,
     Deltas,
     Float32,
     Shape,
@@ -23,10 +25,13 @@ from metaexplore.nets import (
     forward,
     late_gradient,
     polyak,
+    sides,
     tape,
     weight_gradient,
 )
+from septet.arrays import Spec, checked, fit
 from septet.compiled import compiled
+from septet.errors import InputError
 
 Array = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
@@ -105,7 +110,7 @@ def workspace(actor: Shape, critic: Shape, batch: int) -> Workspace:
 
 
 @compiled(nogil=True)
-def gather(records: Float32, rows: NDArray[np.int64], mean: Float32, scale: Float32, work: Workspace) -> None:
+def _gather(records: Float32, rows: NDArray[np.int64], mean: Float32, scale: Float32, work: Workspace) -> None:
     """Copy the records ``(n, 2 O + A + 2)`` at `rows` ``(N,)``, observations normalised, to the workspace."""
     size = work.observation.shape[1]
     actions = work.action.shape[1]
@@ -125,7 +130,7 @@ def gather(records: Float32, rows: NDArray[np.int64], mean: Float32, scale: Floa
 
 
 @compiled(reassociate=True, nogil=True)
-def squashed(weights: Float32, shape: Shape, x: Float32, tape: Tape, out: Float32) -> None:
+def _squashed(weights: Float32, shape: Shape, x: Float32, tape: Tape, out: Float32) -> None:
     """Actions ``(N, A)`` of an actor: tanh of its outputs."""
     forward(weights, shape, x, tape, out)
     for i in range(len(out)):
@@ -133,6 +138,54 @@ def squashed(weights: Float32, shape: Shape, x: Float32, tape: Tape, out: Float3
             out[i, j] = np.tanh(out[i, j])
 
 
+def _sides(students: object, actor_shape: Shape, critic_shape: Shape, *_: object) -> dict[str, int]:
+    """Numbers of both nets, those of the critic in small letters, and R of a record."""
+    actor, critic = sides(None, actor_shape), sides(students, critic_shape)
+    if actor["L"] or (critic["I"], critic["O"], critic["L"]) != (actor["I"], 1, actor["O"]):
+        expected = f"{actor['I']} inputs, 1 output and {actor['O']} late, after an actor without late inputs"
+        raise InputError("train: critic_shape", expected=expected, found=critic_shape)
+    small = {name.lower(): number for name, number in critic.items()}
+    return {**actor, **small, "R": 2 * actor["I"] + actor["O"] + 2}
+
+
+def _critics(specs: dict[str, str]) -> dict[str, str]:
+    """The specs of a critic's arrays, whose sizes have small letters."""
+    small = {"F": "f", "G": "g", "J": "j", "P": "p"}
+    return {name: " ".join(small.get(word, word) for word in spec.split()) for name, spec in specs.items()}
+
+
+WEIGHTS = {name: f"out f4 K {'P' if 'actor' in name else 'p'}" for name in Networks._fields}
+WORK: dict[str, Spec] = {
+    "observation": "out f4 N I",
+    "next_observation": "out f4 N I",
+    "action": "out f4 N O",
+    "value": "out f4 N 1",
+    "target": "out f4 N 1",
+    "action_delta": "out f4 N O",
+    "reward": "out f4 N",
+    "going_on": "out f4 N",
+    "actor_tape": TAPE,
+    "critic_tape": _critics(TAPE),
+    "actor_deltas": DELTAS,
+    "critic_deltas": _critics(DELTAS),
+}
+
+
+@checked(
+    "train",
+    _sides,
+    students=WEIGHTS,
+    actor_shape="i8 5",
+    critic_shape="i8 5",
+    records="any f4 K C R",
+    rows="i8 K U N+ < C",
+    mean="f4 K I",
+    scale="f4 K I",
+    work=WORK,
+    step="int 0",
+    rates=dict.fromkeys(Rates._fields, "float"),
+    losses="out f8 K 2",
+)
 @compiled(reassociate=True, nogil=True)
 def train(
     students: Networks,
@@ -163,10 +216,10 @@ def train(
         target_actor, target_critic = students.target_actor[k], students.target_critic[k]
         losses[k] = 0.0
         for u in range(rows.shape[1]):
-            gather(records[k], rows[k, u], mean[k], scale[k], work)
+            _gather(records[k], rows[k, u], mean[k], scale[k], work)
 
             # the target of the critic
-            squashed(target_actor, actor_shape, work.next_observation, work.actor_tape, work.action_delta)
+            _squashed(target_actor, actor_shape, work.next_observation, work.actor_tape, work.action_delta)
             work.critic_tape.joined[:, first:] = work.action_delta
             forward(target_critic, critic_shape, work.next_observation, work.critic_tape, work.target)
 
@@ -184,7 +237,7 @@ def train(
             adam(critic, to.weights, students.critic_mean[k], students.critic_square[k], step + u + 1, rates.critic)
 
             # the actor
-            squashed(actor, actor_shape, work.observation, work.actor_tape, work.action)
+            _squashed(actor, actor_shape, work.observation, work.actor_tape, work.action)
             work.critic_tape.joined[:, first:] = work.action
             forward(critic, critic_shape, work.observation, work.critic_tape, work.value)
             losses[k, 1] -= np.sum(work.value) / n
@@ -213,6 +266,7 @@ def normalised(observation: NDArray[Any], mean: Float32, scale: Float32) -> Floa
 
 def actions(weights: Float32, shape: Shape, x: Float32) -> Float32:
     """Actions in [-1, 1] of K actors ``(K, P)`` at normalised observations ``(K, B, O)``: ``(K, B, A)``."""
+    x = fit("actions: x", "f4 K B I", x, {})
     out = np.empty((*x.shape[:2], int(shape[3])), np.float32)
     apply(weights, shape, x, x[..., :0], out)
     return np.tanh(out)
@@ -220,6 +274,7 @@ def actions(weights: Float32, shape: Shape, x: Float32) -> Float32:
 
 def values(weights: Float32, shape: Shape, x: Float32, action: Float32) -> Float32:
     """Q of K critics at normalised observations ``(K, B, O)`` and actions ``(K, B, A)``: ``(K, B)``."""
+    x = fit("values: x", "f4 K B I", x, {})
     out = np.empty((*x.shape[:2], 1), np.float32)
     apply(weights, shape, x, action, out)
     return out[..., 0]

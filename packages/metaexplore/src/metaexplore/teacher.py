@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from metaexplore import nets
 from metaexplore.nets import Float32, Shape
 from metaexplore.student import Array, State
+from septet.arrays import checked
 from septet.compiled import compiled
 
 
@@ -39,6 +40,17 @@ def score_of_log_sigma(action: Array, mean: Array, sigma: Array) -> Array:
     return square - action.shape[-1]
 
 
+@checked(
+    "mean_gradient",
+    nets.sides,
+    weights="f4 P",
+    shape="i8 5",
+    x="f4 N I",
+    delta="out f4 N O",
+    tape=nets.TAPE,
+    to=nets.DELTAS,
+    out="out f4 N O",
+)
 @compiled(reassociate=True, nogil=True)
 def mean_gradient(weights: Float32, shape: Shape, x: Float32, delta: Float32, tape: Any, to: Any, out: Float32) -> None:
     """Gradient ``to.weights`` of sum(delta * f) in the weights of f = tanh(net), ``(P,)``.

@@ -23,6 +23,7 @@ from septet.seeding import stream
 from vipg import baseline, experience, sparse
 from vipg.agent import EVALUATION_ROOT
 from vipg.config import ActionSpace, Environment, Job
+from walle.batch import scaling
 from walle.finite import check, check_step
 from walle.policy import GaussianPolicy
 
@@ -59,6 +60,8 @@ class Precursor:
         self.seeds = [seed for _ in method.alphas for seed in job.seeds]
         self.rows, self.iterations = len(self.seeds), task.iterations
         self.batch = self._make(task.episodes, job.root_seed)
+        low, high = self.batch.action_low, self.batch.action_high
+        self.stretch: Any = (0.0, 1.0) if task.actions == "clip" else scaling(task.environment, low, high)
         self.evaluator = self._make(job.evaluation_episodes, job.root_seed + EVALUATION_ROOT)
         self._start = self.evaluator.state
         self.policy = GaussianPolicy(self.batch.observation_size, self.batch.action_size, task.hidden)
@@ -92,7 +95,7 @@ class Precursor:
         observation = batch.reset()
         check("observation", observation, self.seeds, f"{where}, step 0")
         low, high = np.asarray(batch.action_low), np.asarray(batch.action_high)
-        middle, half = (low + high) / 2, (high - low) / 2
+        middle, half = self.stretch
         active = np.ones(size, bool)
         kept: dict[str, list[NDArray[Any]]] = {
             name: [] for name in ("observation", "action", "reward", "terminated", "truncated", "valid")

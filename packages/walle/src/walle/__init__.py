@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from septet.errors import InputError
+from septet.arrays import fit
 from walle import balance, classic, runners, walkers
 from walle.batch import Batch, CompiledBatch, Step
 from walle.task import Task
@@ -39,7 +39,7 @@ def make(
     """Make a batch of environments.
 
     Args:
-        task: a name of `TASKS`, or any id that Gymnasium knows (through its vector API, slower).
+        task: a name of `TASKS`, or any id that Gymnasium knows (stepped one after the other, slower).
         seeds: the S seeds.
         environments: environments per seed, B.
         root: root seed of the run.
@@ -48,14 +48,9 @@ def make(
         options: settings of the task, named as in Gymnasium, and ``time_limit``.
 
     Raises:
-        InputError: an unknown task or option, or a size that is not positive.
+        InputError: an unknown task or option, an environment that cannot be made, or a size that is not positive.
     """
-    total = len(seeds) * environments
-    for name, value in (("seeds", len(seeds)), ("environments", environments), ("threads", threads)):
-        if value < 1:
-            raise InputError(f"{task}: {name}", expected="at least one", found=value)
-    if members is not None and not 0 <= members[0] < members[1] <= total:
-        raise InputError(f"{task}: members", expected=f"0 <= first < last <= {total}", found=members)
+    fit(f"{task}: threads", "int 1", threads)
     if task in TASKS:
         made = TASKS[task](task, options)
         return CompiledBatch(made, seeds, environments, root=root, threads=threads, members=members)

@@ -1,5 +1,6 @@
 """A batch of environments of one task: arrays in, arrays out."""
 
+import operator
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.arrays import fit
 from septet.errors import InputError
 from septet.seeding import restart, stream
 from walle.crew import Crew, Work
@@ -65,11 +67,17 @@ class Batch(ABC):
     time_limit: int
     elapsed: Integers
 
-    def __init__(self, seeds: Sequence[int], environments: int, root: int, members: tuple[int, int] | None) -> None:
-        self.seeds = [int(seed) for seed in seeds]
-        self.root, self.environments = root, environments
-        self.members = members or (0, len(self.seeds) * environments)
-        self.size = self.members[1] - self.members[0]
+    def __init__(
+        self, task: str, seeds: Sequence[int], environments: int, root: int, members: tuple[int, int] | None
+    ) -> None:
+        self.task, self.seeds = task, whole_seeds(task, seeds)
+        self.environments: int = fit(f"{task}: environments", "int 1", environments)
+        self.root = operator.index(root)
+        total = len(self.seeds) * self.environments
+        first, last = fit(f"{task}: members", "i8 2", (0, total) if members is None else members).tolist()
+        if not 0 <= first < last <= total:
+            raise InputError(f"{task}: members", expected=f"0 <= first < last <= {total}", found=members)
+        self.members, self.size = (first, last), last - first
 
     def stream_name(self, row: int, episode: int) -> tuple[int, str, str, int, int, int]:
         """Root and name of the random stream from which an environment (its row here) starts an episode."""
@@ -106,16 +114,11 @@ class Batch(ABC):
     def close(self) -> None:
         """Let go of threads and simulators."""
 
-    def checked(self, action: Array) -> Array:
-        """The action as contiguous float64, or an InputError if its shape is wrong."""
-        shape = (self.size, self.action_size)
-        try:
-            action = np.ascontiguousarray(action, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise InputError(f"{self.task}: action", expected=f"numbers of shape {shape}", found=action) from None
-        if action.shape != shape:
-            raise InputError(f"{self.task}: action", expected=f"shape {shape}", found=str(action.shape))
-        return action
+    def checked(self, action: Array, active: Flags | None) -> tuple[Array, Flags | None]:
+        """The action as contiguous float64 and which environments step, or an InputError if they do not fit."""
+        sides = {"E": self.size, "A": self.action_size}
+        action = fit(f"{self.task}: action", "f8 E A", action, sides)
+        return action, None if active is None else fit(f"{self.task}: active", "? E", active, sides)
 
     def not_finite(self, action: Array) -> InputError:
         """The error for an action that is not a finite number."""
@@ -144,14 +147,14 @@ class CompiledBatch(Batch):
         threads: int = 1,
         members: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(seeds, environments, root, members)
-        self.task, self.observation_size = task.name, task.observation_size
+        super().__init__(task.name, seeds, environments, root, members)
+        self.observation_size = task.observation_size
         self.action_low, self.action_high = task.action_low, task.action_high
         self.action_size, self.time_limit = len(task.action_low), task.time_limit
         self._task = task
         self._step: Callable[..., int] = task.step
         self._constants = task.constants
-        threads = min(threads, self.size)
+        threads = min(fit(f"{task.name}: threads", "int 1", threads), self.size)
         self.simulators = [task.simulator() for _ in range(threads)]
         self._handles: list[Integers] = [simulator.handles for simulator in self.simulators]
         pieces = min(self.size, PIECES * threads)  # more than threads: whoever is done first takes the next
@@ -175,7 +178,7 @@ class CompiledBatch(Batch):
         size = self.size
         if self._episode[0] < 0:
             raise InputError(f"{self.task}: step", expected="a reset before it", found="none")
-        action = self.checked(action)
+        action, active = self.checked(action, active)
         outcome = np.empty((size, self.observation_size)), np.empty(size), np.empty(size, bool), np.empty(size, bool)
         if self._task.delay > 0:
             for _ in range(size if active is None else np.count_nonzero(active)):  # each pays the timer's lateness
@@ -232,11 +235,7 @@ class CompiledBatch(Batch):
 
     @state.setter
     def state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        for name, array in self._arrays().items():
-            found = state.get(name)
-            if found is None or found.shape != array.shape or found.dtype != array.dtype:
-                what = "nothing" if found is None else f"{found.dtype} {found.shape}"
-                raise InputError(f"{self.task}: state {name}", expected=f"{array.dtype} {array.shape}", found=what)
+        check_state(self.task, self._arrays(), state)
         self._observation = np.array(state["observation"])  # the old one is with the caller
         for name, array in self._arrays().items():
             array[:] = state[name]
@@ -253,6 +252,44 @@ class CompiledBatch(Batch):
         """See `Batch.close`."""
         if self._crew is not None:
             self._crew.close()
+
+
+def scaling(task: str, low: Array, high: Array) -> tuple[Array, Array]:
+    """Middle and half the width of an action's bounds ``(act,)``, for a method whose actions are within ±1.
+
+    Raises:
+        InputError: bounds that are not finite.
+    """
+    middle, half = (low + high) / 2, (high - low) / 2
+    if not np.isfinite([middle, half]).all():
+        raise InputError(
+            f"{task}: action space", expected="finite bounds to scale actions to", found=f"{low} to {high}"
+        )
+    return middle, half
+
+
+def whole_seeds(where: str, seeds: Sequence[int]) -> list[int]:
+    """The seeds as a list of integers.
+
+    Raises:
+        InputError: none, or one that is no integer.
+    """
+    try:
+        found = [operator.index(seed) for seed in seeds]
+    except TypeError:
+        found = []
+    if not found:
+        raise InputError(f"{where}: seeds", expected="one or more whole numbers", found=seeds)
+    return found
+
+
+def check_state(where: str, expected: State, state: Mapping[str, NDArray[Any]]) -> None:
+    """Raise an InputError unless each array of `expected` is in `state` with its shape and type."""
+    for name, array in expected.items():
+        found = state.get(name)
+        if not isinstance(found, np.ndarray) or found.shape != array.shape or found.dtype != array.dtype:
+            what = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else "nothing"
+            raise InputError(f"{where}: state {name}", expected=f"{array.dtype} {array.shape}", found=what)
 
 
 def runs(active: Flags, first: int, last: int) -> list[tuple[int, int]]:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 import walle
+from septet.arrays import fit
 from septet.errors import InputError
 from septet.seeding import stream
+from walle.batch import check_state, scaling, whole_seeds
 from walle.finite import check_rollout, fits
 from walle.policy import GaussianPolicy, act_rows
 from walle.rollout import Array, Arrays, Rollout, assemble, layout, merge_moments, moments
@@ -52,10 +54,9 @@ class Collection:
 
     def __post_init__(self) -> None:
         """Check."""
-        object.__setattr__(self, "seeds", tuple(int(seed) for seed in self.seeds))
-        for name, value in (("seeds", len(self.seeds)), ("environments", self.environments), ("steps", self.steps)):
-            if value < 1:
-                raise InputError(f"samplers: {name}", expected="at least one", found=value)
+        object.__setattr__(self, "seeds", tuple(whole_seeds("samplers", self.seeds)))
+        for name in ("environments", "steps"):
+            object.__setattr__(self, name, fit(f"samplers: {name}", "int 1", getattr(self, name)))
         if self.bounds not in BOUNDS:
             raise InputError("samplers: bounds", expected=" or ".join(BOUNDS), found=self.bounds)
 
@@ -107,9 +108,7 @@ class Collector:
         self.low, self.high = np.asarray(batch.action_low, float), np.asarray(batch.action_high, float)
         self.middle, self.half = np.zeros_like(self.low), np.ones_like(self.low)
         if collection.bounds == "scale":
-            if not np.isfinite([self.low, self.high]).all():
-                raise InputError(f"{collection.task}: bounds", expected="finite ones to scale to", found="infinite")
-            self.middle, self.half = (self.low + self.high) / 2, (self.high - self.low) / 2
+            self.middle, self.half = scaling(collection.task, self.low, self.high)
         if collection.whole_episodes and batch.time_limit < 1:
             raise InputError(f"{collection.task}: whole episodes", expected="a time limit", found="none")
         self.member = np.arange(self.first, self.last) // collection.environments
@@ -149,11 +148,14 @@ class Collector:
 
     @state.setter
     def state(self, state: Mapping[str, Array]) -> None:
-        self.observation[:] = state["observation"]
-        self.running_return[:] = state["running_return"]
-        self.running_length[:] = state["running_length"]
-        self.moments = tuple(np.array(state[name]) for name in ("count", "moment_mean", "moment_m2"))  # type: ignore[assignment]
+        names = ("count", "moment_mean", "moment_m2")
+        own: Arrays = {"observation": self.observation, "running_return": self.running_return}
+        own |= {"running_length": self.running_length, **dict(zip(names, self.moments, strict=True))}
+        check_state("samplers", own, state)
         self.batch.state = {name[len(PREFIX) :]: value for name, value in state.items() if name.startswith(PREFIX)}
+        self.moments = tuple(np.array(state[name]) for name in names)  # type: ignore[assignment]
+        for name in ("observation", "running_return", "running_length"):
+            own[name][:] = state[name]
 
     def noise(self, iteration: int, steps: int) -> Array:
         """Standard normal noise of an iteration ``(steps, E, act)``; each environment has its own stream."""
@@ -184,6 +186,7 @@ class Collector:
             version: of the weights.
 
         Raises:
+            InputError: an array that does not fit; nothing was stepped.
             NotFinite: an environment gave a reward or an observation that is not finite.
         """
         steps = self.fill(self.buffers, weights, mean, scale, iteration, noise)
@@ -208,13 +211,22 @@ class Collector:
         Args:
             out: arrays of this collector's environments.
             beat: told every step that it was made.
+
+        Raises:
+            InputError: an array that does not fit; nothing was stepped.
         """
         plan, batch, policy = self.collection, self.batch, self.collection.policy
         raw = batch.observation_size
         if noise is None:
             noise = self.noise(iteration, self.most_steps)
-        mean = np.zeros((len(weights), policy.observation_size)) if mean is None else mean
-        scale = np.ones(mean.shape) if scale is None else scale
+        self.check_room(out)
+        rows = max(len(plan.seeds), int(self.member.max()) + 1)  # a caller may give environments other policies
+        bound = {"S": rows, "P": policy.size, "I": policy.observation_size}
+        mean = np.zeros((bound["S"], bound["I"])) if mean is None else mean
+        scale = np.ones((bound["S"], bound["I"])) if scale is None else scale
+        weights = fit("samplers: weights", "f4 S P", weights, bound)
+        mean, scale = fit("samplers: mean", "f8 S I", mean, bound), fit("samplers: scale", "f8 S I", scale, bound)
+        noise = self.checked_noise(noise)
         if plan.per_sampler_scaling:
             mean, scale = self.own_scaling()
         out["mean"][:], out["scale"][:] = mean[self.member], scale[self.member]
@@ -232,7 +244,8 @@ class Collector:
                     break
                 done += active
                 out["valid"][t] = active
-            act_rows(policy.sizes, tanh_hidden, tanh_output, policy.clip, weights, self.member, observation, noise[t],
+            act_rows.unchecked(
+                     policy.sizes, tanh_hidden, tanh_output, policy.clip, weights, self.member, observation, noise[t],
                      mean, scale, action)  # fmt: skip
             np.multiply(action, self.half, out=control)
             control += self.middle
@@ -276,6 +289,20 @@ class Collector:
         if plan.per_sampler_scaling:
             self.remember(out)
         return t
+
+    def checked_noise(self, noise: Array) -> Array:
+        """Noise ``(T, E, act)`` of an iteration, or an InputError; T are all steps that it can have."""
+        sides = {"T": self.most_steps, "E": self.last - self.first, "A": self.collection.policy.action_size}
+        given: Array = fit("samplers: noise", "any f8 T E A", noise, sides)
+        return given
+
+    def check_room(self, out: Mapping[str, Array]) -> None:
+        """Raise an InputError unless `out` has the arrays of `rollout.layout`."""
+        for name, buffer in self.buffers.items():
+            given = out.get(name)
+            if given is None or given.shape != buffer.shape or given.dtype != buffer.dtype:
+                found = "nothing" if given is None else f"{given.dtype} {given.shape}"
+                raise InputError(f"samplers: {name}", expected=f"{buffer.dtype} {buffer.shape}", found=found)
 
     @staticmethod
     def blank(out: Mapping[str, Array], steps: int) -> None:

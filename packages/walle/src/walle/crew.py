@@ -1,5 +1,6 @@
 """A few threads that do one piece of work together, with little to pay for each call."""
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -18,14 +19,25 @@ class Crew:
     """
 
     def __init__(self, size: int) -> None:
-        self._orders: list[SimpleQueue[Work | None]] = [SimpleQueue() for _ in range(size - 1)]
+        self._size = size
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._orders: list[SimpleQueue[Work | None]] = [SimpleQueue() for _ in range(self._size - 1)]
         self._results: SimpleQueue[int | BaseException] = SimpleQueue()
         for number, orders in enumerate(self._orders, start=1):
             threading.Thread(target=_serve, args=(number, orders, self._results), daemon=True).start()
         self._dismiss = weakref.finalize(self, _dismiss, self._orders)
 
     def run(self, work: Work) -> int:
-        """Let every thread do ``work(its number)``; the sum of what they return."""
+        """Let every thread do ``work(its number)``; the sum of what they return.
+
+        Once closed, the caller works alone.
+        """
+        if self._process != os.getpid():  # a forked child has no threads but the one that forked
+            self._dismiss.detach()
+            self._start()
         for orders in self._orders:
             orders.put(work)
         result = 0
@@ -41,7 +53,11 @@ class Crew:
 
     def close(self) -> None:
         """Let the threads end."""
-        self._dismiss()
+        if self._process == os.getpid():
+            self._dismiss()
+        else:
+            self._dismiss.detach()
+        self._size, self._orders = 1, []
 
 
 def _serve(number: int, orders: "SimpleQueue[Work | None]", results: "SimpleQueue[int | BaseException]") -> None:

@@ -1,39 +1,30 @@
-"""Any other environment of Gymnasium, through its vector API: slower, and without a state to save."""
+"""Any other environment of Gymnasium, stepped one after the other: slower, and without a state to save."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from septet.errors import InputError, NoState
 from septet.seeding import stream
 from walle.batch import Batch, State, Step
 from walle.physics import Array, silence
+from walle.single import Environment, Trial
 from walle.task import Flags
 
-
-class _Named(gymnasium.Wrapper):
-    """Start each episode from the random stream that a batch names."""
-
-    def __init__(self, env: Any, batch: "GymnasiumBatch", row: int) -> None:
-        super().__init__(env)
-        self._batch, self._row, self._episode = batch, row, -1
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Reset with the next episode's stream as the environment's generator."""
-        self._episode += 1
-        self.unwrapped.np_random = stream(*self._batch.stream_name(self._row, self._episode))
-        return self.env.reset(options=options)
+HIGHEST_SEED = 2**31 - 1  # what every library takes as a seed
+_warned: set[str] = set()
 
 
 class GymnasiumBatch(Batch):
     """Environments that Gymnasium steps one after the other.
 
-    Observations are flattened. A discrete action is one number, rounded to the nearest choice.
+    Observations are flattened. Whole numbers and choices (Discrete, MultiDiscrete, MultiBinary) are rounded to the
+    nearest that there is; a choice counts from 0 wherever its space starts. Each episode is reset with a seed drawn
+    from the stream that the batch names.
 
     Args:
         task: an id that Gymnasium knows.
@@ -42,7 +33,7 @@ class GymnasiumBatch(Batch):
         listing: the tasks that walle steps itself, for the message about an unknown one.
 
     Raises:
-        InputError: Gymnasium does not know or cannot make the environment, or its actions are of another kind.
+        InputError: Gymnasium does not know or cannot make the environment, or its spaces are of another kind.
     """
 
     def __init__(
@@ -56,82 +47,87 @@ class GymnasiumBatch(Batch):
         options: Mapping[str, Any],
         listing: Sequence[str],
     ) -> None:
-        super().__init__(seeds, environments, root, members)
+        super().__init__(task, seeds, environments, root, members)
         silence()
-        self.task = task
-        settings = dict(options)
-        if "time_limit" in settings:
-            settings["max_episode_steps"] = settings.pop("time_limit")
-
-        def build(row: int) -> Any:
-            return _Named(gymnasium.wrappers.FlattenObservation(gymnasium.make(task, **settings)), self, row)
-
+        self._options = dict(options)
+        self._trial: Trial | None = None
+        self._envs: list[Environment] = []
         try:
-            first = build(0)
+            while len(self._envs) < self.size:
+                self._envs.append(self._make(len(self._envs)))
         except gymnasium.error.UnregisteredEnv as error:
             expected = f"one of {', '.join(listing)}, or any Gymnasium id"
             raise InputError("task", expected=expected, found=f"{task} ({error})") from None
-        except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
-            raise InputError(task, expected="an environment that Gymnasium can make", found=str(error)) from None
-        space = first.action_space
-        self._discrete = isinstance(space, Discrete)
-        if not (self._discrete or isinstance(space, Box)):
-            raise InputError(f"{task}: actions", expected="numbers (Box) or a choice (Discrete)", found=str(space))
-        self._space = space
-        if self._discrete:
-            low = np.array([space.start], dtype=np.float64)
-            self.action_low, self.action_high = low, low + space.n - 1
-        else:
-            self.action_low = space.low.astype(np.float64).ravel()
-            self.action_high = space.high.astype(np.float64).ravel()
-        self.action_size, self.observation_size = len(self.action_low), int(np.prod(first.observation_space.shape))
-        self.time_limit = first.spec.max_episode_steps or 0  # 0: none
-        makers = [lambda: first, *(lambda row=row: build(row) for row in range(1, self.size))]
-        self._vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+        except BaseException:
+            self.close()
+            raise
+        first = self._envs[0]
+        self._actions = first.actions
+        self.action_low, self.action_high = first.actions.low, first.actions.high
+        self.action_size, self.observation_size = len(self.action_low), first.observations.size
+        self.time_limit = first.time_limit  # 0: none
         self.elapsed = np.zeros(self.size, dtype=np.int64)
+        self._episode = [-1] * self.size
+        self._observation: Array | None = None
+        new = self.members[0] == 0 and task not in _warned  # one of all processes looks at environment 0
+        if new:
+            self._trial = Trial(lambda: self._make(0))
+
+    def _make(self, row: int) -> Environment:
+        return Environment(self.task, self._options, self._draw(row, -1))
+
+    def _draw(self, row: int, episode: int) -> int:
+        return int(stream(*self.stream_name(row, episode)).integers(HIGHEST_SEED))
 
     def reset(self) -> Array:
         """See `Batch.reset`."""
         self.elapsed[:] = 0
-        self._observation = np.array(self._vector.reset()[0], dtype=np.float64).reshape(self.size, -1)
+        self._observation = np.stack([self._begin(row) for row in range(self.size)])
         return self._observation
+
+    def _begin(self, row: int) -> Array:
+        """Start the next episode of an environment."""
+        self._episode[row] += 1
+        seed = self._draw(row, self._episode[row])
+        observation = self._envs[row].reset(seed)
+        self._watch(row, "reset", seed, observation)
+        return observation
+
+    def _watch(self, row: int, kind: str, given: Any, found: Any) -> None:
+        if row == 0 and self._trial is not None and self._trial.keep(kind, given, found):
+            self._judge()
+
+    def _judge(self) -> None:
+        """Say once whether the environment cannot be repeated."""
+        trial, self._trial = self._trial, None
+        if trial is not None and self.task not in _warned and not trial.repeats():
+            _warned.add(self.task)
+            text = "the same seeds give other numbers, so runs with this environment cannot be repeated"
+            print(f"{self.task}: warning: {text}", file=sys.stderr, flush=True)
 
     def step(self, action: Array, active: Flags | None = None) -> Step:
         """See `Batch.step`."""
-        action = self.checked(action)
+        if self._observation is None or not self._envs:
+            raise InputError(f"{self.task}: step", expected="a reset before it, and an open batch", found="none")
+        action, active = self.checked(action, active)
         if not np.isfinite(action).all():
             raise self.not_finite(action)
-        given: NDArray[Any] = action.reshape(self.size, *self._space.shape).astype(self._space.dtype)
-        if self._discrete:
-            choice = np.clip(np.rint(action[:, 0]), self.action_low, self.action_high)
-            given = choice.astype(self._space.dtype)
-        if active is not None and not active.all():
-            return self._step_some(given, active)
-        seen, reward, terminated, truncated, info = self._vector.step(given)
-        observation = np.array(seen, dtype=np.float64).reshape(self.size, -1)
-        ended = terminated | truncated
-        self.elapsed += 1
-        following = observation
-        if ended.any():
-            following = observation.copy()
-            for row in np.flatnonzero(ended):
-                following[row] = np.asarray(info["final_obs"][row], dtype=np.float64).ravel()
-            self.elapsed[ended] = 0
-        self._observation = observation
-        return Step(observation, np.array(reward, dtype=np.float64), terminated.copy(), truncated.copy(), following)
-
-    def _step_some(self, given: NDArray[Any], active: Flags) -> Step:
-        """Step only some environments, which a vector has no call for; the others stand still."""
-        observation, following = self._observation.copy(), self._observation.copy()
+        given = self._actions.fit(action)
+        observation = following = self._observation.copy()
         reward, terminated, truncated = np.zeros(self.size), np.zeros(self.size, bool), np.zeros(self.size, bool)
-        for row in np.flatnonzero(active):
-            environment = self._vector.envs[row]
-            seen, reward[row], terminated[row], truncated[row], _ = environment.step(given[row])
-            observation[row] = following[row] = np.asarray(seen, dtype=np.float64).ravel()
+        for row in range(self.size) if active is None else np.flatnonzero(active).tolist():
+            found = self._envs[row].step(given[row])
+            self._watch(row, "step", given[row], found)
+            seen, reward[row], terminated[row], truncated[row] = found
+            observation[row] = seen
             self.elapsed[row] += 1
             if terminated[row] or truncated[row]:
-                observation[row] = np.asarray(environment.reset()[0], dtype=np.float64).ravel()
+                if following is observation:
+                    following = observation.copy()
+                observation[row] = self._begin(row)
                 self.elapsed[row] = 0
+            if following is not observation:
+                following[row] = seen
         self._observation = observation
         return Step(observation, reward, terminated, truncated, following)
 
@@ -149,4 +145,6 @@ class GymnasiumBatch(Batch):
 
     def close(self) -> None:
         """See `Batch.close`."""
-        self._vector.close()
+        self._judge()
+        while self._envs:
+            self._envs.pop().close()

@@ -9,11 +9,13 @@ action has the same bits however environments are divided over batches, threads 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.arrays import checked, fit, layers, parameter_count
 from septet.compiled import compiled
 from septet.errors import InputError
 
@@ -49,7 +51,7 @@ class GaussianPolicy:
         clip: bound of a normalised observation: beyond it tells of a bad estimate, not of the state; or infinite.
 
     Raises:
-        InputError: a size below one, or an unknown activation.
+        InputError: a size below one, an unknown activation, or a bound that is not positive.
     """
 
     observation_size: int
@@ -61,9 +63,15 @@ class GaussianPolicy:
 
     def __post_init__(self) -> None:
         """Check."""
-        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
-        if min(self.sizes) < 1:
-            raise InputError("policy: sizes", expected="layer sizes of at least 1", found=self.sizes)
+        try:
+            object.__setattr__(self, "hidden", tuple(self.hidden))
+        except TypeError:
+            raise InputError("policy: hidden", expected="a width for each layer", found=self.hidden) from None
+        observation, *hidden, action = layers("policy: sizes", self.sizes)
+        for name, value in (("observation_size", observation), ("hidden", tuple(hidden)), ("action_size", action)):
+            object.__setattr__(self, name, value)
+        if not self.clip > 0:
+            raise InputError("policy: clip", expected="a number above 0", found=self.clip)
         for name, known in (("activation", ACTIVATIONS), ("output", OUTPUTS)):
             if getattr(self, name) not in known:
                 raise InputError(f"policy: {name}", expected=f"one of {', '.join(known)}", found=getattr(self, name))
@@ -76,17 +84,12 @@ class GaussianPolicy:
     @property
     def size(self) -> int:
         """Number of weights P."""
-        return sum(self.lengths) + self.action_size
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Number of weights of each layer, W and b together."""
-        return tuple((inputs + 1) * outputs for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False))
+        return parameter_count(self.sizes) + self.action_size
 
     def layers(self, weights: Array) -> list[tuple[Array, Array]]:
         """W ``(..., in, out)`` and b ``(..., out)`` of each layer, as views of `weights` ``(..., P)``."""
         views, at = [], 0
-        for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False):
+        for inputs, outputs in pairwise(self.sizes):
             bias = at + inputs * outputs
             matrix = weights[..., at:bias].reshape(*weights.shape[:-1], inputs, outputs)
             views.append((matrix, weights[..., bias : bias + outputs]))
@@ -115,25 +118,21 @@ class GaussianPolicy:
 
         Returns:
             Actions, float32 ``(E, action)``.
+
+        Raises:
+            InputError: arrays that do not fit together, or a member that has no weights.
         """
+        bound = {"P": self.size, "I": self.observation_size, "A": self.action_size}
+        weights = fit("policy: weights", "f4 M P", weights, bound)
+        observation = fit("policy: observation", "f8 E I", observation, bound)
         if out is None:
             out = np.empty((len(observation), self.action_size), np.float32)
         if noise is None:
-            noise = np.zeros(out.shape)
+            noise = np.zeros((len(observation), self.action_size))
         if mean is None:
             mean = np.zeros((len(weights), self.observation_size))
         if scale is None:
             scale = np.ones((len(weights), self.observation_size))
-        for name, array, last in (
-            ("weights", weights, self.size),
-            ("observation", observation, self.observation_size),
-            ("noise", noise, self.action_size),
-            ("mean", mean, self.observation_size),
-            ("scale", scale, self.observation_size),
-            ("out", out, self.action_size),
-        ):
-            if array.ndim != 2 or array.shape[1] != last:
-                raise InputError(f"policy: {name}", expected=f"shape (rows, {last})", found=array.shape)
         act_rows(self.sizes, self.activation == "tanh", self.output == "tanh", self.clip, weights, member,
                  observation, noise, mean, scale, out)  # fmt: skip
         return out
@@ -162,6 +161,25 @@ def tanh(x: np.float32) -> np.float32:
     return -y if x < 0 else y
 
 
+def _sides(sizes: Sequence[int], *_: Any) -> dict[str, int]:
+    """Numbers that the layer sizes of a policy fix: of weights, inputs and outputs."""
+    sizes = layers("policy: sizes", sizes)
+    return {"P": parameter_count(sizes) + sizes[-1], "I": sizes[0], "A": sizes[-1]}
+
+
+@checked(
+    "policy",
+    _sides,
+    sizes="layers",
+    clip="float",
+    weights="f4 M P",
+    observation="f8 E I",
+    member="i8 E < M",
+    noise="f8 E A",
+    mean="f8 M I",
+    scale="f8 M I",
+    action="out f4 E A",
+)
 @compiled(nogil=True)
 def act_rows(
     sizes: Sequence[int],
@@ -190,20 +208,20 @@ def act_rows(
         at = 0
         for layer in range(layers):
             inputs, outputs = sizes[layer], sizes[layer + 1]
-            affine(w, at, inputs, outputs, x, y)
+            _affine(w, at, inputs, outputs, x, y)
             at += (inputs + 1) * outputs
             last = layer == layers - 1
             if tanh_output if last else tanh_hidden:
                 squash(y, outputs)
             elif not last:
-                rectify(y, outputs)
+                _rectify(y, outputs)
             x, y = y, x
         for j in range(sizes[layers]):
             action[e, j] = x[j] + math.exp(w[at + j]) * noise[e, j]
 
 
 @compiled(nogil=True)
-def affine(w: Array, at: int, inputs: int, outputs: int, x: Array, y: Array) -> None:
+def _affine(w: Array, at: int, inputs: int, outputs: int, x: Array, y: Array) -> None:
     """y = x W + b with W, b from position `at` of the flat weights; four inputs a time, to save loads of y."""
     bias = at + inputs * outputs
     for j in range(outputs):
@@ -222,6 +240,7 @@ def affine(w: Array, at: int, inputs: int, outputs: int, x: Array, y: Array) -> 
             y[j] += x[i] * a[j]
 
 
+@checked("squash", y="out f4 N", size="int 0 N")
 @compiled(nogil=True)
 def squash(y: Array, size: int) -> None:
     """y = tanh(y), in place, for the first `size`."""
@@ -230,7 +249,7 @@ def squash(y: Array, size: int) -> None:
 
 
 @compiled(nogil=True)
-def rectify(y: Array, size: int) -> None:
+def _rectify(y: Array, size: int) -> None:
     """y = max(y, 0), in place, for the first `size`; a NaN stays one."""
     for j in range(size):
         y[j] = np.float32(0) if y[j] < 0 else y[j]

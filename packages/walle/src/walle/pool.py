@@ -24,7 +24,7 @@ from walle.collect import Collection, Collector
 from walle.memory import experience, plan, start_state
 from walle.rollout import Array, Arrays, Rollout, assemble
 from walle.shared import SharedArrays
-from walle.worker import Start
+from walle.worker import Start, pickled, search_path
 
 # A sampler ends with its pipe, not by the signals that the learner answers with a checkpoint.
 LEARNERS_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
@@ -101,6 +101,8 @@ class Pool:
         self.gone: str | None = None  # why nothing can be collected any more
         self.closed = False
         cuts = [collection.size * k // processes for k in range(processes + 1)]
+        self._environment = pickled(collection)
+        self._process = os.getpid()
         self.samplers = [Sampler(k, first, last) for k, (first, last) in enumerate(pairwise(cuts))]
         try:
             for sampler in self.samplers:
@@ -183,7 +185,8 @@ class Pool:
             if sampler.connection is not None:
                 sampler.connection.close()  # they leave at once, also in the middle of an iteration
         until = time.monotonic() + TIME_TO_END
-        for sampler in self.samplers:
+        mine = self.samplers if self._process == os.getpid() else []  # a forked child only lets go of its copies
+        for sampler in mine:
             if sampler.process is not None:
                 try:
                     sampler.process.wait(max(until - time.monotonic(), 0.0))
@@ -194,8 +197,12 @@ class Pool:
     def _need_open(self) -> None:
         if self.closed:
             raise InputError("samplers", expected="open ones", found="closed ones")
+        if self._process != os.getpid():
+            expected = "the process that started them (start others after the fork)"
+            raise InputError("samplers", expected=expected, found="a forked child of it")
 
     def _need_state(self) -> None:
+        self._need_open()
         if not self.recoverable:
             what = "a task that walle steps itself"
             raise InputError(f"{self.collection.task}: state", expected=what, found="one of Gymnasium's")
@@ -206,7 +213,7 @@ class Pool:
         command = [sys.executable, "-P", "-m", "walle.worker", theirs.fileno(), self.shared.descriptor, os.getpid()]
         note = [f"{self.collection.task}", f"sampler {sampler.index}"]  # for those who look at the list of processes
         environment = {**NO_WINDOW, **os.environ, **dict.fromkeys(MATH_THREADS, "1")}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        environment["PYTHONPATH"] = os.pathsep.join(search_path())
         # A blocked signal stays blocked in the child: from its first instruction on it takes none of them.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, LEARNERS_SIGNALS)
         try:
@@ -229,7 +236,8 @@ class Pool:
     def _begin(self, sampler: Sampler) -> None:
         """Give a launched process its environments and the iterations it may do."""
         start = Start(
-            collection=self.collection,
+            environment=self._environment,
+            path=search_path(),
             first=sampler.first,
             last=sampler.last,
             index=sampler.index,

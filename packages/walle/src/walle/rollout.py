@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.arrays import checked
 from septet.compiled import compiled
 
 Array = NDArray[Any]
@@ -103,6 +104,14 @@ def assemble(arrays: Mapping[str, Array], steps: int, version: int) -> Rollout:
     )
 
 
+@checked(
+    "moments",
+    observation="any f8 T E I",
+    valid="any ? T E",
+    count="out f8 E",
+    mean="out f8 E I",
+    m2="out f8 E I",
+)
 @compiled(nogil=True)
 def moments(observation: Array, valid: Array, count: Array, mean: Array, m2: Array) -> None:
     r"""Number, mean and :math:`\sum (o - \bar o)^2` of each environment's valid observations.

@@ -6,7 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from septet.arrays import fit
 from septet.errors import InputError
+from walle.batch import whole_seeds
 from walle.collect import Collection, Collector
 from walle.finite import check_rollout
 from walle.policy import GaussianPolicy
@@ -61,7 +63,7 @@ class Samplers:
         self.collection = Collection(
             task=task,
             policy=policy,
-            seeds=tuple(seeds),
+            seeds=tuple(whole_seeds("samplers", seeds)),
             environments=environments,
             steps=steps,
             root=root,
@@ -73,8 +75,8 @@ class Samplers:
         )
         self.iteration = 0
         self.version = -1
-        if processes < 0:
-            raise InputError("samplers: processes", expected="at least 0", found=processes)
+        fit("samplers: processes", "int 0", processes)
+        fit("samplers: max_lag", "int 0", max_lag)
         if mode not in MODES:
             raise InputError("samplers: mode", expected=" or ".join(MODES), found=mode)
         if mode == "asynchronous" and not (processes >= 1 and max_lag >= 1):
@@ -98,18 +100,13 @@ class Samplers:
         members, policy = len(self.collection.seeds), self.collection.policy
         mean = np.zeros((members, policy.observation_size)) if mean is None else mean
         scale = np.ones((members, policy.observation_size)) if scale is None else scale
-        for name, array, size in (
-            ("weights", weights, policy.size),
-            ("mean", mean, policy.observation_size),
-            ("scale", scale, policy.observation_size),
-        ):
-            if np.shape(array) != (members, size):
-                raise InputError(f"broadcast: {name}", expected=f"shape {(members, size)}", found=np.shape(array))
+        sides = {"S": members, "P": policy.size, "I": policy.observation_size}
+        weights = fit("broadcast: weights", "f4 S P", weights, sides)
+        mean, scale = fit("broadcast: mean", "f8 S I", mean, sides), fit("broadcast: scale", "f8 S I", scale, sides)
         if self._pool is not None:
             self._pool.broadcast(weights, mean, scale, self.version + 1)
         else:
-            self._weights = np.array(weights, np.float32)
-            self._mean, self._scale = np.array(mean, float), np.array(scale, float)
+            self._weights, self._mean, self._scale = weights.copy(), mean.copy(), scale.copy()
         self.version += 1
 
     def collect(self, noise: Array | None = None) -> Rollout:
@@ -119,7 +116,7 @@ class Samplers:
             noise: ``(T, E, act)`` in place of standard normal noise.
 
         Raises:
-            InputError: no weights were broadcast.
+            InputError: no weights were broadcast, or noise of the wrong shape.
             NotFinite: an environment gave a reward or an observation that is not finite.
         """
         if self.version < 0:
@@ -155,7 +152,7 @@ class Samplers:
     @state.setter
     def state(self, state: Mapping[str, Array]) -> None:
         state = dict(state)
-        iteration = int(state.pop("iteration"))
+        iteration = int(fit("samplers: state iteration", "i8", state.pop("iteration", None)))
         if self._pool is not None:
             self._pool.restore(iteration, state)
         elif self._collector is not None:

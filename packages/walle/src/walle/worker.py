@@ -4,9 +4,12 @@ It takes one message after another from its end of a pipe: which iteration to co
 lie in shared memory. It ends when its parent's end of the pipe closes, however that comes about.
 """
 
+import contextlib
+import copy
 import ctypes
 import faulthandler
 import os
+import pickle
 import select
 import signal
 import sys
@@ -14,7 +17,11 @@ import threading
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
+import walle
+from septet.errors import InputError
 from walle.collect import Collection, Collector
 from walle.memory import experience, start_state
 from walle.shared import Layout, SharedArrays
@@ -28,14 +35,16 @@ class Start:
     """First message to a worker.
 
     Attributes:
-        collection: what to collect; first, last: the environments of this worker; index: its number.
+        environment: the collection and what makes its environments, by `pickled`; path: where modules are found.
+        first, last: the environments of this worker; index: its number.
         layout: of the shared memory.
         iteration: from whose start-of-iteration state to go on; fresh: there is none yet, reset.
         patience: seconds to wait for the lock.
         bound: whether to be killed with the thread that started it (which must outlive the pool).
     """
 
-    collection: Collection
+    environment: bytes
+    path: list[str]
     first: int
     last: int
     index: int
@@ -72,13 +81,60 @@ def watch(pipe: int, parent: int) -> None:
     os._exit(0)
 
 
+def search_path() -> list[str]:
+    """Where this process finds modules, for one that may work in another folder."""
+    found = []
+    for entry in sys.path:
+        with contextlib.suppress(FileNotFoundError):  # the folder itself may be gone
+            found.append(str(Path(entry).absolute()))  # "" is the folder that a notebook or ``-c`` runs in
+    return found
+
+
+def pickled(collection: Collection) -> bytes:
+    """A collection with what makes its environments: they may be known to this process alone.
+
+    Raises:
+        InputError: something that cannot be sent to another process.
+    """
+    import cloudpickle  # type: ignore[import-untyped]  # takes classes of a notebook or script along
+
+    spec: Any = None
+    name = collection.task.rpartition(":")[2]
+    if collection.task not in walle.TASKS:
+        from gymnasium.envs.registration import load_env_creator, registry
+
+        spec = copy.copy(registry.get(name))
+        if spec is not None and isinstance(spec.entry_point, str) and spec.entry_point.startswith("__main__:"):
+            spec.entry_point = load_env_creator(spec.entry_point)  # of this process, not of the sampler's
+    try:
+        made: bytes = cloudpickle.dumps((collection, walle.TASKS.get(collection.task), name, spec))
+    except Exception as error:
+        expected = "what can be sent to sampler processes (a class in a module of its own, or processes: 0)"
+        raise InputError(collection.task, expected=expected, found=f"{type(error).__name__}: {error}") from error
+    return made
+
+
+def unpickled(environment: bytes) -> Collection:
+    """The collection of `pickled`, after its environments are made known here."""
+    collection, maker, name, spec = pickle.loads(environment)
+    if maker is not None:
+        walle.TASKS.setdefault(collection.task, maker)
+    if spec is not None:
+        from gymnasium.envs.registration import registry
+
+        registry[name] = spec
+    found: Collection = collection
+    return found
+
+
 class Worker:
     """One sampler: a slice of the environments, its own copy of the weights, its columns of the experience."""
 
     def __init__(self, start: Start, shared: SharedArrays) -> None:
         self.start, self.shared = start, shared
         self.rows = slice(start.first, start.last)
-        self.collector = Collector(start.collection, first=start.first, last=start.last)
+        sys.path[:] = start.path
+        self.collector = Collector(unpickled(start.environment), first=start.first, last=start.last)
         if start.fresh:
             self.collector.reset()
             self.save(start.iteration)
