@@ -29,7 +29,7 @@ FINISHED  = {results: results/$(SCALE)$(comma) papers: [$(LISTED)]}
 CHOSEN    = scale=$(SCALE)$(NAMED)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status live trace track compare publish bench config test check lock test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status queue live trace track compare publish bench config test check lock test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
 
 help:  ## this list
 	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z_-]+):[^#]*## /  make \1\t/' | expand -t 22
@@ -93,6 +93,9 @@ plan: setup  ## what a run will cost, before anything is submitted (SCALE=paper 
 
 status: setup  ## progress of the jobs that are running now
 	$(BIN)/python -m septet status results
+
+queue:  ## this user's SLURM jobs with paper, method and task
+	squeue --me --format "%.10i %.2t %.10M %.12l %.20R %k"
 
 live: setup  ## follow the jobs that are running now with W&B, from a process of its own
 	$(BIN)/python -m septet_report.live results/$(SCALE)
