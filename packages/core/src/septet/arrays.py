@@ -20,10 +20,10 @@ a class             an instance of it
 a mapping, a tuple  the specs of a tuple's items
 =================== ===================================================================================
 
-A side is a number or a name, which stands for the same number everywhere in a call (that of an ``int`` for its
-value): ``N*A`` is a product, ``N+1`` one more, ``N>0`` at least 1. What the values of an array are follows the sides:
+A side is a number or a name. A name stands for the same number everywhere in a call, and the name of an ``int`` for
+its value. ``N*A`` is a product, ``N+1`` is one more, ``N>0`` is at least 1. Bounds on the values follow the sides:
 ``< N`` indices from 0 to N - 1, ``in 1 N`` numbers from 1 to N, ``parts N`` offsets from 0, never falling, to N.
-The specs are read in their order: the N of such a bound is a side of an earlier argument.
+Specs are read in order: the N of a bound is a side of this or an earlier argument.
 """
 
 import functools

@@ -35,7 +35,7 @@ class _Side(NamedTuple):
 
     name: str  # of a side that is one name, perhaps with a number more
     more: int
-    least: int
+    least: int  # without the number more
     factors: tuple[str, ...]
     number: int
 
@@ -57,27 +57,29 @@ class _Array:
     sides: tuple[_Side, ...]
     out: bool
     strided: bool
-    values: tuple[str, ...]  # "<" and its end; "in" and both ends; "parts" and what is parted
+    values: tuple[str, int, str] | None  # "<", "in" or "parts", and both ends
 
     def __call__(self, value: Any, bound: Bound) -> NDArray[Any]:
         if self.kind is None:
             if not self.is_native(value):
                 self.refuse(value, bound)
-        elif type(value) is not np.ndarray or value.dtype != self.kind or not self.usable(value.flags):
+        elif (
+            type(value) is not np.ndarray
+            or value.dtype != self.kind
+            or not (value.flags.behaved if self.strided else value.flags.carray)
+        ):
             if self.out:
                 self.refuse(value, bound)
             value = self.converted(value, bound)  # a read-only one too: compiled code is made for writable ones
         if value.ndim != len(self.sides):
             self.refuse(value, bound)
         for (name, more, least, factors, number), size in zip(self.sides, value.shape, strict=False):
-            if name:
-                expected = bound.setdefault(name, size - more) + more
-            else:
-                expected = number * math.prod([bound[each] for each in factors]) + more
+            size -= more
+            expected = bound.setdefault(name, size) if name else number * math.prod([bound[each] for each in factors])
             if size != expected or size < least:
                 self.refuse(value, bound)
-        if self.values:
-            self.look(value, bound)
+        if self.values is not None:
+            self.look(value, bound, *self.values)
         return value
 
     def is_native(self, value: Any) -> bool:
@@ -88,24 +90,21 @@ class _Array:
         wide = kind.kind != "f" or kind.itemsize in (4, 8)
         return kind.kind in self.native and wide and kind.isnative and bool(value.flags.aligned)
 
-    def usable(self, flags: Any) -> bool:
-        """Whether compiled code can take an array with these flags as it is."""
-        return bool(flags.behaved if self.strided else flags.carray)
-
-    def look(self, value: NDArray[Any], bound: Bound) -> None:
+    def look(self, value: NDArray[Any], bound: Bound, how: str, low: int, last: str) -> None:
         """Raise the error for values that are out of bounds."""
-        how, *ends = self.values
-        end = _end(ends[-1], bound)
+        end = bound[last] if last in bound else int(last)
         if how == "parts":
             falls = bool((value[1:] < value[:-1]).any())
             if falls or not value.size or value[0] != 0 or value[-1] != end:
                 found = f"{value[0]} to {value[-1]}{', falling' if falls else ''}" if value.size else "none"
                 raise InputError(self.where, expected=f"offsets that rise from 0 to {end}", found=found)
         elif value.size:
-            low, high = (0, end - 1) if how == "<" else (_end(ends[0], bound), end)
-            if not (value.min() >= low and value.max() <= high):  # NaN is not, either
+            high = end - 1 if how == "<" else end
+            # What `min` and `max` call, without their wrappers; NaN passes through, and is out of bounds.
+            least, most = np.minimum.reduce(value, None), np.maximum.reduce(value, None)
+            if not (least >= low and most <= high):
                 what = f"{'indices' if how == '<' else 'numbers'} from {low} to {high}"
-                raise InputError(self.where, expected=what, found=f"{value.min()} to {value.max()}")
+                raise InputError(self.where, expected=what, found=f"{least} to {most}")
 
     def converted(self, value: Any, bound: Bound) -> NDArray[Any]:
         """The value as such an array, or an error if that would change more than its precision."""
@@ -145,11 +144,6 @@ class _Array:
         raise InputError(self.where, expected=expected, found=found)
 
 
-def _end(text: str, bound: Bound) -> int:
-    """One end of a range: a number, or what a name stands for."""
-    return bound[text] if text in bound else int(text)
-
-
 @dataclass(frozen=True, slots=True)
 class _Count:
     """An integer of at least `least`, and of at most what the name `most` stands for, less `short`."""
@@ -178,8 +172,9 @@ class _Number:
 
     def __call__(self, value: Any, bound: Bound) -> float:
         del bound
-        number = not isinstance(value, bool) and isinstance(value, int | float | np.integer | np.floating)
-        number = number and not (isinstance(value, int) and abs(value) > sys.float_info.max)
+        number = isinstance(value, float | np.integer | np.floating) or (
+            isinstance(value, int) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        )
         if not number or (self.ends and not self.ends[0] <= value <= self.ends[1]):
             expected = "a number" + (f" from {self.ends[0]:g} to {self.ends[1]:g}" if self.ends else "")
             raise InputError(self.where, expected=expected, found=value)
@@ -241,7 +236,7 @@ def parse_text(where: str, spec: str) -> Callable[[Any, Bound], Any]:
     """The same for one that is text."""
     words = spec.split()
     at = next((place for place, word in enumerate(words) if word in ("<", "in", "parts")), len(words))
-    (kind, *sides), values = words[:at], tuple(words[at:])
+    (kind, *sides), values = words[:at], words[at:]
     if kind == "int":
         least, most = (*sides, "")[:2] if sides else ("0", values[1])
         return _Count(where, where.rpartition(" ")[2], int(least), most, short=1 if values else 0)
@@ -254,7 +249,8 @@ def parse_text(where: str, spec: str) -> Callable[[Any, Bound], Any]:
         kind, *sides = sides
     native = {"real": "biuf", "whole": "iu"}.get(kind, "")
     dtype = None if native else np.dtype(kind)
-    return _Array(where, dtype, native, tuple(map(_side, sides)), way == "out", way == "any", values)
+    ends = (values[0], int(values[1]) if len(values) > 2 else 0, values[-1]) if values else None
+    return _Array(where, dtype, native, tuple(map(_side, sides)), way == "out", way == "any", ends)
 
 
 def _side(text: str) -> _Side:
@@ -264,4 +260,4 @@ def _side(text: str) -> _Side:
     names = tuple(factor for factor in factors if not factor.isdigit())
     number = math.prod(int(factor) for factor in factors if factor.isdigit())
     name = names[0] if len(factors) == len(names) == 1 else ""
-    return _Side(name, int(more or 0), int(least) + 1 if least else int(more or 0), names, number)
+    return _Side(name, int(more or 0), int(least) + 1 if least else 0, names, number)
