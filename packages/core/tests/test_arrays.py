@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from septet.arrays import checked, fit, layers
+from septet.arrays import checked, fit, fit_all, layers
 from septet.errors import InputError
 
 
@@ -15,7 +15,7 @@ class Pair(NamedTuple):
     right: np.ndarray
 
 
-@checked("scaled", x="f4 N A", row="i8 K < N", factor="float", out="out f4 K A")
+@checked(x="f4 N A", row="i8 K < N", factor="float", out="out f4 K A")
 @numba.njit
 def scaled(x, row, factor, out):
     for k in range(row.size):
@@ -73,6 +73,8 @@ def test_compiled_code_calls_the_function_itself():
         ({"x": [[1], [2]]}, r"out: expected writable contiguous float32 of shape \(1, 1\), found float32 \(1, 2\)"),
         ({"factor": "3"}, "factor: expected a number, found 3"),
         ({"factor": True}, "factor: expected a number"),
+        ({"factor": 10**400}, "factor: expected a number"),
+        ({"x": np.ma.array([[1.0, 2], [3, 4]])}, r"x: expected float32 .* found masked float64 \(2, 2\)"),
         ({"out": np.zeros((1, 2))}, "out: expected writable contiguous float32 .* found float64"),
         ({"out": np.zeros((1, 4), np.float32)[:, ::2]}, r"found strided float32 \(1, 2\)"),
         ({"out": [[0.0, 0.0]]}, r"out: expected .* found \[\[0.0, 0.0\]\]"),
@@ -86,9 +88,7 @@ def test_what_does_not_fit_is_one_line(change, text):
 
 
 def test_sides_are_products_numbers_and_counts_and_tuples_have_specs():
-    @checked(
-        "f", lambda n, *_: {"H": 3}, n="int 1", flat="f8 n*H", two="f8 2 N+", pair={"left": "f8 N", "right": "f8 N"}
-    )
+    @checked(lambda n, *_: {"H": 3}, n="int 1", flat="f8 n*H", two="f8 2 N>0", pair={"left": "f8 N", "right": "f8 N"})
     def f(n, flat, two, pair):
         return n, pair
 
@@ -109,6 +109,87 @@ def test_sides_are_products_numbers_and_counts_and_tuples_have_specs():
     with pytest.raises(TypeError, match="takes the arguments n, flat, two, pair"):
         f(2)
     assert f(2, np.zeros(6), pair=good[3], two=good[2])[0] == 2
+
+
+def at_most_three(a, sizes):
+    return ("x", "3 numbers at most", sizes["m"]) if sizes["m"] > 3 and a["share"] else None
+
+
+@checked(None, at_most_three, out="out f8 n", at="whole m < n", x="real m", share="float 0 1", kind=Pair)
+@numba.njit
+def scatter(out, at, x, share, kind, more):
+    """Add shares of x to the places `at`."""
+    for i in range(at.shape[0]):
+        out[at[i]] += share * x[i] * more
+
+
+AT, X, PAIR = np.array([0, 2]), np.ones(2), Pair(np.ones(1), np.ones(1))
+
+
+def test_native_arrays_are_passed_on_as_they_are():
+    out, frozen = np.zeros(3), np.ones(4, np.float32)[::2]
+    frozen.flags.writeable = False
+    scatter(out, AT.astype(np.uint8), frozen, share=0.5, kind=PAIR, more=1)
+    scatter.unchecked(out, np.array([1]), np.ones(1), 1.0, PAIR, 1)
+    assert out.tolist() == [0.5, 1.0, 0.5] and scatter.__doc__ == "Add shares of x to the places `at`."
+    assert fit("x", "real N", frozen) is frozen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.zeros(2), AT, X, 1.0, PAIR, 1), "scatter: at: expected indices from 0 to 1, found 0 to 2"),
+        ((np.zeros(3), AT - 1, X, 1.0, PAIR, 1), "scatter: at: expected indices from 0 to 2, found -1 to 1"),
+        ((np.zeros(3), AT, np.ones(3), 1.0, PAIR, 1), "x: expected numbers of shape (2,), found float64 (3,)"),
+        ((np.zeros(3), AT * 1.0, X, 1.0, PAIR, 1), "at: expected integers of shape (m,), found float64 (2,)"),
+        ((np.zeros(3), AT, X.tolist(), 1.0, PAIR, 1), "x: expected numbers of shape (2,), found a value of type list"),
+        ((np.zeros(3), AT, X.astype(">f8"), 1.0, PAIR, 1), "found byte-swapped float64 (2,)"),
+        ((np.zeros(3), AT, np.zeros(17, "i1")[1:].view(float), 1.0, PAIR, 1), "found unaligned float64 (2,)"),
+        ((np.zeros(3), AT, X.astype(np.float16), 1.0, PAIR, 1), "found float16 (2,)"),
+        ((np.zeros(3), AT, X.astype(object), 1.0, PAIR, 1), "found object (2,)"),
+        ((np.zeros(3), AT, X * 1j, 1.0, PAIR, 1), "found complex128 (2,)"),
+        ((np.zeros(3), AT, np.ma.array(X), 1.0, PAIR, 1), "found masked float64 (2,)"),
+        ((np.zeros(3), AT, X, 1.5, PAIR, 1), "scatter: share: expected a number from 0 to 1, found 1.5"),
+        ((np.zeros(3), AT, X, np.nan, PAIR, 1), "scatter: share: expected a number from 0 to 1, found nan"),
+        ((np.zeros(3), AT, X, 1.0, None, 1), "kind: expected an instance of Pair, found a value of type NoneType"),
+        ((np.zeros(3), np.arange(4) % 3, np.ones(4), 1.0, PAIR, 1), "scatter: x: expected 3 numbers at most, found 4"),
+        ((np.zeros(3), AT, X, 1.0, PAIR, "1"), "scatter: expected arrays and numbers, found out ndarray, at ndarray"),
+    ],
+)
+def test_what_native_code_cannot_take_is_one_line(arguments, message):
+    before = arguments[0].copy()
+    with pytest.raises(InputError) as error:
+        scatter(*arguments)
+    assert message in str(error.value) and "\n" not in str(error.value)
+    np.testing.assert_array_equal(arguments[0], before)
+
+
+@pytest.mark.parametrize("edges", [[0, 2, 1, 3], [1, 2, 3, 3], [0, 1, 2, 9], [0, 3], [0.0, 1.0, 2.0, 3.0], []])
+def test_offsets_part_their_side(edges):
+    specs = {"data": "real z", "edges": "whole k+1 parts z"}
+    fit_all("rows", specs, {"edges": np.array([0, 1, 1, 3]), "data": np.ones(3)}, {"k": 3})
+    with pytest.raises(InputError, match=r"^rows: edges: expected (offsets that rise from 0 to 3|integers of shape)"):
+        fit_all("rows", specs, {"edges": np.array(edges), "data": np.ones(3)}, {"k": 3})
+
+
+def test_bounds_are_numbers_or_sides_and_names_keep_one_size():
+    for spec, good, bad in (
+        ("real N in 0 1", [0.0, 1.0], [0.0, np.nan]),
+        ("whole N in 1 N", [1, 2], [0, 1]),
+        ("i8 N in 1 N", [1, 2], [1, 3]),
+        ("f8 N>1", [0.0, 0.0], [0.0]),
+        ("f8 N+1", [0.0], []),
+        ("int < N", 2, 3),
+        ("int 1 N", 3, 4),
+    ):
+        value, wrong = (np.array(each) if spec.startswith(("real", "whole")) else each for each in (good, bad))
+        bound = {"N": 3} if spec.startswith("int") else {}
+        np.testing.assert_array_equal(fit("x", spec, value, dict(bound)), good)
+        with pytest.raises(InputError, match=r"^x: expected "):
+            fit("x", spec, wrong, bound)
+    bound = {}
+    assert fit_all("f", {"a": "f8 N+1"}, {"a": [1, 2], "b": 0}, bound)["a"].dtype == float
+    assert bound == {"N": 1}
 
 
 def test_one_argument_and_layer_widths():

@@ -16,7 +16,7 @@
 `finite`       the check that stops training at a value that is not finite
 `data`         finding, checking and downloading data sets
 `compiled`     functions compiled by numba, and their cache
-`checked`      entry points of compiled functions that look at their arrays first
+`arrays`       checked arguments of compiled functions; `specs` holds what they can be
 `progress`     progress lines in logs, and what is running now
 `cli`          `python -m <package> <verb> --config FILE --out DIR`
 =============  =====================================================================

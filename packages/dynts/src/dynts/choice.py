@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynts.filter import click_probability
-from septet.checked import checked, index, numbers, state, within
+from septet.arrays import checked
 from septet.compiled import compiled
 
 Array = NDArray[np.float64]
@@ -50,11 +50,12 @@ class Motion(NamedTuple):
 
 
 @checked(
-    scores=numbers("K"),
-    arms=index("", below="K+1", least=1),
-    probability=numbers("K"),
-    explore=within("", 0.0, 1.0),
-    pick=within("", 0.0, 1.0),
+    scores="real K",
+    arms="int 1 K",
+    choice=Choice,
+    probability="real K",
+    explore="float 0 1",
+    pick="float 0 1",
 )
 @compiled()
 def choose(scores: Array, arms: int, choice: Choice, probability: Array, explore: float, pick: float) -> int:
@@ -85,7 +86,7 @@ def choose(scores: Array, arms: int, choice: Choice, probability: Array, explore
     return 0
 
 
-@checked(totals=state("3"), probability=numbers("K"), arms=index("", below="K+1", least=1), arm=index("", below="K"))
+@checked(totals="out f8 3", probability="real K", arms="int 1 K", arm="int < K")
 @compiled()
 def account(totals: Array, probability: Array, arms: int, arm: int, clicked: float, m: float, v: float) -> None:
     """Add one round to the totals: pseudo-regret, whether the best arm was shown, log loss of the prediction."""

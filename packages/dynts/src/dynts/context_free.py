@@ -4,20 +4,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynts.choice import BEST, LOG_LOSS, REGRET
-from septet.checked import checked, index, state, within
+from septet.arrays import checked
 from septet.compiled import compiled
 
 Array = NDArray[np.float64]
 
 
 @checked(
-    probabilities=within("T K", 0.0, 1.0),
-    rewards=within("T", 0.0, 1.0),
-    gammas=within("T", 0.0, 1.0),
-    begin=index("", below="T+1"),
-    end=index("", below="T+1"),
-    counts=state("K 2"),
-    totals=state("3"),
+    probabilities="real T K in 0 1",
+    rewards="real T in 0 1",
+    gammas="real T in 0 1",
+    begin="int 0 T",
+    end="int 0 T",
+    rng=np.random.Generator,
+    counts="out f8 K 2",
+    totals="out f8 3",
 )
 @compiled()
 def play_context_free(

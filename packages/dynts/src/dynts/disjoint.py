@@ -4,6 +4,7 @@ Covariances are packed lower triangles with the arms last, so that one pass over
 gives all arms' variances.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from dynts.choice import FOLD, Choice, Motion, account, choose
 from dynts.filter import laplace_logit, sigmoid
-from septet.checked import Fault, checked, index, instance, numbers, state, within
+from septet.arrays import Fault, checked
 from septet.compiled import compiled
 
 Array = NDArray[np.float64]
@@ -84,39 +85,34 @@ def _rank_one(packed: Array, arm: int, gain: Array, weight: float) -> float:
     return change
 
 
-def _ring_fits(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
-    """The ring buffers hold every window, and arms that exist."""
-    windows, ring = a["windows"], a["ring_arm"]
-    if windows.size and not 0 <= windows.min() <= windows.max() <= sizes["L"]:
-        return "windows", f"lengths from 0 to {sizes['L']}, which the rings hold", str(windows.tolist())
-    if ring.size and not 0 <= ring.min() <= ring.max() < sizes["K"]:
-        return "ring_arm", f"arms below {sizes['K']}", str(ring.max())
-    if sizes["P"] != sizes["D"] * (sizes["D"] + 1) // 2:
-        return "packed", f"triangles of {sizes['D']} x {sizes['D']}", f"{sizes['P']} numbers"
-    return None if a["before"] >= 0 else ("before", "a round from 0", a["before"])
+def _triangles(_: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
+    """The covariances are triangles of as many rows as there are features."""
+    d = sizes["D"]
+    return None if sizes["P"] == d * (d + 1) // 2 else ("packed", f"triangles of {d} x {d}", f"{sizes['P']} numbers")
 
 
 @checked(
-    _ring_fits,
-    mu=state("V S D K"),
-    contexts=numbers("S T D"),
-    probabilities=numbers("S T K"),
-    rewards=numbers("S T"),
-    normals=numbers("S T K"),
-    uniforms=within("S T 2", 0.0, 1.0),
-    gammas=numbers("V T"),
-    before=numbers(""),
-    begin=index("", below="T+1"),
-    end=index("", below="T+1"),
-    windows=state("V", np.int64),
-    choice=instance(Choice),
-    motion=instance(Motion),
-    packed=state("V S P K"),
-    scale=state("V S K"),
-    trace=state("V S K"),
-    ring_arm=state("V S L", np.int64),
-    ring_site=state("V S L D+2"),
-    totals=state("V S 3"),
+    None,
+    _triangles,
+    mu="out f8 V S D K",
+    contexts="real S T D",
+    probabilities="real S T K",
+    rewards="real S T",
+    normals="real S T K",
+    uniforms="real S T 2 in 0 1",
+    gammas="real V T",
+    before="int 0",
+    begin="int 0 T",
+    end="int 0 T",
+    choice=Choice,
+    motion=Motion,
+    packed="out f8 V S P K",
+    scale="out f8 V S K",
+    trace="out f8 V S K",
+    ring_arm="out i8 V S L < K",
+    windows="whole V in 0 L",
+    ring_site="out f8 V S L D+2",
+    totals="out f8 V S 3",
 )
 @compiled()
 def play_disjoint(

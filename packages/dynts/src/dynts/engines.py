@@ -18,7 +18,6 @@ from dynts.disjoint import play_disjoint
 from dynts.shared import play_shared
 from dynts.tracking import Headlines, track
 from dynts.worlds import initial_weights, simulate
-from septet.checked import unchecked
 from septet.checkpoint import Arrays
 from septet.errors import InputError
 from septet.finite import check_finite
@@ -156,7 +155,7 @@ class DisjointBandit(Engine):
         names = ("mu", "packed", "scale", "trace", "ring_arm", "ring_site", "totals")
         motion = self.motion(self.job.prior_variance * self.task.dim)
         state = (self.state[name] for name in names)
-        unchecked(play_disjoint)(self.before, begin, end, *self.block, self.windows, self.choice(), motion, *state)
+        play_disjoint.unchecked(self.before, begin, end, *self.block, self.windows, self.choice(), motion, *state)
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`; the path is that of the second weight of the first arm."""
@@ -198,7 +197,7 @@ class ContextFreeBandit(Engine):
         """See `Engine.play`."""
         self.inside(begin, end, self.discount.shape[1])
         for variant, seed in np.ndindex(*self.shape):
-            unchecked(play_context_free)(
+            play_context_free.unchecked(
                 begin,
                 end,
                 self.world.probabilities[seed],
@@ -257,9 +256,7 @@ class SharedBandit(Engine):
         self.inside(begin, end, self.discount.shape[1])
         state = (self.state[name] for name in ("mu", "root", "scale", "trace", "totals"))
         choice, motion = self.choice(), self.motion(self.prior_trace)
-        unchecked(play_shared)(
-            begin, end, *self.block, *self.draw, self.discount, choice, motion, self.diagonal, *state
-        )
+        play_shared.unchecked(begin, end, *self.block, *self.draw, self.discount, choice, motion, self.diagonal, *state)
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`."""
@@ -306,7 +303,7 @@ class Tracker(Engine):
         rows = slice(self.block.start + begin, self.block.start + end)
         state = (self.state[name] for name in ("mu", "root", "scale", "loss"))
         discount = self.discount[:, begin:end]
-        unchecked(track)(
+        track.unchecked(
             self.headlines.x[rows], self.clicks[:, rows], float(self.impressions), discount, self.prior_trace, *state
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.checked import checked, numbers
+from septet.arrays import checked
 from septet.compiled import compiled
 
 Array = NDArray[np.floating[Any]]
@@ -61,7 +61,7 @@ def laplace_logit(m: float, v: float, clicks: float, trials: float) -> float:
     return s
 
 
-@checked(mu=numbers("D"), R=numbers("D D"), phi=numbers("D"))
+@checked(mu="real D", R="real D D", phi="real D")
 @compiled()
 def assimilate(mu: Array, R: Array, phi: Array, residual: float, kappa: float) -> tuple[Array, Array]:
     r"""Posterior from the residual and curvature of the log likelihood at its mode.
@@ -88,7 +88,7 @@ def assimilate(mu: Array, R: Array, phi: Array, residual: float, kappa: float) -
     return mu + gain * residual, sigma
 
 
-@checked(mu=numbers("D"), R=numbers("D D"), phi=numbers("D"))
+@checked(mu="real D", R="real D D", phi="real D")
 @compiled()
 def laplace_update(mu: Array, R: Array, phi: Array, clicks: float, trials: float) -> tuple[Array, Array]:
     """Laplace update of section 2.2 for c clicks in n trials with the same features.
@@ -100,7 +100,7 @@ def laplace_update(mu: Array, R: Array, phi: Array, clicks: float, trials: float
     return assimilate(mu, R, phi, clicks - trials * p, trials * p * (1.0 - p))
 
 
-@checked(mu=numbers("D"), R=numbers("D D"), phi=numbers("D"))
+@checked(mu="real D", R="real D D", phi="real D")
 @compiled()
 def gaussian_update(mu: Array, R: Array, phi: Array, y: float, noise: float) -> tuple[Array, Array]:
     r"""The linear special case :math:`y = \phi^\top w + N(0, r)`: the Kalman filter's update.
@@ -112,7 +112,7 @@ def gaussian_update(mu: Array, R: Array, phi: Array, y: float, noise: float) -> 
     return assimilate(mu, R, phi, (y - s) / noise, 1.0 / noise)
 
 
-@checked(mu=numbers("D"), R=numbers("D D"), phis=numbers("B D"), clicks=numbers("B"), trials=numbers("B"))
+@checked(mu="real D", R="real D D", phis="real B D", clicks="real B", trials="real B")
 @compiled()
 def laplace_update_batch(mu: Array, R: Array, phis: Array, clicks: Array, trials: Array) -> tuple[Array, Array]:
     r"""Laplace update on a mini-batch: Newton's method in D dimensions (section 2.2).
@@ -160,7 +160,7 @@ def _negative_log_posterior(u: Array, A: Array, offset: Array, clicks: Array, tr
     return 0.5 * np.dot(u, u) - np.sum(clicks * logits - trials * log_partition)
 
 
-@checked(mu=numbers("D"), q=numbers("D"), phi=numbers("D"))
+@checked(mu="real D", q="real D", phi="real D")
 @compiled()
 def diagonal_update(mu: Array, q: Array, phi: Array, clicks: float, trials: float) -> tuple[Array, Array]:
     r"""The update for large D: only the diagonal of the precision is kept (Chapelle and Li, 2011).
@@ -180,7 +180,7 @@ def diagonal_update(mu: Array, q: Array, phi: Array, clicks: float, trials: floa
     return mu + phi / q * (clicks - trials * p), q + trials * p * (1.0 - p) * phi * phi
 
 
-@checked(sigma=numbers("D D"))
+@checked(sigma="real D D")
 @compiled()
 def predict(sigma: Array, gamma: float, prior_trace: float) -> Array:
     r"""Discounted prediction :math:`R = \Sigma/\gamma`, held at the prior's trace.

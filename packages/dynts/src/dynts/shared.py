@@ -4,6 +4,7 @@ It keeps a square root S of the covariance (Potter's form): every step is O(D²)
 Cholesky factor, and S Sᵀ cannot lose its positive sign by rounding.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,13 @@ from numpy.typing import NDArray
 
 from dynts.choice import FOLD, Choice, Motion, account, choose
 from dynts.filter import laplace_logit, sigmoid
-from septet.checked import Fault, checked, index, instance, numbers, state, within
+from septet.arrays import Fault, checked
 from septet.compiled import compiled
 
 Array = NDArray[np.float64]
 
 
-@checked(S=numbers("D D"), phi=numbers("D"), f=state("D"))
+@checked(S="real D D", phi="real D", f="out f8 D")
 @compiled(reassociate=True)
 def transposed_product(S: Array, phi: Array, f: Array) -> None:
     """Write Sᵀ phi to `f`, row by row."""
@@ -30,7 +31,7 @@ def transposed_product(S: Array, phi: Array, f: Array) -> None:
             f[j] += weight * row[j]
 
 
-@checked(left=numbers("D"), right=numbers("D"))
+@checked(left="real D", right="real D")
 @compiled(reassociate=True)
 def dot(left: Array, right: Array) -> float:
     """Inner product, also of rows that are not contiguous."""
@@ -40,7 +41,7 @@ def dot(left: Array, right: Array) -> float:
     return total
 
 
-def _rows_fit(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
+def _rows_fit(a: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
     """Each round has at least one row, all its rows are there, and there is a world for each seed."""
     count, end = a["count"], sizes["N"]
     if count.size == 0 or (a["first"] + count).max() > end:
@@ -52,24 +53,25 @@ def _rows_fit(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
 
 
 @checked(
+    None,
     _rows_fit,
-    mu=state("V S D"),
-    features=numbers("W N D"),
-    first=index("T", below="N"),
-    count=index("T", below="N+1", least=1),
-    probabilities=numbers("W N"),
-    rewards=numbers("S T"),
-    normals=numbers("S T D"),
-    uniforms=within("S T 2", 0.0, 1.0),
-    gammas=numbers("V T"),
-    begin=index("", below="T+1"),
-    end=index("", below="T+1"),
-    choice=instance(Choice),
-    motion=instance(Motion),
-    root=state("V S R D"),
-    scale=state("V S"),
-    trace=state("V S"),
-    totals=state("V S 3"),
+    mu="out f8 V S D",
+    features="real W N D",
+    first="whole T < N",
+    count="whole T in 1 N",
+    probabilities="real W N",
+    rewards="real S T",
+    normals="real S T D",
+    uniforms="real S T 2 in 0 1",
+    gammas="real V T",
+    begin="int 0 T",
+    end="int 0 T",
+    choice=Choice,
+    motion=Motion,
+    root="out f8 V S R D",
+    scale="out f8 V S",
+    trace="out f8 V S",
+    totals="out f8 V S 3",
 )
 @compiled()
 def play_shared(
@@ -170,7 +172,7 @@ def _variance(phi: Array, S: Array, c: float, diagonal: bool, f: Array) -> float
     return c * dot(f, f)
 
 
-@checked(S=state("D D"), f=numbers("D"), gain=state("D"))
+@checked(S="out f8 D D", f="real D", gain="out f8 D")
 @compiled(reassociate=True)
 def potter_update(S: Array, c: float, f: Array, v: float, kappa: float, gain: Array) -> float:
     r"""Rank-one Laplace update of the square root, in place.

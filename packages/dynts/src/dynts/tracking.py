@@ -12,7 +12,7 @@ from dynts.choice import FOLD
 from dynts.config import Job, Tracking
 from dynts.filter import click_probability, laplace_logit, sigmoid
 from dynts.shared import dot, potter_update, transposed_product
-from septet.checked import checked, numbers, state
+from septet.arrays import checked
 from septet.compiled import compiled
 from septet.seeding import stream
 
@@ -82,13 +82,13 @@ def reference_losses(clicks: Array, rate: Array, impressions: int) -> tuple[Arra
 
 
 @checked(
-    mu=state("V S D"),
-    x=numbers("N D"),
-    clicks=numbers("S N"),
-    gammas=numbers("V N"),
-    root=state("V S D D"),
-    scale=state("V S"),
-    loss=state("V S"),
+    mu="out f8 V S D",
+    x="real N D",
+    clicks="real S N",
+    gammas="real V N",
+    root="out f8 V S D D",
+    scale="out f8 V S",
+    loss="out f8 V S",
 )
 @compiled()
 def track(

@@ -137,13 +137,12 @@ WORK = {
 
 
 @checked(
-    "update",
     _sides,
     networks=WEIGHTS,
     actor_sizes="i8 K",
     critic_sizes="i8 L",
     records="any f4 S C R",
-    rows="i8 S N+ < C",
+    rows="i8 S N>0 < C",
     work=WORK,
     step="int 1",
     actor_every="int 1",
@@ -250,7 +249,6 @@ def _gather(records: Float32, rows: NDArray[np.int64], work: Workspace) -> None:
 
 
 @checked(
-    "actions",
     layer_sides,
     actor="f4 S P",
     sizes="i8 L",

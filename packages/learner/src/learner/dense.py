@@ -45,7 +45,7 @@ def multiply_adds(sizes: Sizes) -> int:
     return int(np.sum(sizes[:-1] * sizes[1:]))
 
 
-@checked("forward", layer_sides, weights="f4 P", sizes="i8 L", x="f4 N I", hidden="out f4 N*H", out="out f4 N O")
+@checked(layer_sides, weights="f4 P", sizes="i8 L", x="f4 N I", hidden="out f4 N*H", out="out f4 N O")
 @compiled(reassociate=True, nogil=True)
 def forward(weights: Float32, sizes: Sizes, x: Float32, hidden: Float32, out: Float32, squash: bool) -> None:
     """Outputs of the network; writes the hidden layers and `out`.
@@ -83,7 +83,7 @@ def forward(weights: Float32, sizes: Sizes, x: Float32, hidden: Float32, out: Fl
                     out[i, j] = np.tanh(value) if squash else value
 
 
-@checked("forward_one", layer_sides, weights="f4 P", sizes="i8 L", x="f4 I", hidden="out f4 H", out="out f4 O")
+@checked(layer_sides, weights="f4 P", sizes="i8 L", x="f4 I", hidden="out f4 H", out="out f4 O")
 @compiled(reassociate=True, nogil=True)
 def forward_one(weights: Float32, sizes: Sizes, x: Float32, hidden: Float32, out: Float32) -> None:
     """Outputs ``(n_L,)``, squashed, for one input ``(n_0,)``: reads the weights once, not those of units that are 0.
@@ -115,7 +115,6 @@ def forward_one(weights: Float32, sizes: Sizes, x: Float32, hidden: Float32, out
 
 
 @checked(
-    "backward",
     layer_sides,
     weights="f4 P",
     sizes="i8 L",
@@ -151,7 +150,6 @@ def backward(weights: Float32, sizes: Sizes, hidden: Float32, delta: Float32, de
 
 
 @checked(
-    "weight_gradient",
     lambda sizes, *_: layer_sides(None, sizes),
     sizes="i8 L",
     x="f4 N I",
@@ -203,7 +201,6 @@ def _input_sides(weights: Any, sizes: Sizes, deltas: Any, first: int, out: Any) 
 
 
 @checked(
-    "input_gradient",
     _input_sides,
     weights="f4 P",
     sizes="i8 L",
@@ -223,7 +220,6 @@ def input_gradient(weights: Float32, sizes: Sizes, deltas: Float32, first: int, 
 
 
 @checked(
-    "adam_and_polyak",
     weights="out f4 P",
     gradient="f4 P",
     mean="out f4 P",

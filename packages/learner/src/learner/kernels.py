@@ -37,7 +37,7 @@ def _both_sides(sizes: Sequence[int], value_sizes: Sequence[int], *_: Any) -> di
     return {**policy, "P": policy["P"] + policy["O"], "V": value["P"]}
 
 
-@checked("forward", _sides, sizes="layers", w="f4 P", n="int 1", units="out f4 n*U")
+@checked(_sides, sizes="layers", w="f4 P", n="int 1", units="out f4 n*U")
 @compiled(reassociate=True, uses=("walle",))
 def forward(sizes: Sequence[int], w: Array, n: int, units: Array) -> None:
     """Fill the units of every layer for n inputs; tanh hidden layers, linear output.
@@ -69,7 +69,6 @@ def forward(sizes: Sequence[int], w: Array, n: int, units: Array) -> None:
 
 
 @checked(
-    "backward",
     _sides,
     sizes="layers",
     w="f4 P",
@@ -115,7 +114,6 @@ def backward(sizes: Sequence[int], w: Array, n: int, units: Array, delta: Array,
 
 
 @checked(
-    "adam",
     w="out f4 P",
     g="f4 P",
     scale="float",
@@ -141,19 +139,18 @@ def adam(w: Array, g: Array, scale: float, m: Array, v: Array, t: int, rate: flo
 
 
 @checked(
-    "ppo_epochs",
     _both_sides,
     sizes="layers",
     value_sizes="layers",
     policy="out f4 P",
     value="out f4 V",
     moments=("out f4 P", "out f4 P", "out f4 V", "out f4 V"),
-    observation="f4 N+ I",
+    observation="f4 N>0 I",
     action="f4 N O",
     log_prob="f4 N",
     advantage="f4 N",
     returns="f4 N",
-    order="i8 K+ N < N",
+    order="i8 K>0 N < N",
     batch="int 1",
     first="int 0",
     **dict.fromkeys(("rate", "eps", "clip", "entropy_weight", "value_weight", "max_gradient"), "float"),
@@ -294,15 +291,14 @@ def ppo_epochs(
 
 
 @checked(
-    "value_epochs",
     _sides,
     sizes="layers",
     w="out f4 P",
     m="out f4 P",
     v="out f4 P",
-    observation="f4 N+ I",
+    observation="f4 N>0 I",
     target="f4 N",
-    order="i8 K+ M+ < N",
+    order="i8 K>0 M>0 < N",
     batch="int 1",
     first="int 0",
     rate="float",

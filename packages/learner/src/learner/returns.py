@@ -31,10 +31,10 @@ def next_values(
     return following
 
 
-STEPS = {"next_value": "f8 T+ E", "terminated": "? T E", "truncated": "? T E", "valid": "? T E", "gamma": "float"}
+STEPS = {"next_value": "f8 T>0 E", "terminated": "? T E", "truncated": "? T E", "valid": "? T E", "gamma": "float"}
 
 
-@checked("gae", reward="f8 T+ E", value="f8 T E", lam="float", **STEPS)
+@checked(reward="f8 T>0 E", value="f8 T E", lam="float", **STEPS)
 @compiled()
 def gae(
     reward: Array,
@@ -81,7 +81,7 @@ def gae(
     return advantage
 
 
-@checked("discounted", reward="f8 T+ E", **STEPS)
+@checked(reward="f8 T>0 E", **STEPS)
 @compiled()
 def discounted(
     reward: Array, next_value: Array, terminated: Flags, truncated: Flags, valid: Flags, gamma: float

@@ -191,7 +191,7 @@ def _normalise_back(
             of_bias[j] += d[j]
 
 
-@checked("forward", sides, weights="f4 P", shape="i8 5", x="f4 N I", tape=TAPE, out="out f4 N O")
+@checked(sides, weights="f4 P", shape="i8 5", x="f4 N I", tape=TAPE, out="out f4 N O")
 @compiled(reassociate=True, nogil=True)
 def forward(weights: Float32, shape: Shape, x: Float32, tape: Tape, out: Float32) -> None:
     """Outputs ``(N, out)`` before any squashing; a, if any, stands in the last columns of ``tape.joined``.
@@ -216,7 +216,7 @@ def forward(weights: Float32, shape: Shape, x: Float32, tape: Tape, out: Float32
             out[i, j] += bias[j]
 
 
-@checked("back_to_second", sides, weights="f4 P", shape="i8 5", delta="f4 N O", tape=TAPE, to=DELTAS)
+@checked(sides, weights="f4 P", shape="i8 5", delta="f4 N O", tape=TAPE, to=DELTAS)
 @compiled(reassociate=True, nogil=True)
 def back_to_second(weights: Float32, shape: Shape, tape: Tape, delta: Float32, to: Deltas) -> None:
     """From the derivative in the outputs ``(N, out)`` to the one in the second layer's products, `to.hidden2`."""
@@ -228,7 +228,7 @@ def back_to_second(weights: Float32, shape: Shape, tape: Tape, delta: Float32, t
     _normalise_back(tape.unit2, vectors, tape.inverse2, tape.hidden2, above, to.hidden2, gradient)
 
 
-@checked("late_gradient", sides, weights="f4 P", shape="i8 5", to=DELTAS, out="out f4 N L")
+@checked(sides, weights="f4 P", shape="i8 5", to=DELTAS, out="out f4 N L")
 @compiled(reassociate=True, nogil=True)
 def late_gradient(weights: Float32, shape: Shape, to: Deltas, out: Float32) -> None:
     """Derivative in a ``(N, late)``, after `back_to_second`."""
@@ -237,7 +237,7 @@ def late_gradient(weights: Float32, shape: Shape, to: Deltas, out: Float32) -> N
     np.dot(to.hidden2, weights[at : at + late * second].reshape(late, second).T, out)
 
 
-@checked("weight_gradient", sides, weights="f4 P", shape="i8 5", x="f4 N I", tape=TAPE, delta="f4 N O", to=DELTAS)
+@checked(sides, weights="f4 P", shape="i8 5", x="f4 N I", tape=TAPE, delta="f4 N O", to=DELTAS)
 @compiled(reassociate=True, nogil=True)
 def weight_gradient(weights: Float32, shape: Shape, x: Float32, tape: Tape, delta: Float32, to: Deltas) -> None:
     """Gradient in all weights, written to `to.weights`, after `back_to_second`."""
@@ -259,7 +259,7 @@ def weight_gradient(weights: Float32, shape: Shape, x: Float32, tape: Tape, delt
     np.dot(x.T, to.hidden1, gradient[:at].reshape(size, first))
 
 
-@checked("decay_matrices", sides, weights="f4 P", shape="i8 5", decay="float", gradient="out f4 P")
+@checked(sides, weights="f4 P", shape="i8 5", decay="float", gradient="out f4 P")
 @compiled(reassociate=True, nogil=True)
 def decay_matrices(weights: Float32, shape: Shape, decay: float, gradient: Float32) -> None:
     """Add decay * W to the gradient of W1 and W2: of the matrices, not of the last one, as in OpenAI Baselines."""
@@ -271,7 +271,7 @@ def decay_matrices(weights: Float32, shape: Shape, decay: float, gradient: Float
         gradient[i] += l2 * weights[i]
 
 
-@checked("adam", weights="out f4 P", gradient="f4 P", mean="out f4 P", square="out f4 P", step="int 1", rate="float")
+@checked(weights="out f4 P", gradient="f4 P", mean="out f4 P", square="out f4 P", step="int 1", rate="float")
 @compiled(reassociate=True, nogil=True)
 def adam(weights: Float32, gradient: Float32, mean: Float32, square: Float32, step: int, rate: float) -> None:
     r"""One step of Adam down the gradient, in place.
@@ -296,7 +296,7 @@ def adam(weights: Float32, gradient: Float32, mean: Float32, square: Float32, st
         weights[i] -= np.divide(size * first, np.sqrt(second) * root + small)  # `/` would test for 0, one by one
 
 
-@checked("polyak", target="out f4 P", weights="f4 P", tau="float")
+@checked(target="out f4 P", weights="f4 P", tau="float")
 @compiled(reassociate=True, nogil=True)
 def polyak(target: Float32, weights: Float32, tau: float) -> None:
     """Target network: target <- target + tau (weights - target)."""
@@ -332,7 +332,7 @@ def _layer_one(x: Float32, matrix: Float32, vectors: Float32, out: Float32) -> N
         out[j] = value if value > zero else zero
 
 
-@checked("apply", sides, weights="f4 K P", shape="i8 5", x="f4 K B I", late="f4 K B L", out="out f4 K B O")
+@checked(sides, weights="f4 K P", shape="i8 5", x="f4 K B I", late="f4 K B L", out="out f4 K B O")
 @compiled(reassociate=True, nogil=True)
 def apply(weights: Float32, shape: Shape, x: Float32, late: Float32, out: Float32) -> None:
     """Outputs ``(K, B, out)`` of K nets ``(K, P)`` on inputs ``(K, B, O)`` with late ones ``(K, B, late)``.

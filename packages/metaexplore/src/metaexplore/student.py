@@ -172,13 +172,12 @@ WORK: dict[str, Spec] = {
 
 
 @checked(
-    "train",
     _sides,
     students=WEIGHTS,
     actor_shape="i8 5",
     critic_shape="i8 5",
     records="any f4 K C R",
-    rows="i8 K U N+ < C",
+    rows="i8 K U N>0 < C",
     mean="f4 K I",
     scale="f4 K I",
     work=WORK,

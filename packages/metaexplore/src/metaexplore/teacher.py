@@ -41,7 +41,6 @@ def score_of_log_sigma(action: Array, mean: Array, sigma: Array) -> Array:
 
 
 @checked(
-    "mean_gradient",
     nets.sides,
     weights="f4 P",
     shape="i8 5",

@@ -7,6 +7,7 @@ MaxEnt on lists.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from septet.checked import Fault, checked, numbers, state, unchecked
+from septet.arrays import Fault, checked
 from septet.errors import InputError
 from vrda.kernels import jit, row_scores, slope, soft
 from vrda.lists import NBest
@@ -86,7 +87,7 @@ def _stretch(w: float, a: int, b: int, shrunk: Array, sums: Array, theta: float)
     return size if w > 0.0 else -size
 
 
-def _steps_fit(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
+def _steps_fit(a: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
     """Examples seen and to come have a step, and no weight was touched after the last."""
     t, since, ticks = a["run"][0], a["since"], len(a.get("order", ()))
     if not (t == t and t >= 0 and t + ticks <= sizes["T"]):
@@ -97,16 +98,16 @@ def _steps_fit(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
 
 
 _STATE = {
-    "w": state("n"),
-    "total": state("n"),
-    "since": state("n", np.int64),
-    "run": state("4"),
-    "shrunk": numbers("T+1"),
-    "sums": numbers("T+1"),
+    "w": "out f8 n",
+    "total": "out f8 n",
+    "since": "out i8 n",
+    "run": "out f8 4",
+    "shrunk": "real T+1",
+    "sums": "real T+1",
 }
 
 
-@checked(_steps_fit, **LISTS, **JUDGED, **_STATE, steps=numbers("T"))
+@checked(None, _steps_fit, **_STATE, **LISTS, **JUDGED, steps="real T")
 @jit
 def gradient_pass(
     starts: Array,
@@ -186,7 +187,7 @@ def gradient_pass(
     return mistakes
 
 
-@checked(_steps_fit, **_STATE)
+@checked(None, _steps_fit, **_STATE)
 @jit
 def gradient_weights(
     w: Array, total: Array, since: Array, run: Array, shrunk: Array, sums: Array, theta: float
@@ -272,7 +273,7 @@ def maxent(lists: NBest, l1: float, rounds: int = 200, tolerance: float = 1e-6) 
     target, out = lists.target, np.empty(len(base))
 
     def loss_and_gradient(w: Array) -> tuple[float, Array]:
-        scores = unchecked(row_scores)(lists.indptr, lists.indices, lists.data, base, w[:n], w[n])
+        scores = row_scores.unchecked(lists.indptr, lists.indices, lists.data, base, w[:n], w[n])
         loss = _expectations(lists.starts, scores, target, out) / m
         gradient = _transposed(lists.indptr, lists.indices, lists.data, out, n)
         return loss, np.append(gradient, out @ base) / m

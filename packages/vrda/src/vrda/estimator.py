@@ -13,7 +13,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from septet.checked import unchecked
 from vrda import kernels
 from vrda.model import SETTINGS, Model, rows_of
 from vrda.votes import voted_scores
@@ -133,7 +132,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rows = csr_matrix((data, indices, X.indptr), shape=(X.shape[0], len(model.s)))
             return voted_scores(rows, base, model.updates(), model.form)
         w, w0 = model.weights(self.prediction)
-        return unchecked(kernels.row_scores)(X.indptr, indices, data, base, w, w0)
+        return kernels.row_scores.unchecked(X.indptr, indices, data, base, w, w0)
 
     def predict(self, X: Any) -> Array:
         """The label of each row, shape ``(m,)``."""

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.checked import checked, index, numbers, state
+from septet.arrays import checked
 from septet.compiled import compiled
 from vrda.needs import JUDGED, LISTS, ROWS, STATE, state_fits
 
@@ -44,14 +44,14 @@ L1, L2, RHO, GAMMA, PLAIN = range(5)
 jit = compiled()
 
 
-@checked(form=numbers("5"))
+@checked(form="real 5")
 @jit
 def threshold(k: float, form: Array) -> Any:
     """`t(k) = l1 k + gamma rho sqrt(k)`."""
     return form[L1] * k + form[GAMMA] * form[RHO] * math.sqrt(k)
 
 
-@checked(form=numbers("5"))
+@checked(form="real 5")
 @jit
 def scale(k: float, form: Array) -> Any:
     """`q(k) = 1 / (l2 k + gamma sqrt(k))`; 1 for the perceptron."""
@@ -162,7 +162,7 @@ def slope(margin: float, log_loss: bool) -> Any:
     return 1.0 / (1.0 + math.exp(min(margin, 700.0))) / math.log(2.0)
 
 
-@checked(state_fits, **ROWS, **STATE, y=numbers("m"), x0=numbers(""), order=index("o", below="m"), log=state("t 3"))
+@checked(None, state_fits, **STATE, **ROWS, y="real m", x0="float", order="whole o < m", log="out f8 t 3")
 @jit
 def classify_pass(
     indptr: Array,
@@ -220,7 +220,7 @@ def classify_pass(
     return k - before
 
 
-@checked(state_fits, **LISTS, **STATE, **JUDGED, log=state("t 4"))
+@checked(None, state_fits, **STATE, **LISTS, **JUDGED, log="out f8 t 4")
 @jit
 def list_pass(
     starts: Array,
@@ -306,7 +306,7 @@ def list_pass(
     return mistakes
 
 
-@checked(s=numbers("n"), run=numbers("8"), form=numbers("5"))
+@checked(s="real n", run="real 8", form="real 5")
 @jit
 def last_weights(s: Array, run: Array, form: Array) -> tuple[Array, float]:
     """The present predictor `w` and its unpenalised weight, shapes ``(n,)`` and scalar."""
@@ -318,7 +318,7 @@ def last_weights(s: Array, run: Array, form: Array) -> tuple[Array, float]:
     return w, -q * run[S0]
 
 
-@checked(state_fits, **STATE)
+@checked(None, state_fits, **STATE)
 @jit
 def averaged_weights(s: Array, tally: Array, prefix: Array, run: Array, form: Array) -> tuple[Array, float]:
     """The voted sum of predictors, the present one included: shape ``(n,)``, and of the unpenalised weight."""
@@ -332,7 +332,7 @@ def averaged_weights(s: Array, tally: Array, prefix: Array, run: Array, form: Ar
     return w, run[TOTAL0] - run[VOTES] * scale(k, form) * run[S0]
 
 
-@checked(state_fits, **STATE | {"prefix": state("p 7")})
+@checked(None, state_fits, **STATE | {"prefix": "out f8 p 7"})
 @jit
 def summed_norms(s: Array, tally: Array, prefix: Array, run: Array, form: Array) -> tuple[float, float]:
     """Sums of `|w_k|_1` and `|w_k|_2^2` over the predictors that made the M mistakes (all but the present one)."""
@@ -347,7 +347,7 @@ def summed_norms(s: Array, tally: Array, prefix: Array, run: Array, form: Array)
     return one, two
 
 
-@checked(**ROWS, base=numbers("m"), w=numbers("n"), w0=numbers(""))
+@checked(w="real n", w0="float", **ROWS, base="real m")
 @jit
 def row_scores(indptr: Array, indices: Array, data: Array, base: Array, w: Array, w0: float) -> Array:
     """`<w, x_i> + w0 base_i` for each sparse row, shape ``(m,)``."""

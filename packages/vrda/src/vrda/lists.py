@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_matrix, vstack
 
-from septet.checked import require
+from septet.arrays import fit_all
 from septet.errors import InputError
 from septet.files import replacing
 from septet.sealed import KEY, ZEROS, seal, verify
@@ -50,7 +50,7 @@ class NBest:
         features = self.features
         if isinstance(features, bool) or not isinstance(features, (int, np.integer)) or features < 0:
             raise InputError("lists: features", expected="a whole number from 0", found=features)
-        require("lists", vars(self), lists_fit, {"n": int(features)}, **LISTS, **BRACKETS)
+        fit_all("lists", LISTS | BRACKETS, vars(self), {"n": int(features)}, lists_fit)
         if not np.isfinite(self.base).all():
             raise InputError("lists: base", expected="log probabilities", found="NaN or infinity")
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse, vstack
 
-from septet.checked import unchecked
 from vrda import kernels
 from vrda.slots import DIRECT, Slots, writable
 from vrda.votes import Updates
@@ -101,7 +100,7 @@ class Model:
             rows = csr_matrix((X.data, indices, X.indptr), shape=(X.shape[0], len(s)))
             self.log.append((rows, notes, first))
         log_loss = self.settings["loss"] == "log"
-        made = unchecked(kernels.classify_pass)(
+        made = kernels.classify_pass.unchecked(
             X.indptr, indices, X.data, signs, self.x0, order, s, tally, prefix, run, self.form, log_loss, notes
         )
         if self.log is not None:
@@ -112,10 +111,10 @@ class Model:
     def weights(self, prediction: str) -> tuple[Array, float]:
         """Weights per slot and the intercept; of the last predictor where the prediction is by votes."""
         if prediction != "averaged":
-            w, w0 = unchecked(kernels.last_weights)(self.s, self.run, self.form)
+            w, w0 = kernels.last_weights.unchecked(self.s, self.run, self.form)
             return w, float(w0)
         if self.averaged is None:
-            w, w0 = unchecked(kernels.averaged_weights)(*self.arrays, self.form)
+            w, w0 = kernels.averaged_weights.unchecked(*self.arrays, self.form)
             votes = max(self.run[kernels.SEEN], 1.0)
             self.averaged = w / votes, float(w0) / votes
         return self.averaged

@@ -1,40 +1,41 @@
-"""What the arrays of the compiled functions have to be, for `septet.checked`: a piece for each group of arguments."""
+"""What the arrays of the compiled functions have to be, for `septet.arrays`: a piece for each group of arguments."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from septet.checked import Fault, index, numbers, offsets, state
+from septet.arrays import Fault
 
-ROWS = {"indptr": offsets("m+1", into="z"), "indices": index("z", below="n"), "data": numbers("z")}
-"""m sparse rows over n columns."""
+ROWS = {"data": "real z", "indptr": "whole m+1 parts z", "indices": "whole z < n"}
+"""m sparse rows over n columns; n is known by other arguments, which come first."""
 
 LISTS = {
-    "starts": offsets("l+1", into="N"),
-    "indptr": offsets("N+1", into="z"),
-    "indices": index("z", below="n"),
-    "data": numbers("z"),
-    "base": numbers("N"),
+    "base": "real N",
+    "starts": "whole l+1 parts N",
+    "data": "real z",
+    "indptr": "whole N+1 parts z",
+    "indices": "whole z < n",
 }
-"""l lists of N candidates, one sparse row each, over n columns."""
+"""l lists of N candidates, one sparse row each, over n columns; n is known by other arguments, which come first."""
 
-BRACKETS = {"match": numbers("N"), "guess": numbers("N"), "gold": numbers("l")}
+BRACKETS = {"match": "real N", "guess": "real N", "gold": "real l"}
 """What is right and found of each candidate, and what there was in each list."""
 
-JUDGED = {"quality": numbers("N"), "target": index("l", below="N"), "order": index("o", below="l")}
+JUDGED = {"quality": "real N", "target": "whole l < N", "order": "whole o < l"}
 """What a learner on lists knows of the candidates, and the lists of a pass."""
 
 STATE = {
-    "s": state("n"),
-    "tally": state("n 2"),
-    "prefix": state("p w"),
-    "run": state("8"),
-    "form": numbers("5"),
+    "s": "out f8 n",
+    "tally": "out f8 n 2",
+    "prefix": "out f8 p w",
+    "run": "out f8 8",
+    "form": "real 5",
 }
 """The state of dual averaging and its regulariser, see `vrda.kernels`."""
 
 
-def state_fits(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
+def state_fits(a: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
     """The clock is inside the prefix sums, with a row for each tick to come, and no stretch begins after it."""
     k, begun, ticks = a["run"][0], a["tally"][:, 1], len(a.get("order", ()))
     if a["prefix"].shape[1] not in (2, 7):
@@ -50,7 +51,7 @@ def state_fits(a: dict[str, Any], sizes: dict[str, int]) -> Fault | None:
     return lists_fit(a, sizes) if "starts" in a else None
 
 
-def lists_fit(a: dict[str, Any], _: dict[str, int]) -> Fault | None:
+def lists_fit(a: Mapping[str, Any], _: dict[str, int]) -> Fault | None:
     """No list is empty, and the target of each is one of its candidates."""
     starts = a["starts"]
     if (starts[1:] == starts[:-1]).any():

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.checked import index, numbers, offsets, require
+from septet.arrays import fit_all
 from septet.compiled import compiled
 from septet.errors import InputError
 from vrda.treebank import Tree, leaves
@@ -53,18 +53,15 @@ class Grammar:
 
     def __post_init__(self) -> None:
         """Refuse tables that do not fit together: the chart is filled by compiled code."""
-        require(
-            "grammar",
-            vars(self),
-            None,
-            {"A": len(self.symbols)},
-            rules=index("R 3", below="A"),
-            log_p=numbers("R"),
-            by_left=offsets("A+1", into="R"),
-            order=index("R", below="R"),
-            by_parent=offsets("A+1", into="R"),
-            roots=numbers("A"),
-        )
+        specs = {
+            "rules": "whole R 3 < A",
+            "log_p": "real R",
+            "by_left": "whole A+1 parts R",
+            "order": "whole R < R",
+            "by_parent": "whole A+1 parts R",
+            "roots": "real A",
+        }
+        fit_all("grammar", specs, vars(self), {"A": len(self.symbols)})
 
 
 def productions(tree: Tree) -> tuple[Symbol, list[tuple[Symbol, Symbol, Symbol]], list[Symbol]]:

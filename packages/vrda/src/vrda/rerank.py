@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.checked import index, numbers, require, unchecked
+from septet.arrays import fit
 from septet.errors import InputError
 from vrda import kernels
 from vrda.baselines import GradientState, Schedule, gradient_pass, gradient_weights, maxent
@@ -67,7 +67,7 @@ class DualAveraging:
         """One pass over the lists `order`. Raises InputError if one is not there, or there are more than announced."""
         lists, run = self.lists, self._state[3]
         _check_order(order, lists, len(self._state[2]) - 1 - self.ticks)
-        unchecked(kernels.list_pass)(
+        kernels.list_pass.unchecked(
             lists.starts,
             lists.indptr,
             lists.indices,
@@ -147,7 +147,7 @@ class Gradient:
         """One pass over the lists `order`. Raises InputError if one is not there, or there are more than announced."""
         lists, state = self.lists, self._state
         _check_order(order, lists, len(self._steps) - int(state.run[0]))
-        unchecked(gradient_pass)(
+        gradient_pass.unchecked(
             lists.starts,
             lists.indptr,
             lists.indices,
@@ -202,9 +202,9 @@ class Batch:
 
 def choose(lists: NBest, weights: Weights) -> Array:
     """The best-scored candidate of each list, the first in order on ties; shape ``(m,)``."""
-    w = {"weights": weights[0], "weight of base": weights[1]}
-    require("choose", w, None, {"n": lists.features}, **{"weights": numbers("n"), "weight of base": numbers("")})
-    scores = unchecked(kernels.row_scores)(lists.indptr, lists.indices, lists.data, lists.base, *weights)
+    fit("choose: weights", "real n", weights[0], {"n": lists.features})
+    fit("choose: weight of base", "float", weights[1])
+    scores = kernels.row_scores.unchecked(lists.indptr, lists.indices, lists.data, lists.base, *weights)
     return _first_best(lists.starts, scores)
 
 
@@ -215,7 +215,7 @@ def vote(lists: NBest, learner: DualAveraging, updates: Updates) -> Array:
 
 def _check_order(order: Array, lists: NBest, room: int) -> None:
     """The lists are there, and there is room in the state: the other arrays were looked at when they were made."""
-    require("learn", {"order": order}, None, {"l": len(lists.gold)}, order=index("o", below="l"))
+    fit("learn: order", "whole o < l", order, {"l": len(lists.gold)})
     if len(order) > room:
         raise InputError(
             "learn: order", expected=f"{room} lists at most, of the announced ticks", found=f"{len(order)}"

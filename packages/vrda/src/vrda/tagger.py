@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.checked import checked, index, numbers, offsets
+from septet.arrays import checked
 from septet.errors import InputError
 from vrda.conllu import Sentence
 from vrda.kernels import jit
@@ -129,10 +129,11 @@ def k_best(tagger: Tagger, words: list[str], k: int = 50) -> tuple[Array, Array]
 
 
 @checked(
-    starts=offsets("p+1", into="z"),
-    tags=index("z", below="E"),
-    log_word=numbers("z"),
-    log_next=numbers("E E E"),
+    log_word="real z",
+    log_next="real E E E",
+    starts="whole p+1 parts z",
+    tags="whole z < E",
+    k="int 1",
 )
 @jit
 def _viterbi(starts: Array, tags: Array, log_word: Array, log_next: Array, k: int) -> tuple[Array, Array]:

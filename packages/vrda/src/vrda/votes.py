@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from septet.checked import numbers, offsets, require
+from septet.arrays import fit_all
 from vrda.kernels import GAMMA, L1, RHO, jit, last_alive, threshold
 from vrda.needs import ROWS, lists_fit
 
@@ -59,12 +59,12 @@ def _tally(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts:
     g, sizes = updates.g, {"n": rows.shape[1], "m": rows.shape[0]}
     for name, matrix in (("rows", rows), ("updates", g)):
         parts = {"indptr": matrix.indptr, "indices": matrix.indices, "data": matrix.data}
-        require(name, parts, None, sizes if matrix is rows else {"n": sizes["n"]}, **ROWS)
+        fit_all(name, ROWS, parts, dict(sizes) if matrix is rows else {"n": sizes["n"]})
     given = {"base": base, "form": np.asarray(form), "g0": updates.g0, "votes": updates.votes, "starts": starts}
-    sizes |= {"K": g.shape[0]}
-    require("votes", given, None, sizes, base=numbers("m"), form=numbers("5"), g0=numbers("K"), votes=numbers("K"))
+    specs = {"base": "real m", "form": "real 5", "g0": "real K", "votes": "real K"}
+    fit_all("votes", specs, given, sizes | {"K": g.shape[0]})
     if len(starts):
-        require("votes", given, lists_fit, {"N": sizes["m"]}, starts=offsets("l+1", into="N"))
+        fit_all("votes", {"starts": "whole l+1 parts m"}, given, sizes, lists_fit)
     columns = rows.tocsc()
     tally = np.zeros(rows.shape[0])
     _replay(

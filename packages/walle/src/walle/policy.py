@@ -168,7 +168,6 @@ def _sides(sizes: Sequence[int], *_: Any) -> dict[str, int]:
 
 
 @checked(
-    "policy",
     _sides,
     sizes="layers",
     clip="float",
@@ -240,7 +239,7 @@ def _affine(w: Array, at: int, inputs: int, outputs: int, x: Array, y: Array) ->
             y[j] += x[i] * a[j]
 
 
-@checked("squash", y="out f4 N", size="int 0 N")
+@checked(y="out f4 N", size="int 0 N")
 @compiled(nogil=True)
 def squash(y: Array, size: int) -> None:
     """y = tanh(y), in place, for the first `size`."""

@@ -105,7 +105,6 @@ def assemble(arrays: Mapping[str, Array], steps: int, version: int) -> Rollout:
 
 
 @checked(
-    "moments",
     observation="any f8 T E I",
     valid="any ? T E",
     count="out f8 E",
