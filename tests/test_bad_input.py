@@ -33,7 +33,7 @@ def changed(change):
 
 CASES = {
     "unknown key": (changed(lambda s: s.update(horizn=3)), "unknown key horizn"),
-    "unknown key inside": (changed(lambda s: s["method"].update(gamma=0.9)), "unknown key method.gamma"),
+    "unknown key inside": (changed(lambda s: s["method"].update(gamma=0.9)), "found the unknown key gamma"),
     "wrong type": (changed(lambda s: s.update(horizon="long")), "horizon: expected a valid integer"),
     "missing key": (changed(lambda s: s.pop("method")), "method: expected a value, found nothing"),
     "no seed": (changed(lambda s: s.update(seeds=[])), "seeds: expected"),

@@ -11,6 +11,7 @@ from septet.bench import row
 from septet.card import Stopwatch
 from septet.config import Settings
 from septet.errors import InputError
+from septet.sealed import read_sealed_json, write_json
 from septet_report.bench import draw_bench
 
 
@@ -30,7 +31,7 @@ def bench_file(monkeypatch, tmp_path):
     )
     rows = [row("other", 1.0, "s", "peer", 2.0), *vrda.bench.growth(True)]
     file = tmp_path / "vrda.json"
-    file.write_text(json.dumps({"rows": rows, "card": card.model_dump(mode="json")}))
+    write_json(file, {"rows": rows, "card": card.model_dump(mode="json")})
     return file
 
 
@@ -63,9 +64,9 @@ def test_growth_is_drawn_from_the_rows_of_the_bench(bench_file, tmp_path):
     ],
 )
 def test_a_bench_file_of_another_form_is_one_line(bench_file, tmp_path, change, message):
-    data = json.loads(bench_file.read_text())
+    data = read_sealed_json(bench_file, "a bench")
     change(data)
-    bench_file.write_text(json.dumps(data))
+    write_json(bench_file, data)
     with pytest.raises(InputError, match=message) as error:
         draw_bench(bench_file, "vrda", tmp_path / "out")
     assert "\n" not in str(error.value)

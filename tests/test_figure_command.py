@@ -21,10 +21,11 @@ def test_one_figure_comes_in_every_format(house):
 
 def test_an_unknown_figure_is_refused_with_the_names_there_are(house):
     done = house.snakemake("--cores", "1", "-n", "figure/vrda/nonsense")
-    assert done.returncode != 0
-    assert "figure/vrda/nonsense: no such figure; vrda has table, nonzeros," in done.stdout
+    assert done.returncode == 2
+    assert "figure/vrda: expected one of table, nonzeros, " in done.stdout
     done = house.snakemake("--cores", "1", "-n", "figure/nobody/nonsense")
-    assert "figure/nobody: no such paper; there are walle," in done.stdout
+    assert done.returncode == 2
+    assert "configuration: papers: expected some of dynts, vrda, walle, " in done.stdout
 
 
 def test_every_published_file_is_in_the_manifest():

@@ -227,7 +227,7 @@ def test_each_image_runs_true_with_the_profile_s_arguments(apptainer, monkeypatc
 
 
 def test_a_machine_without_apptainer_and_a_folder_that_it_cannot_take(apptainer, monkeypatch):
-    (line,) = preflight.of_images(["x.sif"], "", Path("/work/a:b"))
+    (line,) = preflight.of_images(["x.sif"], "", Path("/there/a:b"))
     assert "no folder with a : in its name" in line
     (apptainer / "bin/apptainer").unlink()
     (line,) = images(apptainer, "good")

@@ -98,7 +98,7 @@ def runs(program: str, arguments: str, image: str) -> str | None:
     try:
         done = subprocess.run(
             ["bash", "-c", command], env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, errors="replace", timeout=PATIENCE,
+            capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=PATIENCE,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"`true` did not end in it within {PATIENCE} s"

@@ -47,7 +47,7 @@ class Silent(Exception):
 def ask(*command: str) -> str:
     """What a program of SLURM prints."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Silent(f"{command[0]}: {error}") from None
     if done.returncode:

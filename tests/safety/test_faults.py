@@ -38,7 +38,7 @@ def command(config, out):
 
 
 def start(config, out, **options):
-    environment = {**os.environ, "SEPTET_SAVE_EVERY": "0", **options.pop("env", {})}
+    environment = {**os.environ, "SEPTET_SAVE_EVERY": "0", "SEPTET_LOCK_WAIT": "0", **options.pop("env", {})}
     return subprocess.run(command(config, out), capture_output=True, text=True, env=environment, **options)
 
 

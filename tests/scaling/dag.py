@@ -18,6 +18,8 @@ from typing import Any
 
 import yaml
 
+from septet.workflow_config import Workflow
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -57,7 +59,7 @@ def copies(multiple: int, papers: list[str]) -> dict[str, Any]:
 
 def plan(multiple: int, root: Path = ROOT) -> Plan:
     """Plan scale `paper` with `multiple` copies of every task."""
-    papers = yaml.safe_load((root / "config/config.yaml").read_text())["papers"]
+    papers = Workflow(root, {}).chosen
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "copies.json"
         file.write_text(json.dumps(copies(multiple, papers)))

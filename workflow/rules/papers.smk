@@ -1,4 +1,5 @@
 # Preparation, training and figures: the same rules for every paper of workflow/papers.yaml.
+# A shell command is put together when its job runs, after the loop: it names no variable of the loop.
 JOB = "printf %s {params.job:q} | "
 OPTIONS = " --config - --out {params.out:q} 2> {log:q} || {{ cat {log:q} >&2; exit 1; }}"
 
@@ -30,9 +31,10 @@ for paper, row in SEPTET.papers.items():
             params:
                 sources=digest_of(*row.packages),
                 job=preparation(paper),
+                launch=f"python -m {program}",
                 out=subpath(output[0], parent=True),
             shell:
-                f"{JOB}python -m {program} prepare{OPTIONS}"
+                f"{JOB}{{params.launch}} prepare{OPTIONS}"
 
     rule:
         name:

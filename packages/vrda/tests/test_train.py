@@ -128,7 +128,11 @@ def run(verb, config, out):
         ("prepare", {"task": {"train_lists": 3}}, "task.train_lists: expected greater than or equal to 20, found 3"),
         ("train", {"method": {}, "task": {}, "data_file": "none"}, "none: expected lists made by"),
         ("train", {"method": {"l1": [-1]}, "task": {}, "data_file": "x"}, "method.l1: expected different numbers"),
-        ("train", {"method": {"lr": 1}, "task": {}, "data_file": "x"}, "found the unknown key method.lr"),
+        (
+            "train",
+            {"method": {"lr": 1}, "task": {}, "data_file": "x"},
+            "method: expected one of the keys bound, eta, ",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(tmp_path, verb, config, message):

@@ -9,10 +9,7 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any
 
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # nobody reads this any more; a full disk may have room again
 
@@ -73,7 +70,7 @@ class _Descriptor(io.RawIOBase):
     def isatty(self) -> bool:
         return os.isatty(self._descriptor)
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: Any, /) -> int:
         size = memoryview(data).nbytes
         try:
             return os.write(self._descriptor, data)
