@@ -333,3 +333,19 @@ def test_a_file_of_settings_is_read_strictly_before_snakemake_reads_it(house, tm
     done = make(house, "reproduce", f"CONFIG={tmp_path / 'mine.yaml'}")
     assert done.returncode == 2 and "found a merge" in done.stdout and "snakemake" not in done.stdout.splitlines()[-2]
     assert time.monotonic() - start < 30
+
+
+def test_the_scheduler_starts_no_timers(smoke):
+    """Rationed submissions start a timer in each pass, which polls for the rest of the run and holds up its end."""
+    code = """
+import threading
+from snakemake.cli import main
+try:
+    main("--cores 1 --quiet all --config scale=smoke --force -- results/smoke/dynts/verdicts.json".split())
+except SystemExit as end:
+    print("timers", sum(isinstance(thread, threading.Timer) for thread in threading.enumerate()), "exit", end.code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=smoke.folder, env=smoke.environment(), capture_output=True, text=True
+    )  # fmt: skip
+    assert "timers 0 exit 0" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]

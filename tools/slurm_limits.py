@@ -15,7 +15,7 @@ NOTE = "note: "  # before what stops no first attempt
 
 @dataclass(frozen=True)
 class Job:
-    """What jobs of one kind ask for."""
+    """What the jobs of a rule ask for."""
 
     rule: str
     threads: int
