@@ -28,9 +28,8 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 # SLURM signals every process of a job before its time is up. The shell waits for the program it runs, which saves
 # its state and ends; without the trap the shell dies first, and the job with it before the state is whole.
 shell.prefix("set -euo pipefail; trap : TERM USR1 HUP; ")
-os.environ.setdefault(
-    "SBATCH_SIGNAL", "TERM@120"
-)  # sbatch reads it; as a resource, a site's own defaults would drop it
+# sbatch reads it from the environment; as a resource, a site's own defaults would drop it.
+os.environ.setdefault("SBATCH_SIGNAL", "TERM@120")
 
 
 def refusing(function):
