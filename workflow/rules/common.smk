@@ -219,12 +219,14 @@ def in_no_job(file):
 
 
 @functools.cache
-def digest_of(*packages):
-    """The digest of `sources`: as a parameter, it makes a rule run again when the code changes.
+def digest_of(*packages, image=None):
+    """The digest of `sources` and of an image's part of the lock: as a parameter, it makes a rule run again if they change.
 
     As inputs, the files would be looked at for every job at every turn of the scheduler, and by time instead of content.
     """
     files = [Path(file) for file in sources(*packages)]
+    if image is not None:
+        files.append(HOUSE / "containers" / f"{image}.lock")
     return short_digest(part for file in files for part in (str(file.relative_to(HOUSE)).encode(), file.read_bytes()))
 
 

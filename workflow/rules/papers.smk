@@ -29,7 +29,7 @@ for paper, row in SEPTET.papers.items():
                 mem_mb=growing(row.prepare.memory_mb),
                 runtime=row.prepare.minutes,
             params:
-                sources=digest_of(*row.packages),
+                sources=digest_of(*row.packages, image=row.image),
                 job=preparation(paper),
                 launch=f"python -m {program}",
                 out=subpath(output[0], parent=True),
@@ -58,7 +58,7 @@ for paper, row in SEPTET.papers.items():
             runtime=minutes_of(paper),
             gpu=gpus_of(paper),
         params:
-            sources=digest_of(*row.packages),
+            sources=digest_of(*row.packages, image=row.image),
             job=training(paper),
             launch=launcher(paper, program),
             out=subpath(output.scores, parent=True),
