@@ -5,7 +5,7 @@
 `reading`      files and folders from outside: one line when they cannot be read; YAML and JSON
 `sealed`       files that carry their checksum
 `workflow_config`  the workflow's configuration and table of papers
-`config`       typed configuration, its JSON schema and its default YAML
+`config`       typed configuration, its one-line errors and its default YAML
 `seeding`      named random streams from one root seed
 `scores`       the score table and the timing table
 `card`         the run card: what made a score table

@@ -34,7 +34,14 @@ PROFILES = {
 }
 LANGUAGE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
 LICENCE = "https://spdx.org/licenses/MIT"
-RECIPE = ("workflow/Snakefile", "workflow/rules/*.smk", "config/**/*.yaml", "requirements.lock", "containers/*.def")
+RECIPE = (
+    "workflow/Snakefile",
+    "workflow/papers.yaml",
+    "workflow/rules/*.smk",
+    "config/**/*.yaml",
+    "requirements.lock",
+    "containers/*.def",
+)
 """Files of the checkout that the crate carries, so that it is whole without it."""
 LEFT_OUT = {METADATA, "tracking", "recipe"}
 """Names in the results folder that are no result of the run; `recipe` is listed by `_recipe`."""
