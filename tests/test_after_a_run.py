@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from septet.files import sha256
-from septet_report import collect
-from septet_report.trace import trace
+from septet.report import collect
+from septet.report.trace import trace
 
 
 def planned_jobs(house, *arguments):
@@ -53,7 +53,7 @@ def test_the_command_that_trace_prints_regrows_the_score_table(house, tmp_path):
     config["task"] = {"name": "static", "kind": "simulation"}
     run = tmp_path / "smoke/dynts/runs/ts/static"
     done = subprocess.run(
-        [sys.executable, "-m", "dynts", "train", "--config", "-", "--out", str(run)],
+        [sys.executable, "-m", "septet.dynts", "train", "--config", "-", "--out", str(run)],
         input=json.dumps(config), env=environment, text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

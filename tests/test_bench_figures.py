@@ -6,18 +6,18 @@ import sys
 
 import pytest
 
-import vrda.bench
+import septet.vrda.bench
 from septet.bench import row
 from septet.card import Stopwatch
 from septet.config import Settings
 from septet.errors import InputError
+from septet.report.bench import draw_bench
 from septet.sealed import read_sealed_json, write_json
-from septet_report.bench import draw_bench
 
 
 @pytest.fixture
 def bench_file(monkeypatch, tmp_path):
-    monkeypatch.setattr(vrda.bench, "_cost", lambda examples, columns, draws: 10.0 + columns**0.2)
+    monkeypatch.setattr(septet.vrda.bench, "_cost", lambda examples, columns, draws: 10.0 + columns**0.2)
     card = Stopwatch().card(
         paper="vrda",
         verb="bench",
@@ -29,7 +29,7 @@ def bench_file(monkeypatch, tmp_path):
         libraries=[],
         steps=1,
     )
-    rows = [row("other", 1.0, "s", "peer", 2.0), *vrda.bench.growth(True)]
+    rows = [row("other", 1.0, "s", "peer", 2.0), *septet.vrda.bench.growth(True)]
     file = tmp_path / "vrda.json"
     write_json(file, {"rows": rows, "card": card.model_dump(mode="json")})
     return file
@@ -37,7 +37,7 @@ def bench_file(monkeypatch, tmp_path):
 
 def test_growth_is_drawn_from_the_rows_of_the_bench(bench_file, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "septet_report", "bench_figures", "--config", "-", "--out", str(tmp_path / "out")],
+        [sys.executable, "-m", "septet.report", "bench_figures", "--config", "-", "--out", str(tmp_path / "out")],
         input=json.dumps({"paper": "vrda", "file": str(bench_file)}),
         capture_output=True,
         text=True,

@@ -16,9 +16,9 @@ from packaging.utils import canonicalize_name
 from snakemake.utils import update_config
 
 from septet.config import validate
+from septet.report.claims import read_claims
+from septet.report.draw import figures_of
 from septet.workflow_config import experiments, generated, read_papers
-from septet_report.claims import read_claims
-from septet_report.draw import figures_of
 
 ROOT = Path(__file__).parents[1]
 SCALES = ("smoke", "laptop", "paper")

@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 
 from septet.files import sha256
-from septet_report.regrow import command
-from septet_report.tables import read_runs
+from septet.report.regrow import command
+from septet.report.tables import read_runs
 
 ROOT = Path(__file__).parents[1]
 

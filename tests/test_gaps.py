@@ -7,7 +7,7 @@ import sys
 import polars as pl
 import pytest
 
-from septet_report import tables
+from septet.report import tables
 
 POLE, HOPPER = {"environment": "InvertedPendulum-v5"}, {"environment": "Hopper-v5"}
 NETS = {"hidden": [8, 8], "batch": 4}
@@ -28,7 +28,7 @@ def test_a_job_that_was_accepted_ends_in_a_usable_table(name, tmp_path):
     run, merged = tmp_path / "run", tmp_path / "results"
     for package, verb, config, out in (
         ("learner", "train", job, run),
-        ("septet_report", "evaluate", {"paper": "learner", "scale": "laptop", "runs": [str(run)]}, merged),
+        ("septet.report", "evaluate", {"paper": "learner", "scale": "laptop", "runs": [str(run)]}, merged),
     ):
         command = [sys.executable, "-m", package, verb, "--config", "-", "--out", str(out)]
         done = subprocess.run(command, input=json.dumps(config), capture_output=True, text=True, timeout=300)

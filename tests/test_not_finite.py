@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
-import learner.config
-import learner.train
-import metaexplore.config
-import metaexplore.train
-import svrpo.config
-import svrpo.train
-import vipg.config
-import vipg.train
+import septet.metaexplore.config
+import septet.metaexplore.train
+import septet.rl.config
+import septet.rl.train
+import septet.svrpo.config
+import septet.svrpo.train
+import septet.vipg.config
+import septet.vipg.train
 from septet.errors import NotFinite
-from walle.batch import CompiledBatch
+from septet.sampler.batch import CompiledBatch
 
 
 class Sick(gymnasium.Env):
@@ -67,9 +67,9 @@ LEARNERS = {
     "ddpg/sb3": {**DDPG, **PEER},
 }
 SIZES = {"batch": 20, "mini_batch": 10, "environments": 1, "iterations": 2, "hidden": [8]}
-JOBS = {name: (learner, method, {}, {"steps": 40}) for name, method in LEARNERS.items()}
-JOBS["svrpo"] = svrpo, {"algorithm": "inner_loop", "hessian_blocks": 1}, SIZES, {}
-JOBS["srvrpg"] = svrpo, {"algorithm": "srvrpg", "snapshot": 1, "trajectories": 1}, SIZES, {}
+JOBS = {name: (septet.rl, method, {}, {"steps": 40}) for name, method in LEARNERS.items()}
+JOBS["svrpo"] = septet.svrpo, {"algorithm": "inner_loop", "hessian_blocks": 1}, SIZES, {}
+JOBS["srvrpg"] = septet.svrpo, {"algorithm": "srvrpg", "snapshot": 1, "trajectories": 1}, SIZES, {}
 
 
 def ends(package, job, out, says):
@@ -88,10 +88,10 @@ def test_what_an_environment_gave_is_named(name, what, tmp_path):
 
 ENVIRONMENT = {"kind": "environment", "episodes": 2, "return_low": 0, "return_high": 9}
 OWN = {
-    "vipg": (vipg, {"algorithm": "vpg", "particles": 2}, ENVIRONMENT),
-    "precursor": (vipg, {"algorithm": "action_space"}, ENVIRONMENT),
-    "metaexplore": (metaexplore, {"hidden": [8, 8]}, {}),
-    "metaexplore, plain": (metaexplore, {"hidden": [8, 8], "explorer": "gaussian"}, {}),
+    "vipg": (septet.vipg, {"algorithm": "vpg", "particles": 2}, ENVIRONMENT),
+    "precursor": (septet.vipg, {"algorithm": "action_space"}, ENVIRONMENT),
+    "metaexplore": (septet.metaexplore, {"hidden": [8, 8]}, {}),
+    "metaexplore, plain": (septet.metaexplore, {"hidden": [8, 8], "explorer": "gaussian"}, {}),
 }
 
 
@@ -118,7 +118,7 @@ def test_the_exit_code_is_3(tmp_path):
     """The navigation task with a reward that float32 cannot hold."""
     task = {"environment": "DeceptiveNavigation", "options": {"near_height": "HEIGHT"}, "steps": 600}
     config = json.dumps({"method": {"hidden": [8, 8]}, "task": task, "seeds": [5]}).replace('"HEIGHT"', "1.0e+300")
-    command = [sys.executable, "-m", "metaexplore", "train", "--config", "-", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "septet.metaexplore", "train", "--config", "-", "--out", str(tmp_path / "out")]
     done = subprocess.run(command, input=config, env=dict(os.environ), capture_output=True, text=True, timeout=300)
     assert done.returncode == 3, done.stderr
     assert "evaluate, step 1: reward is not finite" in done.stderr.splitlines()[-1]

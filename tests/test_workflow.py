@@ -99,18 +99,18 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("packages/dynts/src/dynts/filter.py", {"dynts_prepare", *TRAINING, *after("dynts")}),
-        ("packages/vrda/src/vrda/kernels.py", {*VRDA, *after("vrda")}),
+        ("packages/dynts/src/septet/dynts/filter.py", {"dynts_prepare", *TRAINING, *after("dynts")}),
+        ("packages/vrda/src/septet/vrda/kernels.py", {*VRDA, *after("vrda")}),
         (
-            "packages/learner/src/learner/gaussian.py",
+            "packages/rl/src/septet/rl/gaussian.py",
             {*WALLE, *SVRPO, *META, *VIPG, *after("walle", "svrpo", "metaexplore", "vipg")},
         ),
-        ("packages/svrpo/src/svrpo/passes.py", {*SVRPO, *after("svrpo")}),
-        ("packages/metaexplore/src/metaexplore/nets.py", {*META, *after("metaexplore")}),
-        ("packages/vipg/src/vipg/samplers.py", {*VIPG, *after("vipg")}),
+        ("packages/svrpo/src/septet/svrpo/network_passes.py", {*SVRPO, *after("svrpo")}),
+        ("packages/metaexplore/src/septet/metaexplore/nets.py", {*META, *after("metaexplore")}),
+        ("packages/vipg/src/septet/vipg/samplers.py", {*VIPG, *after("vipg")}),
         ("packages/core/src/septet/seeding.py", EVERY),
-        ("packages/report/src/septet_report/charts.py", DRAWN),
-        ("packages/report/src/septet_report/template/page.css", DRAWN),
+        ("packages/report/src/septet/report/charts.py", DRAWN),
+        ("packages/report/src/septet/report/template/page.css", DRAWN),
         ("config/claims/dynts.yaml", {"judge dynts", *END}),
         ("requirements.lock", EVERY),  # the lock is the software environment of every rule
     ],

@@ -33,8 +33,8 @@ PLACES = {
         (r"(septet-report = .*\n)", r'septet-skeleton = { path = "packages/skeleton", editable = true }\n\1')
     ],
     "pyproject.toml": [
-        (r'(root_packages = \[|source_modules = \[)(.*)"septet_report"', r'\1\2"skeleton", "septet_report"'),
-        (r"\| septet_report\"", r'| skeleton | septet_report"'),
+        (r'(root_packages = \[|source_modules = \[)(.*)"septet.report"', r'\1\2"skeleton", "septet.report"'),
+        (r"\| septet.report\"", r'| skeleton | septet.report"'),
     ],
 }
 """File -> (pattern, replacement): the places besides its own files where a paper is named."""

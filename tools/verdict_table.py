@@ -4,11 +4,11 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from septet.report.claims import read_claims
+from septet.report.tables import read_paper
+from septet.report.text import SYMBOLS
+from septet.report.verdicts import judge
 from septet.workflow_config import read_papers
-from septet_report.claims import read_claims
-from septet_report.tables import read_paper
-from septet_report.text import SYMBOLS
-from septet_report.verdicts import judge
 
 ROOT = Path(__file__).parents[1]
 BLOCK = r"(<!-- verdicts: begin[^\n]*-->\n).*?(<!-- verdicts: end -->)"

@@ -159,7 +159,7 @@ def test_a_release_image_runs_without_the_checkout(boxes, light, tmp_path):
          "python", "-c", "import dynts, septet.card; print(dynts.__file__, septet.card.lock_digest())"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert shown.stdout.startswith("/septet/packages/dynts/src/dynts/__init__.py"), shown.stderr
+    assert shown.stdout.startswith("/septet/packages/dynts/src/septet/dynts/__init__.py"), shown.stderr
     assert "None" not in shown.stdout
 
 

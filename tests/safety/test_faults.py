@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynts.config import Experiments, Job
-from dynts.engines import Engine
-from dynts.train import train
 from septet import checkpoint
+from septet.dynts.config import Experiments, Job
+from septet.dynts.engines import Engine
+from septet.dynts.train import train
 from septet.errors import EXIT_BAD_INPUT, EXIT_NO_ROOM, EXIT_NOT_FINITE, NotFinite
 
 EXPERIMENTS = Experiments()
@@ -34,7 +34,7 @@ def job(horizon=4000, points=20, **more) -> Job:
 
 
 def command(config, out):
-    return [sys.executable, "-m", "dynts", "train", "--config", str(config), "--out", str(out)]
+    return [sys.executable, "-m", "septet.dynts", "train", "--config", str(config), "--out", str(out)]
 
 
 def start(config, out, **options):
@@ -178,7 +178,7 @@ def test_a_number_that_is_none_stops_with_step_tensor_and_checkpoint(tmp_path, m
 
 NAN = """
 import sys, numpy as np
-from dynts.engines import Engine
+from septet.dynts.engines import Engine
 advance = Engine.advance
 def spoiled(self, point):
     advance(self, point)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dynts.upworthy import UPWORTHY
-from empg import datasets
 from septet.card import RunCard
+from septet.dynts.upworthy import UPWORTHY
+from septet.empg import datasets
+from septet.report import collect
 from septet.scores import score_rows, write_scores, write_timing
-from septet_report import collect
 
 ROOT = Path(__file__).parents[2]
 PRCTL_DROP, DAC_OVERRIDE, DAC_READ_SEARCH = 24, 1, 2
@@ -81,7 +81,7 @@ def whole(tmp_path_factory):
     collect.publish(folder / "laptop", ["dynts"], folder / "published")
     (folder / "claims").mkdir()
     shutil.copy(ROOT / "config/claims/dynts.yaml", folder / "claims")
-    from septet_report.__main__ import Judge, judge
+    from septet.report.__main__ import Judge, judge
 
     claims = [folder / "claims/dynts.yaml"]
     judge(Judge(results=folder / "laptop", claims=claims), folder / "laptop/dynts")
@@ -99,7 +99,7 @@ def readers():
     merged = {"paper": "dynts", "scale": "laptop", "runs": ["laptop/dynts/runs/ts/static"]}
 
     def verb(name, given):
-        return ["septet_report", [name, "--config", "-", "--out", f"out-{name}"], given]
+        return ["septet.report", [name, "--config", "-", "--out", f"out-{name}"], given]
 
     return {
         "evaluate": verb("evaluate", merged),
@@ -110,10 +110,10 @@ def readers():
         "adopt": verb("adopt", {"source": "published", "paper": "dynts"}),
         "crate": verb("crate", {"results": results, "house": str(ROOT)}),
         "track": verb("track", {"results": results, "papers": ["dynts"], "sinks": ["tensorboard"]}),
-        "show": ["septet_report.show", [results], None],
-        "show a paper": ["septet_report.show", ["laptop/dynts"], None],
-        "compare": ["septet_report.compare", [results, "published", "--claims", "claims"], None],
-        "trace": ["septet_report.trace", [results, f"{RUN}/regret"], None],
+        "show": ["septet.report.show", [results], None],
+        "show a paper": ["septet.report.show", ["laptop/dynts"], None],
+        "compare": ["septet.report.compare", [results, "published", "--claims", "claims"], None],
+        "trace": ["septet.report.trace", [results, f"{RUN}/regret"], None],
         "status": ["septet", ["status", results], None],
         "seal": ["septet", ["seal", "laptop/dynts/scores.parquet"], None],
     }

@@ -17,29 +17,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from dynts import upworthy
-from empg import datasets
 from septet.card import RunCard
 from septet.checkpoint import Checkpoints
 from septet.config import validate
+from septet.dynts import upworthy
+from septet.empg import datasets
 from septet.errors import InputError
 from septet.parquet import write_table
 from septet.reading import read_json, read_mapping
+from septet.report.bench import read_bench
+from septet.report.claims import read_claims
+from septet.report.collect import _read_manifest
+from septet.report.tables import read_paper, read_runs
+from septet.report.verdicts import read_verdicts
 from septet.reseal import reseal
 from septet.scores import read_scores, read_timing, score_rows, write_scores, write_timing
 from septet.sealed import PLACEHOLDER, read_sealed_json, seal, write_json
 from septet.seeding import stream
+from septet.vrda.conllu import read_conllu
+from septet.vrda.generated import SPACE, generated_lists
+from septet.vrda.lists import assemble, frequent, read_lists, write_lists
+from septet.vrda.prepare import read_ready
+from septet.vrda.treebank import clean, craft_articles, leaves, read_trees
 from septet.workflow_config import WorkflowConfig, experiments, read_papers
-from septet_report.bench import read_bench
-from septet_report.claims import read_claims
-from septet_report.collect import _read_manifest
-from septet_report.tables import read_paper, read_runs
-from septet_report.verdicts import read_verdicts
-from vrda.conllu import read_conllu
-from vrda.generated import SPACE, generated_lists
-from vrda.lists import assemble, frequent, read_lists, write_lists
-from vrda.prepare import read_ready
-from vrda.treebank import clean, craft_articles, leaves, read_trees
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "published"

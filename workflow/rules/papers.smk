@@ -88,4 +88,4 @@ for paper, row in SEPTET.papers.items():
             job=drawing(paper),
             out=f"results/{{scale}}/figures/{paper}",
         shell:
-            f"{JOB}python -m septet_report draw{OPTIONS}"
+            f"{JOB}python -m septet.report draw{OPTIONS}"

@@ -27,7 +27,7 @@ rule evaluate:
         job=evaluation,
         out=subpath(output.scores, parent=True),
     shell:
-        "printf %s {params.job:q} | python -m septet_report evaluate --config - --out {params.out:q} 2> {log:q}"
+        "printf %s {params.job:q} | python -m septet.report evaluate --config - --out {params.out:q} 2> {log:q}"
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 
@@ -56,7 +56,7 @@ rule adopt:
         job=adoption,
         out=subpath(output.scores, parent=True),
     shell:
-        "printf %s {params.job:q} | python -m septet_report adopt --config - --out {params.out:q} 2> {log:q}"
+        "printf %s {params.job:q} | python -m septet.report adopt --config - --out {params.out:q} 2> {log:q}"
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 
@@ -87,7 +87,7 @@ rule judge:
         job=judgement,
         out=subpath(output.verdicts, parent=True),
     shell:
-        "printf %s {params.job:q} | python -m septet_report judge --config - --out {params.out:q} 2> {log:q}"
+        "printf %s {params.job:q} | python -m septet.report judge --config - --out {params.out:q} 2> {log:q}"
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 
@@ -113,7 +113,7 @@ rule figure:
         sources=digest_of("core", "report"),
         job=drawing_of_one,
     shell:
-        "printf %s {params.job:q} | python -m septet_report draw --config - --out {output.folder:q} 2> {log:q}"
+        "printf %s {params.job:q} | python -m septet.report draw --config - --out {output.folder:q} 2> {log:q}"
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 
@@ -146,7 +146,7 @@ rule page:
         job=judgement,
         out=subpath(output.page, parent=True),
     shell:
-        "printf %s {params.job:q} | python -m septet_report page --config - --out {params.out:q} 2> {log:q}"
+        "printf %s {params.job:q} | python -m septet.report page --config - --out {params.out:q} 2> {log:q}"
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 
@@ -173,5 +173,5 @@ rule crate:
         job=description,
         out=subpath(output.crate, parent=True),
     shell:
-        "printf %s {params.job:q} | python -m septet_report crate --config - --out {params.out:q} 2> {log:q}"
+        "printf %s {params.job:q} | python -m septet.report crate --config - --out {params.out:q} 2> {log:q}"
         " || {{ cat {log:q} >&2; exit 1; }}"

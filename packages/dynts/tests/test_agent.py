@@ -6,8 +6,8 @@ import joblib
 import numpy as np
 import pytest
 
-from dynts import LogisticThompson
-from dynts.filter import laplace_update
+from septet.dynts import LogisticThompson
+from septet.dynts.filter import laplace_update
 from septet.errors import InputError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dynts.bench import Setting, drifting_stream, measure, play_agent, play_mabwiser, play_vowpal
+from septet.dynts.bench import Setting, drifting_stream, measure, play_agent, play_mabwiser, play_vowpal
 
 
 def test_rows_have_the_form_of_the_contract():

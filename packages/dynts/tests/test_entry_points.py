@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from dynts.choice import Choice, Motion, account, choose
-from dynts.config import Job, Method, Simulation
-from dynts.context_free import play_context_free
-from dynts.disjoint import play_disjoint
-from dynts.engines import engine
-from dynts.filter import assimilate, diagonal_update, laplace_update, laplace_update_batch, predict
-from dynts.shared import dot, play_shared, potter_update, transposed_product
-from dynts.tracking import track
+from septet.dynts.choice import Choice, Motion, account, choose
+from septet.dynts.config import Job, Method, Simulation
+from septet.dynts.context_free import play_context_free
+from septet.dynts.disjoint import play_disjoint
+from septet.dynts.engines import engine
+from septet.dynts.filter import assimilate, diagonal_update, laplace_update, laplace_update_batch, predict
+from septet.dynts.shared import dot, play_shared, potter_update, transposed_product
+from septet.dynts.tracking import track
 from septet.errors import InputError
 
 V, S, T, D, K = 2, 3, 5, 2, 4

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from dynts.filter import (
+from septet.dynts.filter import (
     assimilate,
     click_probability,
     diagonal_update,

@@ -5,13 +5,13 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from dynts import schedules
-from dynts.choice import BEST, LOG_LOSS, REGRET, Choice, Motion
-from dynts.decay import decay
-from dynts.disjoint import play_disjoint
-from dynts.filter import diagonal_update, laplace_update
-from dynts.shared import play_shared, potter_update
-from dynts.tracking import track
+from septet.dynts import schedules
+from septet.dynts.choice import BEST, LOG_LOSS, REGRET, Choice, Motion
+from septet.dynts.decay import decay
+from septet.dynts.disjoint import play_disjoint
+from septet.dynts.filter import diagonal_update, laplace_update
+from septet.dynts.shared import play_shared, potter_update
+from septet.dynts.tracking import track
 
 ARMS, DIM, ROUNDS = 4, 3, 300
 

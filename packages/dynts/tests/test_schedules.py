@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dynts.decay import decay, effective_samples, matched_decay
-from dynts.schedules import parse
+from septet.dynts.decay import decay, effective_samples, matched_decay
+from septet.dynts.schedules import parse
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dynts.config import Experiments, Job
-from dynts.train import train
-from dynts.upworthy import Preparation, prepare
 from septet.card import RunCard
+from septet.dynts.config import Experiments, Job
+from septet.dynts.train import train
+from septet.dynts.upworthy import Preparation, prepare
 from septet.scores import read_scores
 
 EXPERIMENTS = Experiments()
@@ -86,7 +86,7 @@ def test_the_run_card_says_what_ran(tmp_path, headlines):
 
 
 def command(config, out):
-    return [sys.executable, "-m", "dynts", "train", "--config", str(config), "--out", str(out)]
+    return [sys.executable, "-m", "septet.dynts", "train", "--config", str(config), "--out", str(out)]
 
 
 # What the abstract says, at a size that a test can afford, on seeds that no report uses.

@@ -3,8 +3,9 @@
 import polars as pl
 import pytest
 
-from dynts.config import Preparation
-from dynts.upworthy import (
+from septet.data import locate
+from septet.dynts.config import Preparation
+from septet.dynts.upworthy import (
     FEATURES,
     FLAWED_WEEKS,
     FUNCTION_WORDS,
@@ -15,7 +16,6 @@ from dynts.upworthy import (
     read,
     stand_in,
 )
-from septet.data import locate
 from septet.errors import DataUnavailable, InputError
 from septet.files import sha256
 from septet.parquet import write_table

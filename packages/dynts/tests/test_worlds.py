@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dynts.config import Simulation
-from dynts.worlds import CONTEXT_SCALE, initial_weights, joint_features, simulate
+from septet.dynts.config import Simulation
+from septet.dynts.worlds import CONTEXT_SCALE, initial_weights, joint_features, simulate
 
 
 def world(drift, period=1000, **settings):

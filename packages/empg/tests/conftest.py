@@ -13,7 +13,7 @@ def lm(request):
     """A random model with learned positions; one with rotary ones and grouped heads; that one with our attention."""
     from empg_helpers import gpt2, llama
 
-    from empg import attention
+    from septet.empg import attention
 
     model = {"gpt2": gpt2, "llama": llama, "float32": llama}[request.param]()
     if request.param == "float32":

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from empg.config import Job
-from empg.experiments import Experiments
+from septet.empg.config import Job
+from septet.empg.experiments import Experiments
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)

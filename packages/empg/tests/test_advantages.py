@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from empg import advantages as adv
+from septet.empg import advantages as adv
 
 TABLE = {
     0.01: (1.000, -0.050),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from empg.answers import same_answer
-from empg.grading import MathGrader, gsm8k_normalised, written_answer
+from septet.empg.answers import same_answer
+from septet.empg.grading import MathGrader, gsm8k_normalised, written_answer
 
 MATH = [
     ("1/2004!", "1/2006!", False),

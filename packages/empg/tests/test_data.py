@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from empg import datasets, problems
-from empg.behaviours import behaviours
-from empg.config import Preparation
-from empg.tokens import CharTokenizer
+from septet.empg import datasets, problems
+from septet.empg.behaviours import behaviours
+from septet.empg.config import Preparation
+from septet.empg.tokens import CharTokenizer
 from septet.errors import InputError
 from septet.parquet import write_table
 from septet.seeding import stream

@@ -9,14 +9,14 @@ import torch
 import transformers as tf
 from empg_helpers import job, uniforms
 
-from empg import attention
-from empg.check import Room, check_log_probabilities, own_log_probabilities
-from empg.engines import Local
-from empg.families import PLAIN, model_of
-from empg.forward import batches, log_probabilities
-from empg.policy import Policy
-from empg.sample import generate
-from empg.train import Run
+from septet.empg import attention
+from septet.empg.engines import Local
+from septet.empg.families import PLAIN, model_of
+from septet.empg.forward import batches, log_probabilities
+from septet.empg.policy import Policy
+from septet.empg.sample import generate
+from septet.empg.self_check import Room, check_log_probabilities, own_log_probabilities
+from septet.empg.train import Run
 from septet.errors import InputError
 
 V, ENDS = 64, (2, 5)
@@ -284,7 +284,7 @@ def test_the_check_at_the_start_names_the_model_and_the_number(name):
 
 def test_a_model_that_is_taken_for_a_plain_one_is_stopped(monkeypatch):
     """As if the family had been listed by mistake: sampler and trainer agree, and are both wrong."""
-    monkeypatch.setattr("empg.families._plain", lambda lm: True)
+    monkeypatch.setattr("septet.empg.families._plain", lambda lm: True)
     lm = made("granite")
     engine, policy = Local(lm, SimpleNamespace(ends=ENDS, pad=0), 100), Policy(lm)
     with pytest.raises(InputError, match=r"model granite: .* of sampler and the model itself .* found 0\.[1-9]"):
@@ -310,6 +310,6 @@ def test_a_run_begins_with_the_check(monkeypatch):
     run = Run(job())
     assert 0 <= run.agreement < 1e-5
     run.close()
-    monkeypatch.setattr(sys.modules["empg.check"], "BOUND", {torch.float32: -1.0})
+    monkeypatch.setattr(sys.modules["septet.empg.self_check"], "BOUND", {torch.float32: -1.0})
     with pytest.raises(InputError, match=r"model tiny: expected log-probabilities of sampler and trainer"):
         Run(job())

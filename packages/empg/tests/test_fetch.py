@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from empg.fetch import fetch, pinned
+from septet.empg.fetch import fetch, pinned
 from septet.errors import InputError
 
 ROOT = Path(__file__).parents[3]

@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from empg.grading import (
+from septet.empg.grading import (
     ANSWER_CHARACTERS,
     MathGrader,
     gsm8k_normalised,
@@ -18,7 +18,7 @@ from empg.grading import (
     last_boxed,
     written_answer,
 )
-from empg.problems import grade_chat, grade_terminated
+from septet.empg.problems import grade_chat, grade_terminated
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_killed_worker_costs_no_reward():
 def test_a_job_that_is_suspended_marks_nothing_wrong():
     """All processes stop for longer than an answer may take, and go on; a CPU clock stood still meanwhile."""
     code = """if True:
-        from empg.grading import MathGrader
+        from septet.empg.grading import MathGrader
         grader = MathGrader(seconds=1.0)
         grader([r"\\\\boxed{x}"], ["y"])
         print("start", flush=True)
@@ -230,7 +230,7 @@ def test_a_worker_that_is_killed_twice_at_an_answer_is_a_failure_and_no_mark():
 
 
 def test_a_worker_that_cannot_start_is_no_wrong_answer(monkeypatch):
-    monkeypatch.setattr("empg.grading.sys.executable", "/bin/false")
+    monkeypatch.setattr("septet.empg.grading.sys.executable", "/bin/false")
     with pytest.raises(RuntimeError, match="a grader's worker did not start: exit status 1"):
         MathGrader()([r"\boxed{0.5}"], [r"\frac12"])
 

@@ -10,14 +10,18 @@ import yaml
 from empg_helpers import EXPERIMENTS, job
 from pydantic import ValidationError
 
-from empg.config import Hub, Job, Method
-from empg.launch import main
-from empg.vllm_engine import surroundings
+from septet.empg.config import Hub, Job, Method
+from septet.empg.launch import main
+from septet.empg.vllm_engine import surroundings
 
 
 def launch(*arguments, text=""):
     return subprocess.run(
-        [sys.executable, "-m", "empg.launch", *arguments], input=text, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "septet.empg.launch", *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -38,8 +42,8 @@ time.sleep(60)
 
 
 def test_one_that_fails_ends_all_and_is_heard(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("empg.launch.GRACE", 0.5)
-    from empg.launch import run
+    monkeypatch.setattr("septet.empg.launch.GRACE", 0.5)
+    from septet.empg.launch import run
 
     assert run([sys.executable, "-c", FAULTY], 2, tmp_path) == 1
     assert "the second is ill" in capfd.readouterr().err

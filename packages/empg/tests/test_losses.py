@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from empg import advantages as adv
-from empg import losses
-from empg.config import Method
-from empg.experiments import Experiments
-from empg.update import batch_loss, lesson
+from septet.empg import advantages as adv
+from septet.empg import losses
+from septet.empg.config import Method
+from septet.empg.experiments import Experiments
+from septet.empg.update import batch_loss, lesson
 
 METHODS = Experiments().methods
 MASK = torch.tensor([[1.0, 1, 0], [1, 1, 1], [1, 0, 0], [1, 1, 1]], dtype=torch.float64)

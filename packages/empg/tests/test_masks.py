@@ -7,12 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from empg import advantages as adv
-from empg import losses
-from empg.config import Method
-from empg.experiments import Experiments
-from empg.masks import as_booleans, working
-from empg.update import batch_loss, lesson
+from septet.empg import advantages as adv
+from septet.empg import losses
+from septet.empg.config import Method
+from septet.empg.experiments import Experiments
+from septet.empg.masks import as_booleans, working
+from septet.empg.update import batch_loss, lesson
 from septet.errors import InputError
 
 DTYPES = [

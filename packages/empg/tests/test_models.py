@@ -17,11 +17,11 @@ from transformers import (
     Qwen2Config,
 )
 
-from empg import attention
-from empg import models as lms
-from empg.config import Hub, Job, Method, SmolLM
-from empg.experiments import Real
-from empg.sample import generate
+from septet.empg import attention
+from septet.empg import models as lms
+from septet.empg.config import Hub, Job, Method, SmolLM
+from septet.empg.experiments import Real
+from septet.empg.sample import generate
 from septet.errors import InputError
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from empg_helpers import uniforms
 
-from empg.engines import Local
-from empg.forward import batches, log_probabilities, pack
-from empg.policy import Policy
-from empg.sample import common, generate, invert
+from septet.empg.engines import Local
+from septet.empg.forward import batches, log_probabilities, pack
+from septet.empg.policy import Policy
+from septet.empg.sample import common, generate, invert
 from septet.errors import InputError
 
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8], [9, 1]]
@@ -128,7 +128,7 @@ def test_a_head_in_parts_gives_the_same(lm, monkeypatch):
     rollout = draw(lm, uniforms(12, 25))
     gradients = []
     for elements in (1 << 27, 100):
-        monkeypatch.setattr("empg.policy.HEAD_ELEMENTS", elements)
+        monkeypatch.setattr("septet.empg.policy.HEAD_ELEMENTS", elements)
         policy = Policy(lm)
         policy.zero_grad()
         for batch in batches(rollout):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import DynamicCache, GPT2LMHeadModel, GPT2Model
 
-from empg import tiny
+from septet.empg import tiny
 
 BASE = tiny.base_file("warm")
 SIZE = tiny.blank().config.vocab_size

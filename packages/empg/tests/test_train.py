@@ -12,12 +12,12 @@ import pytest
 import torch
 from empg_helpers import EXPERIMENTS, gpt2, job, uniforms
 
-from empg.config import Method
-from empg.policy import Masters, Policy
-from empg.sample import generate
-from empg.train import Run, train
-from empg.update import improve, lesson
 from septet.card import RunCard
+from septet.empg.config import Method
+from septet.empg.policy import Masters, Policy
+from septet.empg.sample import generate
+from septet.empg.train import Run, train
+from septet.empg.update import improve, lesson
 from septet.errors import NotFinite
 from septet.scores import read_scores, read_timing
 
@@ -65,7 +65,7 @@ def test_a_state_restored_goes_on_as_if_nothing_had_been(tmp_path):
 
 
 def command(config, out):
-    return [sys.executable, "-m", "empg", "train", "--config", str(config), "--out", str(out)]
+    return [sys.executable, "-m", "septet.empg", "train", "--config", str(config), "--out", str(out)]
 
 
 def parts(dtype=torch.float32, optimiser=torch.optim.AdamW, rate=1e-3):

@@ -8,9 +8,9 @@ import pytest
 import torch
 from empg_helpers import gpt2
 
-from empg.config import Hub
-from empg.policy import Policy
-from empg.vllm_engine import Vllm
+from septet.empg.config import Hub
+from septet.empg.policy import Policy
+from septet.empg.vllm_engine import Vllm
 from septet.errors import InputError
 
 STAND_IN = """
@@ -52,7 +52,7 @@ def job(tmp_path, monkeypatch):
     (tmp_path / "vllm").mkdir()
     (tmp_path / "vllm/__init__.py").write_text(STAND_IN)
     (tmp_path / "vllm/inputs.py").write_text("TokensPrompt = dict\n")
-    source = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from empg.vllm_server import main; main()"
+    source = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from septet.empg.vllm_server import main; main()"
     monkeypatch.setenv("EMPG_VLLM", f'{sys.executable} -c "{source}"')
     return SimpleNamespace(task=SimpleNamespace(model=Hub(kind="hub", name="some/model", random=True)))
 

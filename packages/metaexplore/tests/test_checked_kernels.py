@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from metaexplore import nets, student
 from septet.errors import InputError
+from septet.metaexplore import nets, student
 
 ACTOR, CRITIC = np.array([2, 4, 3, 1, 0]), np.array([2, 4, 3, 1, 1])
 K, N = 2, 5

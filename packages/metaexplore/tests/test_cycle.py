@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from metaexplore.config import Job, Method, Task
-from metaexplore.cycle import Cycle
-from metaexplore.student import repeat
-from metaexplore.study import JUDGED, Signal, agreement, cosine, reliability
+from septet.metaexplore.config import Job, Method, Task
+from septet.metaexplore.cycle import Cycle
+from septet.metaexplore.student import repeat
+from septet.metaexplore.study import JUDGED, Signal, agreement, cosine, reliability
 
 SMALL = {"hidden": (16, 16), "batch": 16, "explore_steps": 30, "evaluate_steps": 25}
 SMALL |= {"trial_updates": 5, "student_updates": 7}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from metaexplore import navigation, visits
-from metaexplore.environments import Environments, noise_free_return, return_estimate, rollout
 from septet.errors import InputError
+from septet.metaexplore import navigation, visits
+from septet.metaexplore.environments import Environments, noise_free_return, return_estimate, rollout
 
 
 def environments(name="DeceptiveNavigation", number=2, **options):

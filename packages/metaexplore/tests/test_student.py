@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from metaexplore import nets, student
-from metaexplore.student import Rates
+from septet.metaexplore import nets, student
+from septet.metaexplore.student import Rates
 
 D, A, N, K, U = 3, 2, 16, 2, 4
 ACTOR = np.array([D, 8, 6, A, 0])

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaexplore import nets, student, teacher
-from metaexplore.teacher import Spread, meta_gradient, score_of_log_sigma, score_of_mean, standardised
+from septet.metaexplore import nets, student, teacher
+from septet.metaexplore.teacher import Spread, meta_gradient, score_of_log_sigma, score_of_mean, standardised
 
 
 def test_one_step_gaussian_teacher_with_a_quadratic_meta_reward():

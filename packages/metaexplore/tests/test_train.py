@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from metaexplore.config import Job
-from metaexplore.cycle import Cycle
-from metaexplore.train import train as train_job
 from septet.errors import NotFinite
+from septet.metaexplore.config import Job
+from septet.metaexplore.cycle import Cycle
+from septet.metaexplore.train import train as train_job
 from septet.scores import read_scores
 
 JOB = {
@@ -73,7 +73,7 @@ def test_more_points_than_steps_are_refused():
 def test_bad_configuration_is_one_line(tmp_path):
     for change, word in (({"trials": 2, "student": "continue"}, "continue"), ({"sigma": 3.0}, "sigma_ceiling")):
         job = json.dumps({**JOB, "method": {**JOB["method"], **change}})
-        command = [sys.executable, "-m", "metaexplore", "train", "--config", "-", "--out", str(tmp_path / "out")]
+        command = [sys.executable, "-m", "septet.metaexplore", "train", "--config", "-", "--out", str(tmp_path / "out")]
         done = subprocess.run(command, input=job, capture_output=True, text=True, timeout=60)
         assert done.returncode == 2
         assert word in done.stderr and done.stderr.count("\n") == 1

@@ -12,12 +12,12 @@ import yaml
 
 from septet.card import RunCard
 from septet.config import validate
+from septet.report import collect, papers
+from septet.report.__main__ import Judge, judge
+from septet.report.claims import ClaimsFile
+from septet.report.draw import draw
 from septet.scores import TIMING, score_rows, write_scores, write_timing
 from septet.seeding import stream
-from septet_report import collect, papers
-from septet_report.__main__ import Judge, judge
-from septet_report.claims import ClaimsFile
-from septet_report.draw import draw
 
 RATES = {"ts/exp-0.99": 0.45, "ts/exp-0.999": 0.31, "ts/none": 0.24, "ucb": 0.22, "random": 0.9}
 DRIFT = {"static": 0.0, "drift": 1.0, "reset": 0.6}
@@ -215,8 +215,8 @@ def judged(demo: Path, claims_files: list[Path]) -> Path:
 
 @contextmanager
 def demo_modules() -> Iterator[None]:
-    """Within, `septet_report.papers.dynts` is the demo's module."""
-    name = "septet_report.papers.dynts"
+    """Within, `septet.report.papers.dynts` is the demo's module."""
+    name = "septet.report.papers.dynts"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(papers, "__path__", [str(Path(__file__).parent / "papers")])
         patch.delitem(sys.modules, name, raising=False)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from septet.errors import InputError
-from septet_report import charts, draw, tables, theme
-from septet_report.panels import read_figure
+from septet.report import charts, draw, tables, theme
+from septet.report.panels import read_figure
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=12), st.floats(0.1, 20))

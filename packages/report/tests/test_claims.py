@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from septet.config import Settings
 from septet.errors import InputError
-from septet_report import claims
+from septet.report import claims
 
 GOOD = {
     "paper": {

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from septet_report.show import show
-from septet_report.text import duration_text, estimate_text, number_text
-from septet_report.verdicts import read_verdicts
+from septet.report.show import show
+from septet.report.text import duration_text, estimate_text, number_text
+from septet.report.verdicts import read_verdicts
 
 
 def run(*arguments, stdin=None):
@@ -17,7 +17,7 @@ def run(*arguments, stdin=None):
 
 
 def call(verb, config, out):
-    return run("septet_report", verb, "--config", "-", "--out", out, stdin=json.dumps(config))
+    return run("septet.report", verb, "--config", "-", "--out", out, stdin=json.dumps(config))
 
 
 def test_from_runs_to_verdicts_and_back_from_published(demo, claims_files, tmp_path):
@@ -45,7 +45,7 @@ def test_from_runs_to_verdicts_and_back_from_published(demo, claims_files, tmp_p
         "hostile": "not judged at this scale",
         "sparser": "not judged at this scale",
     }
-    shown = run("septet_report.show", results)
+    shown = run("septet.report.show", results)
     assert shown.returncode == 0
     assert "not judged at this scale: sparser" in shown.stdout
     assert "3 reproduced, 1 not reproduced, 1 undecided, 2 not judged at this scale" in shown.stdout
@@ -91,7 +91,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, verb, config, words)
 
 
 def test_judging_loads_no_plotting_library():
-    text = "import sys, septet_report.__main__; print(*sorted(sys.modules))"
+    text = "import sys, septet.report.__main__; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout.split()
     assert not {"altair", "vl_convert", "jinja2", "pandas", "torch"} & set(loaded)
     # of scipy only the special functions, which load in a tenth of a second
@@ -103,7 +103,7 @@ def test_the_terminal_table_keeps_its_width(judged, tmp_path):
     for width in (80, 100):
         lines = show(verdicts, width).splitlines()
         assert max(map(len, lines)) <= width
-    missing = run("septet_report.show", tmp_path / "nowhere")
+    missing = run("septet.report.show", tmp_path / "nowhere")
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
 
 

@@ -10,11 +10,11 @@ import pytest
 from septet.card import RunCard
 from septet.errors import InputError
 from septet.files import sha256
+from septet.report import collect, tables
+from septet.report.__main__ import Judge, judge
+from septet.report.verdicts import read_verdicts
 from septet.scores import read_scores, write_scores
 from septet.sealed import read_sealed_json, write_json
-from septet_report import collect, tables
-from septet_report.__main__ import Judge, judge
-from septet_report.verdicts import read_verdicts
 
 
 def constant(method, card, steps):

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from scipy.stats import t as student
 
+from septet.report import collect
+from septet.report.compare import compare, main
 from septet.scores import read_scores
-from septet_report import collect
-from septet_report.compare import compare, main
 
 from .conftest import build_card, demo_claims, write_run
 

@@ -9,8 +9,8 @@ from rocrate.rocrate import ROCrate
 
 from septet.errors import InputError
 from septet.files import sha256
-from septet_report.crate import METADATA, PROFILES, write_crate
-from septet_report.tables import read_runs
+from septet.report.crate import METADATA, PROFILES, write_crate
+from septet.report.tables import read_runs
 
 ROOT = Path(__file__).parents[3]
 PAPERS = ("dynts", "walle")

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
+from septet.report.__main__ import Judge, Page, judge, page
 from septet.reseal import reseal
 from septet.sealed import read_sealed_json, write_json
-from septet_report.__main__ import Judge, Page, judge, page
 
 EVIL = """</script><script>window.owned=1</script><img src=x onerror="window.owned=1">'"`{{7*7}}${7*7}<!--</style>"""
 FREE = {"title", "authors", "method", "statement", "source", "reported", "unit"}

@@ -11,16 +11,16 @@ import yaml
 
 from septet.card import RunCard
 from septet.errors import InputError
+from septet.report import collect, panels
+from septet.report.__main__ import Draw, Judge, Page, Publish, Track, draw, judge, page, publish, track
+from septet.report.bench import read_bench
+from septet.report.benchmarks import read as read_benchmarks
+from septet.report.compare import compare
+from septet.report.crate import write_crate
+from septet.report.plan_fact import plan_and_fact
+from septet.report.tables import read_paper
+from septet.report.trace import trace
 from septet.sealed import read_sealed_json, verify, write_json
-from septet_report import collect, panels
-from septet_report.__main__ import Draw, Judge, Page, Publish, Track, draw, judge, page, publish, track
-from septet_report.bench import read_bench
-from septet_report.benchmarks import read as read_benchmarks
-from septet_report.compare import compare
-from septet_report.crate import write_crate
-from septet_report.plan_fact import plan_and_fact
-from septet_report.tables import read_paper
-from septet_report.trace import trace
 
 ROOT = Path(__file__).parents[3]
 FIGURE = "figures/dynts/regret_curves"
@@ -126,7 +126,7 @@ def test_a_card_without_the_digests_of_its_tables_is_not_merged(tmp_path, make_c
 
 
 def show(results):
-    done = subprocess.run([sys.executable, "-m", "septet_report.show", str(results)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "septet.report.show", str(results)], capture_output=True, text=True)
     return done.returncode, done.stderr
 
 

@@ -9,14 +9,14 @@ from urllib.parse import quote, unquote
 import pytest
 
 from septet.errors import InputError
+from septet.report import theme
+from septet.report.__main__ import Page, page
+from septet.report.claims import About
+from septet.report.page import Part, render
+from septet.report.panels import Drawn, Panel, Point, read_figure
+from septet.report.plan_fact import PlanFact
+from septet.report.svg import Picture
 from septet.sealed import read_sealed_json, write_json
-from septet_report import theme
-from septet_report.__main__ import Page, page
-from septet_report.claims import About
-from septet_report.page import Part, render
-from septet_report.panels import Drawn, Panel, Point, read_figure
-from septet_report.plan_fact import PlanFact
-from septet_report.svg import Picture
 
 CONTRASTS = """() => {
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);

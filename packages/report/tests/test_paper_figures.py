@@ -14,10 +14,10 @@ import vl_convert
 from PIL import Image
 
 from septet.errors import InputError
-from septet_report import charts, draw, layout, svg, tabulate, theme
-from septet_report.panels import Panel, Point, read_figure
-from septet_report.svg import Picture
-from septet_report.thinning import largest_triangles
+from septet.report import charts, draw, layout, svg, tabulate, theme
+from septet.report.panels import Panel, Point, read_figure
+from septet.report.svg import Picture
+from septet.report.thinning import largest_triangles
 
 
 def panel(width: float, height: float = 100.0) -> Panel:

@@ -6,15 +6,15 @@ import math
 
 import pytest
 
+from septet.report import benchmarks, language_models
+from septet.report.benchmarks import Benchmark, Recorded, Timed, gather, other_job
+from septet.report.plan import Job, Plan, main, make, read_jobs, read_plan
+from septet.report.plan_fact import plan_and_fact
+from septet.report.plan_text import clock, text
+from septet.report.predict import FIXED, SCALING, Predictor
+from septet.report.schedule import Task, longest_path, makespan
+from septet.report.work import RULES, work
 from septet.sealed import write_json
-from septet_report import benchmarks, language_models
-from septet_report.benchmarks import Benchmark, Recorded, Timed, gather, other_job
-from septet_report.plan import Job, Plan, main, make, read_jobs, read_plan
-from septet_report.plan_fact import plan_and_fact
-from septet_report.plan_text import clock, text
-from septet_report.predict import FIXED, SCALING, Predictor
-from septet_report.schedule import Task, longest_path, makespan
-from septet_report.work import RULES, work
 
 from .conftest import build_card, times
 
@@ -229,8 +229,8 @@ def test_the_command_writes_the_plan_and_refuses_what_is_none(tmp_path, monkeypa
 
 
 def test_plan_and_fact_stand_side_by_side(tmp_path):
+    from septet.report.tables import Runs
     from septet.scores import score_rows, write_scores, write_timing
-    from septet_report.tables import Runs
 
     assert plan_and_fact(tmp_path) == []
     jobs = [dynts_job("ts", "static", 1000), dynts_job("ts", "drift", 1000)]

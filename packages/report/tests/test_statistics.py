@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from septet.report import statistics
 from septet.seeding import stream
-from septet_report import statistics
 
 FINITE = st.floats(-1e3, 1e3)
 TABLES = st.tuples(st.integers(1, 4), st.integers(1, 7)).flatmap(lambda shape: arrays(float, shape, elements=FINITE))

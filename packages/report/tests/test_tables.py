@@ -6,11 +6,11 @@ import pytest
 import scipy.stats
 
 from septet.errors import InputError
+from septet.report import tables
+from septet.report.statistics import bootstrap_means
 from septet.scores import SCORES
 from septet.sealed import write_json
 from septet.seeding import stream
-from septet_report import tables
-from septet_report.statistics import bootstrap_means
 
 
 @pytest.fixture(scope="module")

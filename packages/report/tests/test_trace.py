@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from septet.files import sha256, source_digest
-from septet_report import collect
-from septet_report.panels import Drawn, Panel, Point, write_figure
-from septet_report.svg import Picture
-from septet_report.trace import command, main, trace
+from septet.report import collect
+from septet.report.panels import Drawn, Panel, Point, write_figure
+from septet.report.svg import Picture
+from septet.report.trace import command, main, trace
 
 from .conftest import build_card, write_run
 
@@ -78,8 +78,8 @@ def test_the_command_holds_the_configuration_of_that_seed_whatever_is_in_it(resu
     program, _, rest = text.partition(" | ")
     printed = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=True).stdout
     assert json.loads(printed)["seeds"] == [2] and json.loads(printed)["note"] == "it's"
-    assert shlex.split(rest) == "python -m dynts train --config - --out regrown".split()
-    assert "python -m learner train" in command(build_card(RUN, paper="walle", config={"seeds": []}))
+    assert shlex.split(rest) == "python -m septet.dynts train --config - --out regrown".split()
+    assert "python -m septet.rl train" in command(build_card(RUN, paper="walle", config={"seeds": []}))
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from tensorboardX.proto.event_pb2 import Event
 from wandb.proto.wandb_internal_pb2 import Record
 
 from septet.errors import InputError
+from septet.report import collect
+from septet.report.live import Follower
+from septet.report.track import LEDGER, read_ledger, track
 from septet.scores import read_scores
 from septet.sealed import write_json
-from septet_report import collect
-from septet_report.live import Follower
-from septet_report.track import LEDGER, read_ledger, track
 
 from .conftest import build_card, write_run
 
@@ -205,7 +205,7 @@ for step in range(40):
         time.sleep(0.02)
 progress.finish()
 (folder / "result").write_text(repr(total))
-print("wandb" in sys.modules, "septet_report" in sys.modules)
+print("wandb" in sys.modules, "septet.report" in sys.modules)
 """
 
 
@@ -219,7 +219,7 @@ def test_training_does_not_notice_when_the_follower_is_killed(tmp_path):
     alone = start(tmp_path / "alone/run")
     followed = start(tmp_path / "followed/run")
     live = subprocess.Popen(
-        [sys.executable, "-m", "septet_report.live", str(tmp_path / "followed"), "--every", "0.05"],
+        [sys.executable, "-m", "septet.report.live", str(tmp_path / "followed"), "--every", "0.05"],
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120  # the follower may be slow to start: the two wait for it half-way

@@ -10,13 +10,13 @@ from pydantic import TypeAdapter
 from septet.card import RunCard
 from septet.config import validate
 from septet.errors import InputError
+from septet.report import estimands
+from septet.report.claims import Claim, Relation
+from septet.report.statistics import bootstrap, mean, percentile_interval
+from septet.report.tables import Paper
+from septet.report.verdicts import band, judge_claim, line_text, outcome
 from septet.scores import score_rows
 from septet.seeding import stream
-from septet_report import estimands
-from septet_report.claims import Claim, Relation
-from septet_report.statistics import bootstrap, mean, percentile_interval
-from septet_report.tables import Paper
-from septet_report.verdicts import band, judge_claim, line_text, outcome
 
 BASE = {
     "id": "c",

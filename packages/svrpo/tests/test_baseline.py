@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learner import gaussian
-from learner.networks import Network
-from svrpo import baseline, srvrpg, svrpg, trajectories
+from septet.rl import gaussian
+from septet.rl.networks import Network
+from septet.svrpo import baseline, srvrpg, svrpg, trajectories
 
 NETWORK = Network((3, 4, 2), "tanh", free=2)
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from learner import gaussian
-from learner.networks import Network
-from learner.trust_region import conjugate_gradient, kl_hessian_product
-from svrpo import passes
-from svrpo.passes import Samples
-from svrpo.problem import Problem
-from svrpo.svrpo import InnerSettings, control_variate, inner_loop, newton_step, variance_ratio
+from septet.rl import gaussian
+from septet.rl.networks import Network
+from septet.rl.trust_region import conjugate_gradient, kl_hessian_product
+from septet.svrpo import network_passes as passes
+from septet.svrpo.network_passes import Samples
+from septet.svrpo.problem import Problem
+from septet.svrpo.svrpo import InnerSettings, control_variate, inner_loop, newton_step, variance_ratio
 
 N, BLOCK = 60, 10
 NETWORK = Network((4, 6, 5, 2), "tanh", free=2)

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from septet.card import RunCard
 from septet.errors import InputError, Interrupted, NotFinite
 from septet.scores import read_scores, read_timing
-from svrpo.config import Experiments, Job, Task
-from svrpo.train import build, train
+from septet.svrpo.config import Experiments, Job, Task
+from septet.svrpo.train import build, train
 
 EXPERIMENTS = Experiments()
 POLE = Task(

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from vipg import objective, posterior, stein
-from vipg.ascent import Moments, ascend
-from vipg.config import Job, Posterior, Quadratic, Surface
-from vipg.flows import Coupling, Planar
-from vipg.samplers import Cholesky, LowRank, MeanField
-from vipg.targets import Target
+from septet.vipg import objective, posterior, stein
+from septet.vipg.ascent import Moments, ascend
+from septet.vipg.config import Job, Posterior, Quadratic, Surface
+from septet.vipg.flows import Coupling, Planar
+from septet.vipg.samplers import Cholesky, LowRank, MeanField
+from septet.vipg.targets import Target
 
 FAMILIES = {
     "mean_field": lambda d: MeanField(d),

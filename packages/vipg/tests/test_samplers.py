@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from septet.errors import InputError
-from vipg.flows import Coupling, Planar
-from vipg.samplers import Cholesky, LowRank, MeanField, Particles, Sampler
+from septet.vipg.flows import Coupling, Planar
+from septet.vipg.samplers import Cholesky, LowRank, MeanField, Particles, Sampler
 
 FAMILIES = {
     "mean_field": lambda d: MeanField(d),

@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from septet.card import RunCard
 from septet.errors import InputError, NotFinite
 from septet.scores import read_scores, read_timing
-from vipg import updates
-from vipg.agent import Agent
-from vipg.config import Job
-from vipg.precursor import Precursor
-from vipg.train import train
+from septet.vipg import updates
+from septet.vipg.agent import Agent
+from septet.vipg.config import Job
+from septet.vipg.precursor import Precursor
+from septet.vipg.train import train
 
 CART = {"kind": "environment", "environment": "ContinuousCartPole", "return_low": 20.0, "return_high": 200.0}
 CAR = {"kind": "environment", "environment": "SparseMountainCar", "return_low": 0.0, "return_high": 1.0}
@@ -111,11 +111,11 @@ def test_the_precursor_refuses_an_environment_that_it_cannot_rewind():
 
 def test_sparse_car_reaches_its_goal_with_the_known_policy():
     """Push the way you are moving: it gets there, reward 1 and the end."""
-    import walle
-    from vipg import sparse
+    from septet import sampler
+    from septet.vipg import sparse
 
     sparse.register()
-    batch = walle.make("SparseMountainCar", seeds=[0], environments=3)
+    batch = sampler.make("SparseMountainCar", seeds=[0], environments=3)
     observation, total = batch.reset(), np.zeros(3)
     assert (np.abs(observation) <= 1).all()
     for _ in range(150):
@@ -127,7 +127,7 @@ def test_sparse_car_reaches_its_goal_with_the_known_policy():
     assert (total >= 1).all()
     theirs = gymnasium.make("MountainCarContinuous-v0").unwrapped
     theirs.reset(seed=0)
-    ours = walle.make("SparseMountainCar", seeds=[0], environments=1)
+    ours = sampler.make("SparseMountainCar", seeds=[0], environments=1)
     ours.reset()
     position = ours.state["state"][0, 0]
     theirs.state = np.array([position, 0.0])
@@ -141,12 +141,12 @@ def test_sparse_car_reaches_its_goal_with_the_known_policy():
 
 
 def command(config, out):
-    return [sys.executable, "-m", "vipg", "train", "--config", str(config), "--out", str(out)]
+    return [sys.executable, "-m", "septet.vipg", "train", "--config", str(config), "--out", str(out)]
 
 
 @pytest.mark.parametrize("name", ["v_vpg", "score", "svpg", "precursor"])
 def test_state_goes_on_exactly(name):
-    from vipg.train import Training
+    from septet.vipg.train import Training
 
     whole, first, second = (Training(job(name)) for _ in range(3))
     for part in range(3):

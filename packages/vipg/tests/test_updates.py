@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from learner.trust_region import kl_hessian_product
-from vipg import baseline, experience, updates
-from vipg.agent import Agent
-from vipg.ascent import Moments
-from vipg.config import PPO, TRPO, VPG, Job
-from vipg.surrogate import Problem
+from septet.rl.trust_region import kl_hessian_product
+from septet.vipg import baseline, experience, updates
+from septet.vipg.agent import Agent
+from septet.vipg.ascent import Moments
+from septet.vipg.config import PPO, TRPO, VPG, Job
+from septet.vipg.surrogate import Problem
 
 FAMILIES = ["mean_field", "low_rank", "planar", "coupling", "full"]
 TASK = {

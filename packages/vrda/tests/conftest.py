@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vrda.vrda import loss_slope, prox_update
+from septet.vrda.vrda import loss_slope, prox_update
 
 
 def naive(X, y, orders, regulariser, loss):

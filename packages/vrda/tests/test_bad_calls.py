@@ -13,17 +13,17 @@ from sklearn.exceptions import NotFittedError
 
 from septet.errors import InputError
 from septet.seeding import stream
-from vrda import VRDAClassifier, kernels
-from vrda.baselines import GradientState, Schedule, gradient_pass, gradient_weights, lists_from_binary
-from vrda.generated import SPACE, generated_lists
-from vrda.lists import NBest, assemble, frequent
-from vrda.model import rows_of
-from vrda.parser import estimate, parse
-from vrda.rerank import DualAveraging, Gradient, choose
-from vrda.slots import Slots
-from vrda.tagger import k_best, train_tagger
-from vrda.votes import Updates, voted_choices, voted_scores
-from vrda.vrda import Regulariser
+from septet.vrda import VRDAClassifier, kernels
+from septet.vrda.baselines import GradientState, Schedule, gradient_pass, gradient_weights, lists_from_binary
+from septet.vrda.generated import SPACE, generated_lists
+from septet.vrda.lists import NBest, assemble, frequent
+from septet.vrda.model import rows_of
+from septet.vrda.parser import estimate, parse
+from septet.vrda.rerank import DualAveraging, Gradient, choose
+from septet.vrda.slots import Slots
+from septet.vrda.tagger import k_best, train_tagger
+from septet.vrda.votes import Updates, voted_choices, voted_scores
+from septet.vrda.vrda import Regulariser
 
 FAR = 10**7
 PREDICTIONS = ["averaged", "last", "voted"]

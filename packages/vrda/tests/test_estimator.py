@@ -7,9 +7,9 @@ import pytest
 from scipy.sparse import csr_matrix, random_array
 from sklearn.utils.estimator_checks import check_estimator
 
-from vrda import VRDAClassifier
-from vrda.slots import Slots
-from vrda.vrda import Regulariser
+from septet.vrda import VRDAClassifier
+from septet.vrda.slots import Slots
+from septet.vrda.vrda import Regulariser
 
 
 @pytest.mark.parametrize("prediction", ["averaged", "last", "voted"])

@@ -7,12 +7,12 @@ from sklearn.linear_model import LogisticRegression
 
 from septet.errors import InputError
 from septet.seeding import stream
-from vrda import kernels
-from vrda.baselines import Schedule, batch_l1, lists_from_binary, maxent
-from vrda.generated import SPACE, generated_lists
-from vrda.lists import assemble, frequent, read_lists, read_note, write_lists
-from vrda.rerank import DualAveraging, Gradient, choose, passes, vote
-from vrda.vrda import Regulariser, loss_slope, prox_update
+from septet.vrda import kernels
+from septet.vrda.baselines import Schedule, batch_l1, lists_from_binary, maxent
+from septet.vrda.generated import SPACE, generated_lists
+from septet.vrda.lists import assemble, frequent, read_lists, read_note, write_lists
+from septet.vrda.rerank import DualAveraging, Gradient, choose, passes, vote
+from septet.vrda.vrda import Regulariser, loss_slope, prox_update
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from septet.errors import InputError
-from vrda.features import Vocabulary
-from vrda.parser import estimate, jackknife, parse, productions
-from vrda.prepare import read_ready, ready, treebank
-from vrda.treebank import brackets, clean, leaves, read_trees, write_tree
+from septet.vrda.features import Vocabulary
+from septet.vrda.parser import estimate, jackknife, parse, productions
+from septet.vrda.prepare import read_ready, ready, treebank
+from septet.vrda.treebank import brackets, clean, leaves, read_trees, write_tree
 
 BANK = """
 ( (S (NP-SBJ (PRP We)) (VP (VBD saw) (NP (DT the) (NN mouse)) (PP (IN with) (NP (DT a) (NN lens)))) (. .)) )

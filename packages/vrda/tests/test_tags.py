@@ -9,15 +9,15 @@ import pytest
 
 from septet.errors import DataUnavailable, InputError
 from septet.scores import read_scores
-from vrda import conllu
-from vrda.config import Job, Method, Preparation, Task
-from vrda.conllu import ewt, read_conllu
-from vrda.features import Vocabulary
-from vrda.lists import read_lists, read_note
-from vrda.prepare import prepare
-from vrda.tagger import jackknife, k_best, train_tagger
-from vrda.tags import TagLists, described_tags, tag_features
-from vrda.train import train
+from septet.vrda import conllu
+from septet.vrda.config import Job, Method, Preparation, Task
+from septet.vrda.conllu import ewt, read_conllu
+from septet.vrda.features import Vocabulary
+from septet.vrda.lists import read_lists, read_note
+from septet.vrda.prepare import prepare
+from septet.vrda.tagger import jackknife, k_best, train_tagger
+from septet.vrda.tags import TagLists, described_tags, tag_features
+from septet.vrda.train import train
 
 GOOD = """# newdoc id = one
 # text = We can't

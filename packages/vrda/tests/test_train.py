@@ -14,9 +14,9 @@ from septet.cli import stop_request
 from septet.data import sha256
 from septet.errors import Interrupted, NotFinite
 from septet.scores import read_scores
-from vrda.config import Experiments, Job, Method, Preparation, Task, number
-from vrda.prepare import prepare
-from vrda.train import train
+from septet.vrda.config import Experiments, Job, Method, Preparation, Task, number
+from septet.vrda.prepare import prepare
+from septet.vrda.train import train
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_stopped_and_resumed_gives_the_same_bytes(lists, tmp_path):
 
 
 def test_a_metric_that_is_no_number_stops_with_its_place(lists, tmp_path, monkeypatch):
-    import vrda.train as module
+    import septet.vrda.train as module
 
     whole = module.run
 
@@ -113,7 +113,7 @@ def test_a_metric_that_is_no_number_stops_with_its_place(lists, tmp_path, monkey
 
 def run(verb, config, out):
     return subprocess.run(
-        [sys.executable, "-m", "vrda", verb, "--config", "-", "--out", str(out)],
+        [sys.executable, "-m", "septet.vrda", verb, "--config", "-", "--out", str(out)],
         input=json.dumps(config),
         capture_output=True,
         text=True,
@@ -159,7 +159,7 @@ def test_without_data_the_lists_are_generated_and_say_so(tmp_path, monkeypatch):
 
 
 def test_generated_lists_look_like_the_real_ones(lists):
-    from vrda.lists import read_lists
+    from septet.vrda.lists import read_lists
 
     train_lists = read_lists(lists, "train")
     assert 30 < np.diff(train_lists.starts).mean() <= 50

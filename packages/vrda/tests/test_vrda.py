@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from vrda import VRDAClassifier, kernels
-from vrda.vrda import (
+from septet.vrda import VRDAClassifier, kernels
+from septet.vrda.vrda import (
     Regulariser,
     fitted_bound,
     loss_value,

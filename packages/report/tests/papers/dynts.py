@@ -1,8 +1,8 @@
 """The figures of the demo paper: the example that the tests draw."""
 
-from septet_report import charts, tables, theme
-from septet_report.charts import Series
-from septet_report.draw import Figure
+from septet.report import charts, tables, theme
+from septet.report.charts import Series
+from septet.report.draw import Figure
 
 TASKS = {"static": "Static world", "drift": "Drifting world", "reset": "Reset every 1,000 steps"}
 SERIES = [

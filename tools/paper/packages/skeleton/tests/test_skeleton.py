@@ -6,9 +6,9 @@ import pytest
 from septet.cli import stop_request
 from septet.errors import Interrupted
 from septet.scores import read_scores
-from skeleton.config import Experiments, Job
-from skeleton.method import shrunk, squared_error
-from skeleton.train import train
+from septet.skeleton.config import Experiments, Job
+from septet.skeleton.method import shrunk, squared_error
+from septet.skeleton.train import train
 
 EXPERIMENTS = Experiments()
 

@@ -2,10 +2,10 @@
 
 import altair as alt
 
-from septet_report import charts, tables, theme
-from septet_report.charts import Series
-from septet_report.draw import Figure
-from septet_report.tables import Paper
+from septet.report import charts, tables, theme
+from septet.report.charts import Series
+from septet.report.draw import Figure
+from septet.report.tables import Paper
 
 SERIES = [Series("shrunk", "shrunk", theme.BLUE), Series("plain", "plain mean", theme.VERMILION)]
 

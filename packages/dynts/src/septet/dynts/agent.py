@@ -1,0 +1,329 @@
+"""The method for use elsewhere: one decision at a time."""
+
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from septet.compiled import compiled
+from septet.dynts.filter import laplace_update, laplace_update_batch, predict
+from septet.errors import InputError
+
+Array = NDArray[np.floating[Any]]
+
+LIMIT = 1e50
+"""No number given to the agent, and none in its posterior means, is larger: no product of a few of them overflows."""
+WIDEST = 1e12
+"""Largest variance of a logit that is learned from: beyond it the clipped sigmoid moves the mean by any amount."""
+COUNTS = 2.0**53
+"""Largest count: floats hold all whole numbers up to here."""
+
+
+class LogisticThompson:
+    """Discounted Thompson sampling for click / no click rewards (section 2.4 of the method page).
+
+    With `n_arms` each arm has weights of its own and `choose` takes the user's features ``(D,)``;
+    without, one weight vector is shared and `choose` takes joint features ``(K, D)``, where K may
+    change from round to round. A call that raises leaves the posterior and the generator as they were.
+
+    Args:
+        n_features: D.
+        n_arms: K for weights per arm, None for shared weights.
+        decay: gamma in (0, 1]; each round the past loses this factor of its weight.
+        prior_variance: the weights' prior is N(0, prior_variance I).
+        posterior_scale: alpha; 1 is plain Thompson sampling, 0 is greedy.
+        seed: seed of the draws, or a generator.
+
+    Raises:
+        InputError: a parameter is out of range.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_arms: int | None = None,
+        *,
+        decay: float = 1.0,
+        prior_variance: float = 1.0,
+        posterior_scale: float = 1.0,
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        self._n_features = _whole("n_features", n_features, 1)
+        self._n_arms = None if n_arms is None else _whole("n_arms", n_arms, 1)
+        self.decay, self.posterior_scale = decay, posterior_scale
+        variance = _real("prior_variance", prior_variance, 1.0 / LIMIT)
+        try:
+            self._rng = np.random.default_rng(seed)
+        except (TypeError, ValueError):
+            raise InputError("seed", expected="a whole number from 0, a generator or None", found=seed) from None
+        groups = 1 if self._n_arms is None else self._n_arms
+        self.mu: Array = np.zeros((groups, self._n_features))
+        """Posterior means, ``(K, D)``, or ``(1, D)`` with shared weights."""
+        self.sigma: Array = np.tile(np.eye(self._n_features) * variance, (groups, 1, 1))
+        """Posterior covariances, ``(K, D, D)`` or ``(1, D, D)``."""
+        self._prior_trace = variance * self._n_features
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return self._n_features
+
+    @property
+    def n_arms(self) -> int | None:
+        """K, or None with shared weights."""
+        return self._n_arms
+
+    @property
+    def decay(self) -> float:
+        """Factor of the past's weight each round, in (0, 1]; may be set between rounds."""
+        return self._decay
+
+    @decay.setter
+    def decay(self, value: float) -> None:
+        if not _is_real(value) or not 0.0 < value <= 1.0:
+            raise InputError("decay", expected="a number in (0, 1]", found=value)
+        self._decay = max(float(value), 1.0 / LIMIT)
+
+    @property
+    def posterior_scale(self) -> float:
+        """Scale of the covariance that weights are drawn from; may be set between rounds."""
+        return self._posterior_scale
+
+    @posterior_scale.setter
+    def posterior_scale(self, value: float) -> None:
+        self._posterior_scale = _real("posterior_scale", value, 0.0)
+
+    def choose(self, features: ArrayLike) -> int:
+        """Discount the past by one round, draw weights, and return the arm with the highest logit.
+
+        Ties go to one of the best arms at random, drawn from the agent's generator.
+
+        Args:
+            features: ``(D,)`` with `n_arms`, otherwise ``(K, D)``, one row or more.
+
+        Raises:
+            InputError: another shape, or a value that is not finite.
+        """
+        phi = _array(features, "features", (None, self._n_features) if self._n_arms is None else (self._n_features,))
+        if len(phi) == 0:
+            raise InputError("features", expected="at least one arm", found=f"shape {phi.shape}")
+        mu, sigma = self._posterior()
+        discounted = np.empty_like(sigma)
+        groups = phi.reshape(-1, self._n_features)
+        m, sd, finite = _predicted(mu, sigma, self._decay, self._prior_trace, groups, discounted)
+        if not finite:
+            raise InputError("mu, sigma", expected="finite numbers", found="NaN, infinity or an overflow")
+        spread = np.sqrt(self._posterior_scale)
+        if self._n_arms is None:
+            root = _root(discounted[0])
+            scores = phi @ (mu[0] + spread * (root @ self._rng.standard_normal(self._n_features)))
+        else:
+            scores = m + sd * (spread * self._rng.standard_normal(self._n_arms))
+        self.sigma = discounted
+        best, ties = _best(scores)
+        return int(best if ties == 1 else self._rng.choice(np.flatnonzero(scores == scores[best])))
+
+    def update(self, features: ArrayLike, clicked: float, arm: int | None = None) -> None:
+        """Learn from one click or no click.
+
+        Args:
+            features: ``(D,)``: the user's, or the chosen row of the joint features.
+            clicked: 0 or 1.
+            arm: the arm that was shown; required if there are several, left out with shared weights.
+
+        Raises:
+            InputError: a wrong shape or arm, a reward other than 0 and 1, or features so large that the logit's
+                variance passes 1e12.
+        """
+        phi = _array(features, "features", (self._n_features,))
+        if not (_is_real(clicked) or isinstance(clicked, (bool, np.bool_))) or clicked not in (0, 1):
+            raise InputError("clicked", expected="0 or 1", found=clicked)
+        mu, sigma = self._posterior()
+        self._accept(_learn(mu, sigma, self._group(arm), phi, float(clicked)))
+
+    def update_batch(self, features: ArrayLike, clicks: ArrayLike, trials: ArrayLike, arm: int | None = None) -> None:
+        """Learn from counts that came in together, such as an hour's log, in one Newton solve.
+
+        Args:
+            features: ``(B, D)``; without rows nothing changes.
+            clicks, trials: ``(B,)`` with 0 <= clicks <= trials; fractions are weighted counts.
+            arm: as for `update`.
+
+        Raises:
+            InputError: wrong shapes or arm, counts that make no sense, or features too large, as for `update`.
+        """
+        phis = _array(features, "features", (None, self._n_features))
+        c = _array(clicks, "clicks", (len(phis),))
+        n = _array(trials, "trials", (len(phis),))
+        wrong = np.flatnonzero((c < 0) | (c > n) | (n > COUNTS))
+        if len(wrong):
+            at = wrong[0]
+            found = f"{c[at]:g} clicks in {n[at]:g} trials in row {at}"
+            raise InputError("clicks", expected="0 <= clicks <= trials <= 2**53", found=found)
+        mu, sigma = self._posterior()
+        group = self._group(arm)
+        if len(phis):
+            try:
+                learned = _learn_batch(mu, sigma, group, phis, c, n)
+            except np.linalg.LinAlgError:
+                learned = False
+            self._accept(learned)
+
+    def _group(self, arm: int | None) -> int:
+        """Row of the posterior that belongs to `arm`."""
+        if self._n_arms is None:
+            if arm is not None:
+                raise InputError("arm", expected="no arm, since weights are shared", found=arm)
+            return 0
+        if arm is None and self._n_arms == 1:
+            return 0
+        expected = f"a whole number from 0 to {self._n_arms - 1}"
+        if isinstance(arm, (bool, np.bool_)) or not isinstance(arm, numbers.Integral):
+            raise InputError("arm", expected=expected, found=arm)
+        if not 0 <= arm < self._n_arms:
+            raise InputError("arm", expected=expected, found=arm)
+        return int(arm)
+
+    def _posterior(self) -> tuple[Array, Array]:
+        """The posterior as arrays that compiled code may write to: they are public, or come from a read-only file."""
+        groups, d = 1 if self._n_arms is None else self._n_arms, self._n_features
+        for name, shape in (("mu", (groups, d)), ("sigma", (groups, d, d))):
+            array = getattr(self, name)
+            if type(array) is not np.ndarray or not array.flags.carray or array.dtype != np.float64:
+                array = np.array(_array(array, name, shape))
+                setattr(self, name, array)
+            if array.shape != shape:
+                raise InputError(name, expected=f"an array of shape {shape}", found=f"shape {array.shape}")
+        return self.mu, self.sigma
+
+    @staticmethod
+    def _accept(learned: bool) -> None:
+        if not learned:
+            expected = f"features, times counts, that leave the logit a variance of at most {WIDEST:g}"
+            raise InputError("features", expected=expected, found="larger ones: scale them")
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _real(name: str, value: Any, least: float) -> float:
+    if not _is_real(value) or not least <= value <= LIMIT:
+        raise InputError(name, expected=f"a number from {least:g} to {LIMIT:g}", found=value)
+    return float(value)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise InputError(name, expected=f"a whole number from {least}", found=value)
+    return int(value)
+
+
+def _array(values: ArrayLike, name: str, shape: tuple[int | None, ...]) -> Array:
+    """`values` as contiguous finite numbers of this shape; None stands for any size."""
+    array: Any = values
+    if type(values) is not np.ndarray or values.dtype != np.float64 or not values.flags.c_contiguous:
+        try:
+            array = np.asarray(np.ma.filled(values, np.nan) if np.ma.is_masked(values) else values)
+            if array.dtype.kind not in "biuf":
+                array = _from_objects(array)
+            array = np.asarray(array, dtype=np.float64, order="C")
+        except (TypeError, ValueError):
+            raise InputError(name, expected=f"numbers of shape {_shown(shape)}", found=values) from None
+    if array.shape != shape and (
+        len(shape) != array.ndim or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True))
+    ):
+        raise InputError(name, expected=f"an array of shape {_shown(shape)}", found=f"shape {array.shape}")
+    if not _in_range(array.ravel()):
+        expected = f"finite numbers of magnitude at most {LIMIT:g}"
+        raise InputError(name, expected=expected, found="NaN, infinity, a masked or a larger value")
+    return array
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    return str(tuple("any" if size is None else size for size in shape)).replace("'", "")
+
+
+def _from_objects(array: NDArray[Any]) -> Array:
+    """Numbers out of an array of objects, such as a row of a data frame; text that reads as a number is none."""
+    if array.dtype.kind != "O" or not all(isinstance(value, (numbers.Real, np.bool_)) for value in array.flat):
+        raise TypeError("not numbers")
+    return array.astype(np.float64)
+
+
+def _root(sigma: Array) -> Array:
+    """S with S Sᵀ = sigma, also where rounding has made a direction flat or its variance negative."""
+    try:
+        return np.linalg.cholesky(sigma)
+    except np.linalg.LinAlgError:
+        variance, directions = np.linalg.eigh(sigma)
+        return np.asarray(directions * np.sqrt(np.maximum(variance, 0.0)))
+
+
+@compiled()
+def _predicted(
+    mu: Array, sigma: Array, decay: float, prior_trace: float, phi: Array, discounted: Array
+) -> tuple[Array, Array, bool]:
+    """Discount the covariances; mean and sd of the logit of each group (one row) or row (one group); all finite?"""
+    groups, rows = mu.shape[0], phi.shape[0]
+    m, sd = np.empty(max(groups, rows)), np.empty(max(groups, rows))
+    total: Any = 0.0
+    for group in range(groups):
+        R = predict(sigma[group], decay, prior_trace)
+        discounted[group] = R
+        total += np.sum(R)
+        for row in range(rows):
+            x = phi[row]
+            at = group + row
+            v = x @ (R @ x)
+            m[at], sd[at] = mu[group] @ x, np.sqrt(max(v, 0.0))
+            total += m[at] + v
+    return m, sd, np.isfinite(total)
+
+
+@compiled()
+def _best(scores: Array) -> tuple[int, int]:
+    """The first best arm, and how many are as good."""
+    best, ties = 0, 1
+    for a in range(1, scores.shape[0]):
+        if scores[a] > scores[best]:
+            best, ties = a, 1
+        elif scores[a] == scores[best]:
+            ties += 1
+    return best, ties
+
+
+@compiled()
+def _in_range(values: Array) -> bool:
+    """Whether all are numbers of magnitude at most LIMIT."""
+    inside = True
+    for value in values:
+        inside = inside and abs(value) <= LIMIT
+    return inside
+
+
+@compiled()
+def _stored(mean: Array, covariance: Array, mu: Array, sigma: Array, group: int) -> bool:
+    """Write a group's posterior if all of it is in range."""
+    if not (np.abs(mean).max() <= LIMIT and np.isfinite(covariance).all()):
+        return False
+    mu[group], sigma[group] = mean, covariance
+    return True
+
+
+@compiled()
+def _learn(mu: Array, sigma: Array, group: int, phi: Array, clicked: float) -> bool:
+    if not phi @ (sigma[group] @ phi) <= WIDEST:
+        return False
+    mean, covariance = laplace_update(mu[group], sigma[group], phi, clicked, 1.0)
+    return _stored(mean, covariance, mu, sigma, group)
+
+
+@compiled()
+def _learn_batch(mu: Array, sigma: Array, group: int, phis: Array, clicks: Array, trials: Array) -> bool:
+    for row in range(phis.shape[0]):
+        if not phis[row] @ (sigma[group] @ phis[row]) <= WIDEST:
+            return False
+    mean, covariance = laplace_update_batch(mu[group], sigma[group], phis, clicks, trials)
+    return _stored(mean, covariance, mu, sigma, group)

@@ -1,0 +1,247 @@
+"""The lockstep engine for one posterior per arm: every schedule and every seed, round by round.
+
+Covariances are packed lower triangles with the arms last, so that one pass over contiguous memory
+gives all arms' variances.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from septet.arrays import Fault, checked
+from septet.compiled import compiled
+from septet.dynts.choice import FOLD, Choice, Motion, account, choose
+from septet.dynts.filter import laplace_logit, sigmoid
+
+Array = NDArray[np.float64]
+
+
+@compiled(reassociate=True)
+def _products(x: Array, xx: Array) -> None:
+    """Write the products behind xᵀ P x for a packed lower triangle P to `xx`."""
+    p = 0
+    for i in range(x.shape[0]):
+        twice = 2.0 * x[i]
+        for j in range(i):
+            xx[p] = twice * x[j]
+            p += 1
+        xx[p] = x[i] * x[i]
+        p += 1
+
+
+@compiled(reassociate=True)
+def _all_arms(weights: Array, columns: Array, out: Array) -> None:
+    """Write weights · columns[:, a] to `out[a]` for every arm a: five rows a pass save loads and stores of `out`."""
+    rows, arms = columns.shape
+    out[:] = 0.0
+    p = 0
+    while p + 5 <= rows:
+        w0, w1, w2, w3, w4 = weights[p], weights[p + 1], weights[p + 2], weights[p + 3], weights[p + 4]
+        for a in range(arms):
+            out[a] += (
+                w0 * columns[p, a]
+                + w1 * columns[p + 1, a]
+                + w2 * columns[p + 2, a]
+                + w3 * columns[p + 3, a]
+                + w4 * columns[p + 4, a]
+            )
+        p += 5
+    while p < rows:
+        for a in range(arms):
+            out[a] += weights[p] * columns[p, a]
+        p += 1
+
+
+@compiled()
+def _gain(x: Array, packed: Array, arm: int, gain: Array) -> None:
+    """Write P_arm x to `gain`."""
+    d = x.shape[0]
+    gain[:] = 0.0
+    p = 0
+    for i in range(d):
+        for j in range(i):
+            value = packed[p, arm]
+            gain[i] += value * x[j]
+            gain[j] += value * x[i]
+            p += 1
+        gain[i] += packed[p, arm] * x[i]
+        p += 1
+
+
+@compiled()
+def _rank_one(packed: Array, arm: int, gain: Array, weight: float) -> float:
+    """P_arm += weight * gain gainᵀ; returns the change of the trace."""
+    d = gain.shape[0]
+    change = 0.0
+    p = 0
+    for i in range(d):
+        scaled = weight * gain[i]
+        for j in range(i + 1):
+            packed[p, arm] += scaled * gain[j]
+            p += 1
+        change += scaled * gain[i]
+    return change
+
+
+def _triangles(_: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
+    """The covariances are triangles of as many rows as there are features."""
+    d = sizes["D"]
+    return None if sizes["P"] == d * (d + 1) // 2 else ("packed", f"triangles of {d} x {d}", f"{sizes['P']} numbers")
+
+
+@checked(
+    None,
+    _triangles,
+    mu="out f8 V S D K",
+    contexts="real S T D",
+    probabilities="real S T K",
+    rewards="real S T",
+    normals="real S T K",
+    uniforms="real S T 2 in 0 1",
+    gammas="real V T",
+    before="int 0",
+    begin="int 0 T",
+    end="int 0 T",
+    choice=Choice,
+    motion=Motion,
+    packed="out f8 V S P K",
+    scale="out f8 V S K",
+    trace="out f8 V S K",
+    ring_arm="out i8 V S L < K",
+    windows="whole V in 0 L",
+    ring_site="out f8 V S L D+2",
+    totals="out f8 V S 3",
+)
+@compiled()
+def play_disjoint(
+    before: int,
+    begin: int,
+    end: int,
+    contexts: Array,
+    probabilities: Array,
+    rewards: Array,
+    normals: Array,
+    uniforms: Array,
+    gammas: Array,
+    windows: NDArray[np.int64],
+    choice: Choice,
+    motion: Motion,
+    mu: Array,
+    packed: Array,
+    scale: Array,
+    trace: Array,
+    ring_arm: NDArray[np.int64],
+    ring_site: Array,
+    totals: Array,
+) -> None:
+    """Play rounds of a block with one posterior per arm, for V schedules and S seeds; state is updated in place.
+
+    Args:
+        before: rounds before the block of T rounds that the arrays hold.
+        begin, end: which rounds of the block to play, from 0.
+        contexts: x_t, ``(S, T, D)``; probabilities: p_t(a), ``(S, T, K)``.
+        rewards: uniforms, ``(S, T)``: a click where rewards < p_t(arm).
+        normals: standard normals of the posterior draws, ``(S, T, K)``.
+        uniforms: whether to explore, and which arm then or among ties, ``(S, T, 2)``.
+        gammas: decay of each round, ``(V, T)``; windows: sliding-window lengths, 0 for none, ``(V,)``.
+        mu: posterior means, ``(V, S, D, K)``.
+        packed: lower triangles P of the covariances, ``(V, S, D (D + 1) / 2, K)``; Σ = scale * P.
+        scale, trace: ``(V, S, K)``, the factor above and the trace of P.
+        ring_arm, ring_site: observations inside the window, ``(V, S, L)`` and ``(V, S, L, D + 2)``
+            (features, curvature, linear term).
+        totals: running regret, best-arm pulls and log loss, ``(V, S, 3)``.
+    """
+    schedules, seeds, d, arms = mu.shape
+    m, v, scores = np.empty(arms), np.empty(arms), np.empty(arms)
+    gain, xx = np.empty(d), np.empty(d * (d + 1) // 2)
+    spread = np.sqrt(choice.posterior_scale)
+    for variant in range(schedules):
+        for seed in range(seeds):
+            P, c, tr, mean = packed[variant, seed], scale[variant, seed], trace[variant, seed], mu[variant, seed]
+            for t in range(begin, end):
+                x = contexts[seed, t]
+                gamma = gammas[variant, t]
+                if windows[variant] > 0 and before + t >= windows[variant]:
+                    slot = (before + t) % windows[variant]
+                    _forget(P, c, tr, mean, ring_arm[variant, seed, slot], ring_site[variant, seed, slot], gain)
+                if motion.walk_variance > 0.0 or motion.memory < 1.0:
+                    _move(P, c, tr, mean, motion)
+                if not motion.pull_clock:
+                    for a in range(arms):
+                        c[a] = min(c[a] / gamma, motion.prior_trace / tr[a])
+                        if c[a] > FOLD:
+                            _fold(P, c, tr, a, d)
+                _products(x, xx)
+                _all_arms(x, mean, m)
+                _all_arms(xx, P, v)
+                for a in range(arms):
+                    v[a] *= c[a]
+                    scores[a] = m[a] + np.sqrt(v[a]) * (choice.confidence_width + spread * normals[seed, t, a])
+                p_t = probabilities[seed, t]
+                arm = choose(scores, arms, choice, p_t, uniforms[seed, t, 0], uniforms[seed, t, 1])
+                clicked = 1.0 if rewards[seed, t] < p_t[arm] else 0.0
+                if motion.pull_clock:
+                    grown = min(c[arm] / gamma, motion.prior_trace / tr[arm])
+                    v[arm] *= grown / c[arm]
+                    c[arm] = grown
+                    if grown > FOLD:
+                        _fold(P, c, tr, arm, d)
+                account(totals[variant, seed], p_t, arms, arm, clicked, m[arm], v[arm])
+                s = laplace_logit(m[arm], v[arm], clicked, 1.0)
+                sigma = sigmoid(s)
+                kappa = sigma * (1.0 - sigma)
+                _gain(x, P, arm, gain)
+                for i in range(d):
+                    mean[i, arm] += c[arm] * gain[i] * (clicked - sigma)
+                tr[arm] += _rank_one(P, arm, gain, -kappa * c[arm] / (1.0 + kappa * v[arm]))
+                if windows[variant] > 0:
+                    slot = (before + t) % windows[variant]
+                    ring_arm[variant, seed, slot] = arm
+                    ring_site[variant, seed, slot, :d] = x
+                    ring_site[variant, seed, slot, d] = kappa
+                    ring_site[variant, seed, slot, d + 1] = clicked - sigma + kappa * s
+
+
+@compiled()
+def _fold(P: Array, c: Array, tr: Array, arm: int, d: int) -> None:
+    """Multiply an arm's factor into its covariance, and its trace anew."""
+    for p in range(P.shape[0]):
+        P[p, arm] *= c[arm]
+    c[arm] = 1.0
+    tr[arm] = 0.0
+    for i in range(d):
+        tr[arm] += P[i * (i + 3) // 2, arm]
+
+
+@compiled()
+def _forget(P: Array, c: Array, tr: Array, mean: Array, arm: int, site: Array, gain: Array) -> None:
+    """Take one observation's Laplace site (curvature, linear term) out of its arm's posterior."""
+    d = gain.shape[0]
+    x, kappa, linear = site[:d], site[d], site[d + 1]
+    _gain(x, P, arm, gain)
+    m = v = 0.0
+    for i in range(d):
+        m += x[i] * mean[i, arm]
+        v += c[arm] * x[i] * gain[i]
+    grow = 1.0 / (1.0 - kappa * v)
+    correction = c[arm] * grow * (kappa * m - linear)
+    for i in range(d):
+        mean[i, arm] += correction * gain[i]
+    tr[arm] += _rank_one(P, arm, gain, kappa * grow * c[arm])
+
+
+@compiled()
+def _move(P: Array, c: Array, tr: Array, mean: Array, motion: Motion) -> None:
+    """Exact prediction for a known state: mu <- phi mu, Σ <- phi² Σ + q I."""
+    d, arms = mean.shape
+    for a in range(arms):
+        p = 0
+        for i in range(d):
+            mean[i, a] *= motion.memory
+            for _ in range(i + 1):
+                P[p, a] *= motion.memory * motion.memory
+                p += 1
+            P[p - 1, a] += motion.walk_variance / c[a]
+        tr[a] = motion.memory * motion.memory * tr[a] + d * motion.walk_variance / c[a]

@@ -1,0 +1,112 @@
+"""The `train` verb: one method with all its schedules, one task, all seeds in lockstep."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from septet.card import Stopwatch
+from septet.checkpoint import Checkpoints, identity
+from septet.dynts.config import Job
+from septet.dynts.decay import effective_samples
+from septet.dynts.engines import Engine, Tracker, engine
+from septet.dynts.tracking import reference_losses
+from septet.progress import Progress
+from septet.scores import TIMING, score_rows, write_scores, write_timing
+
+PAPER = "dynts"
+PACKAGES = ["septet", f"septet.{PAPER}"]
+
+
+def train(job: Job, out: Path) -> None:
+    """Run one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
+    watch = Stopwatch()
+
+    # data or environment, model
+    bandit = engine(job)
+    seeds, points = job.seeds, len(bandit.points)
+    settings = job.model_dump(mode="json")
+    with Checkpoints(out / "checkpoint", identity(settings, PACKAGES, bandit.origin)) as store:
+        point = 0
+        if (saved := store.load()) is not None:
+            point, bandit.state = saved
+
+        # loop
+        done = int(bandit.points[point - 1]) if point else 0
+        progress = Progress(f"dynts {job.method.name} on {job.task.name}", bandit.rounds, "rounds", store.folder, done)
+        while point < points:
+            bandit.advance(point)
+            bandit.check_finite(point)
+            point += 1
+            progress.update(int(bandit.points[point - 1]))
+            store.safe_point(point, lambda: bandit.state, f"point {point} of {points}")
+
+        # write
+        methods, frames = score_tables(job, bandit)
+        steps = len(bandit.schedules) * len(seeds) * bandit.rounds
+        card = watch.card(
+            paper=PAPER,
+            verb="train",
+            task=job.task.name,
+            methods=methods,
+            seeds=seeds,
+            config=job,
+            packages=PACKAGES,
+            libraries=["numpy", "numba", "polars"],
+            steps=steps,
+            data=bandit.origin,
+        )
+        time = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": seeds[0]}
+        row = {**time, "step": bandit.rounds, "phase": "train", "seconds": watch.seconds}
+        write_timing(out / "timing.parquet", [pl.DataFrame([row], TIMING)])
+        write_scores(out / "scores.parquet", frames)
+        card.write(out / "run.json")
+
+
+def score_tables(job: Job, bandit: Engine) -> tuple[dict[str, dict[str, object]], list[pl.DataFrame]]:
+    """The method labels with their settings, and the rows of the score table.
+
+    Regret is written as a curve of `points` points, the other metrics at the end; for a method with
+    `trace`, the posterior variance and effective sample size too as curves, and the path of one weight.
+    """
+    marks, seeds = bandit.marks, job.seeds
+    coarse = np.isin(marks, bandit.points)
+    last = np.arange(len(marks)) == len(marks) - 1
+    shown = {"regret", "posterior_variance"} if job.method.trace else {"regret"}
+    curves = bandit.curves()
+    if isinstance(bandit, Tracker):
+        shown = {"log_loss"}
+    methods: dict[str, dict[str, object]] = {}
+    frames = []
+    for index, schedule in enumerate(bandit.schedules):
+        label = f"{job.method.name}/{job.method.schedules[index]}"
+        methods[label] = {
+            **job.method.model_dump(mode="json", exclude={"schedules", "name", "trace"}),
+            "schedule": job.method.schedules[index],
+            "forgetting": schedule.forgetting,
+        }
+        of = {name: values[index] for name, values in curves.items()}
+        paths = {name: of.pop(name) for name in list(of) if name.startswith("path_")}
+        for keep, names in ((coarse, shown & of.keys()), (last, of.keys() - shown)):
+            frames.append(_rows(label, job, seeds, marks[keep], {name: of[name][:, keep] for name in sorted(names)}))
+        if "regret" in of:
+            fifth = int(np.searchsorted(marks, 0.8 * bandit.rounds))
+            slope = (of["regret"][:, -1] - of["regret"][:, fifth]) / (marks[-1] - marks[fifth])
+            frames.append(_rows(label, job, seeds, marks[last], {"regret_slope": slope[:, None]}))
+        if job.method.trace and paths:
+            samples = effective_samples(schedule, bandit.rounds)[marks[coarse] - 1]
+            frames.append(_rows(label, job, seeds[:1], marks[coarse], {"effective_samples": samples[None]}))
+            frames.append(_rows(label, job, seeds[:1], marks, {name: path[:1] for name, path in paths.items()}))
+    if isinstance(bandit, Tracker):
+        losses = reference_losses(bandit.clicks, bandit.headlines.rate, bandit.impressions)
+        for name, loss in zip(("constant", "true-rates"), losses, strict=True):
+            label = f"{job.method.name}/{name}"
+            methods[label] = {"reference": name}
+            frames.append(_rows(label, job, seeds, marks[last], {"log_loss": loss[:, None]}))
+    return methods, [frame for frame in frames if not frame.is_empty()]
+
+
+def _rows(label: str, job: Job, seeds: list[int], steps: np.ndarray, metrics: dict[str, np.ndarray]) -> pl.DataFrame:
+    if not metrics:
+        return pl.DataFrame()
+    return score_rows(PAPER, label, job.task.name, seeds=seeds, steps=[int(s) for s in steps], metrics=metrics)

@@ -1,0 +1,35 @@
+"""`python -m septet.empg prepare|train|bench`."""
+
+import os
+from pathlib import Path
+
+from septet.cli import Verb, main
+from septet.empg.config import Job, Preparation
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
+def _prepare(config: Preparation, out: Path) -> None:
+    """Check a data set, dequantise SmolLM2, or train a tiny base."""
+    from septet.empg.prepare import prepare
+
+    prepare(config, out)
+
+
+def _train(config: Job, out: Path) -> None:
+    """Run one method on one task, all seeds."""
+    from septet.empg.train import train
+
+    train(config, out)
+
+
+def _bench(quick: bool, file: Path) -> None:
+    """Measure steps and completions per second beside TRL's GRPOTrainer."""
+    from septet.empg.bench import bench
+
+    bench(quick, file)
+
+
+if __name__ == "__main__":
+    main("empg", {"prepare": Verb(Preparation, _prepare), "train": Verb(Job, _train)}, _bench)

@@ -1,0 +1,220 @@
+"""The `bench` verb: steps and completions per second beside TRL's GRPOTrainer, same model, prompts, N and lengths."""
+
+import contextlib
+import importlib
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from septet.bench import Row, need, row, write
+from septet.card import Stopwatch
+from septet.config import Settings
+from septet.empg import models
+from septet.empg.config import Job
+from septet.empg.experiments import Experiments, Real
+from septet.empg.sample import common
+from septet.empg.train import Run
+
+PEER = "TRL GRPO"
+METHODS = ("empg", "grpo", "raft")
+REPEATS = 20
+
+
+class Setting(Settings):
+    """What a bench ran with; part of its run card."""
+
+    steps: dict[str, int]
+    """Measured steps of each task."""
+    threads: int
+    """Threads of ours and of the peer."""
+
+
+def bench(quick: bool, file: Path) -> None:
+    """Measure steps and completions per second beside TRL's GRPOTrainer.
+
+    Raises:
+        InputError: TRL is not installed.
+    """
+    need("trl")
+    watch = Stopwatch()
+    setting = Setting(steps={"warm": 4} if quick else {"chat": 3, "warm": 8}, threads=1)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(setting, Path(folder))
+    card = watch.card(
+        paper="empg", verb="bench", task="chat", methods={}, seeds=[2001], config=setting,
+        packages=["septet", "septet.empg"], libraries=["torch", "transformers", "trl"], steps=sum(setting.steps.values()),
+    )  # fmt: skip
+    write(file, rows, card)
+
+
+def measure(setting: Setting, folder: Path) -> list[Row]:
+    """The rows of the bench. The learning rate is tiny, so that all draw completions of the base's lengths."""
+    torch.set_num_threads(setting.threads)
+    rows = []
+    for task, steps in setting.steps.items():
+        data = None
+        if task == "chat":
+            models.prepare_smollm2(folder)
+            data = str(folder / "smollm2.safetensors")
+        jobs = {method: job_of(method, task, data, steps, setting.threads) for method in METHODS}
+        theirs, size = peer_seconds(jobs["grpo"], folder, steps)
+        matrix, thin = matrix_rate(jobs["grpo"], 512), matrix_rate(jobs["grpo"], size)
+        for method in METHODS:
+            one = own_seconds(jobs[method], steps)
+            name, least = f"{task}, {method}", {phase: flops / matrix for phase, flops in one.flops.items()}
+            limit = sum(least.values()) / one.whole
+            rows.append(row(f"{name}: steps per second", 1 / one.whole, "1/s", PEER, 1 / theirs, limit))
+            rows.append(row(f"{name}: completions per second", size / one.whole, "1/s", PEER, size / theirs, limit))
+            for phase, seconds in one.seconds.items():
+                bound = least[phase] / seconds if phase in least else None
+                rows.append(row(f"{name}: share of {phase}", seconds / one.whole, "", limit_ratio=bound))
+            if one.memory is not None:
+                rows.append(row(f"{name}: peak memory of the GPU", one.memory, "MB"))
+        rows.append(row(f"{task}: measured matrix rate", matrix / 1e9, "GFLOP/s"))
+        few = f"{task}: the same, {size} rows as in generation"
+        rows.append(row(few, thin / 1e9, "GFLOP/s", limit_ratio=thin / matrix))
+    return rows
+
+
+def job_of(method: str, task: str, data: str | None, steps: int, threads: int) -> Job:
+    """A job of the experiments with a learning rate of next to nothing."""
+    every = Real() if task == "chat" else Experiments()
+    changes = {"name": task, "learning_rate": 1e-12, "steps": steps + 1, "threads": threads}
+    return Job(
+        method=every.methods[method].model_copy(update={"name": method}),
+        task=every.tasks[task].model_copy(update=changes),
+        seeds=[2001],
+        data_file=data,
+    )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a step takes."""
+
+    whole: float
+    """Seconds, median."""
+    seconds: dict[str, float]
+    """Those of each phase, medians."""
+    flops: dict[str, float]
+    """Floating-point operations of the matrix products of generation and update, without those of attention."""
+    memory: float | None
+    """Highest memory of the GPU, MB; none without one."""
+
+
+def own_seconds(job: Job, steps: int) -> Cost:
+    """Time, operations and memory of our step.
+
+    Two operations for a weight and a token: a prompt once for all its completions, and what all prompts begin with once
+    for all prompts, in generation and in update; the head only where a token is drawn or learned. The update goes
+    forward and, at twice that, backward.
+    """
+    run = Run(job)
+    head = run.policy.lm.get_output_embeddings().weight.numel()
+    body = sum(weight.numel() for weight in run.policy.lm.parameters()) - head
+    for _ in range(steps + 1):
+        run.advance()
+    seconds = run.history.arrays["seconds"][0, 1:]  # the first step warms up
+    length = run.history.arrays["step.length"][0, 1:].mean() * job.task.prompts * job.samples
+    trained = run.history.arrays["step.trained"][0, 1:].mean()
+    asked = [run.tokenizer.encode(problem.prompt) for problem in run.questions.train]
+    begin = common(asked)
+    prompt = begin + job.task.prompts * (len(asked[0]) - begin)
+    read = prompt * min(1.0, trained / length)  # a prompt without a completion that counts is skipped, about
+    flops = {
+        "generation": 2 * body * (prompt + length) + 2 * head * length,
+        "update": 6 * body * (trained + read) + 6 * head * trained,
+    }
+    return Cost(
+        float(median(seconds.sum(1))),
+        {phase: float(median(seconds[:, k])) for k, phase in enumerate(("generation", "grading", "update"))},
+        flops,
+        run.meter.peak() if run.device.type == "cuda" else None,
+    )
+
+
+def matrix_rate(job: Job, rows: int) -> float:
+    """Floating-point operations per second of the model's feed-forward product with `rows` tokens, in its type."""
+    lm, _ = models.load(job)
+    weight, width = next(lm.parameters()), lm.config.hidden_size
+    left = torch.randn(rows, width).to(weight)
+    right = torch.randn(width, 4 * width).to(weight)
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        for _ in range(REPEATS):
+            left @ right
+        if weight.is_cuda:
+            torch.cuda.synchronize()
+        times.append((time.perf_counter() - start) / REPEATS)
+    return 2 * rows * width * 4 * width / median(times)
+
+
+def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
+    """Median seconds of a step of TRL's GRPOTrainer on the job's model and prompts, and completions of a step."""
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+    from transformers import TrainerCallback
+
+    trl: Any = importlib.import_module("trl")
+
+    lm, tokenizer = models.load(job)
+    lm.set_attn_implementation("sdpa")  # as it comes
+    bf16 = next(lm.parameters()).dtype == torch.bfloat16
+    size = job.task.prompts * job.samples
+    run = Run(job)
+    grade = run.grade
+    by_prompt = {problem.prompt: problem for problem in run.questions.train}
+
+    def score(prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
+        ended = [ids[-1] in tokenizer.ends for ids in completion_ids]
+        return grade(completions, [by_prompt[prompt] for prompt in prompts], ended)
+
+    marks: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            marks.append(time.perf_counter())
+
+    config = trl.GRPOConfig(
+        output_dir=str(folder / "trl"), use_cpu=run.device.type == "cpu", bf16=bf16, beta=0.0,
+        num_generations=job.samples,
+        per_device_train_batch_size=size, max_completion_length=job.task.limit, learning_rate=1e-12, report_to=[],
+        save_strategy="no", max_steps=steps + 2, logging_strategy="no", disable_tqdm=True, temperature=1.0,
+    )  # fmt: skip
+    # A fingerprint of our own: `datasets` cannot hash a table once polars is loaded.
+    data = Dataset(InMemoryTable.from_pydict({"prompt": list(by_prompt)}), fingerprint="empg")
+    trainer = trl.GRPOTrainer(
+        model=lm.float(), reward_funcs=score, args=config, train_dataset=data,
+        processing_class=peer_tokenizer(job), callbacks=[Clock()],
+    )  # fmt: skip
+    with contextlib.redirect_stdout(None):
+        trainer.train()
+    gaps = [after - before for before, after in pairwise(marks[1:])]
+    return float(median(gaps)), size
+
+
+def peer_tokenizer(job: Job) -> Any:
+    """The job's tokeniser as `transformers` has it."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if job.task.model.kind == "smollm2":
+        package = models.smollm2_file()
+        inner = AutoTokenizer.from_pretrained(str(package.parent), gguf_file=package.name)
+        inner.padding_side = "left"
+        return inner
+    from septet.empg.tokens import CharTokenizer
+
+    vocabulary = {letter: index for index, letter in enumerate(CharTokenizer.ALPHABET)}
+    lib: Any = importlib.import_module("tokenizers")
+    letters = lib.Tokenizer(lib.models.WordLevel(vocabulary, unk_token="_"))
+    letters.pre_tokenizer = lib.pre_tokenizers.Split(lib.Regex("."), "isolated")
+    letters.decoder = lib.decoders.Fuse()
+    wrapped: Any = PreTrainedTokenizerFast
+    return wrapped(tokenizer_object=letters, eos_token=".", pad_token="_", padding_side="left")

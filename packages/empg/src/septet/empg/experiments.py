@@ -1,0 +1,75 @@
+"""The experiments: `config/papers/empg.yaml` and, on a real language model, `config/papers/empgreal.yaml`."""
+
+from septet.config import Runs, Seeds
+from septet.empg.config import Chain, Chat, Common, Method, SmolLM, Steps, Task, Tiny
+
+ALL = ["empg", "grpo", "dr_grpo", "rloo", "reinforce_pp", "ppo", "raft"]
+
+
+class Experiments(Common, Runs):
+    """The paper's experiments: `config/papers/empg.yaml`."""
+
+    data_dir: str | None = None
+    """Folder of data sets; if null, the environment's SEPTET_DATA."""
+    methods: dict[str, Method] = {
+        "empg": Method(),
+        "grpo": Method(estimator="grpo", ratio="clip"),
+        "dr_grpo": Method(estimator="dr_grpo", ratio="clip", average="constant"),
+        "rloo": Method(estimator="rloo"),
+        "reinforce_pp": Method(estimator="reinforce_pp", ratio="clip", average="token"),
+        "ppo": Method(estimator="ppo", ratio="clip", average="token"),
+        "raft": Method(estimator="raft"),
+        "empg_kl": Method(kl_loss=0.001, kl_reward=0.01),
+        "grpo_kl": Method(estimator="grpo", ratio="clip", kl_loss=0.001, kl_reward=0.01),
+        "dr_grpo_kl": Method(estimator="dr_grpo", ratio="clip", average="constant", kl_loss=0.001, kl_reward=0.01),
+        "empg_raw": Method(sigmoid=False),
+        "empg_m4": Method(inner_steps=4),
+        "grpo_m4": Method(estimator="grpo", ratio="clip", inner_steps=4),
+        "raft_m4": Method(estimator="raft", inner_steps=4),
+    }
+    """EMPG and the baselines of section 5."""
+    tasks: dict[str, Task] = {
+        "warm": Chain(
+            kind="chain", model=Tiny(kind="tiny", base="warm"), steps=30, learning_rate=2e-4, eval_prompts=100,
+            batch_tokens=600,
+        ),
+        "cold": Chain(
+            kind="chain", model=Tiny(kind="tiny", base="cold"), steps=50, learning_rate=3e-4, eval_prompts=100,
+            batch_tokens=600,
+        ),
+        "steps": Steps(
+            kind="steps", model=Tiny(kind="tiny", base="steps"), steps=20, learning_rate=5e-4, samples=4,
+            greedy=False, eval_samples=1, batch_tokens=600,
+        ),
+    }  # fmt: skip
+    """The generated tasks of section 7."""
+    runs: dict[str, list[str]] = {
+        "warm": [*ALL, "empg_raw", "empg_m4", "grpo_m4", "raft_m4"],
+        "cold": [*ALL, "empg_kl", "grpo_kl", "dr_grpo_kl"],
+        "steps": ALL,
+    }
+    """Which methods run on which task; an empty list switches a task off."""
+
+
+class Real(Common, Runs):
+    """Reinforcement learning on a pretrained language model: `snakemake empg_real`."""
+
+    seeds: Seeds = [0, 1, 2]
+    """Replicates, one after the other."""
+    data_dir: str | None = None
+    """Folder of data sets; not used, for the weights come in a package."""
+    methods: dict[str, Method] = {
+        "empg": Method(),
+        "grpo": Method(estimator="grpo", ratio="clip"),
+        "raft": Method(estimator="raft"),
+    }
+    """EMPG, GRPO and RAFT."""
+    tasks: dict[str, Task] = {
+        "chat": Chat(
+            kind="chat", model=SmolLM(kind="smollm2"), data="smollm2.safetensors", steps=10, prompts=6, samples=6,
+            limit=12, learning_rate=2e-5, eval_every=5, eval_prompts=30, eval_samples=2, threads=2,
+        ),
+    }  # fmt: skip
+    """One-digit arithmetic asked of SmolLM2-135M-Instruct."""
+    runs: dict[str, list[str]] = {"chat": ["empg", "grpo", "raft"]}
+    """Which methods run on which task."""

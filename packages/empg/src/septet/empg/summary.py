@@ -1,0 +1,57 @@
+"""What a run card says of a run beside its settings: what it cost, and some completions before and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from septet.empg.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from septet.empg.train import Run
+
+EXAMPLES = 8
+
+
+def stride(problems: int) -> int:
+    """Distance of the test problems whose completions are kept."""
+    return max(1, problems // EXAMPLES)
+
+
+def cost(run: Run) -> dict[str, Any]:
+    """What the training took, for the run card: memory of this process, and tokens drawn and trained on per second."""
+    arrays, (drawing, _, updating) = run.history.arrays, run.history.arrays["seconds"].sum((0, 1))
+    drawn = arrays["step.length"].sum() * run.job.task.prompts * run.job.samples
+    return {
+        "processes": run.fleet.size,
+        "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "cpu",
+        "training_memory_mb": round(run.meter.peak(), 1) if np.isfinite(run.meter.peak()) else None,
+        "log_pi_difference_at_start": run.agreement,
+        "drawn_tokens_per_second": round(float(drawn / drawing), 1),
+        "trained_tokens_per_second": round(float(arrays["step.trained"].sum() / updating), 1),
+    }
+
+
+def examples(run: Run) -> list[dict[str, str]]:
+    """Test prompts with the first seed's completions before and after, for tasks in language."""
+    if not run.language:
+        return []
+    asked = run.questions.test[:: stride(len(run.questions.test))]
+    before, after = run.history.arrays["examples"][:, 0]
+    return [
+        {
+            "prompt": _shown(problem.prompt, run.tokenizer),
+            "before": run.tokenizer.decode([token for token in old.tolist() if token >= 0]),
+            "after": run.tokenizer.decode([token for token in new.tolist() if token >= 0]),
+            "answer": problem.answer,
+        }
+        for problem, old, new in zip(asked, before, after, strict=False)
+    ]
+
+
+def _shown(prompt: str, tokenizer: Tokenizer) -> str:
+    """The question of a prompt, without earlier turns and the marks of its chat template."""
+    text = tokenizer.decode(tokenizer.encode(prompt))
+    return text.rpartition("user\n")[2].removesuffix("assistant\n").strip()

@@ -1,0 +1,63 @@
+"""A job's problems and its grader, whichever task it is."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from septet.empg import datasets, grading, problems
+from septet.empg.config import Chain, Chat, Competition, Gsm8k, Gym, Job, Steps
+from septet.empg.problems import Problem, Questions
+
+Grade = Callable[[Sequence[str], Sequence[Problem], Sequence[bool]], list[float]]
+"""Rewards in 0 to 1 of completions: their texts, their problems, whether they ended by themselves."""
+
+
+def load(job: Job, graders: int = 1) -> tuple[Questions, Grade]:
+    """The problems of the job's task and its grader, which may have several processes."""
+    task = job.task
+    match task:
+        case Chain():
+            return problems.chains(job.root_seed), _one_by_one(problems.grade_terminated)
+        case Steps():
+            return problems.step_problems(job.root_seed), _one_by_one(problems.grade_terminated)
+        case Chat():
+            return problems.chat_sums(job.root_seed, task.shots), _one_by_one(problems.grade_chat)
+        case Gsm8k():
+            strict = task.grader == "strict"
+            rule = grading.gsm8k_strict if strict else grading.gsm8k_normalised
+            table = datasets.questions("gsm8k", Path(str(job.data_file)), task.prompt_characters)
+            return table, _one_by_one(lambda text, gold, _: rule(text, gold))
+        case Competition():
+            table = datasets.questions("math", Path(str(job.data_file)), task.prompt_characters)
+            grader = grading.MathGrader(workers=graders)
+            return table, lambda texts, asked, _: grader(texts, [problem.answer for problem in asked])
+        case Gym():
+            return _gym(task, job.root_seed)
+
+
+def _one_by_one(rule: Callable[[str, str, bool], float]) -> Grade:
+    def grade(texts: Sequence[str], asked: Sequence[Problem], finished: Sequence[bool]) -> list[float]:
+        return [rule(text, one.answer, ended) for text, one, ended in zip(texts, asked, finished, strict=True)]
+
+    return grade
+
+
+def _gym(task: Gym, seed: int) -> tuple[Questions, Grade]:
+    family, entries = datasets.gym_entries(task.family, task.problems, seed)
+    known: dict[tuple[str, str], dict[str, Any]] = {}
+    every = []
+    for entry in entries:
+        text = f"{entry['question']}\n{datasets.PROMPTS['gsm8k'].removeprefix('{} ')}"
+        known[text, str(entry["answer"])] = entry
+        every.append(Problem(text, str(entry["answer"])))
+    held_out = len(every) // 10
+
+    def grade(texts: Sequence[str], asked: Sequence[Problem], finished: Sequence[bool]) -> list[float]:
+        answers = [text[-2000:].rpartition("####")[2].strip() for text in texts]
+        found = [
+            family.score_answer(answer, known[one.prompt, one.answer])
+            for answer, one in zip(answers, asked, strict=True)
+        ]
+        return [float(score >= 1.0) for score in found]
+
+    return Questions(every[held_out:], every[:held_out], f"reasoning-gym {task.family}"), grade

@@ -1,0 +1,337 @@
+"""The `train` verb: one method on one task, seed after seed; E-step, M-step, evaluation."""
+
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from septet.card import Stopwatch
+from septet.checkpoint import Checkpoints, identity
+from septet.cli import stop_request
+from septet.empg import models, summary, tasks
+from septet.empg.behaviours import rates
+from septet.empg.config import Chain, Chat, Job, Steps
+from septet.empg.engines import Engine, engine
+from septet.empg.forward import log_probabilities
+from septet.empg.history import History, score_tables, timing_table
+from septet.empg.memory_estimate import Meter
+from septet.empg.policy import Masters, Policy
+from septet.empg.problems import Problem
+from septet.empg.process_group import Fleet
+from septet.empg.sample import Rollout
+from septet.empg.self_check import PROMPTS, Room, check_log_probabilities
+from septet.empg.shards import cut, local, shard, whole
+from septet.empg.tokens import Tokenizer
+from septet.empg.update import improve, lesson
+from septet.errors import InputError
+from septet.progress import Progress
+from septet.scores import write_scores, write_timing
+from septet.seeding import stream
+
+PAPER, REAL = "empg", "empgreal"
+PACKAGES = ["septet", f"septet.{PAPER}"]
+
+
+class Run:
+    """The trainer's parts and its state; `seed` and `step` say where it stands."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.fleet = job, Fleet()
+        threads = max(1, job.task.threads // self.fleet.size)
+        torch.set_num_threads(threads)
+        self.sharded, self.device = job.task.shard == "full", models.device_of(job)
+        self.meter = Meter(self.device)
+        self.questions, self.grade = tasks.load(job, threads)
+        self.questions.test[job.task.eval_prompts :] = []
+        self._check_processes()
+        self.policy, self.tokenizer = self.load(critic=job.method.estimator == "ppo")
+        self.base = {name: local(weight).to("cpu", copy=True) for name, weight in self.policy.lm.named_parameters()}
+        self.reference = self.load(trained=False)[0] if job.method.needs_reference else None
+        self.engine: Engine = engine(job, self.policy, self.tokenizer)
+        self.agreement = 0.0
+        """Mean difference of log pi per token between sampler, trainer and model at the start."""
+        self.history = History(len(job.seeds), job.task.steps, job.task.eval_every, (summary.EXAMPLES, job.task.limit))
+        self.seed = self.step = 0
+        self.masters, self.optimiser = self.begin()
+        self._check_model()
+
+    def _check_model(self) -> None:
+        """See that sampler, trainer and model agree, before anything is learned. Raises InputError."""
+        job, task, model = self.job, self.job.task, self.job.task.model
+        self.agreement = check_log_probabilities(
+            self.engine, self.policy, [self.tokenizer.encode(one.prompt) for one in self.questions.train[:PROMPTS]],
+            limit=task.limit, temperature=job.temperature, room=Room(task.row_tokens, task.batch_tokens),
+            whole=not self.sharded, name=getattr(model, "name", model.kind), computes_in=models.computes_in(job),
+        )  # fmt: skip
+
+    def _check_processes(self) -> None:
+        size = self.fleet.size
+        if self.sharded and size == 1:
+            expected = (
+                "none, or several processes (python -m septet.empg.launch N train ...), to share the weights out over"
+            )
+            raise InputError("task.shard", expected=expected, found="full in one process")
+        for name, count in (("prompts", self.job.task.prompts), ("test prompts", len(self.questions.test))):
+            if count < size:
+                raise InputError("processes", expected=f"at most one for each of {count} {name}", found=size)
+
+    def load(self, *, critic: bool = False, trained: bool = True) -> tuple[Policy, Tokenizer]:
+        """The base model as a policy, sharded if the job says so, and its tokeniser."""
+        lm, tokenizer = models.load(self.job, torch.device("cpu") if self.sharded else None)
+        policy = Policy(lm.requires_grad_(trained), critic=critic)
+        if self.sharded:
+            shard(policy, self.device, models.computes_in(self.job))
+        return policy, tokenizer
+
+    @torch.no_grad()
+    def begin(self) -> tuple[Masters, torch.optim.Optimizer]:
+        """Start the current seed with the base's weights; its masters and a fresh optimiser."""
+        for name, weight in self.policy.lm.named_parameters():
+            local(weight).copy_(self.base[name])
+        if self.policy.critic is not None:
+            for weight in self.policy.critic.parameters():
+                local(weight).zero_()
+        masters = Masters(self.policy)
+        rate = self.job.method.learning_rate or self.job.task.learning_rate
+        optimiser = torch.optim.AdamW(
+            masters.weights, lr=rate, weight_decay=self.job.weight_decay, fused=self.device.type in ("cpu", "cuda")
+        )
+        self.engine.refresh(self.policy)
+        return masters, optimiser
+
+    def close(self) -> None:
+        """Let go of the engine and of the other processes."""
+        self.engine.close()
+        self.fleet.close()
+
+    @property
+    def done(self) -> int:
+        """Steps so far, over all seeds."""
+        return self.seed * self.job.task.steps + self.step
+
+    def next_seed(self) -> None:
+        """Begin the next seed, if there is one."""
+        self.seed, self.step = self.seed + 1, 0
+        if self.seed < len(self.job.seeds):
+            self.masters.release()
+            self.masters, self.optimiser = self.begin()
+
+    @property
+    def number(self) -> int:
+        """The seed itself."""
+        return self.job.seeds[self.seed]
+
+    def batch(self) -> list[Problem]:
+        """The next B training problems: each epoch goes through all of them in an order of its own."""
+        every, size = self.questions.train, self.job.task.prompts
+        wanted = range(self.step * size, (self.step + 1) * size)
+        orders: dict[int, NDArray[np.int64]] = {}
+        chosen = []
+        for index in wanted:
+            epoch, place = divmod(index, len(every))
+            if epoch not in orders:
+                orders[epoch] = stream(self.job.root_seed, "order", self.number, epoch).permutation(len(every))
+            chosen.append(every[orders[epoch][place]])
+        return chosen
+
+    def draw(self, asked: list[Problem], samples: int, *names: str | int) -> Rollout:
+        """N completions of each problem; greedy ones if no random stream is named."""
+        limit = self.job.task.limit
+        first, last = self.fleet.bounds(len(asked))
+        uniforms = None
+        if names:
+            noise = stream(self.job.root_seed, *names)
+            uniforms = noise.random((len(asked) * samples, limit), dtype=np.float32)[first * samples : last * samples]
+        prompts = [self.tokenizer.encode(problem.prompt) for problem in asked]
+        own = self.engine.generate(prompts[first:last], samples, limit, uniforms, self.job.temperature)
+        return self.fleet.gather_rollout(own)
+
+    def judge(self, asked: list[Problem], rollout: Rollout) -> tuple[NDArray[np.float64], list[str]]:
+        """Rewards and texts of completions."""
+        texts = [self.tokenizer.decode(tokens) for tokens in rollout.completions()]
+        repeated = [problem for problem in asked for _ in range(rollout.samples)]
+        own = slice(*(end * rollout.samples for end in self.fleet.bounds(len(asked))))
+        rewards = self.grade(texts[own], repeated[own], rollout.finished[own].tolist())
+        return np.array(self.fleet.gather(rewards)), texts
+
+    def advance(self) -> None:
+        """One iteration: E-step, M-step."""
+        job, method, task = self.job, self.job.method, self.job.task
+        clock = [self.now()]
+
+        # E-step: draw and score, keep all
+        asked = self.batch()
+        rollout = self.draw(asked, job.samples, "sample", self.number, self.step)
+        clock.append(self.now())
+        reward, texts = self.judge(asked, rollout)
+        clock.append(self.now())
+
+        # M-step: weigh and improve
+        self.engine.rest()
+        room = {"row_tokens": task.row_tokens, "batch_tokens": task.batch_tokens}
+        mine = self.fleet.own(range(len(reward)), rollout)
+        passing: dict[str, Any] = {**room, "temperature": job.temperature}
+        if self.sharded:
+            passing["rounds"] = self.fleet.most
+        reference = values = None
+        if self.reference is not None:
+            reference, _ = log_probabilities(self.reference, rollout, mine, **passing)
+        if self.policy.critic is not None:
+            _, values = log_probabilities(self.policy, rollout, mine, **passing)
+        self.fleet.add(reference, values)
+        what = lesson(
+            method, torch.tensor(reward, dtype=torch.float32), rollout.log_pi, rollout.mask,
+            samples=job.samples, limit=task.limit, reference=reference, values=values,
+        )  # fmt: skip
+        report = improve(
+            self.policy, self.masters, self.optimiser, rollout, what, method,
+            temperature=job.temperature, clip_norm=job.clip_norm, **room, fleet=self.fleet,
+            at=(self.number, self.step),
+        )  # fmt: skip
+        self.engine.refresh(self.policy)
+        clock.append(self.now())
+
+        lengths, right = rollout.lengths.numpy(), reward > 0
+        groups = reward.reshape(-1, job.samples)
+        measured = {
+            "reward": float(reward.mean()),
+            "length": float(lengths.mean()),
+            "correct": float(right.sum()),
+            "correct_length": float(lengths[right].sum()),
+            "wrong_length": float(lengths[~right].sum()),
+            "truncated": float(1 - rollout.finished.float().mean()),
+            "silent": float((groups == groups[:, :1]).all(1).mean()),
+            "surprise": float(-rollout.log_pi.sum() / rollout.lengths.sum()),
+            "kl": report.kl,
+            "gradient": report.gradient,
+            "trained": float(report.trained),
+            **(rates(texts) if self.language else {}),
+        }
+        self.history.step(self.seed, self.step, measured, np.diff(clock).tolist())
+        self.step += 1
+
+    def now(self) -> float:
+        """Seconds, once the device has done what it was asked."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    @property
+    def language(self) -> bool:
+        """Whether completions are language and not digits."""
+        return not isinstance(self.job.task, Chain | Steps)
+
+    def evaluate(self) -> None:
+        """Accuracy on the test problems, greedy or sampled or both."""
+        task, asked = self.job.task, self.questions.test
+        point = self.history.points.index(self.step)
+        found: dict[str, float] = {}
+        plans: list[tuple[str, int, tuple[str | int, ...]]] = []
+        if task.eval_samples:
+            plans.append(("sampled", task.eval_samples, ("evaluate", self.number, self.step)))
+        if task.greedy:
+            plans.append(("accuracy", 1, ()))
+        for name, samples, names in plans:
+            rollout = self.draw(asked, samples, *names)
+            reward, _ = self.judge(asked, rollout)
+            lengths = rollout.lengths.numpy()
+            found[name] = float(reward.mean())
+            found["test_length"] = float(lengths.mean())
+            found["test_length_correct"] = float(lengths[reward > 0].mean()) if (reward > 0).any() else float("nan")
+            if self.language and self.step in (0, task.steps):
+                stride = summary.stride(len(asked)) * samples
+                self.history.example(int(self.step > 0), self.seed, rollout.completions()[::stride])
+        self.history.test(self.seed, point, found)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything that the rest of the run depends on; random streams are named, so they have no state.
+
+        Sharded arrays are put together, which all processes have to do; the one that writes files keeps them.
+        """
+        arrays = {"place": np.array([self.seed, self.step]), **self.history.state()}
+        for name, cut_like, weight in self.masters.each():
+            parts = {f"weight.{name}": weight.detach()}
+            parts |= {f"adam.{key}.{name}": value for key, value in self.optimiser.state.get(weight, {}).items()}
+            for key, part in parts.items():
+                array = whole(cut_like, part) if part.dim() else part  # Adam's count of steps is one number
+                if self.fleet.leads:
+                    arrays[key] = array.cpu().numpy()
+        return arrays
+
+    @torch.no_grad()
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Go on from a state."""
+        self.seed, self.step = (int(value) for value in arrays["place"])
+        self.history.restore(arrays)
+        for name, cut_like, weight in self.masters.each():
+            weight.copy_(cut(cut_like, torch.from_numpy(arrays[f"weight.{name}"])))
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                if (saved := arrays.get(f"adam.{key}.{name}")) is not None:
+                    array = torch.from_numpy(saved.copy())
+                    part = cut(cut_like, array).clone() if array.dim() else array
+                    self.optimiser.state[weight][key] = part.to(weight.device)
+        self.masters.publish()
+        self.engine.refresh(self.policy)
+
+
+def train(job: Job, out: Path) -> None:
+    """Run one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
+    watch = Stopwatch()
+
+    # configuration, data, model
+    with (
+        closing(Run(job)) as run,
+        Checkpoints(
+            out / "checkpoint", identity(job.model_dump(mode="json"), PACKAGES, run.questions.origin), run.fleet.leads
+        ) as store,
+    ):
+        task = job.task
+        if (saved := store.load()) is not None:
+            run.restore(saved[1])
+        total = len(job.seeds) * task.steps
+        label = f"empg {job.method.name} on {task.name}"
+        progress = Progress(label, total, "steps", store.folder, run.done) if run.fleet.leads else None
+
+        # loop
+        while run.seed < len(job.seeds):
+            if run.step == 0:
+                run.evaluate()
+            while run.step < task.steps:
+                run.advance()
+                if run.step in run.history.points:
+                    run.evaluate()
+                if progress:
+                    progress.update(run.done)
+                stop = run.fleet.any(stop_request.signal is not None)
+                if stop or run.fleet.any(run.fleet.leads and store.due()):
+                    state = run.state()  # all processes put sharded weights together
+                    store.safe_point(run.done, partial(dict, state), f"step {run.done} of {total}", stop)
+            run.next_seed()
+        run.close()  # the card counts the processes that have ended
+        if progress is None:
+            return
+
+        # write
+        paper = REAL if isinstance(task, Chat) else PAPER  # reported on its own: it runs on request
+        name = job.method.name
+        settings = job.method.model_dump(mode="json", exclude={"name"})
+        card = watch.card(
+            paper=paper,
+            verb="train",
+            task=task.name,
+            methods={name: {**settings, **summary.cost(run), "examples": summary.examples(run)}},
+            seeds=job.seeds,
+            config=job,
+            packages=PACKAGES,
+            libraries=["numpy", "polars", "torch", "transformers"],
+            steps=total * task.prompts * job.samples,
+            data=run.questions.origin,
+        )
+        write_timing(out / "timing.parquet", [timing_table(run.history, paper, name, task.name, job.seeds[0])])
+        write_scores(out / "scores.parquet", score_tables(run.history, paper, name, task.name, job.seeds, run.language))
+        card.write(out / "run.json")

@@ -1,0 +1,27 @@
+"""`python -m septet.metaexplore train|bench`."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy loads it: the products are small
+
+from septet.cli import Verb, main
+from septet.metaexplore.config import Job
+
+
+def _train(config: Job, out: Path) -> None:
+    """Train one method on one task, or study the meta signal there; all seeds in lockstep."""
+    from septet.metaexplore.train import train
+
+    train(config, out)
+
+
+def _bench(quick: bool, file: Path) -> None:
+    """Measure updates per second at five seeds beside Stable-Baselines3's DDPG."""
+    from septet.metaexplore.bench import bench
+
+    bench(quick, file)
+
+
+if __name__ == "__main__":
+    main("metaexplore", {"train": Verb(Job, _train)}, _bench)

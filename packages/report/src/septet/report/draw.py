@@ -1,0 +1,106 @@
+"""Figures to files: one chart gives the page's figure, the SVG, PDF and PNG for a paper, and its table."""
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+from altair.utils.schemapi import debug_mode
+
+from septet.errors import InputError
+from septet.files import replacing, write_text
+from septet.report import layout, tabulate, theme
+from septet.report.apart import panels
+from septet.report.layout import compose
+from septet.report.panels import Drawn, Panel, write_figure
+from septet.report.tables import Paper, paper_of
+
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+"""The Vega-Lite version that Altair writes, as vl-convert names it."""
+
+DPI = 300
+"""Dots per inch of the PNG files."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a paper."""
+
+    name: str
+    """File name without suffix; lower case, digits, underscores."""
+    title: str
+    """A few words: what is shown."""
+    caption: str
+    """What to see, the axes, what the band is; also the text that replaces the image for who cannot see it."""
+    draw: Callable[[Paper], alt.TopLevelMixin]
+    """Builds the chart from the results alone."""
+
+
+def draw(results: Path, out: Path, paper: str, only: str | None = None) -> None:
+    """Draw the figures of a paper.
+
+    Args:
+        results: the folder `results/<scale>`.
+        out: folder for the files of `export`.
+        only: name of the one figure to draw; none for all.
+
+    Raises:
+        InputError: the results are missing, or the paper has no figures or none of that name.
+    """
+    figures = figures_of(paper)
+    if only is not None and only not in (names := [figure.name for figure in figures]):
+        raise InputError("figure", expected=f"one of {', '.join(names)}", found=only)
+    table = paper_of(results, paper)
+    for place, figure in enumerate(figures):
+        if only not in (None, figure.name):
+            continue
+        with debug_mode(False):  # Altair checks each part of a chart as it is built; Vega draws it, or fails
+            about = {"title": figure.title, "caption": figure.caption, "source": table.table}
+            export(figure.draw(table), out, figure.name, place=place, **about)
+
+
+def figures_of(paper: str) -> list[Figure]:
+    """The list `FIGURES` of module `septet.report.papers.<paper>`; InputError if there is no such module."""
+    module = f"septet.report.papers.{paper}"
+    if importlib.util.find_spec(module) is None:
+        raise InputError("paper", expected="a paper with figures", found=paper)
+    figures: list[Figure] = importlib.import_module(module).FIGURES
+    return figures
+
+
+def export(
+    chart: alt.TopLevelMixin, folder: Path, name: str, *, title: str, caption: str, place: int = 0, source: str = ""
+) -> list[Panel]:
+    """Write a chart as a figure for a paper, as data, as a table, and as what the page shows.
+
+    `name.svg`, `name.pdf` (fonts embedded) and `name.png` (300 dpi) are of one of the widths of
+    `layout.WIDTHS_MM`; `name.csv` holds every point, `name.md` and `name.tex` the level of each series;
+    `name.json` holds the panels for the page. Nothing is fetched: fonts and libraries come with vl-convert.
+
+    Args:
+        place: rank among the paper's figures.
+        source: SHA-256 of the file that it shows.
+
+    Returns:
+        The panels.
+    """
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    drawn = panels({**spec, "config": theme.CONFIG}, VEGA_LITE)
+    svg = compose(drawn, title)
+    dots = DPI / layout.PIXELS_PER_INCH
+    pdf = vl_convert.svg_to_pdf(compose(drawn, title, points=True))
+    # vl-convert multiplies by ppi / 72 before it scales
+    png = vl_convert.svg_to_png(svg, scale=dots * layout.POINTS_PER_INCH / DPI, ppi=DPI)
+    write_text(folder / f"{name}.svg", svg)
+    for suffix, data in (("pdf", pdf), ("png", png)):
+        with replacing(folder / f"{name}.{suffix}") as temporary:
+            temporary.write_bytes(data)
+    write_text(folder / f"{name}.csv", tabulate.as_csv(*tabulate.points(drawn)))
+    write_text(folder / f"{name}.md", tabulate.as_markdown(*tabulate.levels(drawn)))
+    write_text(folder / f"{name}.tex", tabulate.as_latex(*tabulate.levels(drawn)))
+    write_figure(folder / f"{name}.json", Drawn(name, title, caption, place, drawn, source))
+    return drawn

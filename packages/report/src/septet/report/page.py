@@ -1,0 +1,248 @@
+"""The report page: one self-contained HTML file, made from verdicts, run cards and the panels of figures."""
+
+import base64
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from latex2mathml.converter import convert
+from markupsafe import Markup
+
+from septet.card import RunCard
+from septet.errors import InputError
+from septet.files import write_text
+from septet.reading import entries, is_folder
+from septet.report import pagedata, tabulate, text, theme
+from septet.report.claims import About, Claim, ClaimsFile
+from septet.report.panels import Drawn, read_figure
+from septet.report.plan_fact import PlanFact, plan_and_fact
+from septet.report.tables import Runs, runs_of
+from septet.report.verdicts import OUTCOMES, Verdict, band, check_claim, check_runs, read_verdicts, write_verdicts
+
+STRIP = 120.0
+"""Width of the small interval drawing in the verdict table, in pixels."""
+
+START = 'document.documentElement.dataset.script = "on";'
+"""Runs before anything is drawn: without scripts the page shows everything at once."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the verdict table."""
+
+    verdict: Verdict
+    strip: dict[str, float] | None
+    """Where the interval, the estimate and the claimed side lie in the small drawing."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What runs cost, as their cards say."""
+
+    wall_seconds: float
+    """Wall time of the runs, one after the other."""
+    cpu_seconds: float
+    memory_mb: float
+    """Of the largest run."""
+
+
+def cost_of(cards: Sequence[RunCard]) -> Cost:
+    """The cost of all the runs together."""
+    memory = max((card.peak_memory_mb for card in cards), default=0.0)
+    return Cost(sum(card.wall_seconds for card in cards), sum(card.cpu_seconds for card in cards), memory)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One paper on the page."""
+
+    about: About
+    rows: list[Row]
+    figures: list[Drawn]
+    scale: str
+    """The scale of its runs."""
+    cards: list[RunCard]
+
+    @property
+    def cost(self) -> Cost:
+        """What its runs cost."""
+        return cost_of(self.cards)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Outcome -> number of claims."""
+        found = Counter(row.verdict.verdict for row in self.rows)
+        return {outcome: found[outcome] for outcome in OUTCOMES}
+
+
+def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path) -> None:
+    """Write `index.html` for the papers of `files`, in their order, and their `verdicts.json`.
+
+    Args:
+        results: the folder `results/<scale>`: `figures/<paper>/`, `<paper>/runs.json`, and `plan.json` if the run was
+            planned (`make plan`).
+        judged: files of verdicts.
+
+    Raises:
+        InputError: the verdicts are missing, or are not those of these claims and runs; a figure is not of these runs;
+            a file was changed or is torn.
+    """
+    verdicts: dict[tuple[str, str], Verdict] = {}
+    places: dict[tuple[str, str], Path] = {}
+    for path in judged:
+        found = read_verdicts(path)
+        check_runs(path, found, results)
+        verdicts |= {(one.paper, one.claim): one for one in found}
+        places |= dict.fromkeys(verdicts.keys() - places.keys(), path)
+    if odd := set(verdicts) ^ {(file.paper.id, claim.id) for file in files for claim in file.claims}:
+        where = ", ".join(map(str, judged))
+        raise InputError(where, expected="one verdict for each claim", found=f"a mismatch at {sorted(odd)[0]}")
+    for file in files:
+        for claim in file.claims:
+            key = file.paper.id, claim.id
+            check_claim(places[key], verdicts[key], claim)
+    parts = [_part(file, verdicts, results) for file in files]
+    scales = sorted({verdict.scale for verdict in verdicts.values()})
+    whole = render(" and ".join(scales), parts, plan_and_fact(results))
+    write_verdicts(out / "verdicts.json", list(verdicts.values()))
+    write_text(out / "index.html", whole)
+
+
+def render(scale: str, parts: list[Part], planned: list[PlanFact]) -> str:
+    """The page's text; `planned` is empty where no plan was made."""
+    environment = Environment(
+        loader=PackageLoader("septet.report", "template"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "estimate": text.estimate_text,
+        "duration": text.duration_text,
+        "unbroken": _unbroken,
+        "kebab": lambda outcome: str(outcome).replace(" ", "-"),
+        "mathml": mathml,
+        "themed": themed,
+        "levels": lambda figure: tabulate.levels(figure.panels),
+        "alternative": alternative,
+    }
+    source = environment.loader
+    assert source is not None
+    style, *scripts = (source.get_source(environment, name)[0] for name in ("page.css", "points.js", "views.js"))
+    cards = [card for part in parts for card in part.cards]
+    counts = Counter(row.verdict.verdict for part in parts for row in part.rows)
+    days = sorted(card.started[:10] for card in cards)
+    inlined = [Markup(START), *(_inline(script) for script in scripts)]
+    known = pagedata.data(
+        scale,
+        {part.about.id: part.figures for part in parts},
+        [(part.scale, card) for part in parts for card in part.cards],
+    )
+    return environment.get_template("page.html.j2").render(
+        scale=scale,
+        parts=parts,
+        counts={outcome: counts[outcome] for outcome in OUTCOMES},
+        days=list(dict.fromkeys([days[0], days[-1]])) if days else [],
+        cards=cards,
+        cost=cost_of(cards),
+        planned=planned,
+        style=Markup(style + theme.page_colours()),
+        scripts=inlined,
+        data=Markup(json.dumps(known, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")),
+        policy=_policy(inlined),
+        width=STRIP,
+    )
+
+
+def mathml(tex: str) -> Markup:
+    """A displayed equation as MathML, which browsers draw without a library."""
+    return Markup(convert(tex, display="block"))
+
+
+_FILLED = re.compile(r"<(\w+)([^>]*?)>")
+
+
+def themed(body: str) -> Markup:
+    """A panel's drawing with the page's colours, which turn over in the dark, in place of those of paper."""
+
+    def recoloured(tag: re.Match[str]) -> str:
+        colours = theme.PAGE_TEXT if "font-size" in tag[2] else theme.PAGE_MARKS
+        return f"<{tag[1]}{re.sub('#[0-9A-Fa-f]{6}', lambda hexed: colours.get(hexed[0].upper(), hexed[0]), tag[2])}>"
+
+    return Markup(_FILLED.sub(recoloured, body))
+
+
+def alternative(figure: Drawn, place: int) -> str:
+    """Text in place of a panel: what it is, and where each series ends."""
+    panel = figure.panels[place]
+    header, rows = tabulate.levels([panel])
+    ends = "; ".join(f"{name} {level}" for name, level in rows) if header[0] == "" else f"{len(panel.points)} points"
+    return f"{figure.title}{': ' + panel.title if panel.title else ''}. {ends}."
+
+
+def strip(claim: Claim, verdict: Verdict) -> dict[str, float] | None:
+    """The small drawing of an interval beside the claimed side, in pixels from the left.
+
+    Returns:
+        `low`, `high`, `estimate`, and `start` and `end` of the claimed side; none if it was not judged.
+    """
+    if verdict.estimate is None or verdict.low is None or verdict.high is None:
+        return None
+    lines = band(claim.relation)
+    marks = [verdict.low, verdict.high, *(line for line in lines if abs(line) != float("inf"))]
+    least, most = min(marks), max(marks)
+    margin = 0.2 * (most - least) or 1.0
+    least, scale = least - margin, STRIP / (most - least + 2 * margin)
+
+    def at(value: float) -> float:
+        return round(min(max((value - least) * scale, 0.0), STRIP), 1)
+
+    ends = {"low": verdict.low, "high": verdict.high, "estimate": verdict.estimate}
+    return {**{name: at(value) for name, value in ends.items()}, "start": at(lines[0]), "end": at(lines[1])}
+
+
+def _part(file: ClaimsFile, verdicts: dict[tuple[str, str], Verdict], results: Path) -> Part:
+    name = file.paper.id
+    rows = []
+    for claim in file.claims:
+        verdict = verdicts[name, claim.id]
+        rows.append(Row(verdict, strip(claim, verdict)))
+    folder = results / "figures" / name
+    drawn = [path for path in entries(folder) if path.suffix == ".json"] if is_folder(folder) else []
+    absent = Runs(scale=results.name, runs=[], tables={})
+    runs = runs_of(results, name) if is_folder(results / name) else absent
+    figures = [_figure(path, runs) for path in drawn]
+    figures.sort(key=lambda figure: figure.place)
+    return Part(file.paper, rows, figures, runs.scale, runs.runs)
+
+
+def _figure(path: Path, runs: Runs) -> Drawn:
+    figure = read_figure(path)
+    table = runs.tables.get("scores.parquet", "none")
+    if figure.source != table:
+        found = f"{figure.source[:12] or 'none'}; remove the figure and run again"
+        raise InputError(str(path), expected=f"a figure of the score table {table[:12]}", found=found)
+    return figure
+
+
+def _unbroken(words: str) -> str:
+    """Words whose relation sign is not parted from its number at the end of a line."""
+    return re.sub("([<>≥]) ", "\\1\N{NO-BREAK SPACE}", words)
+
+
+def _inline(script: str) -> Markup:
+    """A script as the content of a `<script>` element, which only `</script` can end and `<!--` confuse."""
+    return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
+
+
+def _policy(scripts: list[Markup]) -> str:
+    """A content security policy: these scripts and no others run, and nothing is fetched."""
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"

@@ -1,0 +1,300 @@
+"""Figures of Thompson sampling in dynamic systems (listed in section 4 of `docs/papers/dynts.md`)."""
+
+import altair as alt
+import polars as pl
+
+from septet.report import charts, tables, theme
+from septet.report.charts import Series
+from septet.report.draw import Figure
+from septet.report.statistics import bootstrap_means, percentile_interval
+from septet.report.tables import Paper
+from septet.seeding import stream
+
+WORLDS = {
+    "static": "Static",
+    "tau5000": "Memory 5,000 rounds",
+    "tau1000": "Memory 1,000 rounds",
+    "tau200": "Memory 200 rounds",
+    "reset1000": "Reset every 1,000 rounds",
+    "shared1000": "Shared weights, memory 1,000",
+}
+NO_DECAY = 3e-5
+"""Where 'no decay' stands on the logarithmic axes, whose next value is 1e-4."""
+TICKS = {NO_DECAY: "none", 1e-4: "0.0001", 5e-4: "0.0005", 2e-3: "0.002", 1e-2: "0.01"}
+
+CURVES = [
+    Series("ts/exp-0.998", "TS, γ = 0.998", theme.BLUE),
+    Series("ts/none", "TS, no decay", theme.SKY),
+    Series("ts_quarter/exp-0.998", "TS α = ¼, γ = 0.998", theme.PURPLE),
+    Series("ucb/exp-0.998", "UCB, γ = 0.998", theme.GREEN),
+    Series("greedy/exp-0.998", "greedy, γ = 0.998", theme.ORANGE),
+    Series("greedy/none", "greedy, no decay", theme.GREY),
+]
+POLICIES = [
+    Series("ts/none", "TS", theme.BLUE),
+    Series("ts/exp-0.998", "TS, γ = 0.998", theme.BLUE),
+    Series("ts/poly-1-0.75", "TS, γ = 1 - t^-0.75", theme.BLUE),
+    Series("ts/harm-1", "TS, γ = 1 - 1/t", theme.BLUE),
+    Series("ts_window/window-500", "TS, window 500", theme.BLUE),
+    Series("ts_pull/exp-0.99", "TS, pulled arm γ = 0.99", theme.BLUE),
+    Series("ts_kalman/none", "TS, exact Kalman Q", theme.BLUE),
+    Series("ts_quarter/none", "TS α = ¼", theme.PURPLE),
+    Series("ts_quarter/exp-0.998", "TS α = ¼, γ = 0.998", theme.PURPLE),
+    Series("ucb/none", "UCB", theme.GREEN),
+    Series("ucb/exp-0.998", "UCB, γ = 0.998", theme.GREEN),
+    Series("greedy/none", "greedy", theme.ORANGE),
+    Series("greedy/exp-0.998", "greedy, γ = 0.998", theme.ORANGE),
+    Series("epsilon/none", "ε-greedy", theme.VERMILION),
+    Series("epsilon/exp-0.998", "ε-greedy, γ = 0.998", theme.VERMILION),
+    Series("beta/none", "Beta TS, no context", theme.GREY),
+    Series("ucb1/none", "UCB1, no context", theme.GREY),
+    Series("random/none", "random", theme.BLACK),
+]
+DRIFTS = [
+    Series("tau200", "memory 200", theme.VERMILION),
+    Series("tau1000", "memory 1,000", theme.ORANGE),
+    Series("reset1000", "resets 1,000", theme.PURPLE),
+    Series("tau5000", "memory 5,000", theme.GREEN),
+    Series("static", "static", theme.GREY),
+]
+SCHEDULES = [
+    Series("ts/none", "none", theme.GREY),
+    Series("ts/exp-0.9999", "γ = 0.9999", theme.SKY),
+    Series("ts/exp-0.998", "γ = 0.998", theme.BLUE),
+    Series("ts/exp-0.99", "γ = 0.99", theme.PURPLE),
+    Series("ts/poly-1-0.75", "1 - t^-0.75", theme.GREEN),
+    Series("ts/harm-1", "1 - 1/t", theme.ORANGE),
+]
+PATHS = {
+    "ts/none": "No decay",
+    "ts/exp-0.998": "γ = 0.998",
+    "ts/exp-0.99": "γ = 0.99",
+}
+PATH_SERIES = [
+    Series("posterior", "posterior", theme.BLUE),
+    Series("weight", "true weight", theme.BLACK),
+]
+HEADLINES = {"headlines": "All weeks", "headlines_clean": "Weeks with sound randomisation"}
+TRACKERS = [
+    Series("tracker", "filter", theme.BLUE),
+    Series("tracker/constant", "best constant", theme.GREY),
+    Series("tracker/true-rates", "real rates", theme.BLACK),
+]
+BANDIT = [
+    Series("ucb/none", "UCB", theme.GREEN),
+    Series("ucb/exp-0.999", "UCB, γ = 0.999", theme.GREEN),
+    Series("ts_quarter/none", "TS α = ¼", theme.PURPLE),
+    Series("ts_quarter/exp-0.999", "TS α = ¼, γ = 0.999", theme.PURPLE),
+    Series("ts/none", "TS", theme.BLUE),
+    Series("ts/exp-0.9995", "TS, γ = 0.9995", theme.BLUE),
+    Series("ts/exp-0.999", "TS, γ = 0.999", theme.BLUE),
+    Series("epsilon/none", "ε-greedy", theme.VERMILION),
+    Series("greedy/none", "greedy", theme.ORANGE),
+    Series("random/none", "random", theme.BLACK),
+]
+
+
+def _decays(paper: Paper, method: str) -> pl.DataFrame:
+    """The labels `method/none` and `method/exp-*` with their place on the axis of 1 - gamma."""
+    rates = tables.settings(paper, "forgetting")
+    labels = [label for label in rates if label.startswith((f"{method}/exp", f"{method}/none"))]
+    return pl.DataFrame({"method": labels, "forgetting": [max(rates[label], NO_DECAY) for label in labels]})
+
+
+def regret_curves(paper: Paper) -> alt.TopLevelMixin:
+    """Cumulative regret against time, one panel per world."""
+    frame = _of(tables.curves(paper, "regret"), CURVES)
+    return charts.panels(
+        frame, WORLDS, lambda rows: charts.curves(rows, CURVES, x_title="round", y_title="cumulative regret")
+    )
+
+
+def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
+    """Final regret, relative to no decay and seed by seed, against 1 - gamma: the U-shapes."""
+    parts = []
+    for method, name in (("ts", "Thompson sampling"), ("ts_quarter", "Thompson sampling, α = ¼")):
+        rows = paper.scores.filter(pl.col("metric") == "regret", pl.col("method").str.starts_with(f"{method}/"))
+        rows = rows.filter(pl.col("step") == pl.col("step").max().over("task"))
+        plain = rows.filter(pl.col("method") == f"{method}/none").select("task", "seed", base="value")
+        rows = tables.with_runs(paper, rows.join(plain, on=["task", "seed"]).join(_decays(paper, method), on="method"))
+        for (task, forgetting), group in rows.group_by(["task", "forgetting"], maintain_order=True):
+            values = group.sort("seed").select("value", "base").to_numpy()
+            sums = bootstrap_means(values, stream(0, "decay", method, str(task)))
+            low, high = percentile_interval(sums[:, 0] / sums[:, 1], len(values))
+            parts.append(
+                {
+                    "task": name,
+                    "world": task,
+                    "forgetting": forgetting,
+                    "mean": values[:, 0].mean() / values[:, 1].mean(),
+                    "low": float(low),
+                    "high": float(high),
+                    "run": group["run"][0],
+                }
+            )
+    frame = pl.DataFrame(parts)
+    domain = (float(frame["low"].min()), float(frame["high"].max()))  # type: ignore[arg-type]
+    return charts.panels(
+        frame,
+        {name: name for name in frame["task"].unique(maintain_order=True)},
+        lambda rows: charts.curves(
+            rows,
+            DRIFTS,
+            x="forgetting",
+            column="world",
+            x_title="1 - γ",
+            y_title="regret / regret without decay",
+            log_x=True,
+            log_y=True,
+            points=True,
+            x_ticks=TICKS,
+            y_domain=domain,
+            height=240,
+        ),
+    )
+
+
+def policies(paper: Paper) -> alt.TopLevelMixin:
+    """Final regret of every policy, one panel per world."""
+    frame = _of(tables.levels(paper, "regret"), POLICIES)
+    return charts.panels(
+        frame, WORLDS, lambda rows: charts.dots(rows, _present(POLICIES, rows), x_title="regret at the end")
+    )
+
+
+def tracking(paper: Paper) -> alt.TopLevelMixin:
+    """One weight of one arm with the posterior of three decays, memory 1,000 rounds where it was run."""
+    frame = tables.with_runs(paper, paper.scores.filter(pl.col("metric").str.starts_with("path_")))
+    task = "tau1000" if "tau1000" in frame["task"] else frame["task"][0]
+    frame = frame.filter(pl.col("task") == task, pl.col("method").is_in(list(PATHS)))
+    wide = frame.pivot(on="metric", index=["method", "step", "run"], values="value")
+    sd = pl.col("path_sd")
+    posterior = wide.select(
+        "method", "step", "run", series_of=pl.lit("posterior"), mean="path_mean",
+        low=pl.col("path_mean") - 2 * sd, high=pl.col("path_mean") + 2 * sd,
+    )  # fmt: skip
+    weight = pl.col("path_weight")
+    truth = wide.select(
+        "method", "step", "run", series_of=pl.lit("weight"), mean=weight, low=weight, high=weight
+    )  # fmt: skip
+    both = pl.concat([posterior, truth]).rename({"method": "task"})
+    domain = (float(both["low"].min()), float(both["high"].max()))  # type: ignore[arg-type]
+    return charts.panels(
+        both,
+        PATHS,
+        lambda rows: charts.curves(
+            rows, PATH_SERIES, column="series_of", x_title="round", y_title="weight", y_domain=domain, width=200
+        ),
+        columns=3,
+    )
+
+
+def memory(paper: Paper) -> alt.TopLevelMixin:
+    """Effective sample size and posterior variance against time, by schedule."""
+    parts = []
+    for metric, name in (("effective_samples", "Effective sample size"), ("posterior_variance", "Posterior variance")):
+        frame = tables.curves(paper, metric)
+        task = "tau1000" if "tau1000" in frame["task"] else frame["task"][0]
+        parts.append(frame.filter(pl.col("task") == task).with_columns(task=pl.lit(name)))
+    names = {"Effective sample size": "Effective sample size N_t", "Posterior variance": "Posterior variance"}
+    return charts.panels(
+        pl.concat(parts),
+        names,
+        lambda rows: charts.curves(
+            rows, SCHEDULES, x_title="round", y_title=names[rows["task"][0]], log_y=True, height=220
+        ),
+    )
+
+
+def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
+    """Log loss of predicted click rates of real headlines against 1 - gamma."""
+    frame = tables.levels(paper, "log_loss").filter(pl.col("task").is_in(list(HEADLINES)))
+    decays = _decays(paper, "tracker")
+    filters = frame.join(decays, on="method").with_columns(method=pl.lit("tracker"))
+    ends = decays["forgetting"].min(), decays["forgetting"].max()
+    lines = [
+        frame.filter(pl.col("method").is_in(["tracker/constant", "tracker/true-rates"])).with_columns(
+            forgetting=pl.lit(end, dtype=pl.Float64)
+        )
+        for end in ends
+    ]
+    return charts.panels(
+        pl.concat([filters, *(line.select(filters.columns) for line in lines)]),
+        HEADLINES,
+        lambda rows: charts.curves(
+            rows, TRACKERS, x="forgetting", x_title="1 - γ", y_title="log loss per 1,000 impressions", log_x=True,
+            points=True, x_ticks=TICKS, height=220,
+        ),
+    )  # fmt: skip
+
+
+def headline_bandit(paper: Paper) -> alt.TopLevelMixin:
+    """Regret per 1,000 visitors of the bandit over real headline tests."""
+    frame = tables.levels(paper, "regret").filter(pl.col("task") == "headline_bandit")
+    per_thousand = [(pl.col(name) * 1000 / pl.col("step")).alias(name) for name in ("mean", "low", "high")]
+    frame = frame.with_columns(per_thousand)
+    return charts.dots(frame, _present(BANDIT, frame), x_title="clicks lost per 1,000 visitors", width=360)
+
+
+def _of(frame: pl.DataFrame, series: list[Series]) -> pl.DataFrame:
+    """The rows of the series that a figure draws: a small scale may lack a panel's."""
+    return frame.filter(pl.col("method").is_in([one.label for one in series]))
+
+
+def _present(series: list[Series], rows: pl.DataFrame) -> list[Series]:
+    here = set(rows["method"])
+    return [one for one in series if one.label in here]
+
+
+INTERVAL = "Bands and bars are 95 % bootstrap intervals over seeds."
+
+FIGURES = [
+    Figure(
+        "regret_curves",
+        "Regret over time",
+        "Cumulative pseudo-regret against the moving oracle, one panel per world; each line carries its policy's name. "
+        + INTERVAL,
+        regret_curves,
+    ),
+    Figure(
+        "regret_against_decay",
+        "How fast to forget",
+        "Regret at the end relative to the same policy without decay on the same seeds, against 1 - γ (both axes "
+        "logarithmic). Below 1 forgetting helps: the faster the drift, the further right the minimum. " + INTERVAL,
+        regret_against_decay,
+    ),
+    Figure(
+        "policies",
+        "All policies",
+        "Regret at the end of every policy and baseline on the same filter and the same random numbers. " + INTERVAL,
+        policies,
+    ),
+    Figure(
+        "tracking",
+        "Following one weight",
+        "One weight of one arm (black) and its posterior mean with two standard deviations, for three decays. Without "
+        "decay the posterior grows sure and lags; with too much it stays vague.",
+        tracking,
+    ),
+    Figure(
+        "memory",
+        "What a schedule remembers",
+        "Effective sample size and mean posterior variance under Thompson sampling, by schedule. A constant decay "
+        "keeps the variance, and so the exploration, from vanishing. " + INTERVAL,
+        memory,
+    ),
+    Figure(
+        "headline_tracking",
+        "Real click rates: tracking",
+        "Log loss per 1,000 impressions of click rates predicted before they are seen, headlines in the order of time, "
+        "against 1 - γ; with the best constant in hindsight and the real rates themselves. " + INTERVAL,
+        headline_tracking,
+    ),
+    Figure(
+        "headline_bandit",
+        "Real click rates: choosing",
+        "Clicks lost per 1,000 visitors of real headline tests in the order of time, against always showing the best "
+        "headline. " + INTERVAL,
+        headline_bandit,
+    ),
+]

@@ -1,0 +1,191 @@
+"""Figures of the EM policy gradient (section 4 of `docs/papers/empg.md`), and what explains its gap."""
+
+import altair as alt
+import polars as pl
+
+from septet.report import charts, tables, theme
+from septet.report.charts import Series
+from septet.report.draw import Figure
+from septet.report.tables import Paper
+
+TASKS = {
+    "warm": "Warm base",
+    "cold": "Cold base",
+    "steps": "Three operations",
+    "gsm8k_qwen15": "1.5B, GSM8K",
+    "math_qwen15": "1.5B, MATH",
+    "gsm8k_qwen7": "7B, GSM8K",
+    "math_qwen7": "7B, MATH",
+    "gsm8k_qwenmath7": "Math-7B, GSM8K",
+    "math_qwenmath7": "Math-7B, MATH",
+    "gsm8k_qwen14": "14B-Instruct, GSM8K",
+    "math_qwen14": "14B-Instruct, MATH",
+}
+METHODS = [
+    Series("empg", "EMPG", theme.BLUE),
+    Series("grpo", "GRPO", theme.ORANGE),
+    Series("dr_grpo", "Dr. GRPO", theme.VERMILION),
+    Series("rloo", "RLOO", theme.PURPLE),
+    Series("reinforce_pp", "REINFORCE++", theme.GREEN),
+    Series("raft", "RAFT", theme.SKY),
+    Series("ppo", "PPO", theme.GREY),
+]
+MECHANISM = [
+    Series("empg", "EMPG", theme.BLUE),
+    Series("empg_kl", "EMPG, KL in reward", theme.SKY),
+    Series("grpo", "GRPO", theme.ORANGE),
+    Series("grpo_kl", "GRPO, KL in reward", theme.VERMILION),
+    Series("dr_grpo", "Dr. GRPO", theme.GREY),
+    Series("dr_grpo_kl", "Dr. GRPO, KL in reward", theme.BLACK),
+]
+INNER = [
+    Series("empg", "EMPG", theme.SKY),
+    Series("empg_m4", "EMPG, M = 4", theme.BLUE),
+    Series("empg_raw", "EMPG, no sigmoid", theme.PURPLE),
+    Series("grpo", "GRPO", theme.ORANGE),
+    Series("grpo_m4", "GRPO, M = 4", theme.VERMILION),
+    Series("raft", "RAFT", theme.GREY),
+    Series("raft_m4", "RAFT, M = 4", theme.BLACK),
+]
+
+
+def _curves(paper: Paper, metric: str, series: list[Series], y_title: str) -> alt.TopLevelMixin:
+    """One panel per task, a line per method; tasks without such a method are left out."""
+    frame = _of(tables.curves(paper, metric), series)
+    return charts.panels(
+        frame, TASKS, lambda rows: charts.curves(rows, series, x_title="step", y_title=y_title, height=200)
+    )
+
+
+def _of(frame: pl.DataFrame, series: list[Series]) -> pl.DataFrame:
+    return frame.filter(pl.col("method").is_in([one.label for one in series]))
+
+
+def _test(paper: Paper) -> pl.DataFrame:
+    """Test accuracy: of greedy completions, or of sampled ones where greedy ones were not drawn."""
+    parts = [
+        tables.curves(paper, metric) for metric in ("accuracy", "sampled") if metric in paper.scores["metric"].unique()
+    ]
+    first = parts[0]
+    return pl.concat([first, *(part.join(first, on="task", how="anti") for part in parts[1:])])
+
+
+def test_score(paper: Paper) -> alt.TopLevelMixin:
+    """Test accuracy against step (figures 3 to 6)."""
+    frame = _of(_test(paper), METHODS)
+    return charts.panels(
+        frame, TASKS, lambda rows: charts.curves(rows, METHODS, x_title="step", y_title="test accuracy", height=200)
+    )
+
+
+def reward(paper: Paper) -> alt.TopLevelMixin:
+    """Training reward against step (figures 1 and 2)."""
+    return _curves(paper, "reward", METHODS, "training reward")
+
+
+def length(paper: Paper) -> alt.TopLevelMixin:
+    """Response length against step (figures 7 to 10), here of correct answers."""
+    metric = "length_correct" if "length_correct" in paper.scores["metric"].unique() else "length"
+    return _curves(paper, metric, METHODS, "tokens of correct answers")
+
+
+def kl_in_reward(paper: Paper) -> alt.TopLevelMixin:
+    """Training reward with and without the KL in the reward."""
+    frame = _of(tables.curves(paper, "reward"), MECHANISM).filter(
+        pl.col("method").str.ends_with("_kl").any().over("task")
+    )
+    return charts.panels(
+        frame,
+        TASKS,
+        lambda rows: charts.curves(rows, MECHANISM, x_title="step", y_title="training reward", height=260, width=340),
+    )
+
+
+def inner_steps(paper: Paper) -> alt.TopLevelMixin:
+    """Training reward with one and with four inner steps."""
+    frame = _of(tables.curves(paper, "reward"), INNER).filter(pl.col("method").str.ends_with("_m4").any().over("task"))
+    return charts.panels(
+        frame,
+        TASKS,
+        lambda rows: charts.curves(rows, INNER, x_title="step", y_title="training reward", height=260, width=340),
+    )
+
+
+def final(paper: Paper) -> alt.TopLevelMixin:
+    """Mean of the last ten evaluations (the paper's table)."""
+    frame = _of(tables.levels(paper, "score"), METHODS)
+    return charts.panels(
+        frame,
+        TASKS,
+        lambda rows: charts.dots(rows, METHODS, x_title="mean of the last ten evaluations"),
+    )
+
+
+def cost(paper: Paper) -> alt.TopLevelMixin:
+    """Seconds of one iteration."""
+    frame = _of(tables.levels(tables.timed(paper), "seconds(iteration)"), METHODS)
+    return charts.panels(
+        frame, TASKS, lambda rows: charts.dots(rows, METHODS, x_title="seconds of an iteration, all seeds")
+    )
+
+
+def memory(paper: Paper) -> alt.TopLevelMixin:
+    """Memory that training took, from the run cards; that of the whole process where no other is known."""
+    rows = [
+        (label, card.task, float(given.get("training_memory_mb") or card.peak_memory_mb), card.id)
+        for card in paper.cards
+        for label, given in card.methods.items()
+    ]
+    frame = pl.DataFrame(rows, schema=["method", "task", "mean", "run"], orient="row")
+    frame = _of(frame.with_columns(low="mean", high="mean", seeds=len(paper.cards[0].seeds)), METHODS)
+    return charts.panels(
+        frame, TASKS, lambda rows: charts.dots(rows, METHODS, x_title="MB above what the libraries hold")
+    )
+
+
+BANDS = "Bands and bars are 95 % bootstrap intervals over seeds."
+
+FIGURES = [
+    Figure(
+        "test_score",
+        "Test accuracy",
+        "Accuracy on held-out problems against step (the paper's figures 3 to 6); greedy completions, sampled ones for "
+        f"three operations. {BANDS}",
+        test_score,
+    ),
+    Figure("reward", "Training reward", f"Mean reward of the training batch (figures 1 and 2). {BANDS}", reward),
+    Figure(
+        "length",
+        "Length of correct answers",
+        f"Tokens of the correct answers of the training batch (figures 7 to 10 show those of all responses). {BANDS}",
+        length,
+    ),
+    Figure(
+        "kl_in_reward",
+        "KL in the reward",
+        "Training reward from the cold base, with and without the KL in the reward (c = 0.01): dividing by the "
+        f"group's standard deviation blows it up, subtracting the mean alone does not. {BANDS}",
+        kl_in_reward,
+    ),
+    Figure(
+        "inner_steps",
+        "More than one inner step",
+        "Training reward from the warm base with M = 1, where 'no importance weights' is an identity, and with M = 4, "
+        f"where it is not; and EMPG without its sigmoid. {BANDS}",
+        inner_steps,
+    ),
+    Figure("final", "Test scores", f"Mean of the last ten evaluations, as in the paper's table. {BANDS}", final),
+    Figure(
+        "cost",
+        "Time of an iteration",
+        "Wall-clock seconds of one iteration, all seeds together; intervals are over iterations, without the first.",
+        cost,
+    ),
+    Figure(
+        "memory",
+        "Memory of training",
+        "Highest memory of a job, above what the process held before it loaded the model: weights, reference, critic, "
+        "optimiser, activations. One process for each method, so one number without an interval.",
+        memory,
+    ),
+]

@@ -1,0 +1,97 @@
+"""Figures of the EM policy gradient on a real language model."""
+
+import textwrap
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from septet.errors import InputError
+from septet.report import charts, tables, theme
+from septet.report.draw import Figure
+from septet.report.papers.empg import METHODS
+from septet.report.tables import Paper
+
+PANELS = {
+    "sampled": "Held-out accuracy, sampled",
+    "accuracy": "Held-out accuracy, greedy",
+    "reward": "Training reward",
+    "length": "Tokens of a response",
+    "test_length_correct": "Tokens of a correct greedy response",
+}
+BEHAVIOURS = {
+    "decomposition": "Three or more numbered steps",
+    "verification": "Verification",
+    "backtracking": "Backtracking",
+    "code": "Code block",
+}
+COLUMNS = (("question", 0, 34), ("before", 250, 50), ("after", 590, 24), ("gold", 760, 8))
+
+
+def _panels(paper: Paper, names: dict[str, str], y_title: str) -> alt.TopLevelMixin:
+    present = set(paper.scores["metric"].unique())
+    parts = [tables.curves(paper, metric).with_columns(task=pl.lit(metric)) for metric in names if metric in present]
+    return charts.panels(
+        pl.concat(parts), names, lambda rows: charts.curves(rows, METHODS, x_title="step", y_title=y_title)
+    )
+
+
+def real_curves(paper: Paper) -> alt.TopLevelMixin:
+    """Accuracy, reward and length against step."""
+    return _panels(paper, PANELS, "mean over seeds")
+
+
+def real_behaviours(paper: Paper) -> alt.TopLevelMixin:
+    """Rates of the behaviours against step."""
+    return _panels(paper, BEHAVIOURS, "share of responses")
+
+
+def real_completions(paper: Paper) -> alt.TopLevelMixin:
+    """Greedy completions of held-out questions before and after, from the run card of EMPG."""
+    cards = [card for card in paper.cards if card.methods.get("empg", {}).get("examples")]
+    if not cards:
+        raise InputError("run cards of empgreal", expected="a run of empg with examples", found="none")
+    examples: list[dict[str, str]] = cards[0].methods["empg"]["examples"]
+    rows: list[dict[str, Any]] = [{"x": x, "y": 0, "text": name, "bold": True} for name, x, _ in COLUMNS]
+    line = 1.4
+    for example in examples:
+        cells = (example["prompt"], example["before"], example["after"], example["answer"])
+        wrapped = [
+            textwrap.wrap(cell, width)[:4] or ["(nothing)"] for cell, (_, _, width) in zip(cells, COLUMNS, strict=True)
+        ]
+        for (_, x, _), part in zip(COLUMNS, wrapped, strict=True):
+            rows += [{"x": x, "y": line + place, "text": text, "bold": False} for place, text in enumerate(part)]
+        line += max(len(part) for part in wrapped) + 0.6
+    scale_x, scale_y = alt.Scale(domain=[0, 800], nice=False), alt.Scale(domain=[-1, line], nice=False, reverse=True)
+    base = alt.Chart(charts.inline(rows)).mark_text(align="left", baseline="middle")
+    return base.encode(
+        x=alt.X("x:Q", axis=None, scale=scale_x),
+        y=alt.Y("y:Q", axis=None, scale=scale_y),
+        text=alt.Text("text:N"),
+        color=alt.condition("datum.bold", alt.value(theme.FAINT), alt.value(theme.INK)),
+    ).properties(width=800, height=15 * line)
+
+
+BANDS = "Bands are 95 % bootstrap intervals over seeds."
+FIGURES = [
+    Figure(
+        "real_curves",
+        "SmolLM2-135M-Instruct learns arithmetic",
+        "Reinforcement learning of a pretrained language model on one-digit arithmetic, asked as a chat: accuracy on "
+        f"held-out questions, reward and length against step. {BANDS}",
+        real_curves,
+    ),
+    Figure(
+        "real_behaviours",
+        "Behaviours",
+        f"Share of training responses that match the patterns of each behaviour, against step. {BANDS}",
+        real_behaviours,
+    ),
+    Figure(
+        "real_completions",
+        "Before and after",
+        "Greedy completions of held-out questions by the base model and after training with EMPG, first seed; cut at "
+        "four lines.",
+        real_completions,
+    ),
+]

@@ -1,0 +1,337 @@
+"""Figures of learning to explore with a meta-policy gradient (listed in section 4 of `docs/papers/metaexplore.md`)."""
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import polars as pl
+
+from septet.report import charts, tables, theme
+from septet.report.charts import Series
+from septet.report.draw import Figure
+from septet.report.statistics import bootstrap_means, percentile_interval
+from septet.report.tables import Paper
+from septet.seeding import stream
+
+TASKS = {
+    "navigation": "Navigation, deceptive",
+    "sparse_navigation": "Navigation, one far goal",
+    "pendulum": "Pendulum-v1",
+    "double_pendulum": "InvertedDoublePendulum-v5",
+    "pendulum_long": "Pendulum-v1",
+    "inverted_pendulum": "InvertedPendulum-v5",
+    "inverted_double_pendulum": "InvertedDoublePendulum-v5",
+    "reacher": "Reacher-v5",
+    "hopper": "Hopper-v5",
+    "half_cheetah": "HalfCheetah-v5",
+}
+META = Series("meta", "meta", theme.BLUE)
+FROZEN = Series("frozen", "frozen teacher", theme.GREY)
+SHUFFLED = Series("shuffled", "shuffled rewards", theme.ORANGE)
+RANDOM = Series("random", "random actions", theme.PURPLE)
+OU = Series("ou", "DDPG, OU noise", theme.GREEN)
+UNIFORM = Series("uniform", "DDPG, uniform noise", theme.VERMILION)
+GAUSSIAN = Series("gaussian", "DDPG, Gaussian noise", theme.SKY)
+PARAMETER = Series("parameter", "DDPG, parameter noise", theme.BLACK)
+METHODS = [META, FROZEN, SHUFFLED, RANDOM, OU, UNIFORM, GAUSSIAN, PARAMETER]
+FAMILIES = [
+    META,
+    Series("local", "local teacher", theme.ORANGE),
+    Series("informed", "teacher that sees Q", theme.GREEN),
+    FROZEN,
+]
+CONTRASTS = {
+    "meta - frozen": ("meta", "frozen"),
+    "meta - shuffled": ("meta", "shuffled"),
+    "group - frozen": ("group", "group_frozen"),
+    "group - shuffled": ("group", "group_shuffled"),
+}
+CONTRAST_SERIES = [
+    Series("meta - frozen", "meta − frozen", theme.BLUE),
+    Series("meta - shuffled", "meta − shuffled", theme.BLUE),
+    Series("group - frozen", "group − its frozen", theme.SKY),
+    Series("group - shuffled", "group − its shuffled", theme.SKY),
+]
+DIAGNOSTICS = {
+    "meta_reward": "meta-reward",
+    "meta_std": "its running standard deviation",
+    "sigma": "σ of the teacher",
+    "distance": "mean |f(s) − μ(s)|",
+    "teacher_return": "return of the teacher",
+    "return": "return of the student",
+}
+SENSITIVITY = [
+    Series("d0_50", "|D0| = 50", theme.BLUE),
+    Series("meta", "|D0| 100, |D1| 200, 50 updates", theme.BLACK),
+    Series("d0_200", "|D0| = 200", theme.BLUE),
+    Series("d1_100", "|D1| = 100", theme.GREEN),
+    Series("d1_400", "|D1| = 400", theme.GREEN),
+    Series("updates_10", "10 updates on D0", theme.ORANGE),
+    Series("updates_200", "200 updates on D0", theme.ORANGE),
+]
+STAGES = ("early", "middle", "late")
+CELLS = 12
+"""Cells of a map, each way (septet.metaexplore.visits.BINS)."""
+
+
+def _present(rows: pl.DataFrame, series: Sequence[Series], column: str = "method") -> list[Series]:
+    found = set(rows[column])
+    return [one for one in series if one.label in found]
+
+
+def _where(rows: pl.DataFrame, method: str) -> pl.DataFrame:
+    """The rows of the tasks that `method` ran on; all if it ran on none."""
+    tasks = rows.filter(pl.col("method") == method)["task"].unique()
+    return rows.filter(pl.col("task").is_in(tasks.implode())) if len(tasks) else rows
+
+
+def _areas(paper: Paper) -> pl.DataFrame:
+    rows = paper.scores.filter(pl.col("metric") == "return")
+    return tables.per_seed(rows, [], area=True, step=None)
+
+
+def _runs(paper: Paper, methods: Sequence[str], task: str) -> str:
+    cards = (card.id for card in paper.cards if card.task == task and set(methods) & set(card.methods))
+    return " ".join(sorted(set(cards)))
+
+
+def _dot(paper: Paper, task: str, label: str, rows: pl.DataFrame, methods: Sequence[str]) -> dict[str, object]:
+    """Mean over seeds of the column `value`, and its interval: a row for `charts.dots`."""
+    values = rows.sort("seed")["value"].to_numpy()
+    draws = bootstrap_means(values[:, None], stream(0, "dot", task, label))
+    low, high = percentile_interval(draws[:, 0], len(values))
+    row = {"task": task, "method": label, "mean": float(values.mean()), "low": float(low), "high": float(high)}
+    return {**row, "run": _runs(paper, methods, task)}
+
+
+def contrasts(paper: Paper) -> alt.TopLevelMixin:
+    """Area under the learning curve, meta minus its controls, seed by seed: what the meta gradient learns."""
+    areas, points = _areas(paper), []
+    for task in TASKS:
+        here = areas.filter(pl.col("task") == task)
+        for label, pair in CONTRASTS.items():
+            own, other = (here.filter(pl.col("method") == name).select("seed", "value") for name in pair)
+            both = own.join(other, on="seed", suffix="_other").with_columns(
+                value=pl.col("value") - pl.col("value_other")
+            )
+            if not both.is_empty():
+                points.append(_dot(paper, task, label, both, pair))
+    title = "area under the return curve, difference"
+    return charts.panels(
+        pl.DataFrame(points),
+        TASKS,
+        lambda rows: charts.dots(rows, _present(rows, CONTRAST_SERIES), x_title=title, reference=0.0),
+    )
+
+
+def _curves(metric: str, title: str, series: Sequence[Series], tasks: Mapping[str, str] = TASKS) -> object:
+    def figure(paper: Paper) -> alt.TopLevelMixin:
+        frame = tables.curves(paper, metric).filter(pl.col("method").is_in([one.label for one in series]))
+        return charts.panels(
+            frame,
+            tasks,
+            lambda rows: charts.curves(
+                rows, _present(rows, series), x_title="environment steps, evaluations included", y_title=title,
+                height=200, width=250,
+            ),
+        )  # fmt: skip
+
+    return figure
+
+
+def families(paper: Paper) -> alt.TopLevelMixin:
+    """Learning curves of the three teacher families, where more than one ran."""
+    frame = tables.curves(paper, "return").filter(pl.col("method").is_in([one.label for one in FAMILIES]))
+    return charts.panels(
+        _where(frame, "local"),
+        TASKS,
+        lambda rows: charts.curves(
+            rows, _present(rows, FAMILIES), x_title="environment steps, evaluations included", y_title="return",
+            height=200, width=250,
+        ),
+    )  # fmt: skip
+
+
+def visitation(paper: Paper) -> alt.TopLevelMixin:
+    """Where explorer and student go, early, middle and late, in two coordinates of the state."""
+    pattern = r"visits\((\w+)\)\[(\d+),(\d+)\]"
+    rows = paper.scores.filter(pl.col("metric").str.starts_with("visits"), pl.col("task").is_in(list(TASKS)))
+    task = next(task for task in TASKS if task in set(rows["task"]))
+    rows = rows.filter(pl.col("task") == task)
+    seeds = rows["seed"].n_unique()
+    shares = rows.group_by("method", "step", "metric").agg(pl.col("value").sum() / seeds)
+    shares = shares.with_columns(
+        pl.col("metric").str.extract(pattern, 1).alias("who"),
+        *(pl.col("metric").str.extract(pattern, k + 2).cast(pl.Int64).alias(axis) for k, axis in enumerate("xy")),
+    )
+    steps = sorted(shares["step"].unique())
+    named = [one for one in (META, FROZEN, OU) if one.label in set(shares["method"])]
+    top, lines = float(shares["value"].max()), []  # type: ignore[arg-type]
+    for one in named:
+        for who in ("explorer", "student"):
+            cells = []
+            for step, stage in zip(steps, STAGES, strict=False):
+                here = shares.filter(pl.col("method") == one.label, pl.col("who") == who, pl.col("step") == step)
+                known = {(x, y): value for x, y, value in here.select("x", "y", "value").iter_rows()}
+                run = _runs(paper, [one.label], task)
+                values = [
+                    {"x": x, "y": y, "share": float(f"{known.get((x, y), 0.0):.4g}"), "run": run}
+                    for x in range(CELLS)
+                    for y in range(CELLS)
+                ]
+                cells.append(_map(values, top, stage))
+            lines.append(alt.hconcat(*cells, spacing=10, title=f"{one.name}: {who}"))
+    return alt.concat(*lines, columns=2)
+
+
+def _map(values: list[dict[str, object]], top: float, title: str) -> alt.Chart:
+    here = {"data": charts.inline(values)}
+    place = alt.Scale(domain=list(range(CELLS)), padding=0)
+    colour = alt.Scale(domain=[0, top], range=["#f2f2f2", theme.BLUE], type="sqrt")
+    return (
+        alt.Chart(**here, title=alt.Title(title, fontSize=11, fontWeight="normal", offset=4))  # type: ignore[arg-type]
+        .mark_rect()
+        .encode(
+            x=alt.X("x:O", axis=None, scale=place),
+            y=alt.Y("y:O", axis=None, scale=place, sort="descending"),
+            color=alt.Color("share:Q", scale=colour, legend=None),
+            tooltip=[alt.Tooltip("share:Q", title="share of the states"), alt.Tooltip("run:N", title="run card")],
+        )
+        .properties(width=110, height=110)
+    )
+
+
+def diagnostics(paper: Paper) -> alt.TopLevelMixin:
+    """Meta-reward, its spread, sigma, distance of the teacher from the student, and both returns, on the first task."""
+    series, frames = [META, SHUFFLED, FROZEN], []
+    task = next(task for task in TASKS if task in set(paper.scores["task"]))
+    for metric in DIAGNOSTICS:
+        frame = tables.curves(paper, metric).filter(
+            pl.col("method").is_in([one.label for one in series]), pl.col("task") == task
+        )
+        frames.append(frame.with_columns(task=pl.lit(metric)))
+    return charts.panels(
+        pl.concat(frames),
+        DIAGNOSTICS,
+        lambda rows: charts.curves(rows, _present(rows, series), x_title="environment steps", y_title="", width=240),
+        columns=3,
+    )
+
+
+def _judged(paper: Paper, metric: str, label: str = "") -> list[dict[str, object]]:
+    """Dots of one metric of the study, per task and setting; `label` renames the setting."""
+    rows = paper.scores.filter(pl.col("method").str.contains("^signal(_late)?/"), pl.col("metric") == metric)
+    over_stages = rows.group_by("task", "method", "seed", maintain_order=True).agg(pl.col("value").mean())
+    return [
+        _dot(paper, str(task), label or str(method).partition("/")[2], group, [str(method)])
+        for (task, method), group in over_stages.group_by(["task", "method"], maintain_order=True)
+    ]
+
+
+def _study(points: list[dict[str, object]], title: str) -> alt.TopLevelMixin:
+    frame = pl.DataFrame(points)
+    series = [Series(str(label), str(label), theme.BLUE) for label in frame["method"].unique(maintain_order=True)]
+    return charts.panels(
+        frame,
+        TASKS,
+        lambda rows: charts.dots(
+            rows, _present(rows, series), x_title=title, reference=0.0, x_domain=(-1.0, 1.0), width=220
+        ),
+    )
+
+
+def signal(paper: Paper) -> alt.TopLevelMixin:
+    """Reliability of the meta-reward under every setting, and how it agrees with what the replay makes of the data."""
+    points = [*_judged(paper, "reliability"), *_judged(paper, "alignment", "agreement with the replay")]
+    return _study(points, "correlation of two judgements of D0")
+
+
+def gradient(paper: Paper) -> alt.TopLevelMixin:
+    """Cosine of two estimates of the meta-gradient: under every setting, and from groups of fewer trials."""
+    points = _judged(paper, "cosine[8]")
+    for trials in (4, 2):
+        given = _judged(paper, f"cosine[{trials}]")
+        points += [{**row, "method": f"default, M = {trials}"} for row in given if row["method"] == "default"]
+    return _study(points, "cosine of two gradient estimates")
+
+
+def sensitivity(paper: Paper) -> alt.TopLevelMixin:
+    """Area under the learning curve against |D0|, |D1| and the updates on D0, one at a time."""
+    areas = _areas(paper).filter(pl.col("method").is_in([one.label for one in SENSITIVITY]))
+    points = [
+        _dot(paper, str(task), str(method), group, [str(method)])
+        for (task, method), group in _where(areas, "updates_10").group_by(["task", "method"], maintain_order=True)
+    ]
+    return charts.panels(
+        pl.DataFrame(points),
+        TASKS,
+        lambda rows: charts.dots(rows, _present(rows, SENSITIVITY), x_title="area under the return curve", width=300),
+    )
+
+
+BANDS = "Bands and bars are 95 % bootstrap intervals over seeds."
+
+FIGURES = [
+    Figure(
+        "contrasts",
+        "What the meta gradient learns",
+        "Area under the learning curve (mean return over the budget): meta minus a teacher of the same kind that is "
+        "never trained, and minus one that is trained on its meta-rewards in random order. Right of 0, the meta "
+        "gradient helps. "
+        f"{BANDS}",
+        contrasts,
+    ),
+    Figure(
+        "learning_curves",
+        "Learning curves",
+        f"Noise-free return of the student against environment steps of every kind, D0 and D1 included. {BANDS}",
+        _curves("return", "return", METHODS),  # type: ignore[arg-type]
+    ),
+    Figure(
+        "teacher_families",
+        "Teacher families",
+        f"A teacher of its own, one around the actor that learns σ alone, and one that sees the student's Q. {BANDS}",
+        families,
+    ),
+    Figure(
+        "visitation",
+        "Where explorer and student go",
+        "Share of the last 500 states of the explorer and of the student's test episodes in each cell of the plane "
+        "(x, y), mean over seeds, the same colours everywhere, early, half-way and at the end of training. Start in "
+        "the middle, the small goal to its right, the large one to the upper left.",
+        visitation,
+    ),
+    Figure(
+        "overlap",
+        "Overlap of explorer and student",
+        "Intersection of the two histograms of the figure above: 1 where both go the same ways, 0 where never. "
+        f"{BANDS}",
+        _curves("overlap", "overlap", [META, FROZEN, OU, RANDOM]),  # type: ignore[arg-type]
+    ),
+    Figure(
+        "diagnostics",
+        "Diagnostics",
+        f"Means over the cycles between two points of the curve, deceptive navigation. {BANDS}",
+        diagnostics,
+    ),
+    Figure(
+        "signal",
+        "How much of the meta-reward is signal",
+        "16 data sets D0 from one saved student, each judged twice: correlation of the two judgements, mean over two "
+        "stages of training (InvertedDoublePendulum: the late one alone). 1: the meta-reward depends on D0 alone; "
+        "0: it is noise. Last row: correlation with the return after learning from the replay and the same D0 "
+        f"together. {BANDS}",
+        signal,
+    ),
+    Figure(
+        "gradient",
+        "How much of the gradient is signal",
+        f"Cosine of two meta-gradients from M trials each, M = 8 if not said. 0: a direction at random. {BANDS}",
+        gradient,
+    ),
+    Figure(
+        "sensitivity",
+        "Sensitivity",
+        f"|D0|, |D1| and the updates on D0 changed one at a time, on deceptive navigation. {BANDS}",
+        sensitivity,
+    ),
+]

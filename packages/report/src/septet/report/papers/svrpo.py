@@ -1,0 +1,187 @@
+"""Figures of SVRPO: returns, and what goes on inside an iteration."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import altair as alt
+import polars as pl
+
+from septet.report import charts, tables, theme
+from septet.report.charts import Series
+from septet.report.draw import Figure
+from septet.report.tables import Paper
+
+TASKS = {
+    "cart_pole": "Cart-pole, N = 2,000",
+    "pendulum": "Pendulum swing-up, N = 5,000",
+    "swimmer": "Swimmer-v5, N = 50,000",
+    "half_cheetah": "HalfCheetah-v5, N = 50,000",
+    "hopper": "Hopper-v5, N = 50,000",
+    "walker": "Walker2d-v5, N = 50,000",
+    "ant": "Ant-v5, N = 50,000",
+}
+SVRPO = Series("svrpo", "SVRPO", theme.BLUE)
+FULL = Series("full", "full gradient", theme.ORANGE)
+SGD = Series("sgd", "inner SGD", theme.GREEN)
+TRPO = Series("trpo", "TRPO", theme.GREY)
+STOP = Series("svrpo_stop", "SVRPO, stopped early", theme.SKY)
+RATIO = Series("svrpo_ratio", "SVRPO, ratio", theme.PURPLE)
+SVRPG = Series("svrpg", "SVRPG", theme.VERMILION)
+SRVRPG = Series("srvrpg", "SRVR-PG", theme.BLACK)
+CONTROLS = [SVRPO, FULL, SGD, TRPO]
+LOOPS = [SVRPO, FULL, SGD]
+OTHERS = [SVRPO, RATIO, STOP, SVRPG, SRVRPG, TRPO]
+HEIGHT, WIDTH = 220, 320
+
+
+def _curves(
+    metric: str,
+    y_title: str,
+    series: Sequence[Series],
+    x_title: str = "environment steps per seed",
+    tasks: Mapping[str, str] = TASKS,
+    points: bool = False,
+) -> Callable[[Paper], alt.TopLevelMixin]:
+    """One panel per task with the curves of a metric."""
+
+    def figure(paper: Paper) -> alt.TopLevelMixin:
+        labels = [one.label for one in series]
+        frame = tables.curves(paper, metric).filter(pl.col("method").is_in(labels))
+        return charts.panels(
+            frame,
+            tasks,
+            lambda rows: charts.curves(
+                rows,
+                _present(rows, series),
+                x_title=x_title,
+                y_title=y_title,
+                points=points,
+                height=HEIGHT,
+                width=WIDTH,
+            ),
+        )
+
+    return figure
+
+
+def _present(rows: pl.DataFrame, series: Sequence[Series], column: str = "method") -> list[Series]:
+    known = set(rows[column])
+    return [one for one in series if one.label in known]
+
+
+DIAGNOSTICS = {
+    "gradient_norm": "norm of the snapshot's gradient",
+    "gradient_distance": "distance of the mean inner gradient from it",
+    "relative_distance": "distance moved / norm of the parameters",
+    "kl_largest": "largest KL divergence of a state, nats",
+}
+
+
+def diagnostics(paper: Paper) -> alt.TopLevelMixin:
+    """What section 2.5 logs, over iterations, on the last task that ran."""
+    task = _last_task(paper)
+    rows = []
+    for metric, title in DIAGNOSTICS.items():
+        frame = tables.curves(paper, metric).filter(
+            pl.col("task") == task, pl.col("method").is_in([one.label for one in CONTROLS])
+        )
+        rows.append(
+            charts.curves(
+                frame,
+                _present(frame, CONTROLS),
+                x_title="environment steps per seed",
+                y_title=title,
+                height=HEIGHT,
+                width=WIDTH,
+            ).properties(title=f"{TASKS[task]}: {title}")
+        )
+    return alt.concat(*rows, columns=2)
+
+
+def _last_task(paper: Paper) -> str:
+    present = set(paper.scores.filter(pl.col("metric") == "kl")["task"])
+    return [task for task in TASKS if task in present][-1]
+
+
+PARTS = {
+    "gradient_passes": "gradients",
+    "hessian_passes": "Hessian",
+    "evaluations": "line search",
+}
+
+
+def cost(paper: Paper) -> alt.TopLevelMixin:
+    """Passes over the batch in an iteration, by what they are for: mean over iterations, interval over seeds."""
+    frames = []
+    for metric in PARTS:
+        rows = paper.scores.filter(pl.col("metric") == metric)
+        mean = rows.group_by("paper", "method", "task", "seed", "metric").agg(pl.col("value").mean())
+        flat = mean.with_columns(step=pl.lit(0, pl.Int64)).select(paper.scores.columns)
+        own = Paper(paper.id, flat, paper.cards, paper.scale, paper.timing)
+        frames.append(tables.curves(own, metric).with_columns(part=pl.lit(metric)))
+    frame = pl.concat(frames)
+    shown = [SVRPO, STOP, FULL, SGD, TRPO]
+    order = [(one, part) for one in shown for part in PARTS]
+    series = [Series(f"{one.label} {part}", f"{one.name}: {PARTS[part]}", one.colour) for one, part in order]
+    frame = frame.with_columns(pl.format("{} {}", "method", "part").alias("row"))
+    return charts.panels(
+        frame,
+        TASKS,
+        lambda rows: charts.dots(
+            rows, _present(rows, series, "row"), column="row", x_title="passes over the batch per iteration",
+            log_x=True, width=250,
+        ),
+    )  # fmt: skip
+
+
+FIGURES = [
+    Figure(
+        "returns",
+        "Return against samples",
+        "Mean undiscounted return of the episodes of each batch against environment steps: SVRPO, TRPO, and the two "
+        "controls that tell variance reduction (against inner SGD) from several steps in one KL budget (the "
+        "full-gradient loop). Bands are 95 % bootstrap intervals over seeds.",
+        _curves("return", "return", CONTROLS),
+    ),
+    Figure(
+        "other_methods",
+        "Variants, and the methods that share the idea",
+        "SVRPO beside its ratio surrogate, its early-stopped loop, and SVRPG and SRVR-PG, which sample new "
+        "trajectories in the inner loop, weight them and follow a first-order rule. They need episodes of one length, "
+        "so they run on the pendulum only. Bands are 95 % bootstrap intervals over seeds.",
+        _curves("return", "return", OTHERS),
+    ),
+    Figure(
+        "diagnostics",
+        "Inside the iterations",
+        "What the author's code logs: norm of the full gradient at the snapshot, distance of the mean inner gradient "
+        "from it, relative distance of the parameters, and the largest KL divergence of a state.",
+        diagnostics,
+    ),
+    Figure(
+        "acceptance",
+        "Accepted inner steps",
+        "Share of inner steps that the line search accepts, by position in the inner loop.",
+        _curves("acceptance_at", "share accepted", LOOPS, "inner step", points=True),
+    ),
+    Figure(
+        "variance_ratio",
+        "Variance of the gradient",
+        "Conditional variance of the SVRG gradient over that of a plain mini-batch of the same size, at the iterates "
+        "of each loop, on mini-batches redrawn. It is 0 at the first step, where SVRG is the full gradient.",
+        _curves("variance_ratio_at", "variance ratio", [SVRPO, SGD], "inner step", points=True),
+    ),
+    Figure(
+        "budget",
+        "KL budget",
+        "Mean KL divergence from the sampling policy after each inner step; the budget is 0.01. TRPO's one step leaves "
+        "a part of it.",
+        _curves("kl_at", "mean KL divergence, nats", CONTROLS, "inner step", points=True),
+    ),
+    Figure(
+        "cost",
+        "Cost of an iteration",
+        "Passes over the batch of N samples per iteration: gradients, Hessian products (a product on a tenth of the "
+        "batch counts a tenth), and the line search's evaluations. Means over iterations.",
+        cost,
+    ),
+]

@@ -1,0 +1,271 @@
+"""Figures of the variational policy gradient: returns, sampler, posteriors (section 4 of `docs/papers/vipg.md`)."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import altair as alt
+import polars as pl
+
+from septet.report import charts, tables, theme
+from septet.report.charts import Series
+from septet.report.draw import Figure
+from septet.report.papers.vipg_posterior import posterior
+from septet.report.tables import Paper
+
+TASKS = {
+    "cart_pole": "Cart-pole",
+    "pendulum": "Pendulum swing-up",
+    "double_pendulum": "InvertedDoublePendulum-v5",
+    "swimmer": "Swimmer-v5",
+    "half_cheetah": "HalfCheetah-v5",
+    "hopper": "Hopper-v5",
+}
+SPARSE = {"sparse_car": "Mountain car, reward 1 at the goal"}
+ALGORITHMS = {"vpg": ("VPG", theme.GREEN), "trpo": ("TRPO", theme.BLUE), "ppo": ("PPO", theme.VERMILION)}
+PALE = {"vpg": theme.BLACK, "trpo": theme.GREY, "ppo": theme.ORANGE}
+MAIN = "0.01"
+PAIRS = [
+    one
+    for name, (title, colour) in ALGORITHMS.items()
+    for one in (Series(f"v_{name}/alpha-{MAIN}", f"V-{title}", colour), Series(name, title, PALE[name]))
+]
+WIDTH, HEIGHT = 250, 200
+
+
+def _present(rows: pl.DataFrame, series: Sequence[Series]) -> list[Series]:
+    known = set(rows["method"])
+    return [one for one in series if one.label in known]
+
+
+def _curves(
+    metric: str, y_title: str, series: Sequence[Series], tasks: Mapping[str, str] = TASKS
+) -> Callable[[Paper], alt.TopLevelMixin]:
+    """One panel per task with the curves of a metric over episodes."""
+
+    def figure(paper: Paper) -> alt.TopLevelMixin:
+        frame = tables.curves(paper, metric).filter(pl.col("method").is_in([one.label for one in series]))
+        return charts.panels(
+            frame,
+            tasks,
+            lambda rows: charts.curves(
+                rows, _present(rows, series), x_title="episodes per seed", y_title=y_title, width=WIDTH, height=HEIGHT
+            ),
+        )
+
+    return figure
+
+
+def pairs(metric: str, y_title: str) -> Callable[[Paper], alt.TopLevelMixin]:
+    """A row of panels per task, one for each algorithm beside its twin."""
+
+    def figure(paper: Paper) -> alt.TopLevelMixin:
+        frame = tables.curves(paper, metric)
+        drawn = []
+        for task, title in TASKS.items():
+            for name, (shown, _) in ALGORITHMS.items():
+                pair = [one for one in PAIRS if one.label == name or one.label.startswith(f"v_{name}/")]
+                rows = frame.filter(pl.col("task") == task, pl.col("method").is_in([one.label for one in pair]))
+                if rows.is_empty():
+                    continue
+                chart = charts.curves(
+                    rows, _present(rows, pair), x_title="episodes per seed", y_title=y_title, width=165, height=130
+                )
+                drawn.append(chart.properties(title=f"{title}: {shown}"))
+        return alt.concat(*drawn, columns=3).resolve_scale(color="independent")
+
+    return figure
+
+
+SHADES = (theme.BLACK, theme.SKY, theme.BLUE, theme.GREEN, theme.ORANGE, theme.VERMILION)
+
+
+def _by_alpha(paper: Paper, task: str, methods: Sequence[str] = ("v_trpo", "v_trpo_alphas")) -> dict[float, str]:
+    """Alpha -> method label of V-TRPO on a task, ascending."""
+    known = set(paper.scores.filter(pl.col("task") == task)["method"])
+    found = {
+        alpha: label
+        for label, alpha in tables.settings(paper, "alpha").items()
+        if label in known and label.partition("/")[0] in methods and "/" in label
+    }
+    return dict(sorted(found.items()))
+
+
+def alpha(paper: Paper) -> alt.TopLevelMixin:
+    """Sigma and entropy over training for each alpha of V-TRPO, and where they and the scores end, against alpha."""
+    task = next(task for task in TASKS if _by_alpha(paper, task))
+    labels = _by_alpha(paper, task)
+    series = [
+        Series(label, f"α = {value:g}", colour) for (value, label), colour in zip(labels.items(), SHADES, strict=False)
+    ]
+    over = {
+        "sigma": ("σ of the weights (geometric mean)", True),
+        "entropy": ("entropy of the sampler, nats", False),
+    }
+    drawn = []
+    for metric, (y_title, log) in over.items():
+        rows = tables.curves(paper, metric).filter(pl.col("task") == task)
+        chart = charts.curves(
+            rows, _present(rows, series), x_title="episodes per seed", y_title=y_title, log_y=log, width=WIDTH,
+            height=HEIGHT,
+        )  # fmt: skip
+        drawn.append(chart.properties(title=f"{TASKS[task]}: {'σ' if metric == 'sigma' else 'entropy'}"))
+    positive = [value for value in labels if value > 0]
+    least = min(positive, default=1e-3) / 10.0  # where alpha 0 stands on a logarithmic axis
+    places = pl.DataFrame({"method": list(labels.values()), "alpha": [value or least for value in labels]})
+    ticks = {value or least: f"{value:g}" for value in labels}
+    ends = [
+        ("σ", "σ at the end", [("sigma", "σ", theme.BLUE)], True),
+        ("score", "score", [("score", "episodes of the last iteration", theme.BLUE),
+                            ("mean_policy_score", "mean-weight policy", theme.VERMILION)], False),
+    ]  # fmt: skip
+    for title, y_title, metrics, log in ends:
+        frames = [
+            tables.levels(paper, name)
+            .filter(pl.col("task") == task)
+            .join(places, on="method")
+            .with_columns(line=pl.lit(name))
+            for name, _, _ in metrics
+        ]
+        chart = charts.curves(
+            pl.concat(frames), [Series(*one) for one in metrics], x="alpha", column="line", x_title="α",
+            y_title=y_title, log_x=True, log_y=log, points=True, x_ticks=ticks, width=WIDTH, height=HEIGHT,
+        )  # fmt: skip
+        drawn.append(chart.properties(title=f"{TASKS[task]}: {title} against α"))
+    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+
+
+BINS = 20
+
+
+def histograms(paper: Paper) -> alt.TopLevelMixin:
+    """Share of policies drawn at the end by their score, per alpha of V-TRPO."""
+    rows = paper.scores.filter(pl.col("metric") == "sampled_policy")
+    low, high = -0.2, 1.2
+    place = ((pl.col("value").clip(low, high - 1e-9) - low) / (high - low) * BINS).floor().cast(pl.Int64)
+    key = ["paper", "method", "task", "seed"]
+    counts = rows.with_columns(bin=place).group_by(*key, "bin").agg(pl.len().alias("count"))
+    every = rows.select(*key).unique().join(pl.DataFrame({"bin": list(range(BINS))}), how="cross")
+    full = every.join(counts, on=[*key, "bin"], how="left").with_columns(pl.col("count").fill_null(0))
+    share = full.with_columns(
+        value=pl.col("count") / pl.col("count").sum().over(key),
+        step=pl.col("bin"),
+        metric=pl.lit("share"),
+    ).select(paper.scores.columns)
+    own = Paper(paper.id, share, paper.cards, paper.scale, paper.timing)
+    frame = tables.curves(own, "share").with_columns(score=low + (pl.col("step") + 0.5) * (high - low) / BINS)
+    drawn = []
+    for task, title in {**TASKS, **SPARSE}.items():
+        labels = _by_alpha(paper, task, ("v_trpo", "v_trpo_wide"))
+        if not labels:
+            continue
+        series = [
+            Series(label, f"α = {value:g}", colour)
+            for (value, label), colour in zip(labels.items(), (theme.BLACK, theme.BLUE, theme.VERMILION), strict=False)
+        ]
+        chart = charts.curves(
+            frame.filter(pl.col("task") == task), series, x="score", x_title="score of a sampled policy",
+            y_title="share of policies", points=True, width=WIDTH, height=HEIGHT,
+        )  # fmt: skip
+        drawn.append(chart.properties(title=title))
+    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+
+
+BASELINES = [
+    Series(f"v_vpg/alpha-{MAIN}", "V-VPG, mean field", theme.BLUE),
+    Series("vpg", "VPG", theme.GREY),
+    Series("v_vpg/alpha-0", "V-VPG without log-determinant", theme.SKY),
+    Series("v_vpg_fixed", "fixed parameter noise", theme.SKY),
+    Series("svpg", "SVPG, 16 particles", theme.ORANGE),
+    Series("amortised_svgd", "amortised SVGD", theme.ORANGE),
+    Series("score", "score-function gradient", theme.PURPLE),
+    Series("action_sgd/alpha-1", "action space, SGD, α = 1", theme.GREEN),
+    Series("action_sgd/alpha-0.01", "action space, SGD, α = 0.01", theme.GREEN),
+    Series("action_trust/alpha-1", "action space, trust regions, α = 1", theme.GREEN),
+    Series("action_trust/alpha-0.01", "action space, trust regions, α = 0.01", theme.GREEN),
+    Series(f"v_trpo/alpha-{MAIN}", "V-TRPO, mean field", theme.BLUE),
+    Series("v_trpo_low_rank", "V-TRPO, low rank", theme.VERMILION),
+    Series("v_trpo_planar", "V-TRPO, planar flow", theme.VERMILION),
+    Series("v_trpo_coupling", "V-TRPO, coupling flow", theme.VERMILION),
+    Series("trpo", "TRPO", theme.GREY),
+]
+
+
+def baselines(paper: Paper) -> alt.TopLevelMixin:
+    """Score over all of training, and that of the mean-weight policy at the end, on the first task that ran."""
+    present = set(paper.scores.filter(pl.col("metric") == "score")["task"])
+    task = next(task for task in TASKS if task in present)
+    rows = paper.scores.filter(pl.col("metric") == "score", pl.col("task") == task)
+    mean = rows.group_by("paper", "method", "task", "seed", "metric").agg(pl.col("value").mean())
+    flat = mean.with_columns(step=pl.lit(0, pl.Int64)).select(paper.scores.columns)
+    whole = tables.curves(Paper(paper.id, flat, paper.cards, paper.scale, paper.timing), "score")
+    end = tables.levels(paper, "mean_policy_score").filter(pl.col("task") == task)
+    drawn = []
+    for title, frame in (("mean over training", whole), ("mean-weight policy at the end", end)):
+        chart = charts.dots(frame, _present(frame, BASELINES), x_title="score", width=250)
+        drawn.append(chart.properties(title=f"{TASKS[task]}: {title}"))
+    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+
+
+EXPLORERS = [
+    Series("v_trpo_wide/alpha-0.1", "V-TRPO, α = 0.1", theme.BLUE),
+    Series("v_trpo_wide/alpha-1", "V-TRPO, α = 1", theme.VERMILION),
+    Series("v_trpo_wide/alpha-0", "V-TRPO, α = 0", theme.SKY),
+    Series("v_trpo_fixed", "fixed parameter noise", theme.ORANGE),
+    Series("trpo", "TRPO", theme.GREY),
+]
+BANDS = "Bands are 95 % bootstrap intervals over seeds."
+
+FIGURES = [
+    Figure(
+        "returns",
+        "Each method beside its variational twin",
+        "Score of the episodes of each iteration (0: a policy that knows nothing, 1: a good one) against episodes, the "
+        f"same number for both: VPG, TRPO and PPO, and their twins with mean-field weights at α = {MAIN}. The twin's "
+        f"episodes are run with sampled weights, so they carry weight noise. {BANDS}",
+        pairs("score", "score"),
+    ),
+    Figure(
+        "mean_policy",
+        "The policy at the sampler's centre",
+        "As before, but the score of one policy without noise in the actions: the plain policy, or the one with the "
+        f"sampler's mean weights. {BANDS}",
+        pairs("mean_policy_score", "score of the mean policy"),
+    ),
+    Figure(
+        "alpha",
+        "Spread of the weights against α",
+        "V-TRPO on the cart-pole. Above: standard deviation of the weights and entropy of the sampler during training. "
+        "Below: where they end, and what that does to the scores; 0 on the axis is α = 0, no log-determinant. "
+        f"{BANDS}",
+        alpha,
+    ),
+    Figure(
+        "posterior",
+        "Known posteriors and what each sampler makes of them",
+        "Contours of the posterior at 90, 50, 10 and 1 % of its highest density, and samples of one seed. First the "
+        "return with four peaks, by family and by the Stein methods; then the quadratic return, whose posterior is a "
+        "Gaussian: mean field, full, and what is left without the log-determinant.",
+        posterior,
+    ),
+    Figure(
+        "sampled_policies",
+        "Returns of sampled policies",
+        "Share of 32 policies drawn from the final sampler of each seed by the score of one episode without action "
+        f"noise, V-TRPO. {BANDS}",
+        histograms,
+    ),
+    Figure(
+        "baselines",
+        "All methods on one task",
+        "Mean score over training, and score of the mean-weight policy at the end: the method, what its parts are "
+        "worth, other families of samplers, and other ways to spread policies. Bars are 95 % bootstrap intervals over "
+        "seeds.",
+        baselines,
+    ),
+    Figure(
+        "exploration",
+        "Exploration where reward is rare",
+        "Share of episodes that reach the goal of a mountain car whose only reward is at the goal. Weight noise, σ = "
+        f"0.3 at the start, moves the car the same way for a whole episode; action noise does not. {BANDS}",
+        _curves("score", "share of episodes at the goal", EXPLORERS, SPARSE),
+    ),
+]

@@ -1,0 +1,121 @@
+"""Posterior contours with samples: the figure of the known posteriors."""
+
+import math
+from typing import Any
+
+import altair as alt
+import numpy as np
+import polars as pl
+
+from septet.card import RunCard
+from septet.report import charts, tables, theme
+from septet.report.statistics import Array
+from septet.report.tables import Paper
+
+TITLES = {
+    "surface": {
+        "mean_field": "mean field", "full": "full Gaussian", "low_rank": "low rank", "planar": "planar flow",
+        "coupling": "coupling flow", "svgd": "SVGD, 16 particles", "amortised_svgd": "amortised SVGD",
+    },
+    "quadratic": {
+        "mean_field": "Gaussian: mean field", "full": "Gaussian: full",
+        "full_collapse": "Gaussian: full, no log-determinant",
+    },
+}  # fmt: skip
+LEVELS = (0.9, 0.5, 0.1, 0.01)
+POINTS, SHOWN, SIZE = 81, 250, 190
+REACH = {"surface": 3.2, "quadratic": 3.2}
+
+
+def posterior(paper: Paper) -> alt.TopLevelMixin:
+    """A panel per sampler: contours of the exact posterior, samples of the first seed."""
+    drawn = []
+    for task, variants in TITLES.items():
+        cards = [card for card in paper.cards if card.task == task]
+        for card in cards:
+            reach = REACH[task]
+            lines = charts.inline(contours(log_density(card), reach))
+            samples = _samples(paper, task)
+            by = {label.partition("/")[2]: label for label in card.methods}
+            for variant, title in variants.items():
+                if variant not in by:
+                    continue
+                rows = samples.filter(pl.col("method") == by[variant]).head(SHOWN)
+                drawn.append(_panel(lines, rows, reach).properties(title=title))
+    return alt.concat(*drawn, columns=4)
+
+
+def log_density(card: RunCard) -> Any:
+    """The posterior's log-density of places (n, 2), not normalised, from the task in a run card."""
+    task = card.config["task"]
+    scale, alpha = task["prior_scale"], task["alpha"]
+
+    def surface(x: Array) -> Array:
+        far = np.square(x[:, None] - np.array(task["centres"])).sum(axis=2)
+        value = (np.array(task["heights"]) * np.exp(-0.5 * far / np.square(task["widths"]))).sum(axis=1)
+        return np.asarray(value / alpha - 0.5 * np.square(x).sum(axis=1) / scale**2)
+
+    def quadratic(x: Array) -> Array:
+        away = x - np.array(task["centre"])
+        value = -0.5 * np.einsum("ni,ij,nj->n", away, np.array(task["curvature"]), away)
+        return np.asarray(value / alpha - 0.5 * np.square(x).sum(axis=1) / scale**2)
+
+    return surface if task["kind"] == "surface" else quadratic
+
+
+def contours(log_p: Any, reach: float, points: int = POINTS) -> list[dict[str, float]]:
+    """Line pieces (x, y, x2, y2, level) where a density crosses shares of its highest value: marching triangles.
+
+    Each square of the grid is cut into two triangles; in one, the crossing is a straight piece between two edges.
+    """
+    axis = np.linspace(-reach, reach, points)
+    places = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
+    height = log_p(places.reshape(-1, 2)).reshape(points, points)
+    height = height - height.max()
+    pieces = []
+    for level in LEVELS:
+        f = height - math.log(level)
+        for i in range(points - 1):
+            for j in range(points - 1):
+                square = [(i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1)]
+                for three in (square[:3], [square[0], *square[2:]]):
+                    ends = [
+                        places[a] + f[a] / (f[a] - f[b]) * (places[b] - places[a])
+                        for a, b in zip(three, three[1:] + three[:1], strict=True)
+                        if (f[a] > 0) != (f[b] > 0)
+                    ]
+                    if ends:
+                        (x, y), (x2, y2) = (np.round(end, 3).tolist() for end in ends)
+                        pieces.append({"x": x, "y": y, "x2": x2, "y2": y2, "level": level})
+    return pieces
+
+
+def _samples(paper: Paper, task: str) -> pl.DataFrame:
+    """Columns method, step, x, y, run of the samples that were written down."""
+    rows = paper.scores.filter(pl.col("task") == task)
+    parts = [rows.filter(pl.col("metric") == f"sample_{axis}") for axis in "xy"]
+    both = parts[0].join(parts[1], on=["method", "task", "seed", "step"], suffix="_y").sort("method", "step")
+    with_runs = tables.with_runs(paper, both.select(*rows.columns, "value_y"))
+    return with_runs.select("method", "step", pl.col("value").alias("x"), pl.col("value_y").alias("y"), "run")
+
+
+def _panel(lines: alt.InlineData, rows: pl.DataFrame, reach: float) -> alt.LayerChart:
+    scale = alt.Scale(domain=[-reach, reach], nice=False)
+    x = alt.X("x:Q", title="weight 1", scale=scale, axis=alt.Axis(tickCount=5, grid=False))
+    y = alt.Y("y:Q", title="weight 2", scale=scale, axis=alt.Axis(tickCount=5, grid=False))
+    contour = (
+        alt.Chart(lines)
+        .mark_rule(strokeWidth=0.8, color=theme.GREY)
+        .encode(x=x, y=y, x2=alt.X2("x2:Q"), y2=alt.Y2("y2:Q"))
+    )
+    values = [
+        {"x": round(row["x"], 3), "y": round(row["y"], 3), "run": row["run"]}
+        for row in rows.filter(pl.col("x").abs() < reach, pl.col("y").abs() < reach).iter_rows(named=True)
+    ]
+    few = len(values) <= 50
+    dot = (
+        alt.Chart(charts.inline(values))
+        .mark_point(filled=True, size=26 if few else 9, opacity=1.0 if few else 0.55, color=theme.BLUE)
+        .encode(x=x, y=y, tooltip=alt.Tooltip("run:N", title="run card"))
+    )
+    return alt.LayerChart(layer=[contour, dot], width=SIZE, height=SIZE)

@@ -1,0 +1,241 @@
+"""Figures of WALL-E: its figures 3 to 7, and what they leave out (return against samples, Amdahl's curve)."""
+
+from collections.abc import Callable
+
+import altair as alt
+import numpy as np
+import polars as pl
+
+from septet.report import charts, tables, theme
+from septet.report.charts import Series
+from septet.report.draw import Figure
+from septet.report.statistics import Array, percentile_interval
+from septet.report.tables import Paper
+from septet.seeding import stream
+
+LEARNING = {
+    "half_cheetah": "HalfCheetah-v5",
+    "walker": "Walker2d-v5",
+    "hopper": "Hopper-v5",
+}
+SYSTEM = {
+    "slow_simulator": "A simulator that waits 1 ms per step",
+    "processor_bound": "HalfCheetah-v5, bound by the processor",
+}
+RUNS = [
+    Series("n1", "N = 1", theme.ORANGE),
+    Series("n2", "N = 2", theme.BLUE),
+    Series("n10", "N = 10", theme.SKY),
+    Series("n2_own_scaling", "N = 2, a scaler per sampler", theme.GREEN),
+    Series("n1_script", "N = 1 as in the authors' script", theme.VERMILION),
+    Series("asynchronous", "N = 2, asynchronous", theme.PURPLE),
+]
+POOL = Series("pool", "N samplers", theme.BLUE)
+LOOP = Series("in_process", "loop in one process", theme.GREY)
+ASYNCHRONOUS = Series("asynchronous", "asynchronous", theme.PURPLE)
+SPEEDUPS = [
+    Series("linear", "N", theme.GREY),
+    Series("collect", "collection", theme.BLUE),
+    Series("iteration", "whole iteration", theme.VERMILION),
+    Series("amdahl", "Amdahl's curve", theme.ORANGE),
+]
+SHARES = [
+    Series("share(collect)", "collection", theme.ORANGE),
+    Series("share(learn)", "learning", theme.BLUE),
+]
+
+
+def _runs(rows: pl.DataFrame) -> list[Series]:
+    return [one for one in RUNS if one.label in set(rows["method"])]
+
+
+def _returns(paper: Paper) -> pl.DataFrame:
+    return tables.curves(paper, "return").filter(pl.col("task").is_in(list(LEARNING)))
+
+
+def _minutes(paper: Paper) -> pl.DataFrame:
+    """Minutes from the start of a run to the end of each iteration, per method and task."""
+    spent = paper.timing.group_by("method", "task", "step").agg(pl.col("seconds").sum()).sort("step")
+    return spent.select(
+        "method", "task", "step", (pl.col("seconds").cum_sum().over("method", "task") / 60).alias("minutes")
+    )
+
+
+def return_against_time(paper: Paper) -> alt.TopLevelMixin:
+    """Return against wall-clock time (the paper's figure 3)."""
+    frame = _returns(paper).join(_minutes(paper), on=["method", "task", "step"])
+    return charts.panels(
+        frame,
+        LEARNING,
+        lambda rows: charts.curves(
+            rows, _runs(rows), x="minutes", x_title="minutes for all seeds together", y_title="return", height=240,
+            width=250,
+        ),
+    )  # fmt: skip
+
+
+def return_against_samples(paper: Paper) -> alt.TopLevelMixin:
+    """Return against samples: where N changes nothing, the curves coincide."""
+    return charts.panels(
+        _returns(paper),
+        LEARNING,
+        lambda rows: charts.curves(
+            rows, _runs(rows), x_title="environment steps per seed", y_title="return", height=200, width=250
+        ),
+    )
+
+
+def _medians(values: Array, name: str, resamples: int = 2_000) -> Array:
+    """Bootstrap draws of the median; shape ``(resamples + 1,)``, the first one is the median itself."""
+    draws = stream(0, "walle", name).integers(0, len(values), (resamples, len(values)))
+    return np.concatenate([[np.median(values)], np.median(values[draws], axis=1)])
+
+
+def _pools(paper: Paper, metric: str) -> pl.DataFrame:
+    """Iterations of every sampler pool: columns `task, method, samplers, value, run`."""
+    timed = tables.timed(paper)
+    sizes = {label: float(card.config["samplers"]) for card in paper.cards for label in card.methods}
+    rows = tables.with_runs(timed).filter(pl.col("metric") == metric, pl.col("task").is_in(list(SYSTEM)))
+    return rows.with_columns(pl.col("method").replace_strict(sizes, return_dtype=pl.Float64).alias("samplers")).select(
+        "task", "method", "samplers", "value", "run"
+    )
+
+
+def _kind() -> pl.Expr:
+    """The series of a method: a pool of N samplers, the loop in one process, or the asynchronous pool."""
+    alone = pl.col("method").is_in([LOOP.label, ASYNCHRONOUS.label])
+    return pl.when(alone).then("method").otherwise(pl.lit(POOL.label)).alias("kind")
+
+
+def _summary(
+    rows: pl.DataFrame, estimate: Callable[[str, str, Array], Array] = lambda task, method, draws: draws
+) -> pl.DataFrame:
+    """One point per task and method: median over iterations with its interval; `estimate` maps its draws."""
+    points = []
+    for (task, method), group in rows.group_by(["task", "method"], maintain_order=True):
+        values = group["value"].to_numpy()
+        draws = estimate(str(task), str(method), _medians(values, f"{task}/{method}"))
+        low, high = percentile_interval(draws[1:], len(values))
+        # One process, or none: the loop stands at N = 1.
+        samplers = max(float(group["samplers"][0]), 1.0)
+        points.append((task, method, samplers, draws[0], float(low), float(high), group["run"][0]))
+    columns = {"task": pl.String, "method": pl.String, "samplers": pl.Float64}
+    numbers = dict.fromkeys(("mean", "low", "high"), pl.Float64)
+    return pl.DataFrame(points, schema={**columns, **numbers, "run": pl.String}, orient="row")
+
+
+def _seconds(metric: str, title: str) -> Callable[[Paper], alt.TopLevelMixin]:
+    def figure(paper: Paper) -> alt.TopLevelMixin:
+        frame = _summary(_pools(paper, metric)).with_columns(_kind())
+        return charts.panels(
+            frame,
+            SYSTEM,
+            lambda rows: charts.curves(
+                rows, [one for one in (POOL, LOOP, ASYNCHRONOUS) if one.label in set(rows["kind"])], x="samplers",
+                column="kind", x_title="sampler processes N", y_title=title, points=True,
+                x_ticks=_sizes(rows), height=200, width=250,
+                y_domain=(0.0, 1.08 * float(np.max(rows["high"].to_numpy()))),
+            ),
+        )  # fmt: skip
+
+    return figure
+
+
+def _sizes(rows: pl.DataFrame) -> dict[float, str]:
+    """Ticks at the numbers of samplers that were run."""
+    return {size: f"{size:g}" for size in rows["samplers"].unique().sort()}
+
+
+def _over_one(rows: pl.DataFrame) -> Callable[[str, str, Array], Array]:
+    """Maps draws of a pool's time to those of its speed-up over one sampler."""
+    ones = {
+        str(task): _medians(group["value"].to_numpy(), f"{task}/n1/reference")
+        for (task,), group in rows.filter(pl.col("samplers") == 1).group_by(["task"])
+    }
+    return lambda task, method, draws: draws[:1] / draws if method == "n1" else ones[task] / draws
+
+
+def speedup(paper: Paper) -> alt.TopLevelMixin:
+    """Speed-up of collection and of the whole iteration over one sampler, with Amdahl's curve (figure 5)."""
+    frames = []
+    for phase in ("collect", "iteration"):
+        rows = _pools(paper, f"seconds({phase})").filter(_kind() == POOL.label)
+        frames.append(_summary(rows, _over_one(rows)).with_columns(kind=pl.lit(phase)))
+    measured = frames[0]
+    share = _summary(_pools(paper, "share(collect)").filter(pl.col("samplers") == 1, _kind() == POOL.label))
+    f = measured.join(share.select("task", f="mean"), on="task")
+    bound = 1 / ((1 - pl.col("f")) + pl.col("f") / pl.col("samplers"))
+    for kind, value in (("linear", pl.col("samplers")), ("amdahl", bound)):
+        line = f.with_columns(mean=value, low=value, high=value, kind=pl.lit(kind)).drop("f")
+        frames.append(line.select(frames[0].columns))
+    return charts.panels(
+        pl.concat(frames),
+        SYSTEM,
+        lambda rows: charts.curves(
+            rows, SPEEDUPS, x="samplers", column="kind", x_title="sampler processes N", y_title="speed-up over N = 1",
+            points=True, x_ticks=_sizes(rows), height=220, width=250,
+        ),
+    )  # fmt: skip
+
+
+def shares(paper: Paper) -> alt.TopLevelMixin:
+    """Shares of collection and learning in the time of an iteration (figure 6)."""
+    frames = [
+        _summary(_pools(paper, one.label).filter(_kind() == POOL.label)).with_columns(kind=pl.lit(one.label))
+        for one in SHARES
+    ]
+    return charts.panels(
+        pl.concat(frames),
+        SYSTEM,
+        lambda rows: charts.curves(
+            rows, SHARES, x="samplers", column="kind", x_title="sampler processes N", y_title="share of the iteration",
+            points=True, x_ticks=_sizes(rows), height=200, width=250, y_domain=(0.0, 1.0),
+        ),
+    )  # fmt: skip
+
+
+MEDIANS = "Medians over iterations, the first one left out; bands are 95 % bootstrap intervals over iterations."
+
+FIGURES = [
+    Figure(
+        "return_against_time",
+        "Return against time",
+        "Mean return of the episodes of an iteration against wall-clock time, which is that of all seeds in lockstep "
+        "(the paper's figure 3). Bands are 95 % bootstrap intervals over seeds.",
+        return_against_time,
+    ),
+    Figure(
+        "return_against_samples",
+        "Return against samples",
+        "The same runs against environment steps. The number of samplers alone changes no sample, so N = 1 lies under "
+        "N = 2; what differs is a scaler per sampler, or the policy of the authors' script for N = 1. "
+        "Bands are 95 % bootstrap intervals over seeds.",
+        return_against_samples,
+    ),
+    Figure(
+        "collection_time",
+        "Time to collect",
+        f"Seconds to collect the samples of one iteration (the paper's figure 4). {MEDIANS}",
+        _seconds("seconds(collect)", "seconds to collect"),
+    ),
+    Figure(
+        "speedup",
+        "Speed-up",
+        "Time with one sampler divided by time with N, for collection (the paper's figure 5) and for the whole "
+        "iteration; grey is N itself, orange what Amdahl's law allows the iteration, from the share of collection at "
+        f"N = 1. {MEDIANS}",
+        speedup,
+    ),
+    Figure(
+        "shares",
+        "Where the time goes",
+        f"Shares of collection and learning in an iteration (the paper's figure 6). {MEDIANS}",
+        shares,
+    ),
+    Figure(
+        "learning_time",
+        "Time to learn",
+        f"Seconds of one policy update (the paper's figure 7), which do not depend on N. {MEDIANS}",
+        _seconds("seconds(learn)", "seconds to learn"),
+    ),
+]

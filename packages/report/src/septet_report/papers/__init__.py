@@ -1,1 +1,0 @@
-"""The figures of each paper: module `<id>` holds the list `FIGURES` (see `septet_report.draw`)."""

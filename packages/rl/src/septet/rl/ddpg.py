@@ -1,0 +1,302 @@
+"""DDPG (Lillicrap et al. 2016) with Stable-Baselines3's details, S seeds in lockstep.
+
+Actions live in [-1, 1], where the actor's tanh puts them and the noise is added; the environment receives them
+stretched to its bounds. The update is in `septet.rl.ddpg_update`.
+"""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from septet import sampler
+from septet.arrays import fit
+from septet.errors import InputError
+from septet.nonfinite import check_finite
+from septet.rl.config import DDPG, Job
+from septet.rl.ddpg_update import Float32, Networks, actions, update, workspace
+from septet.rl.dense import hidden_count, weight_count
+from septet.rl.draws import Draws, uniform
+from septet.rl.loop import Iteration
+from septet.rl.networks import Network, initial
+from septet.rl.networks import uniform as uniform_weights
+from septet.rl.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoise, Uniform
+from septet.rl.replay import Replay, Sampler, record_size
+from septet.sampler.batch import scaling
+from septet.sampler.nonfinite import check, check_step
+
+Array = NDArray[np.float64]
+State = dict[str, NDArray[Any]]
+
+
+class Agent:
+    """Actors and critics of S seeds, with their targets and moments; no environment, no replay.
+
+    Args:
+        method: hyper-parameters; root, task, seeds: names of the streams.
+        observation_size, action_size: O and A.
+        threads: threads over which the seeds of an update are divided; they change no bit.
+
+    Attributes:
+        networks: weights and moments, ``(S, P)`` each.
+        updates: updates done so far.
+    """
+
+    def __init__(
+        self,
+        method: DDPG,
+        root: int,
+        task: str,
+        seeds: list[int],
+        observation_size: int,
+        action_size: int,
+        threads: int = 1,
+    ) -> None:
+        threadpool_limits(1, "blas")  # the threads are ours: one per share of the seeds
+        self.method, self.seeds, self.updates = method, seeds, 0
+        self.actor_sizes = np.array([observation_size, *method.hidden, action_size])
+        self.critic_sizes = np.array([observation_size + action_size, *method.hidden, 1])
+        draw = uniform_weights([*(None for _ in method.hidden), method.last_layer])
+        weights = {}
+        for name, sizes in (("actor", self.actor_sizes), ("critic", self.critic_sizes)):
+            network = Network(tuple(int(n) for n in sizes), "relu")
+            weights[name] = initial(network, root, ("ddpg", name, task), seeds, draw).numpy()
+        moments = {
+            f"{name}_{moment}": np.zeros_like(weights[name])
+            for name in ("actor", "critic")
+            for moment in ("mean", "square")
+        }
+        targets = {f"target_{name}": weights[name].copy() for name in ("actor", "critic")}
+        self.networks = Networks(**weights, **targets, **moments)
+        assert weights["actor"].shape[1] == weight_count(self.actor_sizes)
+        parts = min(threads, len(seeds))
+        self._shares = np.linspace(0, len(seeds), parts + 1).astype(int)
+        self._work = [workspace(self.actor_sizes, self.critic_sizes, method.batch) for _ in range(parts)]
+        self._pool = ThreadPoolExecutor(parts) if parts > 1 else None
+        self._hidden = np.empty(hidden_count(self.actor_sizes), dtype=np.float32)
+
+    def act(self, observation: NDArray[np.floating[Any]], weights: Float32 | None = None) -> Float32:
+        """Actions of the actors in [-1, 1], without noise.
+
+        Args:
+            observation: ``(S, O)``, or ``(S, N, O)`` for N observations per seed.
+            weights: other weights ``(S, P)`` than the actors' own.
+
+        Returns:
+            ``(S, A)`` or ``(S, N, A)``.
+        """
+        batch = np.asarray(observation, dtype=np.float32)
+        single = batch.ndim == 2
+        batch = np.ascontiguousarray(batch[:, None] if single else batch)
+        out = np.empty((*batch.shape[:2], int(self.actor_sizes[-1])), dtype=np.float32)
+        fits = weights is None and batch.ndim == 3 and batch.shape[::2] == (len(self.seeds), self.actor_sizes[0])
+        run = actions.unchecked if fits else actions  # an environment step is short beside the full check
+        run(self.networks.actor if weights is None else weights, self.actor_sizes, batch, self._hidden, out)
+        return out[:, 0] if single else out
+
+    def learn(self, replay: Replay, rows: NDArray[np.int64]) -> Array:
+        """One update of all seeds on the transitions at `rows` ``(S, N)``; losses ``(S, 2)`` of critic and actor.
+
+        Raises:
+            InputError: rows that the replay does not have, or a replay of other seeds or sizes.
+        """
+        width = record_size(int(self.actor_sizes[0]), int(self.actor_sizes[-1]))
+        sides = {"S": len(self.seeds), "N": self.method.batch, "R": width}
+        fit("learn: records", "any f4 S C R", replay.records, sides)
+        rows = fit("learn: rows", "i8 S N < C", rows, sides)
+        self.updates += 1
+        losses = np.zeros((len(self.seeds), 2))
+        if self._pool is None:
+            self._update(replay.records, rows, losses, 0)
+        else:
+            list(self._pool.map(lambda part: self._update(replay.records, rows, losses, part), range(len(self._work))))
+        return losses
+
+    def _update(self, records: Float32, rows: NDArray[np.int64], losses: Array, part: int) -> None:
+        method = self.method
+        update.unchecked(
+            self.networks,
+            self.actor_sizes,
+            self.critic_sizes,
+            records,
+            rows,
+            self._work[part],
+            self.updates,
+            method.actor_every,
+            method.actor_rate,
+            method.critic_rate,
+            method.critic_decay,
+            method.gamma,
+            method.tau,
+            losses,
+            self._shares[part],
+            self._shares[part + 1],
+        )
+
+    @property
+    def state(self) -> State:
+        """Copies of weights, targets and moments, and the number of updates; to set is to restore exactly."""
+        return {
+            **{name: array.copy() for name, array in self.networks._asdict().items()},
+            "updates": np.array([self.updates]),
+        }
+
+    @state.setter
+    def state(self, saved: State) -> None:
+        for name, array in self.networks._asdict().items():
+            array[:] = saved[name]
+        self.updates = int(saved["updates"][0])
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def check_pool(job: Job) -> None:
+    """Raise InputError unless a job of DDPG has one environment per seed in this process."""
+    for name, only in (("environments", 1), ("samplers", 0), ("mode", "synchronous")):
+        if (found := getattr(job, name)) != only:
+            raise InputError(f"job: {name}", expected=f"{only}, as DDPG updates after each step", found=found)
+
+
+class DDPGLearner:
+    """DDPG on one task: act, store, update, one environment per seed (`septet.rl.loop.Learner`).
+
+    Raises:
+        InputError: the job asks for what an off-policy method does not do.
+    """
+
+    def __init__(self, job: Job) -> None:
+        assert isinstance(job.method, DDPG)
+        check_pool(job)
+        self.method, self.seeds = job.method, job.seeds
+        root, task, count = job.root_seed, job.task.environment, len(job.seeds)
+        self.batch = sampler.make(task, seeds=job.seeds, environments=1, root=root, threads=job.threads)
+        size, width = self.batch.observation_size, self.batch.action_size
+        if not (width and np.isfinite([self.batch.action_low, self.batch.action_high]).all()):
+            found = f"{self.batch.action_low} to {self.batch.action_high}" if width else "none"
+            raise InputError(f"{task}: actions", expected="finite bounds, which DDPG stretches [-1, 1] to", found=found)
+        self.window = self.method.report
+        self.iterations = -(-job.steps // self.window)
+        self.agent = Agent(self.method, root, task, job.seeds, size, width, job.threads)
+        self.replay = Replay(job.seeds, size, width, min(self.method.replay, self.iterations * self.window))
+        self.sampler = Sampler(root, task, job.seeds, self.method.batch)
+        self.warm_up = Draws(uniform, root, ("warm-up", task), job.seeds, (width,))
+        self.noise, self.parameter_noise = exploration(self.method, root, task, job.seeds, width)
+        self.perturbed = self.agent.networks.actor.copy()
+        self._low = self.batch.action_low
+        _, self._half = scaling(task, self._low, self.batch.action_high)
+        self.observation = self.batch.reset()
+        check("observation", self.observation, self.seeds, "step 0")
+        self.step = 0
+        self.running = np.zeros(count)  # return of the episode so far
+        self._perturb(np.ones(count, dtype=bool))
+
+    def iterate(self, iteration: int) -> Iteration:
+        """Take `report` steps per seed; see `septet.rl.loop.Learner`."""
+        method, count = self.method, len(self.seeds)
+        total, episodes = np.zeros(count), np.zeros(count)
+        losses, updates = np.zeros((count, 2)), 0
+        collect = learn = 0.0
+        for _ in range(method.report):
+            start = time.perf_counter()
+            ended = self._environment_step()
+            if ended.any():
+                total[ended] += self.running[ended]
+                episodes += ended
+                self.running[ended] = 0.0
+            collect += (middle := time.perf_counter()) - start
+            if self.step > method.learning_starts and self.step % method.train_every == 0:
+                for _ in range(method.updates):
+                    losses += self.agent.learn(self.replay, self.sampler.rows(self.agent.updates, len(self.replay)))
+                    updates += 1
+            learn += time.perf_counter() - middle
+        check_finite("the losses", losses, iteration, self.seeds)
+        check_finite("the actor", self.agent.networks.actor, iteration, self.seeds)
+        scores = {"return": np.divide(total, episodes, out=np.full(count, np.nan), where=episodes > 0)}
+        scores["episodes"] = episodes
+        if updates:
+            scores |= {"critic_loss": losses[:, 0] / updates, "actor_loss": losses[:, 1] / updates}
+        return Iteration(np.full(count, float(method.report)), scores, {"collect": collect, "learn": learn})
+
+    def _environment_step(self) -> NDArray[np.bool_]:
+        """Act, step, store; which episodes ended ``(S,)``."""
+        observation = self.observation
+        if self.step < self.method.learning_starts:
+            action: NDArray[Any] = 2.0 * self.warm_up.at(self.step) - 1.0
+        else:
+            action = self.agent.act(observation, None if self.parameter_noise is None else self.perturbed)
+        if self.noise is not None:
+            action = np.clip(action + self.noise.at(self.step), -1.0, 1.0)
+        step = self.batch.step(self._low + self._half * (action + 1.0))
+        check_step(step, self.seeds, f"step {self.step + 1}")
+        self.replay.add(observation, action, step.reward, step.terminated, step.next_observation)
+        self.observation = step.observation
+        self.running += step.reward
+        self.step += 1
+        ended = step.terminated | step.truncated
+        if ended.any():
+            if self.noise is not None:
+                self.noise.reset(ended)
+            self._perturb(ended)
+        return ended
+
+    def _perturb(self, which: NDArray[np.bool_]) -> None:
+        """New perturbed actors for the seeds whose episode begins, after adapting their scale on a mini-batch."""
+        if (noise := self.parameter_noise) is None:
+            return
+        if len(self.replay):
+            rows = self.sampler.rows(self.agent.updates, len(self.replay))
+            observation = self.replay.fields(rows)["observation"]
+            noise.adapt(self.agent.act(observation), self.agent.act(observation, self.perturbed), which)
+        noise.perturb(self.agent.networks.actor, self.perturbed, which)
+
+    @property
+    def state(self) -> State:
+        """Everything that the next iteration depends on."""
+        own = {"observation": self.observation, "step": np.array([self.step]), "running": self.running.copy()}
+        parts = {"agent": self.agent.state, "replay": self.replay.state, "batch": self.batch.state, "own": own}
+        if self.noise is not None:
+            parts["noise"] = self.noise.state
+        if self.parameter_noise is not None:
+            parts["noise"] = {**self.parameter_noise.state, "perturbed": self.perturbed.copy()}
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    @state.setter
+    def state(self, saved: State) -> None:
+        parts: dict[str, State] = {part: {} for part in ("agent", "replay", "batch", "own", "noise")}
+        for key, array in saved.items():
+            part, _, name = key.partition(".")
+            parts[part][name] = array
+        self.agent.state, self.replay.state, self.batch.state = parts["agent"], parts["replay"], parts["batch"]
+        self.observation, self.running = parts["own"]["observation"], parts["own"]["running"].copy()
+        self.step = int(parts["own"]["step"][0])
+        if self.noise is not None:
+            self.noise.state = parts["noise"]
+        if self.parameter_noise is not None:
+            self.parameter_noise.state = parts["noise"]
+            self.perturbed[:] = parts["noise"]["perturbed"]
+
+    def close(self) -> None:
+        """Let go of environments and threads."""
+        self.batch.close()
+        self.agent.close()
+
+
+def exploration(
+    method: DDPG, root: int, task: str, seeds: list[int], action_size: int
+) -> tuple[ActionNoise | None, ParameterNoise | None]:
+    """The noise on actions and the noise on weights that the method asks for; at most one of them."""
+    name = (root, task, seeds)
+    if method.noise == "parameter":
+        return None, ParameterNoise(*name, target=method.noise_scale)
+    if method.noise == "ornstein_uhlenbeck":
+        scale, theta, dt = method.noise_scale, method.noise_theta, method.noise_dt
+        return OrnsteinUhlenbeck(*name, action_size, scale, theta, dt), None
+    if method.noise == "none":
+        return None, None
+    return (Gaussian if method.noise == "gaussian" else Uniform)(*name, action_size, method.noise_scale), None

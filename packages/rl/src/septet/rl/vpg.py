@@ -1,0 +1,48 @@
+"""Policy gradient with a learned baseline (Sutton et al. 2000; advantages of Schulman et al. 2016)."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from septet.rl import gaussian
+from septet.rl.collecting import Batch
+from septet.rl.config import VPG, Job
+from septet.rl.networks import backward
+from septet.rl.on_policy import OnPolicy
+from septet.rl.ppo import standardised
+
+
+def loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
+    """L = -mean A log pi(a|s), per seed: its gradient is the policy gradient.
+
+    Args:
+        log_prob: log pi(a|s), (S, n).
+        advantage: A, (S, n).
+
+    Returns:
+        (S,).
+    """
+    return -(log_prob * advantage).mean(1)
+
+
+class VPGLearner(OnPolicy):
+    """Policy gradient on a task, all seeds in lockstep."""
+
+    def __init__(self, job: Job) -> None:
+        method = job.method
+        assert isinstance(method, VPG)
+        super().__init__(job, method, (method.rate, method.value_rate))
+        self.method = method
+
+    def learn(self, batch: Batch, iteration: int) -> dict[str, NDArray[np.float64]]:
+        """One Adam step of the policy, `value_epochs` passes of the value net."""
+        method = self.method
+        old_mean, old_log_std = self.policy(batch.observation).detach(), self.policy.free.detach().clone()
+        log_prob = gaussian.log_prob(self.policy(batch.observation), self.policy.free, batch.action)
+        backward(loss(log_prob, standardised(batch.advantage)).sum(), self.policy)
+        self.policy_optimiser.step()
+        with torch.no_grad():
+            divergence = gaussian.kl(old_mean, old_log_std, self.policy(batch.observation), self.policy.free).mean(1)
+        squared = self.fit_values(batch, iteration, method.value_epochs, method.batch)
+        return {"value_loss": squared, "kl": divergence.double().numpy()}

@@ -1,0 +1,135 @@
+"""Arrays that do not fit never reach compiled code: one line instead of what lies behind an array's end."""
+
+import numpy as np
+import pytest
+import torch
+
+from septet.errors import InputError
+from septet.rl import dense, kernels, values
+from septet.rl.config import DDPG
+from septet.rl.ddpg import Agent
+from septet.rl.networks import Network, Parameters
+from septet.rl.optimisers import Adam
+from septet.rl.replay import Replay
+from septet.rl.returns import discounted, gae
+
+F4 = np.float32
+
+
+def refused(text, function, *arguments):
+    with pytest.raises(InputError, match=text) as caught:
+        function(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+def replaced(arguments, place, value):
+    return [*arguments[:place], value, *arguments[place + 1 :]]
+
+
+def test_returns():
+    r, no = np.ones((3, 2)), np.zeros((3, 2), bool)
+    good = [r, r, r, no, no, ~no, 0.9, 0.8]
+    for place, value, text in (
+        (1, np.ones((2, 2)), r"gae: value: expected float64 of shape \(3, 2\), found float64 \(2, 2\)"),
+        (2, np.ones((3, 1)), "gae: next_value"),
+        (3, np.zeros((1, 2), bool), "gae: terminated"),
+        (3, np.full((3, 2), 0.5), "gae: terminated: expected bool"),
+        (5, np.zeros(6, bool), "gae: valid"),
+        (6, "0.9", "gae: gamma: expected a number"),
+    ):
+        refused(text, gae, *replaced(good, place, value))
+    refused("discounted: reward", discounted, r[:0], r[:0], no[:0], no[:0], no[:0], 0.9)
+    lists = [part.tolist() if isinstance(part, np.ndarray) else part for part in good]
+    np.testing.assert_array_equal(gae(*lists), gae(*good))
+    np.testing.assert_array_equal(gae(r.astype(F4), *good[1:]), gae(*good))
+    np.testing.assert_array_equal(gae(*[part[::-1] if np.ndim(part) else part for part in good]), gae(*good))
+
+
+def ppo_arguments():
+    sizes, n = (3, 4, 2), 5
+    p = Network(sizes, free=2).size
+    v = Network((3, 4, 1)).size
+    zeros = [np.zeros(k, F4) for k in (p, v, p, p, v, v)]
+    sample = [np.zeros(shape, F4) for shape in ((n, 3), (n, 2), n, n, n)]
+    order = np.arange(n)[None]
+    return [sizes, (3, 4, 1), *zeros[:2], tuple(zeros[2:]), *sample, order, 2, 0, 1e-3, 1e-8, 0.2, 0.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "text"),
+    [
+        (0, (3, 5, 2), "policy: expected writable contiguous float32"),
+        (0, (3,), "sizes: expected two or more layer widths"),
+        (1, (3, 4, 2), "value_sizes: expected layer widths from 3 to 1"),
+        (2, np.zeros(10, F4), "policy"),
+        (2, np.zeros(28), "policy: expected writable contiguous float32 .* found float64"),
+        (4, tuple(np.zeros(28, F4) for _ in range(4)), r"moments\[2\]"),
+        (5, np.zeros((5, 4), F4), "observation"),
+        (6, np.zeros((4, 2), F4), "action"),
+        (7, np.zeros(4, F4), "log_prob"),
+        (9, np.zeros(6, F4), "returns"),
+        (10, np.arange(1, 6)[None], "order: expected indices from 0 to 4, found 1 to 5"),
+        (10, -np.arange(5)[None], "order"),
+        (10, np.zeros((0, 5), int), "order"),
+        (11, 0, "batch: expected an integer of at least 1"),
+        (12, -1, "first"),
+    ],
+)
+def test_ppo(place, value, text):
+    kernels.ppo_epochs(*ppo_arguments())
+    refused(text, kernels.ppo_epochs, *replaced(ppo_arguments(), place, value))
+
+
+def net(sizes=(3, 4, 1), activation="tanh", seeds=2):
+    network = Network(sizes, activation)
+    parameters = Parameters(network, torch.zeros(seeds, network.size))
+    return parameters, Adam(parameters.flat, parameters.gradient, 1e-3)
+
+
+def test_value_fit():
+    x, target, order = torch.zeros(5, 3), torch.zeros(5), np.arange(5)[None]
+    good = [*net(), [x] * 2, [target] * 2, [order] * 2, [2, 2], [0, 0]]
+    values.fit(*good)
+    for place, value, text in (
+        (2, [x], "fit: x: expected one of each of the 2 seeds, found 1"),
+        (2, [x[:, :2]] * 2, "value_epochs: observation"),
+        (3, [target[:4]] * 2, "value_epochs: target"),
+        (4, [order + 1] * 2, "value_epochs: order: expected indices from 0 to 4"),
+        (5, [0, 0], "value_epochs: batch"),
+        (0, net(activation="relu")[0], "activation: expected tanh"),
+        (1, net((3, 9, 1))[1], "value_epochs: m"),
+    ):
+        refused(text, values.fit, *replaced(good, place, value))
+
+
+def test_dense():
+    sizes, n = np.array([3, 4, 2]), 5
+    w, hidden = np.zeros(dense.weight_count(sizes), F4), np.zeros(n * 4, F4)
+    x, out = np.zeros((n, 3), F4), np.zeros((n, 2), F4)
+    dense.forward(w, sizes, x, hidden, out, True)
+    refused("weights", dense.forward, w[:-1], sizes, x, hidden, out, True)
+    refused("sizes", dense.forward, w, np.array([3, -4, 2]), x, hidden, out, True)
+    refused("hidden", dense.forward, w, sizes, x, hidden[:4], out, True)
+    refused("out", dense.forward, w, sizes, x, hidden, out[:4], True)
+    refused("out", dense.forward_one, w, sizes, x[0], hidden[:4], out[0, :1])
+    refused("delta", dense.backward, w, sizes, hidden, out[:, :1], hidden)
+    refused("gradient", dense.weight_gradient, sizes, x, hidden, out, hidden, w[:-1])
+    refused("first", dense.input_gradient, w, sizes, hidden, 4, x)
+    refused("out", dense.input_gradient, w, sizes, hidden, 1, x)
+    refused("target", dense.adam_and_polyak, w, w, w, w, w[:-1], 1, 1e-3, 0.0, 0.1)
+    refused("step", dense.adam_and_polyak, w, w, w, w, w, 0, 1e-3, 0.0, 0.1)
+
+
+def test_ddpg_agent():
+    method = DDPG(algorithm="ddpg", hidden=(4,), batch=3)
+    agent, replay = Agent(method, 0, "toy", [0, 1], 2, 1), Replay([0, 1], 2, 1, 8)
+    agent.learn(replay, np.zeros((2, 3), np.int64))
+    refused("learn: rows: expected indices from 0 to 7", agent.learn, replay, np.full((2, 3), 8))
+    refused("learn: rows", agent.learn, replay, np.zeros((1, 3), np.int64))
+    refused("learn: rows", agent.learn, replay, np.zeros((2, 4), np.int64))
+    refused("learn: records", agent.learn, Replay([0, 1], 3, 1, 8), np.zeros((2, 3), np.int64))
+    refused("learn: records", agent.learn, Replay([0], 2, 1, 8), np.zeros((2, 3), np.int64))
+    assert agent.act(np.zeros((2, 2))).shape == (2, 1)
+    refused("actions: observation", agent.act, np.zeros((1, 2)))
+    refused("actions: observation", agent.act, np.zeros((2, 3)))
+    refused("actions: actor", agent.act, np.zeros((2, 2)), np.zeros((2, 9), F4))

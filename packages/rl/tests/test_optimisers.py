@@ -1,0 +1,58 @@
+"""Optimisers: against torch's, and by hand."""
+
+import pytest
+import torch
+
+from septet.rl.optimisers import Adam, AMSGrad, clip_norms
+
+
+def test_adam_takes_the_steps_of_torch():
+    torch.manual_seed(0)
+    w = torch.randn(3, 40)
+    peer = w.clone().requires_grad_()
+    peers = torch.optim.Adam([peer], lr=3e-4, eps=1e-5)
+    gradient = torch.zeros_like(w)
+    ours = Adam(w, gradient, 3e-4, eps=1e-5)
+    for _ in range(5):
+        gradient.copy_(torch.randn(3, 40))
+        peer.grad = gradient.clone()
+        ours.step()
+        peers.step()
+    assert torch.allclose(w, peer, atol=1e-7)
+
+
+def test_adam_goes_on_from_a_saved_state():
+    w, g = torch.randn(2, 9), torch.randn(2, 9)
+    first = Adam(w.clone(), g, 0.1)
+    first.step()
+    second = Adam(first.flat.clone(), g, 0.1)
+    second.state = first.state
+    first.step()
+    second.step()
+    assert torch.equal(first.flat, second.flat)
+
+
+def test_amsgrad_by_hand():
+    w = torch.tensor([[1.0], [1.0]])
+    ours = AMSGrad(w)
+    ours.step(torch.tensor([[2.0], [2.0]]), torch.tensor([0.1, 0.2]))
+    # m = .2, v = u = .004: step = rate * .2 / sqrt(.004)
+    assert torch.allclose(w[:, 0], 1 - torch.tensor([0.1, 0.2]) * 0.2 / 0.004**0.5)
+    before = w.clone()
+    ours.step(torch.tensor([[0.0], [5.0]]), torch.tensor([0.1, 0.2]), torch.tensor([True, False]))
+    # m = .18, v = .003996 < u = .004
+    assert torch.allclose(w[0, 0], before[0, 0] - 0.1 * 0.18 / 0.004**0.5)
+    assert w[1, 0] == before[1, 0]
+
+
+def test_norms_are_clipped_per_seed_over_all_tensors():
+    torch.manual_seed(0)
+    a, b = torch.randn(3, 7), torch.randn(3, 2)
+    a[2], b[2] = 0.01 * a[2], 0.01 * b[2]
+    left = [(a[s].clone(), b[s].clone()) for s in range(3)]
+    norms = clip_norms([a, b], 0.5)
+    for s, (x, y) in enumerate(left):
+        x.grad, y.grad = x.clone(), y.clone()
+        total = torch.nn.utils.clip_grad_norm_([x, y], 0.5)
+        assert total.item() == pytest.approx(norms[s].item())
+        assert torch.allclose(a[s], x.grad) and torch.allclose(b[s], y.grad)

@@ -1,0 +1,139 @@
+"""PPO: the loss by hand and against a loop, the compiled update against the readable one and Stable-Baselines3's."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from septet.rl import kernels
+from septet.rl.collecting import Batch, permutations
+from septet.rl.config import PPO
+from septet.rl.on_policy import EPS
+from septet.rl.optimisers import Adam
+from septet.rl.ppo import clipped_surrogate, losses, standardised, train_epochs, update
+
+SETTINGS = PPO(algorithm="ppo", epochs=3, batch=64, rate=1e-3, entropy_weight=0.01)
+
+
+def test_the_clipped_surrogate_by_hand():
+    ratio = torch.tensor([0.5, 0.9, 1.5, 0.5, 1.5])
+    advantage = torch.tensor([1.0, 1.0, 1.0, -1.0, -2.0])
+    # a gain counts up to 1.2; a loss counts at least .8, and in full where the ratio grew
+    assert clipped_surrogate(ratio, advantage, 0.2).tolist() == pytest.approx([-0.5, -0.9, -1.2, 0.8, 3.0])
+
+
+def test_standardised_by_hand():
+    assert standardised(torch.tensor([[1.0, 3.0]]))[0].tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5])
+    assert standardised(torch.tensor([[7.0]])).tolist() == [[7.0]]
+
+
+def naive_loss(mean, log_std, value, batch, clip, entropy_weight, value_weight):
+    """One seed, sample by sample."""
+    n = len(value)
+    centre = sum(batch.advantage) / n
+    spread = math.sqrt(sum((a - centre) ** 2 for a in batch.advantage) / (n - 1)) + 1e-8
+    surrogate = squared = 0.0
+    for i in range(n):
+        log_prob = 0.0
+        for j in range(len(log_std)):
+            s = math.exp(log_std[j])
+            log_prob += -((batch.action[i][j] - mean[i][j]) ** 2) / (2 * s * s) - math.log(s * math.sqrt(2 * math.pi))
+        rho, a = math.exp(log_prob - batch.log_prob[i]), (batch.advantage[i] - centre) / spread
+        surrogate -= min(rho * a, min(max(rho, 1 - clip), 1 + clip) * a) / n
+        squared += (value[i] - batch.returns[i]) ** 2 / n
+    entropy = sum(math.log(math.exp(log_s) * math.sqrt(2 * math.pi * math.e)) for log_s in log_std)
+    return surrogate - entropy_weight * entropy + value_weight * squared
+
+
+def test_the_loss_is_that_of_the_loop(case):
+    policy, value, batch = case
+    mean, v = policy(batch.observation) + 0.3, value(batch.observation).squeeze(2)
+    ours = losses(mean, policy.free - 0.2, v, batch, 0.2, 0.01, 0.5).loss
+    for s in range(3):
+        one = Batch(*(part[s].double().tolist() for part in batch))
+        expected = naive_loss(mean[s].tolist(), (policy.free[s] - 0.2).tolist(), v[s].tolist(), one, 0.2, 0.01, 0.5)
+        assert ours[s].item() == pytest.approx(expected, rel=1e-5)
+
+
+def adams(policy, value, rate=SETTINGS.rate):
+    return Adam(policy.flat, policy.gradient, rate, eps=EPS), Adam(value.flat, value.gradient, rate, eps=EPS)
+
+
+def copies(case, seeds=slice(None)):
+    """The same nets once more, of some seeds."""
+    from septet.rl.networks import Parameters
+
+    policy, value, batch = case
+    one, other = (Parameters(net.network, net.flat[seeds].clone()) for net in (policy, value))
+    return one, other, Batch(*(part[seeds] for part in batch))
+
+
+def test_the_compiled_update_is_the_readable_one(case):
+    policy, value, batch = copies(case)
+    order = permutations(0, [0, 1, 2], 0, SETTINGS.epochs, 200)  # 200 = 3 * 64 + 8: the last batch is small
+    readable = adams(policy, value)
+    expected = update(policy, value, readable, batch, order, SETTINGS)
+    other_policy, other_value, _ = copies(case)
+    compiled = adams(other_policy, other_value)
+    found = train_epochs(other_policy, other_value, compiled, batch, order, SETTINGS)
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-6)
+    for ours, theirs in ((other_policy, policy), (other_value, value)):
+        assert torch.allclose(ours.flat, theirs.flat, atol=2e-6)
+    for ours, theirs in zip(compiled, readable, strict=True):
+        assert torch.allclose(ours.mean, theirs.mean, atol=1e-6) and ours.steps == theirs.steps
+
+
+def test_a_seed_alone_learns_the_same_bits_as_in_a_batch(case):
+    order = permutations(0, [0, 1, 2], 0, SETTINGS.epochs, 200)
+    policy, value, batch = copies(case)
+    train_epochs(policy, value, adams(policy, value), batch, order, SETTINGS)
+    alone = copies(case, slice(1, 2))
+    train_epochs(alone[0], alone[1], adams(*alone[:2]), alone[2], order[1:2], SETTINGS)
+    assert torch.equal(alone[0].flat[0], policy.flat[1]) and torch.equal(alone[1].flat[0], value.flat[1])
+
+
+@pytest.mark.parametrize("entropy_weight", [0.0, 0.01])
+def test_one_iteration_is_that_of_stable_baselines3(case, entropy_weight, peer, monkeypatch):
+    peers = pytest.importorskip("stable_baselines3")
+    settings = SETTINGS.model_copy(update={"entropy_weight": entropy_weight, "rate": 3e-4})
+    policy, value, batch = copies(case, slice(0, 1))
+    order = permutations(0, [0], 0, settings.epochs, 200)
+    model = peer.model(
+        peers.PPO, policy, value, batch, value(batch.observation).detach().squeeze(2),
+        batch_size=64, n_epochs=settings.epochs, ent_coef=entropy_weight,
+    )  # fmt: skip
+    drawn = iter(order[0])
+    monkeypatch.setattr(np.random, "permutation", lambda n: next(drawn))
+    model.train()
+    before = policy.flat.clone()
+    train_epochs(policy, value, adams(policy, value, 3e-4), batch, order, settings)
+    of_policy, of_value = peer.weights(model)
+    assert torch.allclose(policy.flat[0], of_policy, atol=2e-6) and torch.allclose(value.flat[0], of_value, atol=2e-6)
+    assert (policy.flat - before).abs().max() > 1e-3
+
+
+def test_the_order_depends_on_seed_and_iteration_alone():
+    both, alone = permutations(3, [4, 5], 2, 2, 30), permutations(3, [5], 2, 2, 30)
+    assert (both[1] == alone[0]).all() and (np.sort(both, axis=2) == np.arange(30)).all()
+    assert (both[0] != both[1]).any() and (permutations(3, [4], 1, 2, 30)[0] != both[0]).any()
+
+
+def test_forward_and_backward_of_a_deeper_net():
+    from septet.rl.networks import Network, backward, initial, orthogonal
+    from septet.rl.networks import Parameters as Net
+
+    network = Network((3, 7, 5, 6, 2))
+    flat = initial(network, 0, ("x",), [0], orthogonal((1.0,) * 4))
+    net, x = Net(network, flat), torch.randn(1, 9, 3)
+    backward(net(x).square().sum(), net)
+    units = np.zeros(9 * sum(network.sizes), np.float32)
+    units[: 9 * 3] = x.numpy().ravel()
+    kernels.forward(network.sizes, flat[0].numpy(), 9, units)
+    out = units[-9 * 2 :]
+    assert np.allclose(out, net(x).detach().numpy().ravel(), atol=1e-6)
+    delta, spare = np.zeros(9 * 7, np.float32), np.zeros(9 * 7, np.float32)
+    delta[: 9 * 2] = 2 * out
+    gradient = np.zeros(network.size, np.float32)
+    kernels.backward(network.sizes, flat[0].numpy(), 9, units, delta, spare, gradient)
+    assert np.allclose(gradient, net.gradient[0].numpy(), atol=1e-5)

@@ -1,0 +1,284 @@
+"""The `bench` verb: environment steps per second beside the peers and the bare physics, in one run.
+
+Everybody runs the same policy (64-64 tanh, this package's compiled one) in the loop, so what differs is
+the environments. Contenders take turns; a row holds medians. The peers are development dependencies.
+"""
+
+import importlib
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from septet import sampler
+from septet.bench import Row, need, row, write
+from septet.card import Stopwatch
+from septet.config import Settings
+from septet.sampler.batch import CompiledBatch
+from septet.sampler.physics import Array, silence
+from septet.sampler.policy import GaussianPolicy
+from septet.sampler.samplers import Samplers
+
+TASKS = ["HalfCheetah-v5", "Hopper-v5", "Ant-v5"]
+BATCH = 64  # environments per core of ours and of EnvPool; the others are at their best with fewer
+STEPS = 64  # of each environment in an iteration of the sampler processes
+ROOT = 1806
+PRELOADED = ["gymnasium.envs.mujoco", "stable_baselines3.common.vec_env"]  # once for all processes of the peers
+
+
+class Setting(Settings):
+    """What a bench ran with; part of its run card."""
+
+    tasks: list[str]
+    cores: int
+    processes: int
+    """Environments, each in a process of its own, of Gymnasium's and Stable-Baselines3's vectors."""
+    rounds: int
+    seconds: float
+    """How long a contender runs in a round."""
+
+
+@dataclass
+class Contender:
+    """Somebody who steps environments.
+
+    Attributes:
+        name: as in the table.
+        step: one step of all its environments, policy included; how many that were.
+        close: end its processes.
+    """
+
+    name: str
+    step: Callable[[], int]
+    close: Callable[[], object]
+
+
+def bench(quick: bool, file: Path) -> None:
+    """Measure environment steps per second beside EnvPool, Gymnasium, Stable-Baselines3 and bare mj_step.
+
+    Args:
+        quick: short rounds, for a look inside a minute.
+        file: JSON file for ``{rows, card}``.
+
+    Raises:
+        InputError: a peer is not installed.
+    """
+    need("envpool", "stable_baselines3")
+    watch = Stopwatch()
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["septet.sampler.bench", *PRELOADED])
+    cores = len(os.sched_getaffinity(0))
+    if quick:
+        setting = Setting(tasks=TASKS, cores=cores, processes=4 * cores, rounds=3, seconds=0.15)
+    else:
+        setting = Setting(tasks=TASKS, cores=cores, processes=8 * cores, rounds=9, seconds=1.0)
+    rates = {task: measure(task, setting) for task in setting.tasks}
+    rows = [one for task in setting.tasks for one in compare(task, rates[task], setting.cores)]
+    card = watch.card(
+        paper="walle",
+        verb="bench",
+        task=" ".join(setting.tasks),
+        methods={},
+        seeds=[0],
+        config=setting,
+        packages=["septet", "septet.sampler"],
+        libraries=["numpy", "numba", "mujoco", "gymnasium", "envpool", "stable-baselines3"],
+        steps=0,
+    )
+    write(file, rows, card)
+
+
+def compare(task: str, rates: dict[str, float], cores: int) -> list[Row]:
+    """Each of ours against each peer that uses as many cores, and against the limit."""
+    limit = rates.pop("mj_step, 1 core")
+    rows = []
+    for ours in [name for name in rates if name.startswith("walle")]:
+        used = 1 if ours.endswith("1 core") else cores
+        for peer in [name for name in rates if not name.startswith("walle")]:
+            if peer.endswith("1 core") == ours.endswith("1 core"):
+                share = rates[ours] / (limit * used)
+                rows.append(row(f"{task}: {ours}", rates[ours], "1/s", peer, rates[peer], share))
+        rows.append(
+            row(f"{task}: {ours}", rates[ours], "1/s", f"mj_step x {used}", limit * used, rates[ours] / limit / used)
+        )
+    return rows
+
+
+def measure(task: str, setting: Setting) -> dict[str, float]:
+    """Median steps per second of every contender, all taking turns."""
+    cores = setting.cores
+    contenders = [
+        ours(task, 1, "walle, 1 core"),
+        ours(task, cores, f"walle, {cores} threads"),
+        samplers(task, cores, f"walle, {cores} sampler processes"),
+        envpool(task, 1, "EnvPool, 1 core"),
+        envpool(task, cores, f"EnvPool, {cores} threads"),
+        gymnasium_sync(task, 16, "Gymnasium sync, 1 core"),
+        gymnasium_async(task, setting.processes, f"Gymnasium async, {setting.processes} processes"),
+        stable_baselines(task, setting.processes, f"SubprocVecEnv, {setting.processes} processes"),
+    ]
+    limit = Replay(task, seconds=setting.seconds)
+    rates: dict[str, list[float]] = {one.name: [] for one in contenders}
+    rates["mj_step, 1 core"] = []
+    try:
+        for one in contenders:
+            rate(one.step, 0.1)  # compile, page in
+        for _ in range(setting.rounds):
+            rates["mj_step, 1 core"].append(limit.rate())
+            for one in contenders:
+                rates[one.name].append(rate(one.step, setting.seconds))
+    finally:
+        for one in contenders:
+            one.close()
+    return {name: median(values) for name, values in rates.items()}
+
+
+def rate(step: Callable[[], int], seconds: float) -> float:
+    """Environment steps per second over about so many seconds."""
+    done, start = 0, time.perf_counter()
+    while True:
+        done += step()
+        passed = time.perf_counter() - start
+        if passed >= seconds:
+            return done / passed
+
+
+class Actor:
+    """The policy in the loop: 64-64 tanh, one fixed draw of weights, unit noise, actions clipped to their bounds."""
+
+    def __init__(self, task: str, size: int) -> None:
+        one = sampler.make(task, seeds=[0], environments=1)
+        self.low, self.high = one.action_low, one.action_high
+        self.policy = GaussianPolicy(one.observation_size, one.action_size)
+        rng = np.random.default_rng(ROOT)
+        self.weights = (0.1 * rng.standard_normal((1, self.policy.size))).astype(np.float32)
+        self.weights[0, -one.action_size :] = 0.0
+        self.member = np.zeros(size, dtype=np.int64)
+        self.mean, self.scale = np.zeros((1, one.observation_size)), np.ones((1, one.observation_size))
+        self.noise = rng.standard_normal((100, size, one.action_size))
+        self.t = 0
+
+    def __call__(self, observation: NDArray[Any]) -> Array:
+        """Clipped actions ``(E, act)``."""
+        self.t = (self.t + 1) % len(self.noise)
+        observation = np.ascontiguousarray(observation, dtype=np.float64)
+        action = self.policy.act(self.weights, self.member, observation, self.noise[self.t], self.mean, self.scale)
+        return np.clip(action, self.low, self.high)
+
+
+def loop(name: str, task: str, size: int, first: Any, step: Callable[[Array], Any], close: Any) -> Contender:
+    """A contender that acts on its last observation; `step` gives the next one."""
+    act = Actor(task, size)
+    seen = [first]
+
+    def both() -> int:
+        seen[0] = step(act(seen[0]))
+        return size
+
+    return Contender(name, both, close)
+
+
+def ours(task: str, threads: int, name: str) -> Contender:
+    """Our batch, stepped by one thread or several."""
+    size = BATCH * threads
+    batch = sampler.make(task, seeds=[0], environments=size, threads=threads)
+    return loop(name, task, size, batch.reset(), lambda action: batch.step(action).observation, batch.close)
+
+
+def samplers(task: str, processes: int, name: str) -> Contender:
+    """Our sampler processes: a step is a whole iteration, broadcast and rollout."""
+    act = Actor(task, 1)
+    pool = Samplers(task, act.policy, seeds=[0], environments=BATCH * processes, steps=STEPS, processes=processes)
+
+    def iteration() -> int:
+        pool.broadcast(act.weights)
+        pool.collect()
+        return BATCH * processes * STEPS
+
+    return Contender(name, iteration, pool.close)
+
+
+def envpool(task: str, threads: int, name: str) -> Contender:
+    """EnvPool, synchronous."""
+    size = BATCH * threads
+    make = importlib.import_module("envpool").make_gymnasium
+    env = make(task, num_envs=size, num_threads=threads, seed=0)
+    return loop(name, task, size, env.reset()[0], lambda action: env.step(action)[0], env.close)
+
+
+def make_quietly(task: str) -> Any:
+    """Gymnasium's environment in a process of its own, without MuJoCo's log file."""
+    silence()
+    return importlib.import_module("gymnasium").make(task)
+
+
+def gymnasium_sync(task: str, size: int, name: str) -> Contender:
+    """Gymnasium's vector of environments in one process."""
+    env = importlib.import_module("gymnasium.vector").SyncVectorEnv([partial(make_quietly, task)] * size)
+    return loop(name, task, size, env.reset()[0], lambda action: env.step(action)[0], env.close)
+
+
+def gymnasium_async(task: str, size: int, name: str) -> Contender:
+    """Gymnasium's vector with a process for each environment."""
+    make = importlib.import_module("gymnasium.vector").AsyncVectorEnv
+    env = make([partial(make_quietly, task)] * size, context="forkserver")
+    return loop(name, task, size, env.reset()[0], lambda action: env.step(action)[0], env.close)
+
+
+def stable_baselines(task: str, size: int, name: str) -> Contender:
+    """Stable-Baselines3's vector with a process for each environment."""
+    make = importlib.import_module("stable_baselines3.common.vec_env").SubprocVecEnv
+    env = make([partial(make_quietly, task)] * size, start_method="forkserver")
+    return loop(name, task, size, env.reset(), lambda action: env.step(action)[0], env.close)
+
+
+class Replay:
+    """The limit of one core: bare `mj_step` calls over physics that a batch of ours went through.
+
+    Same states, same controls, so the same contacts and solver iterations, but no policy, observation,
+    reward or episode start (a start is a copy of its state).
+
+    Args:
+        task: one of the tasks.
+        seconds: about how long a replay takes.
+    """
+
+    def __init__(self, task: str, seconds: float) -> None:
+        batch = sampler.make(task, seeds=[0], environments=BATCH)
+        assert isinstance(batch, CompiledBatch)
+        act, observation = Actor(task, BATCH), batch.reset()
+        for _ in range(100):
+            observation = batch.step(act(observation)).observation
+        simulator = batch.simulators[0]
+        self.model, self.data = simulator.model, mujoco.MjData(simulator.model)
+        self.frame_skip = simulator.frame_skip
+        start = time.perf_counter()
+        self.states, self.actions, self.starts = [batch.state["state"]], [], [np.ones(BATCH, dtype=bool)]
+        while time.perf_counter() - start < seconds:
+            self.actions.append(act(observation))
+            step = batch.step(self.actions[-1])
+            observation = step.observation
+            self.states.append(batch.state["state"])
+            self.starts.append(step.terminated | step.truncated)
+
+    def rate(self) -> float:
+        """Steps per second."""
+        data, model, frame_skip, step = self.data, self.model, self.frame_skip, mujoco.mj_step
+        nq, nv = model.nq, model.nv
+        begin = time.perf_counter()
+        for e in range(BATCH):
+            for state, action, new in zip(self.states, self.actions, self.starts, strict=False):
+                if new[e]:
+                    data.qpos[:], data.qvel[:] = state[e, :nq], state[e, nq : nq + nv]
+                    data.qacc_warmstart[:] = state[e, nq + nv : nq + 2 * nv]
+                data.ctrl[:] = action[e]
+                step(model, data, nstep=frame_skip)
+        return BATCH * len(self.actions) / (time.perf_counter() - begin)

@@ -1,0 +1,334 @@
+"""The loop that collects: policy, environments, and the running episodes between iterations."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from septet import sampler
+from septet.arrays import fit
+from septet.errors import InputError
+from septet.sampler.batch import check_state, scaling, whole_seeds
+from septet.sampler.nonfinite import check_rollout, fits
+from septet.sampler.policy import GaussianPolicy, act_rows
+from septet.sampler.rollout import Array, Arrays, Rollout, assemble, layout, merge_moments, moments
+from septet.seeding import stream
+
+BOUNDS = ("clip", "scale")
+TIME_UNIT = 0.001  # of the time feature, per step (section 2.2)
+PREFIX = "environment."  # of the environments' own state among a collector's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """What is collected, and how: the same for every process.
+
+    Args:
+        task: name of the task; options: of its environments.
+        policy: shape of the policy; its observation counts the time feature.
+        seeds: the seeds that run in lockstep; environments: of each seed (B), so E = len(seeds) * B.
+        root: root seed of all random streams.
+        steps: of each environment in an iteration; with whole episodes, at least so many.
+        whole_episodes: each environment runs episodes to their end until it has `steps` steps (section 2.1).
+        bounds: how an action reaches the environment: ``"clip"`` to its bounds, or ``"scale"`` from ±1 to them.
+        time_feature: append 0.001 * (steps since the reset) to the observation (section 2.2).
+        per_sampler_scaling: scale observations with moments that the sampler keeps for itself, as published (section
+            2.2), not with those that the learner broadcasts.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    task: str
+    policy: GaussianPolicy
+    seeds: tuple[int, ...]
+    environments: int
+    steps: int
+    root: int = 0
+    whole_episodes: bool = False
+    bounds: str = "clip"
+    time_feature: bool = False
+    per_sampler_scaling: bool = False
+    options: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Check."""
+        object.__setattr__(self, "seeds", tuple(whole_seeds("samplers", self.seeds)))
+        for name in ("environments", "steps"):
+            object.__setattr__(self, name, fit(f"samplers: {name}", "int 1", getattr(self, name)))
+        if self.bounds not in BOUNDS:
+            raise InputError("samplers: bounds", expected=" or ".join(BOUNDS), found=self.bounds)
+
+    @property
+    def size(self) -> int:
+        """Environments of all seeds, E."""
+        return len(self.seeds) * self.environments
+
+    def make(self, first: int, last: int, threads: int = 1) -> Any:
+        """The environments `first` to `last`, without the last."""
+        return sampler.make(
+            self.task, seeds=self.seeds, environments=self.environments, root=self.root, threads=threads,
+            members=(first, last), **(self.options or {}),
+        )  # fmt: skip
+
+
+class Collector:
+    """Runs a policy in the environments `first` to `last` of a collection, one iteration at a time.
+
+    Args:
+        collection: what to collect.
+        batch: its environments `first` to `last`; made here if none.
+        first, last: default all.
+        threads: that step the environments, if made here.
+
+    Raises:
+        InputError: a policy whose sizes are not the task's, or bounds to scale to that are not finite.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        batch: Any = None,
+        first: int = 0,
+        last: int | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.collection = collection
+        self.first, self.last = first, collection.size if last is None else last
+        self.batch = batch = collection.make(self.first, self.last, threads) if batch is None else batch
+        policy, size = collection.policy, self.last - self.first
+        want = (batch.observation_size + collection.time_feature, batch.action_size)
+        if (policy.observation_size, policy.action_size) != want:
+            raise InputError(
+                "samplers: policy",
+                expected=f"{want[0]} observations and {want[1]} actions, as {collection.task} has",
+                found=f"{policy.observation_size} and {policy.action_size}",
+            )
+        self.low, self.high = np.asarray(batch.action_low, float), np.asarray(batch.action_high, float)
+        self.middle, self.half = np.zeros_like(self.low), np.ones_like(self.low)
+        if collection.bounds == "scale":
+            self.middle, self.half = scaling(collection.task, self.low, self.high)
+        if collection.whole_episodes and batch.time_limit < 1:
+            raise InputError(f"{collection.task}: whole episodes", expected="a time limit", found="none")
+        self.member = np.arange(self.first, self.last) // collection.environments
+        self.most_steps = collection.steps + (batch.time_limit - 1 if collection.whole_episodes else 0)
+        self.observation = np.zeros((size, policy.observation_size))
+        self.running_return = np.zeros(size)
+        self.running_length = np.zeros(size, np.int64)
+        self.moments = (np.zeros(size), np.zeros(self.observation.shape), np.zeros(self.observation.shape))
+        self.buffers = {
+            name: np.zeros(shape, kind)
+            for name, (shape, kind) in layout(
+                self.most_steps, size, policy.observation_size, policy.action_size
+            ).items()
+        }
+
+    def reset(self) -> None:
+        """Start new episodes everywhere."""
+        self.observation[:, : self.batch.observation_size] = self.batch.reset()
+        if self.collection.time_feature:
+            self.observation[:, -1] = 0.0
+        self.running_return[:] = 0.0
+        self.running_length[:] = 0
+
+    @property
+    def state(self) -> Arrays:
+        """All that the next iteration depends on, rows by environment; setting it goes on from there exactly."""
+        count, mean, m2 = self.moments
+        return {
+            "observation": self.observation.copy(),
+            "running_return": self.running_return.copy(),
+            "running_length": self.running_length.copy(),
+            "count": count.copy(),
+            "moment_mean": mean.copy(),
+            "moment_m2": m2.copy(),
+            **{PREFIX + name: value for name, value in self.batch.state.items()},
+        }
+
+    @state.setter
+    def state(self, state: Mapping[str, Array]) -> None:
+        names = ("count", "moment_mean", "moment_m2")
+        own: Arrays = {"observation": self.observation, "running_return": self.running_return}
+        own |= {"running_length": self.running_length, **dict(zip(names, self.moments, strict=True))}
+        check_state("samplers", own, state)
+        self.batch.state = {name[len(PREFIX) :]: value for name, value in state.items() if name.startswith(PREFIX)}
+        self.moments = tuple(np.array(state[name]) for name in names)  # type: ignore[assignment]
+        for name in ("observation", "running_return", "running_length"):
+            own[name][:] = state[name]
+
+    def noise(self, iteration: int, steps: int) -> Array:
+        """Standard normal noise of an iteration ``(steps, E, act)``; each environment has its own stream."""
+        task, count = self.collection.task, self.collection.environments
+        noise = np.empty((steps, self.last - self.first, self.collection.policy.action_size))
+        for row, e in enumerate(range(self.first, self.last)):
+            name = ("act", task, self.collection.seeds[e // count], e % count, iteration)
+            noise[:, row] = stream(self.collection.root, *name).standard_normal(noise[:, row].shape)
+        return noise
+
+    def collect(
+        self,
+        weights: Array,
+        *,
+        iteration: int,
+        mean: Array | None = None,
+        scale: Array | None = None,
+        noise: Array | None = None,
+        version: int = 0,
+    ) -> Rollout:
+        """Collect an iteration in this process.
+
+        Args:
+            weights: float32 ``(seeds, P)``.
+            iteration: number of the iteration, which names its noise.
+            mean, scale: of the observations, ``(seeds, obs)``; none for 0 and 1.
+            noise: ``(T, E, act)`` in place of standard normal noise, e.g. zeros, or correlated in time.
+            version: of the weights.
+
+        Raises:
+            InputError: an array that does not fit; nothing was stepped.
+            NotFinite: an environment gave a reward or an observation that is not finite.
+        """
+        steps = self.fill(self.buffers, weights, mean, scale, iteration, noise)
+        self.buffers["version"][:] = version
+        rollout, count = assemble(self.buffers, steps, version), self.collection.environments
+        of = [self.collection.seeds[e // count] for e in range(self.first, self.last)]
+        check_rollout(rollout, of, iteration)
+        return rollout
+
+    def fill(
+        self,
+        out: Mapping[str, Array],
+        weights: Array,
+        mean: Array | None,
+        scale: Array | None,
+        iteration: int,
+        noise: Array | None = None,
+        beat: Callable[[int], None] | None = None,
+    ) -> int:
+        """Collect an iteration into the arrays of `rollout.layout`; returns how many steps it took.
+
+        Args:
+            out: arrays of this collector's environments.
+            beat: told every step that it was made.
+
+        Raises:
+            InputError: an array that does not fit; nothing was stepped.
+        """
+        plan, batch, policy = self.collection, self.batch, self.collection.policy
+        raw = batch.observation_size
+        if noise is None:
+            noise = self.noise(iteration, self.most_steps)
+        self.check_room(out)
+        rows = max(len(plan.seeds), int(self.member.max()) + 1)  # a caller may give environments other policies
+        bound = {"S": rows, "P": policy.size, "I": policy.observation_size}
+        mean = np.zeros((bound["S"], bound["I"])) if mean is None else mean
+        scale = np.ones((bound["S"], bound["I"])) if scale is None else scale
+        weights = fit("samplers: weights", "f4 S P", weights, bound)
+        mean, scale = fit("samplers: mean", "f8 S I", mean, bound), fit("samplers: scale", "f8 S I", scale, bound)
+        noise = self.checked_noise(noise)
+        if plan.per_sampler_scaling:
+            mean, scale = self.own_scaling()
+        out["mean"][:], out["scale"][:] = mean[self.member], scale[self.member]
+        observation, returns, lengths = self.observation, self.running_return, self.running_length
+        action = np.empty((len(observation), policy.action_size), np.float32)
+        control = np.empty(action.shape)
+        tanh_hidden, tanh_output = policy.activation == "tanh", policy.output == "tanh"
+        done = np.zeros(len(observation), np.int64)  # steps of this iteration, with whole episodes
+        active = None
+        t = 0
+        while t < (self.most_steps if plan.whole_episodes else plan.steps):
+            if plan.whole_episodes:
+                active = (done < plan.steps) | (lengths > 0)
+                if not active.any():
+                    break
+                done += active
+                out["valid"][t] = active
+            act_rows.unchecked(
+                     policy.sizes, tanh_hidden, tanh_output, policy.clip, weights, self.member, observation, noise[t],
+                     mean, scale, action)  # fmt: skip
+            np.multiply(action, self.half, out=control)
+            control += self.middle
+            np.clip(control, self.low, self.high, out=control)
+            out["observation"][t] = observation
+            try:
+                step = batch.step(control) if active is None else batch.step(control, active)
+            except InputError:
+                if fits(observation):
+                    raise
+                out["valid"][t:] = False  # no action can be chosen: `check_rollout` reports the observation
+                break
+            out["action"][t] = action
+            out["reward"][t] = step.reward
+            out["terminated"][t] = step.terminated
+            out["truncated"][t] = step.truncated
+            returns += step.reward
+            lengths += 1 if active is None else active
+            observation[:, :raw] = step.observation
+            ended = step.terminated | step.truncated
+            if ended.any():
+                final = out["final_observation"][t]
+                final[ended, :raw] = step.next_observation[ended]
+                if plan.time_feature:
+                    final[ended, raw] = TIME_UNIT * lengths[ended]
+                out["episode_return"][t, ended] = returns[ended]
+                out["episode_length"][t, ended] = lengths[ended]
+                returns[ended] = 0.0
+                lengths[ended] = 0
+            if plan.time_feature:
+                np.multiply(lengths, TIME_UNIT, out=observation[:, raw])
+            t += 1
+            if beat is not None:
+                beat(t)
+        if plan.whole_episodes:
+            self.blank(out, t)
+        else:
+            out["valid"][:t] = True
+        out["last_observation"][:] = observation
+        moments(out["observation"][:t], out["valid"][:t], out["count"], out["moment_mean"], out["moment_m2"])
+        if plan.per_sampler_scaling:
+            self.remember(out)
+        return t
+
+    def checked_noise(self, noise: Array) -> Array:
+        """Noise ``(T, E, act)`` of an iteration, or an InputError; T are all steps that it can have."""
+        sides = {"T": self.most_steps, "E": self.last - self.first, "A": self.collection.policy.action_size}
+        given: Array = fit("samplers: noise", "any f8 T E A", noise, sides)
+        return given
+
+    def check_room(self, out: Mapping[str, Array]) -> None:
+        """Raise an InputError unless `out` has the arrays of `rollout.layout`."""
+        for name, buffer in self.buffers.items():
+            given = out.get(name)
+            if given is None or given.shape != buffer.shape or given.dtype != buffer.dtype:
+                found = "nothing" if given is None else f"{given.dtype} {given.shape}"
+                raise InputError(f"samplers: {name}", expected=f"{buffer.dtype} {buffer.shape}", found=found)
+
+    @staticmethod
+    def blank(out: Mapping[str, Array], steps: int) -> None:
+        """Zeros where no step was made, also of iterations before."""
+        out["valid"][steps:] = False
+        idle = ~out["valid"]
+        for name in ("observation", "action", "reward", "terminated", "truncated"):
+            out[name][idle] = 0
+
+    def own_scaling(self) -> tuple[Array, Array]:
+        r"""Mean and scale :math:`1/(3(\sigma + 0.1))` of what this sampler has seen (section 2.2), for each seed.
+
+        The time feature is not scaled; nothing is before the first iteration.
+        """
+        shape = (len(self.collection.seeds), self.observation.shape[1])
+        mean, scale = np.zeros(shape), np.ones(shape)
+        for member in np.unique(self.member):
+            count, centre, m2 = merge_moments(*(array[self.member == member] for array in self.moments))
+            if count > 0:
+                mean[member], scale[member] = centre, 1.0 / (3.0 * (np.sqrt(m2 / count) + 0.1))
+        if self.collection.time_feature:
+            mean[:, -1], scale[:, -1] = 0.0, 1.0
+        return mean, scale
+
+    def remember(self, out: Mapping[str, Array]) -> None:
+        """Merge an iteration's moments into those of each environment."""
+        new = (out["count"], out["moment_mean"], out["moment_m2"])
+        pairs = [np.stack(pair, axis=1) for pair in zip(self.moments, new, strict=True)]
+        self.moments = merge_moments(*pairs)

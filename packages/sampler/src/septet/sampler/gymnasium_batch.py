@@ -1,0 +1,150 @@
+"""Any other environment of Gymnasium, stepped one after the other: slower, and without a state to save."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from septet.errors import InputError, NoState
+from septet.sampler.batch import Batch, State, Step
+from septet.sampler.gymnasium_env import Environment, Trial
+from septet.sampler.physics import Array, silence
+from septet.sampler.task import Flags
+from septet.seeding import stream
+
+HIGHEST_SEED = 2**31 - 1  # what every library takes as a seed
+_warned: set[str] = set()
+
+
+class GymnasiumBatch(Batch):
+    """Environments that Gymnasium steps one after the other.
+
+    Observations are flattened. Whole numbers and choices (Discrete, MultiDiscrete, MultiBinary) are rounded to the
+    nearest that there is; a choice counts from 0 wherever its space starts. Each episode is reset with a seed drawn
+    from the stream that the batch names.
+
+    Args:
+        task: an id that Gymnasium knows.
+        seeds, environments, root, members: see `Batch`.
+        options: keyword arguments of the environment, and ``time_limit``.
+        listing: the tasks that walle steps itself, for the message about an unknown one.
+
+    Raises:
+        InputError: Gymnasium does not know or cannot make the environment, or its spaces are of another kind.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        seeds: Sequence[int],
+        environments: int,
+        *,
+        root: int = 0,
+        members: tuple[int, int] | None = None,
+        options: Mapping[str, Any],
+        listing: Sequence[str],
+    ) -> None:
+        super().__init__(task, seeds, environments, root, members)
+        silence()
+        self._options = dict(options)
+        self._trial: Trial | None = None
+        self._envs: list[Environment] = []
+        try:
+            while len(self._envs) < self.size:
+                self._envs.append(self._make(len(self._envs)))
+        except gymnasium.error.UnregisteredEnv as error:
+            expected = f"one of {', '.join(listing)}, or any Gymnasium id"
+            raise InputError("task", expected=expected, found=f"{task} ({error})") from None
+        except BaseException:
+            self.close()
+            raise
+        first = self._envs[0]
+        self._actions = first.actions
+        self.action_low, self.action_high = first.actions.low, first.actions.high
+        self.action_size, self.observation_size = len(self.action_low), first.observations.size
+        self.time_limit = first.time_limit  # 0: none
+        self.elapsed = np.zeros(self.size, dtype=np.int64)
+        self._episode = [-1] * self.size
+        self._observation: Array | None = None
+        new = self.members[0] == 0 and task not in _warned  # one of all processes looks at environment 0
+        if new:
+            self._trial = Trial(lambda: self._make(0))
+
+    def _make(self, row: int) -> Environment:
+        return Environment(self.task, self._options, self._draw(row, -1))
+
+    def _draw(self, row: int, episode: int) -> int:
+        return int(stream(*self.stream_name(row, episode)).integers(HIGHEST_SEED))
+
+    def reset(self) -> Array:
+        """See `Batch.reset`."""
+        self.elapsed[:] = 0
+        self._observation = np.stack([self._begin(row) for row in range(self.size)])
+        return self._observation
+
+    def _begin(self, row: int) -> Array:
+        """Start the next episode of an environment."""
+        self._episode[row] += 1
+        seed = self._draw(row, self._episode[row])
+        observation = self._envs[row].reset(seed)
+        self._watch(row, "reset", seed, observation)
+        return observation
+
+    def _watch(self, row: int, kind: str, given: Any, found: Any) -> None:
+        if row == 0 and self._trial is not None and self._trial.keep(kind, given, found):
+            self._judge()
+
+    def _judge(self) -> None:
+        """Say once whether the environment cannot be repeated."""
+        trial, self._trial = self._trial, None
+        if trial is not None and self.task not in _warned and not trial.repeats():
+            _warned.add(self.task)
+            text = "the same seeds give other numbers, so runs with this environment cannot be repeated"
+            print(f"{self.task}: warning: {text}", file=sys.stderr, flush=True)
+
+    def step(self, action: Array, active: Flags | None = None) -> Step:
+        """See `Batch.step`."""
+        if self._observation is None or not self._envs:
+            raise InputError(f"{self.task}: step", expected="a reset before it, and an open batch", found="none")
+        action, active = self.checked(action, active)
+        if not np.isfinite(action).all():
+            raise self.not_finite(action)
+        given = self._actions.fit(action)
+        observation = following = self._observation.copy()
+        reward, terminated, truncated = np.zeros(self.size), np.zeros(self.size, bool), np.zeros(self.size, bool)
+        for row in range(self.size) if active is None else np.flatnonzero(active).tolist():
+            found = self._envs[row].step(given[row])
+            self._watch(row, "step", given[row], found)
+            seen, reward[row], terminated[row], truncated[row] = found
+            observation[row] = seen
+            self.elapsed[row] += 1
+            if terminated[row] or truncated[row]:
+                if following is observation:
+                    following = observation.copy()
+                observation[row] = self._begin(row)
+                self.elapsed[row] = 0
+            if following is not observation:
+                following[row] = seen
+        self._observation = observation
+        return Step(observation, reward, terminated, truncated, following)
+
+    @property
+    def state(self) -> State:
+        """Refused: Gymnasium has no call for it."""
+        self._refuse()
+
+    @state.setter
+    def state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise NoState(f"{self.task}: state", expected="a task that walle steps itself", found="one of Gymnasium's")
+
+    def close(self) -> None:
+        """See `Batch.close`."""
+        self._judge()
+        while self._envs:
+            self._envs.pop().close()

@@ -1,0 +1,177 @@
+"""Samplers: collect experience with the learner's weights, in this process or in several."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from septet.arrays import fit
+from septet.errors import InputError
+from septet.sampler.batch import whole_seeds
+from septet.sampler.collect import Collection, Collector
+from septet.sampler.nonfinite import check_rollout
+from septet.sampler.policy import GaussianPolicy
+from septet.sampler.processes import Pool, SamplerDied
+from septet.sampler.rollout import Array, Arrays, Rollout
+
+__all__ = ["SamplerDied", "Samplers"]
+
+MODES = ("synchronous", "asynchronous")
+
+
+class Samplers:
+    """N samplers, each with a share of the environments and its own copy of the policy (figure 2).
+
+    Args:
+        task: name of the task; options: of its environments.
+        policy: shape of the policy; its observation counts the time feature.
+        seeds: the seeds that run in lockstep; environments: of each seed (B).
+        steps: of each environment in an iteration; with whole episodes, at least so many.
+        root: root seed of all random streams.
+        processes: N; 0 collects in this process, in `threads` threads.
+        mode: ``"synchronous"``: samplers wait for the learner's weights, as published; ``"asynchronous"``: they
+            go on with what weights there are, and the learner is at most `max_lag` broadcasts ahead.
+        max_lag: in asynchronous mode, at least 1.
+        patience: seconds without a step after which a sampler process counts as dead; compiling takes some.
+        whole_episodes, bounds, time_feature, per_sampler_scaling: see `septet.sampler.collect.Collection`.
+
+    Raises:
+        InputError: a value out of range, or a policy whose sizes are not the task's.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        policy: GaussianPolicy,
+        *,
+        seeds: Sequence[int],
+        environments: int,
+        steps: int,
+        root: int = 0,
+        processes: int = 0,
+        mode: str = "synchronous",
+        whole_episodes: bool = False,
+        bounds: str = "clip",
+        time_feature: bool = False,
+        per_sampler_scaling: bool = False,
+        threads: int = 1,
+        max_lag: int = 1,
+        patience: float = 300.0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.collection = Collection(
+            task=task,
+            policy=policy,
+            seeds=tuple(whole_seeds("samplers", seeds)),
+            environments=environments,
+            steps=steps,
+            root=root,
+            whole_episodes=whole_episodes,
+            bounds=bounds,
+            time_feature=time_feature,
+            per_sampler_scaling=per_sampler_scaling,
+            options=dict(options or {}),
+        )
+        self.iteration = 0
+        self.version = -1
+        fit("samplers: processes", "int 0", processes)
+        fit("samplers: max_lag", "int 0", max_lag)
+        if mode not in MODES:
+            raise InputError("samplers: mode", expected=" or ".join(MODES), found=mode)
+        if mode == "asynchronous" and not (processes >= 1 and max_lag >= 1):
+            expected = "at least one process and a max_lag of at least 1"
+            raise InputError("samplers: asynchronous", expected=expected, found=f"{processes} and {max_lag}")
+        self.asynchronous = mode == "asynchronous"
+        self._pool: Pool | None = None
+        self._collector: Collector | None = None
+        if processes == 0:
+            self._collector = Collector(self.collection, threads=threads)
+            self._collector.reset()
+        else:
+            self._pool = Pool(self.collection, processes, slots=1 + max_lag * self.asynchronous, patience=patience)
+
+    def broadcast(self, weights: Array, mean: Array | None = None, scale: Array | None = None) -> None:
+        """Give the samplers new weights float32 ``(S, P)``, and the observations' mean and scale ``(S, obs)``.
+
+        Raises:
+            InputError: an array of the wrong shape.
+        """
+        members, policy = len(self.collection.seeds), self.collection.policy
+        mean = np.zeros((members, policy.observation_size)) if mean is None else mean
+        scale = np.ones((members, policy.observation_size)) if scale is None else scale
+        sides = {"S": members, "P": policy.size, "I": policy.observation_size}
+        weights = fit("broadcast: weights", "f4 S P", weights, sides)
+        mean, scale = fit("broadcast: mean", "f8 S I", mean, sides), fit("broadcast: scale", "f8 S I", scale, sides)
+        if self._pool is not None:
+            self._pool.broadcast(weights, mean, scale, self.version + 1)
+        else:
+            self._weights, self._mean, self._scale = weights.copy(), mean.copy(), scale.copy()
+        self.version += 1
+
+    def collect(self, noise: Array | None = None) -> Rollout:
+        """Collect the next iteration; the rollout holds until the next call.
+
+        Args:
+            noise: ``(T, E, act)`` in place of standard normal noise.
+
+        Raises:
+            InputError: no weights were broadcast, or noise of the wrong shape.
+            NotFinite: an environment gave a reward or an observation that is not finite.
+        """
+        if self.version < 0:
+            raise InputError("samplers: collect", expected="a broadcast before it", found="none")
+        if noise is not None and self.asynchronous:
+            raise InputError("samplers: noise", expected="none in asynchronous mode", found="an array")
+        if self._pool is not None:
+            rollout = self._pool.collect(self.version, noise)
+            check_rollout(rollout, self.collection.seeds, self.iteration)
+        else:
+            assert self._collector is not None
+            rollout = self._collector.collect(
+                self._weights,
+                iteration=self.iteration,
+                mean=self._mean,
+                scale=self._scale,
+                noise=noise,
+                version=self.version,
+            )
+        self.iteration += 1
+        return rollout
+
+    @property
+    def state(self) -> Arrays:
+        """All environments in their order, and the iteration: setting it goes on exactly, also with another N.
+
+        Weights are not in it: broadcast them anew.
+        """
+        source = self._collector or self._pool
+        assert source is not None
+        return {"iteration": np.array(self.iteration), **source.state}
+
+    @state.setter
+    def state(self, state: Mapping[str, Array]) -> None:
+        state = dict(state)
+        iteration = int(fit("samplers: state iteration", "i8", state.pop("iteration", None)))
+        if self._pool is not None:
+            self._pool.restore(iteration, state)
+        elif self._collector is not None:
+            self._collector.state = state
+        self.iteration = iteration
+
+    def close(self) -> None:
+        """End the samplers; rollouts that were collected stay good."""
+        if self._pool is not None:
+            self._pool.close()
+        if self._collector is not None:
+            self._collector.batch.close()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()

@@ -1,0 +1,150 @@
+"""The `bench` verb: wall time of an iteration at the paper's batch beside sb3-contrib's TRPO, in one run.
+
+Five of our seeds run in lockstep against five runs of the peer, one after the other (one is measured and counted five
+times). One thread each, contenders in turns, medians. The peer is a development dependency.
+"""
+
+import importlib
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from septet.bench import Row, need, row, write
+from septet.card import Stopwatch
+from septet.config import Settings
+from septet.rl.bench_ddpg import matrix_rate
+from septet.rl.bench_ppo import raw_rate
+from septet.svrpo.config import Experiments, InnerLoop, Job, Task
+from septet.svrpo.trust_region import TrustRegionLearner
+
+PEER = "sb3-contrib TRPO"
+SEEDS = [2001, 2002, 2003, 2004, 2005]
+
+
+class Setting(Settings):
+    """What a bench ran with; part of its run card."""
+
+    environment: str = "HalfCheetah-v5"
+    batch: int = 50_000
+    environments: int = 50
+    rounds: int = 2
+
+
+def bench(quick: bool, file: Path) -> None:
+    """Measure wall time per iteration beside sb3-contrib's TRPO.
+
+    Args:
+        quick: a tenth of the batch and one round, for a look inside a minute.
+        file: JSON file for ``{rows, card}``.
+
+    Raises:
+        InputError: the peer is not installed.
+    """
+    need("sb3_contrib")
+    torch.set_num_threads(1)
+    watch = Stopwatch()
+    setting = Setting(batch=5_000, environments=5, rounds=1) if quick else Setting()
+    rows = measure(setting)
+    card = watch.card(
+        paper="svrpo",
+        verb="bench",
+        task=setting.environment,
+        methods={},
+        seeds=SEEDS,
+        config=setting,
+        packages=["septet", "septet.sampler", "septet.rl", "septet.svrpo"],
+        libraries=["numpy", "numba", "torch", "mujoco", "gymnasium", "stable-baselines3", "sb3-contrib"],
+        steps=0,
+    )
+    write(file, rows, card)
+
+
+def measure(setting: Setting) -> list[Row]:
+    """The rows: iterations per minute of five seeds; `limit_ratio` is the lower bound of the time over the time."""
+    learners = {name: Ours(name, setting) for name in ("trpo", "svrpo_stop", "svrpo")}
+    contenders: dict[str, Callable[[], float]] = {**learners}
+    peers = {f"{PEER}, {n} environments": n for n in (setting.environments, 1)}
+    for name, environments in peers.items():
+        contenders[name] = partial(peer, setting, environments)
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    learners["trpo"]()  # the first iteration compiles
+    steps = products = 0.0
+    for _ in range(setting.rounds):
+        steps, products = max(steps, raw_rate(20_000)), max(products, matrix_rate())
+        for name, run in contenders.items():
+            seconds[name].append(run())
+    return [
+        row(
+            f"{name}: iterations of N = {setting.batch:,} per minute, {len(SEEDS)} seeds",
+            60.0 / median(seconds[name]),
+            "1/min",
+            other,
+            60.0 / (len(SEEDS) * median(seconds[other])),
+            (len(SEEDS) * setting.batch / steps + learner.flops / products) / median(seconds[name]),
+        )
+        for name, learner in learners.items()
+        for other in peers
+    ]
+
+
+class Ours:
+    """Runs one of our methods, iteration by iteration, and counts the matrix products of the last one."""
+
+    def __init__(self, name: str, setting: Setting) -> None:
+        method = Experiments().methods[name].model_copy(update={"name": name})
+        assert isinstance(method, InnerLoop)
+        task = Task(
+            name="bench",
+            environment=setting.environment,
+            batch=setting.batch,
+            mini_batch=setting.batch // 10,
+            inner_steps=30,
+            environments=setting.environments,
+        )
+        # The variance ratio is no part of the method: it would be measured at iteration 0.
+        job = Job(method=method, task=task, seeds=SEEDS, redraw_every=1_000_000)
+        self._learner, self._iteration, self._batch = TrustRegionLearner(job, method), 1, setting.batch
+        self.flops = 0.0
+
+    def __call__(self) -> float:
+        """Seconds of the next iteration."""
+        start = time.perf_counter()
+        scores = self._learner.iterate(self._iteration).scores
+        seconds = time.perf_counter() - start
+        self._iteration += 1
+        weights = sum(i * o for i, o in self._learner.network.shapes)
+        # Counted in forward passes: a gradient is three, a product with the Hessian six, the batch's means one.
+        passes = 1.0 + 3.0 * scores["gradient_passes"] + 6.0 * scores["hessian_passes"] + scores["evaluations"]
+        self.flops = float(np.sum(passes)) * 2.0 * self._batch * weights
+        return seconds
+
+
+def peer(setting: Setting, environments: int) -> float:
+    """Seconds of an iteration of sb3-contrib's TRPO: our settings where it has them, its own value net."""
+    sb3_contrib: Any = importlib.import_module("sb3_contrib")
+    make_vec_env: Any = importlib.import_module("stable_baselines3.common.env_util").make_vec_env
+    vector = make_vec_env(setting.environment, n_envs=environments, seed=0)
+    model = sb3_contrib.TRPO(
+        "MlpPolicy",
+        vector,
+        n_steps=setting.batch // environments,
+        gamma=0.995,
+        gae_lambda=1.0,
+        cg_max_steps=10,
+        cg_damping=1e-5,
+        line_search_max_iter=15,
+        target_kl=0.01,
+        device="cpu",
+        seed=0,
+    )
+    start = time.perf_counter()
+    model.learn(setting.batch)
+    seconds = time.perf_counter() - start
+    vector.close()
+    return seconds

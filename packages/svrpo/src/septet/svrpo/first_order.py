@@ -1,0 +1,184 @@
+"""SVRPG and SRVR-PG on one task, for all seeds: new trajectories at every step, Adam, no trust region.
+
+Seeds stay in lockstep although their epochs have lengths of their own: every seed collects B trajectories at a time,
+and a snapshot is N / B such collections with the same policy.
+"""
+
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from septet.errors import InputError
+from septet.nonfinite import check_finite
+from septet.rl.loop import Iteration
+from septet.svrpo import srvrpg, svrpg, trajectories
+from septet.svrpo.config import SRVRPG, SVRPG, Job
+from septet.svrpo.experience import Arrays, Experience, Source
+
+Array = NDArray[np.float64]
+
+
+class RowAdam:
+    """Adam (Kingma and Ba 2015, algorithm 1) whose rows step one by one, each with its own count."""
+
+    def __init__(self, like: Tensor, rate: float) -> None:
+        self.rate = rate
+        self.mean, self.square = torch.zeros_like(like), torch.zeros_like(like)
+        self.count = np.zeros(len(like), np.int64)
+
+    def step(self, row: int, gradient: Tensor) -> Tensor:
+        """The ascent step (P,) of one row."""
+        self.count[row] += 1
+        t = int(self.count[row])
+        self.mean[row].lerp_(gradient, 0.1)
+        self.square[row].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        scale = (self.square[row] / (1.0 - 0.999**t)).sqrt_().add_(1e-8)
+        return self.mean[row].mul(self.rate / (1.0 - 0.9**t)).div_(scale)
+
+    @property
+    def state(self) -> Arrays:
+        """Moments and counts."""
+        return {"mean": self.mean.numpy(), "square": self.square.numpy(), "count": self.count}
+
+    @state.setter
+    def state(self, saved: Arrays) -> None:
+        self.mean, self.square = (torch.from_numpy(np.array(saved[name])) for name in ("mean", "square"))
+        self.count = np.array(saved["count"], np.int64)
+
+
+EARLY_ENDS = ("Hopper-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5", "InvertedPendulum-v5", "InvertedDoublePendulum-v5",
+              "ContinuousCartPole")  # fmt: skip
+"""Tasks whose episodes can end before the time limit. Of tasks that walle does not have, it shows when one does."""
+
+
+class FirstOrderLearner:
+    """SVRPG or SRVR-PG on one task; see `septet.rl.loop.Learner`.
+
+    Raises:
+        InputError: a task whose iteration is not a whole number of collections, or whose episodes end early.
+    """
+
+    def __init__(self, job: Job, method: SVRPG | SRVRPG) -> None:
+        self.job, self.method = job, method
+        if job.task.environment in EARLY_ENDS:
+            raise self._fell(job.task.environment)
+        probe = Source(job, method.trajectories, job.task.batch)
+        self.steps = probe.time_limit
+        probe.close()
+        tick = method.trajectories * self.steps
+        if job.task.batch % tick:
+            where = f"task {job.task.name}: batch"
+            raise InputError(where, expected=f"a multiple of {tick} for {method.name}", found=job.task.batch)
+        self.ticks = job.task.batch // tick
+        self.source = Source(job, method.trajectories, self.steps)
+        self.network = self.source.network
+        self.w = self.source.initial()
+        seeds = len(job.seeds)
+        self.reference = self.w.clone()  # theta~ of SVRPG, theta_{t-1} of SRVR-PG
+        self.base = torch.zeros_like(self.w)  # g_N(theta~) of SVRPG, v_{t-1} of SRVR-PG
+        self.total = torch.zeros_like(self.w)  # of the snapshot that is being collected
+        self.gathered = np.zeros(seeds, np.int64)  # collections of that snapshot
+        self.inner = np.full(seeds, -1)  # inner steps of the running epoch; -1 while a snapshot is collected
+        self.snapshot_rate = np.zeros(seeds)
+        self.adams = {name: RowAdam(self.w, method.rate) for name in ("snapshot", "inner")}
+
+    def iterate(self, iteration: int) -> Iteration:
+        """Collect N steps per seed, B trajectories at a time. Raises NotFinite when a tensor is no number."""
+        seeds, seconds = self.job.seeds, {"collect": 0.0, "learn": 0.0}
+        sums = {name: np.zeros(len(seeds)) for name in ("return", "gradient_norm", "inner_steps", "weight_spread")}
+        for _ in range(self.ticks):
+            start = time.perf_counter()
+            self.source.broadcast(self.w)
+            experience = self.source.collect()
+            collected = time.perf_counter()
+            check_finite("advantage", experience.advantage, iteration, seeds)
+            if experience.terminated:
+                raise self._fell("one that ended early")
+            sums["return"] += experience.episode_return
+            for s in range(len(seeds)):
+                sums["inner_steps"][s] += self.inner[s] >= 0
+                norm, spread = self.learn(s, experience)
+                sums["gradient_norm"][s] += norm
+                sums["weight_spread"][s] += spread
+            check_finite("parameters", self.w.numpy(), iteration, seeds)
+            seconds["collect"] += collected - start
+            seconds["learn"] += time.perf_counter() - collected
+        scores = {name: total / (1 if name == "inner_steps" else self.ticks) for name, total in sums.items()}
+        return Iteration(np.full(len(seeds), float(self.job.task.batch)), scores, seconds)
+
+    def _fell(self, found: str) -> InputError:
+        where = f"task {self.job.task.name} with {self.method.name}"
+        return InputError(where, expected="episodes that end at the time limit only", found=found)
+
+    def learn(self, s: int, experience: Experience) -> tuple[float, float]:
+        """Use one seed's B trajectories; the length of the gradient, and the spread of the log-weights."""
+        observation, action = experience.observation[s], experience.action[s]
+        reward, gamma = experience.reward[s], self.job.task.gamma
+        value = experience.prediction[s].reshape(reward.shape)
+        w = self.w[s].clone()
+        factor = trajectories.coefficients(reward, value, gamma)
+        at_w = trajectories.gradient(self.network, w, observation, action, factor)
+        if self.inner[s] < 0:
+            self.total[s] += at_w
+            self.gathered[s] += 1
+            if self.gathered[s] == self.method.snapshot // self.method.trajectories:
+                self._begin_epoch(s, self.total[s] / int(self.gathered[s]))
+            return float(at_w.norm()), 0.0
+        reference = self.reference[s].clone()
+        log_weight = trajectories.log_weights(self.network, reference, w, observation, action, self.steps)
+        factor = trajectories.coefficients(reward, value, gamma, np.exp(log_weight))
+        weighted = trajectories.gradient(self.network, reference, observation, action, factor)
+        rule = svrpg if isinstance(self.method, SVRPG) else srvrpg
+        v = rule.direction(at_w, weighted, self.base[s])
+        step = self.adams["inner"].step(s, v)
+        if isinstance(self.method, SRVRPG):
+            self.reference[s], self.base[s] = w, v
+        self.w[s] += step
+        self.inner[s] += 1
+        if self._epoch_ends(s, float(step.norm() / (v.norm() + 1e-12))):
+            self.inner[s] = -1
+        return float(v.norm()), float(log_weight[:, -1].std())
+
+    def _begin_epoch(self, s: int, full: Tensor) -> None:
+        """The first step of an epoch goes along the snapshot's gradient."""
+        self.reference[s], self.base[s] = self.w[s], full
+        step = self.adams["snapshot"].step(s, full)
+        self.snapshot_rate[s] = float(step.norm() / (full.norm() + 1e-12))
+        self.w[s] += step
+        self.total[s], self.gathered[s], self.inner[s] = 0.0, 0, 0
+
+    def _epoch_ends(self, s: int, rate: float) -> bool:
+        method = self.method
+        if isinstance(method, SRVRPG):
+            return bool(self.inner[s] >= method.epoch)
+        ends = svrpg.epoch_ends(self.snapshot_rate[s], rate, method.snapshot, method.trajectories)
+        return ends or bool(self.inner[s] >= method.longest_epoch)
+
+    def final_scores(self) -> dict[str, Array]:
+        """None: these methods have no inner positions in common."""
+        return {}
+
+    @property
+    def state(self) -> Arrays:
+        """Everything that the next iteration depends on."""
+        tensors = {name: getattr(self, name).numpy() for name in ("w", "reference", "base", "total")}
+        arrays = {name: getattr(self, name) for name in ("gathered", "inner", "snapshot_rate")}
+        adams = {f"{which}.{name}": x for which, adam in self.adams.items() for name, x in adam.state.items()}
+        return {**tensors, **arrays, **adams, **self.source.state}
+
+    @state.setter
+    def state(self, saved: Arrays) -> None:
+        for name in ("w", "reference", "base", "total"):
+            setattr(self, name, torch.from_numpy(np.array(saved[name])))
+        for name in ("gathered", "inner", "snapshot_rate"):
+            setattr(self, name, np.array(saved[name]))
+        for which, adam in self.adams.items():
+            adam.state = {name.removeprefix(f"{which}."): x for name, x in saved.items() if name.startswith(which)}
+        self.source.state = saved
+
+    def close(self) -> None:
+        """Let go of the environments."""
+        self.source.close()

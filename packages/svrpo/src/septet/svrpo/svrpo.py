@@ -1,0 +1,222 @@
+"""The method: SVRG gradients on a collected batch, each fed to a Newton-CG step inside one KL budget (section 2).
+
+The same loop runs the controls of section 5: what differs is where the gradient comes from and how many steps there
+are. TRPO is the full gradient, one step, and the ratio surrogate.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from septet.rl.trust_region import Product, conjugate_gradient, line_search
+from septet.svrpo.problem import Problem
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Gradient = Literal["svrg", "sgd", "full"]
+
+
+@dataclass(frozen=True)
+class InnerSettings:
+    """Settings of an inner loop."""
+
+    gradient: Gradient = "svrg"
+    """svrg: control variate (section 2.2); sgd: the mini-batch alone; full: all N samples."""
+    steps: int = 20
+    """m, inner steps."""
+    radius: float = 0.01
+    """delta, the KL budget that all steps share."""
+    cg_steps: int = 10
+    """Conjugate-gradient steps."""
+    damping: float = 1e-5
+    """Multiple of the identity that is added to the Hessian."""
+    shrink: float = 0.5
+    """Factor between two trials of the line search."""
+    trials: int = 10
+    """Trials of the line search."""
+    stop_at: float | None = None
+    """Stop once this share of the budget is used; none for the faithful loop."""
+    stop_after: int | None = None
+    """Stop after so many rejections in a row; none for the faithful loop."""
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What an inner loop of m steps did."""
+
+    w: Tensor
+    """Parameters (P,)."""
+    snapshot_gradient: Tensor
+    """g~, (P,)."""
+    mean_gradient: Tensor
+    """Mean of the gradients v of the steps that were made, (P,)."""
+    kl: Array
+    """Mean KL divergence after each step, (m,)."""
+    decrease: Array
+    """F(w~) - F(w) after each step, (m,)."""
+    accepted: Array
+    """1 where the line search found a step, (m,)."""
+    made: Array
+    """1 where the step was tried at all, (m,)."""
+    trials: Array
+    """Full-batch evaluations of each line search, (m,)."""
+    products: Array
+    """Hessian products of each step, (m,)."""
+    largest_kl: float
+    """Largest KL divergence of a state at the end."""
+    iterates: list[Tensor]
+    """w (P,) before each step, if they were asked for."""
+
+
+def control_variate(at_w: Tensor, at_snapshot: Tensor, full: Tensor) -> Tensor:
+    """SVRG gradient of section 2.2.
+
+        v = dF_B(w) - dF_B(w~) + dF(w~)
+
+    Args:
+        at_w: gradient on the mini-batch at w, (P,).
+        at_snapshot: gradient on the same mini-batch at the snapshot w~, (P,).
+        full: gradient on the whole batch at w~, (P,).
+    """
+    return at_w - at_snapshot + full
+
+
+def newton_step(product: Product, gradient: Tensor, radius: float, cg_steps: int) -> Tensor:
+    """Proposed step of section 2.3; zero for a seed with s' H s <= 0, where the model has no minimum (section 6).
+
+        H s = v by conjugate gradient,   step = -beta s,   beta = sqrt(2 delta / (s' H s + 1e-8))
+
+    Args:
+        product: u (S, P) -> H u.
+        gradient: v (S, P).
+        radius: delta.
+        cg_steps: largest number of conjugate-gradient steps.
+    """
+    s = conjugate_gradient(product, gradient, cg_steps, tolerance=1e-10)
+    square = (s * product(s)).sum(1)
+    good = square > 0.0
+    beta = torch.where(good, (2.0 * radius / (torch.where(good, square, 1.0) + 1e-8)).sqrt(), 0.0)
+    return torch.where(good.unsqueeze(1), -beta.unsqueeze(1) * s, 0.0)
+
+
+def inner_loop(
+    problem: Problem,
+    snapshot: Tensor,
+    blocks: Integers,
+    hessian_blocks: Integers,
+    settings: InnerSettings,
+    keep_iterates: bool = False,
+) -> Inner:
+    """The inner loop of section 2.5.
+
+    The snapshot's gradient on each block is computed once: the blocks are a partition of the batch, so together they
+    cost one full gradient, and an inner step needs one mini-batch gradient instead of two.
+
+    Args:
+        problem: the batch.
+        snapshot: w~ (P,), with which the batch was collected.
+        blocks: block of the mini-batch of each step, (m,).
+        hessian_blocks: block of the Hessian of each step, (m,).
+        settings: see there.
+        keep_iterates: keep w before each step, for `variance_ratio`.
+    """
+    m, radius = settings.steps, settings.radius
+    at_snapshot = problem.block_gradients(snapshot)
+    full = at_snapshot.mean(0)
+    w, total = snapshot.clone(), torch.zeros_like(snapshot)
+    start = loss = problem.value(w)[0]
+    divergence, rejections = 0.0, 0
+    kl, decrease, accepted, made, trials, products = np.zeros((6, m))
+    iterates: list[Tensor] = []
+    for t in range(m):
+        if keep_iterates:
+            iterates.append(w)
+        if not _is_over(settings, divergence, rejections):
+            if settings.gradient == "full":
+                v = problem.full_gradient(w) if t else full
+            else:
+                v = problem.block_gradient(w, int(blocks[t]))
+                if settings.gradient == "svrg":
+                    v = control_variate(v, at_snapshot[blocks[t]], full)
+            total += v
+            product = _Counted(problem.hessian(w, int(hessian_blocks[t]), settings.damping))
+            step = newton_step(product, v.unsqueeze(0), radius, settings.cg_steps)
+            search = _Search(problem, radius)
+            here = torch.tensor([loss], dtype=torch.float64)
+            new, taken, new_kl = line_search(
+                search, w.unsqueeze(0), step, here, radius, settings.shrink, settings.trials
+            )
+            made[t], trials[t], products[t] = 1.0, search.calls, product.calls
+            if taken > 0.0:
+                w, loss, divergence = new[0], search.loss, float(new_kl)
+                accepted[t], rejections = 1.0, 0
+            else:
+                rejections += 1
+        kl[t], decrease[t] = divergence, start - loss
+    mean, largest = total / made.sum(), problem.largest_kl(w)
+    return Inner(w, full, mean, kl, decrease, accepted, made, trials, products, largest, iterates)
+
+
+def variance_ratio(problem: Problem, snapshot: Tensor, iterates: list[Tensor]) -> Array:
+    """Conditional variance of the SVRG gradient over that of the plain mini-batch's, before each inner step, (m,).
+
+        sum_k |d_k(w) - d(w)|² / sum_k |g_k(w) - g(w)|²,    d_k(w) = g_k(w) - g_k(w~)
+
+    over all blocks k of the problem, which should be another partition of the batch than the one that led to w: then
+    the K blocks are mini-batches redrawn.
+
+    Args:
+        problem: the batch, cut anew.
+        snapshot: w~ (P,).
+        iterates: w (P,) before each step.
+    """
+    at_snapshot = problem.block_gradients(snapshot)
+    ratios: list[float] = []
+    for k, w in enumerate(iterates):
+        if k and w is iterates[k - 1]:  # the step before was rejected
+            ratios.append(ratios[-1])
+            continue
+        plain = problem.block_gradients(w)
+        spread = _spread(plain)  # 0 for a single block, or where nothing is rewarded
+        ratios.append(_spread(plain - at_snapshot) / spread if spread > 0.0 else 0.0)
+    return np.array(ratios)
+
+
+def _spread(gradients: Tensor) -> float:
+    """Sum over blocks of squared distances from their mean, of (K, P)."""
+    return float((gradients - gradients.mean(0)).square().sum())
+
+
+def _is_over(settings: InnerSettings, divergence: float, rejections: int) -> bool:
+    """Whether the loop stops early (section 6, 'late inner steps are mostly wasted')."""
+    spent = settings.stop_at is not None and divergence >= settings.stop_at * settings.radius
+    return spent or (settings.stop_after is not None and rejections >= settings.stop_after)
+
+
+class _Search:
+    """Evaluations of a line search: counts them, and remembers the last loss."""
+
+    def __init__(self, problem: Problem, radius: float) -> None:
+        self._problem, self._radius = problem, radius
+        self.calls, self.loss = 0, 0.0
+
+    def __call__(self, candidate: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        self.calls += 1
+        self.loss, divergence = self._problem.value(candidate[0], self._radius)
+        loss, kl = torch.tensor([[self.loss], [divergence]], dtype=torch.float64)
+        return loss, kl
+
+
+class _Counted:
+    """A product that counts its calls."""
+
+    def __init__(self, product: Product) -> None:
+        self._product, self.calls = product, 0
+
+    def __call__(self, v: Tensor) -> Tensor:
+        self.calls += 1
+        return self._product(v)

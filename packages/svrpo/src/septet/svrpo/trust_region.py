@@ -1,0 +1,167 @@
+"""One iteration of the methods that step inside a KL budget, for all seeds: collect, learn, broadcast."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from septet.nonfinite import check_finite
+from septet.rl.loop import Iteration
+from septet.seeding import stream
+from septet.svrpo import baseline
+from septet.svrpo.config import InnerLoop, Job
+from septet.svrpo.experience import Arrays, Experience, Source
+from septet.svrpo.network_passes import CHUNK, Samples, forward, split
+from septet.svrpo.problem import Problem
+from septet.svrpo.svrpo import Inner, InnerSettings, inner_loop, variance_ratio
+
+Array = NDArray[np.float64]
+
+
+class TrustRegionLearner:
+    """SVRPO, its controls and TRPO on one task; see `septet.rl.loop.Learner`."""
+
+    def __init__(self, job: Job, method: InnerLoop) -> None:
+        self.job, self.method, self.iterations = job, method, job.task.iterations
+        self.source = Source(job, job.task.environments, job.task.steps)
+        self.network = self.source.network
+        self.w = self.source.initial()
+        self.settings = InnerSettings(
+            gradient=method.gradient,
+            steps=1 if method.single_step else job.task.inner_steps,
+            radius=method.radius,
+            cg_steps=method.cg_steps,
+            damping=method.damping,
+            shrink=method.shrink,
+            trials=method.trials,
+            stop_at=method.stop_at,
+            stop_after=method.stop_after,
+        )
+        self._pool = ThreadPoolExecutor(job.threads) if job.threads > 1 else None
+        shape = (len(job.seeds), self.settings.steps)
+        # Sums over iterations, by inner position: steps tried, accepted, KL divergence, variance ratio.
+        self.by_position = {name: np.zeros(shape) for name in ("made", "accepted", "kl", "variance_ratio")}
+        self.redraws = 0
+
+    def iterate(self, iteration: int) -> Iteration:
+        """Collect N steps per seed, run the inner loop. Raises NotFinite when a tensor is no number."""
+        seeds, start = self.job.seeds, time.perf_counter()
+        self.source.broadcast(self.w)
+        experience = self.source.collect()
+        collected = time.perf_counter()
+        check_finite("advantage", experience.advantage, iteration, seeds)
+        redraw = iteration % self.job.redraw_every == 0 and self.method.gradient != "full"
+        inners = self._each(lambda s: self.inner_loop(s, experience, iteration, redraw))
+        w = torch.stack([inner.w for inner in inners])
+        check_finite("gradient", torch.stack([inner.snapshot_gradient for inner in inners]).numpy(), iteration, seeds)
+        check_finite("parameters", w.numpy(), iteration, seeds)
+        learned = time.perf_counter()
+        for name in ("made", "accepted", "kl"):
+            self.by_position[name] += np.stack([getattr(inner, name) for inner in inners])
+        if redraw:
+            self.by_position["variance_ratio"] += np.stack(
+                self._each(lambda s: self.redrawn(s, experience, iteration, inners[s]))
+            )
+            self.redraws += 1
+        logged = [self.diagnostics(w_s, inner) for w_s, inner in zip(self.w, inners, strict=True)]
+        scores = {name: np.array([each[name] for each in logged]) for name in logged[0]}
+        self.w = w
+        scores["return"] = experience.episode_return
+        steps = np.full(len(seeds), float(self.job.task.batch))
+        return Iteration(steps, scores, {"collect": collected - start, "learn": learned - collected})
+
+    def inner_loop(self, s: int, experience: Experience, iteration: int, keep_iterates: bool) -> Inner:
+        """The inner loop of one seed."""
+        problem, m = self.problem(s, experience, iteration, "blocks"), self.settings.steps
+        draws = self._stream("choices", s, iteration)
+        blocks = draws.integers(len(problem.gradient_blocks), size=m)
+        hessian_blocks = draws.integers(len(problem.hessian_blocks), size=m)
+        return inner_loop(problem, self.w[s].clone(), blocks, hessian_blocks, self.settings, keep_iterates)
+
+    def redrawn(self, s: int, experience: Experience, iteration: int, inner: Inner) -> Array:
+        """The variance ratio of one seed on mini-batches that had no part in its inner loop."""
+        problem = self.problem(s, experience, iteration, "redrawn blocks")
+        return variance_ratio(problem, self.w[s].clone(), inner.iterates)
+
+    def problem(self, s: int, experience: Experience, iteration: int, name: str) -> Problem:
+        """The batch of one seed as a finite sum, cut into blocks by the random stream `name`."""
+        task, w, draws = self.job.task, self.w[s].clone(), self._stream(name, s, iteration)
+        layers, log_std = split(self.network, w)
+        observation = experience.observation[s]
+        mean = torch.cat([forward(layers, part)[1] for part in torch.split(observation, CHUNK)])
+        advantage = torch.from_numpy(baseline.standardise(experience.advantage[s : s + 1])[0].astype(np.float32))
+        return Problem(
+            self.network,
+            Samples(observation, experience.action[s], advantage, mean),
+            log_std,
+            torch.from_numpy(draws.permutation(task.batch)),
+            torch.from_numpy(draws.permutation(task.batch)),
+            block=task.mini_batch,
+            hessian_block=task.batch // self.method.hessian_blocks,
+            ratio=self.method.ratio,
+        )
+
+    def diagnostics(self, before: Tensor, inner: Inner) -> dict[str, float]:
+        """What section 2.5 logs for a seed, and the cost in passes over the batch."""
+        made, share = inner.made.sum(), self.job.task.mini_batch / self.job.task.batch
+        per_step = {"svrg": share, "sgd": share, "full": 1.0}[self.settings.gradient]
+        published = {"svrg": 2.0 * share, "sgd": share, "full": 1.0}[self.settings.gradient]
+        return {
+            "gradient_norm": float(inner.snapshot_gradient.norm()),
+            "gradient_distance": float((inner.mean_gradient - inner.snapshot_gradient).norm()),
+            "relative_distance": float((inner.w - before).norm() / inner.w.norm()),
+            "kl": inner.kl[-1],
+            "kl_largest": inner.largest_kl,
+            "surrogate_decrease": inner.decrease[-1],
+            "accepted_steps": inner.accepted.sum(),
+            "inner_steps": made,
+            # The full gradient at the snapshot is known when the first step is made.
+            "gradient_passes": 1.0 + per_step * (made - (self.settings.gradient == "full")),
+            "gradient_passes_published": 1.0 + published * (made - (self.settings.gradient == "full")),
+            "hessian_passes": inner.products.sum() / self.method.hessian_blocks,
+            "evaluations": 1.0 + inner.trials.sum(),
+        }
+
+    def _stream(self, name: str, s: int, iteration: int) -> np.random.Generator:
+        return stream(self.job.root_seed, name, self.job.task.name, self.job.seeds[s], iteration)
+
+    def _each(self, work: Callable[[int], Any]) -> list[Any]:
+        """[work(0), work(1), ...] for all seeds, in threads if there are any."""
+        seeds = range(len(self.job.seeds))
+        return [work(s) for s in seeds] if self._pool is None else list(self._pool.map(work, seeds))
+
+    def final_scores(self) -> dict[str, Array]:
+        """Metrics by inner position, (S, m): shares of tried steps that were accepted and so on."""
+        made = np.maximum(self.by_position["made"], 1.0)
+        out = {
+            "acceptance_at": self.by_position["accepted"] / made,
+            "tried_at": self.by_position["made"] / self.iterations,
+            "kl_at": self.by_position["kl"] / self.iterations,
+        }
+        if self.redraws:
+            out["variance_ratio_at"] = self.by_position["variance_ratio"] / self.redraws
+        return out
+
+    @property
+    def state(self) -> Arrays:
+        """Everything that the next iteration depends on."""
+        sums = {f"by_position.{name}": values for name, values in self.by_position.items()}
+        return {"w": self.w.numpy(), "redraws": np.array(self.redraws), **sums, **self.source.state}
+
+    @state.setter
+    def state(self, saved: Arrays) -> None:
+        self.w = torch.from_numpy(np.array(saved["w"]))
+        self.redraws = int(saved["redraws"])
+        self.by_position = {name: np.array(saved[f"by_position.{name}"], float) for name in self.by_position}
+        self.source.state = saved
+
+    def close(self) -> None:
+        """Let go of environments and threads."""
+        self.source.close()
+        if self._pool is not None:
+            self._pool.shutdown()

@@ -1,0 +1,253 @@
+"""One method on one environment: rows (variant x seed) in lockstep, K policies of each roll out together."""
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from septet.nonfinite import check_finite
+from septet.rl.loop import Iteration
+from septet.rl.networks import Network, initial, orthogonal
+from septet.rl.normalise import Moments as Seen
+from septet.rl.normalise import standard
+from septet.sampler.rollout import merge_moments
+from septet.seeding import stream
+from septet.vipg import baseline, experience, objective, updates
+from septet.vipg.ascent import Moments
+from septet.vipg.config import Environment, Job, PolicyMethod
+from septet.vipg.flows import Coupling, Planar
+from septet.vipg.samplers import Cholesky, LowRank, MeanField, Particles, Sampler
+from septet.vipg.surrogate import Problem
+
+Array = NDArray[np.float64]
+SIGMA_BOUNDS = (1e-4, 1.0)  # section 6
+EVALUATION_ROOT = 1_000_003  # added to the root seed: evaluations start from states of their own
+
+
+def sampler_of(method: PolicyMethod, weights: int) -> Sampler:
+    """The sampler that a method asks for."""
+    match method.family:
+        case "particles":
+            return Particles(weights, method.particles)
+        case "mean_field":
+            return MeanField(weights)
+        case "full":
+            return Cholesky(weights)
+        case "low_rank":
+            return LowRank(weights, rank=method.rank)
+        case "planar":
+            return Planar(weights, layers=method.layers)
+        case "coupling":
+            return Coupling(weights, layers=method.layers, hidden=method.flow_hidden)
+
+
+class Agent:
+    """Policies with variational weights on a task; rows are ordered by alpha, then seed.
+
+    Args:
+        job: what to train.
+    """
+
+    def __init__(self, job: Job) -> None:
+        method, task = job.method, job.task
+        assert isinstance(method, PolicyMethod) and isinstance(task, Environment)
+        self.job, self.method, self.task = job, method, task
+        self.seeds = [seed for _ in method.alphas for seed in job.seeds]
+        self.rows, self.iterations = len(self.seeds), task.iterations
+        self.collector = experience.collector(
+            task, self.seeds, method.particles, task.episodes // method.particles, job.root_seed, job.threads
+        )
+        sizes = self.collector.collection.policy.sizes
+        self.network = Network(sizes, free=sizes[-1])
+        self.sampler = sampler_of(method, self.network.size - self.network.free)
+        gains = [math.sqrt(2.0)] * len(task.hidden)
+        start = initial(self.network, job.root_seed, ("policy",), self.seeds, orthogonal([*gains, 0.01]))
+        generators = [stream(job.root_seed, "sampler", method.family, seed) for seed in self.seeds]
+        phi = self.sampler.initial(start[:, : self.sampler.weights], method.sigma, generators)
+        log_std = torch.full((self.rows, self.network.free), math.log(method.action_std))
+        self.parameters = torch.cat([phi, log_std], dim=1)
+        self.moments = Moments.none(self.parameters)
+        self.baseline = np.zeros((self.rows, 2 * sizes[0] + 4))
+        self.seen = Seen.none(self.rows, sizes[0])
+        self.alpha = torch.tensor(np.repeat(method.alphas, len(job.seeds)) * task.range / self.sampler.weights)
+        root = job.root_seed + EVALUATION_ROOT
+        self.evaluator = experience.collector(task, self.seeds, 1, job.evaluation_episodes, root, job.threads)
+        self._start = self.evaluator.batch.state, self.evaluator.state
+
+    def weights(self, xi: Array) -> tuple[NDArray[np.float32], torch.Tensor, torch.Tensor]:
+        """Policies (R K, P) of the noise xi (R, K, d), and theta and log|det| of it."""
+        phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
+        with torch.no_grad():
+            theta, log_det = self.sampler(phi, torch.from_numpy(xi.astype(np.float32)))
+        spread = log_std.unsqueeze(1).expand(-1, theta.shape[1], -1)
+        return torch.cat([theta, spread], dim=2).flatten(0, 1).numpy(), theta, log_det
+
+    def scaling(self) -> tuple[Array, Array]:
+        """Mean and scale (R, o) of the observations."""
+        if self.method.normalise_observations:
+            return standard(self.seen)
+        return np.zeros_like(self.seen.mean), np.ones_like(self.seen.mean)
+
+    def iterate(self, iteration: int) -> Iteration:
+        """Draw policies, run their episodes, update the sampler, and now and then evaluate its centre."""
+        job, method, task = self.job, self.method, self.task
+        start = time.perf_counter()
+        xi = objective.noise(job.root_seed, self.seeds, iteration, method.particles, self.sampler.weights)
+        weights, theta, log_det = self.weights(xi)
+        mean, scale = self.scaling()
+        by_policy = [np.repeat(part, method.particles, axis=0) for part in (mean, scale)]
+        rollout = self.collector.collect(weights, iteration=iteration, mean=by_policy[0], scale=by_policy[1])
+        collected = time.perf_counter()
+
+        row = np.arange(rollout.reward.shape[1]) // (rollout.reward.shape[1] // self.rows)
+        x = baseline.features((rollout.observation - mean[row]) * scale[row])
+        advantage, target = experience.advantages(rollout, x, self.baseline, task.gamma, method.gae_lambda)
+        self.baseline = baseline.fit(x, target, rollout.valid, self.rows)
+        batch, episodes = experience.sort(rollout, advantage, self.rows, method.particles, mean, scale)
+        if method.normalise_observations:
+            parts = (rollout.count, rollout.moment_mean, rollout.moment_m2)
+            each = [part.reshape(self.rows, -1, *part.shape[1:]) for part in parts]
+            self.seen = self.seen.merge(Seen(*merge_moments(*each)))
+        unit = torch.from_numpy(episodes.scale)
+        problem = Problem(
+            self.network, self.sampler, torch.from_numpy(xi.astype(np.float32)), batch,
+            experience.standardised(batch, self.rows), (self.alpha / unit).float(), method.prior_scale, self.parameters,
+        )  # fmt: skip
+        by_particle = episodes.total.reshape(self.rows, method.particles, -1).mean(axis=2)
+        value = torch.from_numpy(by_particle / episodes.scale[:, None]).float()
+        scores = self.describe(theta, log_det, by_particle, episodes)
+        shuffles = [stream(job.root_seed, "minibatch", seed, iteration) for seed in self.seeds]
+        self.parameters, self.moments, found = updates.update(problem, method, self.moments, value, shuffles)
+        self.bound()
+        check_finite("the sampler's parameters", self.parameters.numpy(), iteration, self.seeds)
+        scores |= {name: each.double().numpy() for name, each in found.items()}
+        learned = time.perf_counter()
+
+        if (iteration + 1) % job.evaluate_every == 0 or iteration + 1 == self.iterations:
+            centre = self.evaluate()
+            scores["mean_policy_return"], scores["mean_policy_score"] = centre, self.score(centre)
+        seconds = {
+            "collect": collected - start,
+            "learn": learned - collected,
+            "evaluate": time.perf_counter() - learned,
+        }
+        return Iteration(episodes.steps.astype(np.float64), scores, seconds)
+
+    def describe(
+        self, theta: torch.Tensor, log_det: torch.Tensor, by_particle: Array, episodes: experience.Episodes
+    ) -> dict[str, Array]:
+        """Scores (R,) of an iteration's policies and of the sampler they came from (section 3)."""
+        phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
+        average = episodes.total.mean(axis=1)
+        scores = {
+            "return": average,
+            "score": self.score(average),
+            "return_std": episodes.total.std(axis=1),
+            "best_score": self.score(by_particle.max(axis=1)),
+            "spread": by_particle.std(axis=1) / self.task.range,
+            "action_std": log_std.exp().mean(1).double().numpy(),
+            "unit": episodes.scale,
+        }
+        if not isinstance(self.sampler, Particles):
+            # geometric mean of the standard deviations for Gaussian families: exp of the entropy per weight
+            per_weight = log_det.mean(1) / self.sampler.weights
+            kl = objective.kl_to_prior(self.sampler, phi, theta, log_det, self.method.prior_scale)
+            scores["sigma"] = per_weight.exp().double().numpy()
+            scores["entropy"] = objective.entropy(self.sampler, log_det).double().numpy()
+            scores["kl_prior"] = kl.double().numpy()
+        return scores
+
+    def score(self, total: Array) -> Array:
+        """Returns on the task's scale from 0 to 1."""
+        return (total - self.task.return_low) / self.task.range
+
+    def bound(self) -> None:
+        """Keep the log-scales within bounds, so that the sampler stays invertible (section 6)."""
+        if not isinstance(self.sampler, Particles):
+            d = self.sampler.weights
+            low, high = (math.log(bound) for bound in SIGMA_BOUNDS)
+            self.parameters[:, d : 2 * d].clamp_(low, high)
+
+    def evaluate(self) -> Array:
+        """Mean return (R,) of the policy with the sampler's centre as weights, without action noise."""
+        self.evaluator.batch.state, self.evaluator.state = self._start
+        phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
+        weights = torch.cat([self.sampler.split(phi)[0], log_std], dim=1).numpy()
+        return self._episodes(self.evaluator, weights).mean(axis=1)
+
+    def _episodes(self, runner: Any, weights: NDArray[np.float32]) -> Array:
+        """Return of each episode (R, n) of policies (M, P) without action noise."""
+        mean, scale = (np.repeat(part, len(weights) // self.rows, axis=0) for part in self.scaling())
+        still = np.zeros((runner.most_steps, runner.batch.size, self.network.free))
+        rollout = runner.collect(np.ascontiguousarray(weights), iteration=0, mean=mean, scale=scale, noise=still)
+        return np.asarray(rollout.reward.sum(axis=0).reshape(self.rows, -1))
+
+    def sampled(self) -> tuple[Array, Array]:
+        """Returns (R, n) of policies drawn from the sampler at the end, without action noise, and how far they differ.
+
+        The second is the variance over policies of the action's mean at states that one of them visits, in units of
+        the action noise's variance, (R,): twice the mean KL divergence from their average.
+        """
+        count = self.job.sampled_policies
+        if isinstance(self.sampler, Particles):
+            count = min(self.sampler.count, count)
+        xi = np.stack(
+            [
+                stream(self.job.root_seed, "final", seed).standard_normal((count, self.sampler.weights))
+                for seed in self.seeds
+            ]
+        )
+        weights, _, _ = self.weights(xi)
+        count = len(weights) // self.rows
+        runner = experience.collector(
+            self.task, self.seeds, count, 1, self.job.root_seed + EVALUATION_ROOT, self.job.threads
+        )
+        total = self._episodes(runner, weights)
+        mean, scale = self.scaling()
+        seen = []
+        buffer, valid = runner.buffers["observation"], runner.buffers["valid"]
+        for r in range(self.rows):
+            own = slice(r * count, (r + 1) * count)
+            rows = buffer[:, own][valid[:, own]]
+            rows = rows[np.linspace(0, len(rows) - 1, 200).astype(int)]
+            seen.append(np.clip((rows - mean[r]) * scale[r], -10.0, 10.0))
+        states = torch.from_numpy(np.repeat(np.stack(seen), count, axis=0).astype(np.float32))
+        with torch.no_grad():
+            flat = torch.from_numpy(weights)
+            actions = self.network(flat, states).clamp(-1.0, 1.0)  # beyond them the environment clips
+            actions = actions.reshape(self.rows, count, *actions.shape[1:])
+            noise = self.parameters[:, None, -self.network.free :].exp()
+            diversity = (actions.var(1, correction=0) / noise.square()).sum(2).mean(1)
+        runner.batch.close()
+        return total, diversity.double().numpy()
+
+    @property
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything that the next iteration depends on."""
+        parts: dict[str, dict[str, NDArray[Any]]] = {
+            "agent": {"parameters": self.parameters.numpy().copy(), "baseline": self.baseline},
+            "moments": self.moments.state,
+            "seen": dict(vars(self.seen)),
+            "collector": self.collector.state,
+        }
+        return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    @state.setter
+    def state(self, saved: dict[str, NDArray[Any]]) -> None:
+        def part(name: str) -> dict[str, NDArray[Any]]:
+            return {key.removeprefix(name + "/"): value for key, value in saved.items() if key.startswith(name + "/")}
+
+        own = part("agent")
+        self.parameters = torch.from_numpy(np.array(own["parameters"]))
+        self.baseline = np.array(own["baseline"])
+        self.moments = Moments.of(part("moments"))
+        self.seen = Seen(**part("seen"))
+        self.collector.state = part("collector")
+
+    def close(self) -> None:
+        """Let go of the environments."""
+        for runner in (self.collector, self.evaluator):
+            runner.batch.close()

@@ -1,0 +1,291 @@
+"""The `bench` verb: speed, memory, error and non-zeros beside Vowpal Wabbit, scikit-learn and river, in one run.
+
+All learners get the same sparse rows. Time per pass is that of six passes less that of one, by
+five: it leaves out reading, checking and writing for everybody. Each learner runs in a process of
+its own, so that peak memory is its own. Settings are chosen on a development part, errors are of
+a test part.
+"""
+
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, load_npz, save_npz
+
+from septet.bench import Row, need, row, write
+from septet.card import Stopwatch
+from septet.config import Settings
+from septet.seeding import stream
+from septet.vrda import VRDAClassifier
+
+Array = NDArray[Any]
+PEERS = {"vowpalwabbit": "Vowpal Wabbit", "sklearn": "SGDClassifier", "river": "river"}
+OURS = {"averaged": "vRDA averaged", "last": "vRDA last"}
+GRIDS = {
+    "vRDA averaged": [0.0, 3e-4, 1e-3, 2e-3, 4e-3, 8e-3],
+    "vRDA last": [0.0, 1e-4, 3e-4, 1e-3],
+    "SGDClassifier": [1e-6, 3e-6, 1e-5, 3e-5],
+    "Vowpal Wabbit": [1e-8, 1e-7, 3e-7, 1e-6, 3e-6],
+    "river": [1e-5],
+}
+PASSES = 6
+
+
+class Setting(Settings):
+    """What a bench ran with; part of its run card."""
+
+    examples: int
+    """Training examples; a fifth as many for development and for test."""
+    columns: int
+    nonzeros: int
+    """Draws per example; equal columns count once."""
+    repeats: int
+
+
+def text_like(random: np.random.Generator, examples: int, columns: int, draws: int) -> tuple[csr_matrix, Array]:
+    """Rows of ones at Zipf-distributed columns, labels from a sparse hidden weight vector and 5 % noise."""
+    # The head of a Zipf law over all columns, by inversion, so that any dimension can be drawn.
+    ranks = np.exp(random.random((examples, draws)) * np.log(columns)).astype(np.int64) - 1
+    rows = csr_matrix((np.ones(ranks.size), ranks.ravel(), np.arange(0, ranks.size + 1, draws)), (examples, columns))
+    rows.sum_duplicates()
+    rows.data[:] = 1.0
+    # A weight is a function of its column: training and test share it, and no dense vector is made.
+    hashed = (rows.indices.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    share = (hashed >> np.uint64(40)).astype(np.float64) / 2.0**24
+    weight = np.where((share < 0.3) & (rows.indices < 5000), np.sin(share * 1e4), 0.0)
+    margin = np.add.reduceat(weight, rows.indptr[:-1])
+    label = np.where(margin > 0, 1, -1)
+    return rows, np.where(random.random(examples) < 0.05, -label, label)
+
+
+def bench(quick: bool, file: Path) -> None:
+    """Measure speed, memory, error and non-zeros beside Vowpal Wabbit, scikit-learn and river.
+
+    Args:
+        quick: fewer examples and settings, for a look inside a minute.
+        file: JSON file for ``{rows, card}``.
+
+    Raises:
+        InputError: a peer is not installed.
+    """
+    need(*PEERS)
+    watch = Stopwatch()
+    setting = Setting(examples=20_000 if quick else 200_000, columns=1 << 17, nonzeros=80, repeats=1 if quick else 3)
+    with tempfile.TemporaryDirectory() as folder:
+        results, limit = contenders(setting, Path(folder), quick)
+    rows = compare(results, limit) + growth(quick)
+    card = watch.card(
+        paper="vrda",
+        verb="bench",
+        task="text_like",
+        methods={name: dict(found) for name, found in results.items()},
+        seeds=[0],
+        config=setting,
+        packages=["septet", "septet.vrda"],
+        libraries=["numpy", "numba", "scipy", "scikit-learn", "vowpalwabbit", "river"],
+        steps=setting.examples * PASSES,
+    )
+    write(file, rows, card)
+
+
+def contenders(setting: Setting, folder: Path, quick: bool) -> tuple[dict[str, dict[str, float]], float]:
+    """Setting, seconds per pass, memory, error and non-zeros of each contender; and seconds to read the rows once."""
+    fifth = setting.examples // 5
+    X, y = text_like(stream(0, "bench"), setting.examples + 2 * fifth, setting.columns, setting.nonzeros)
+    save_npz(folder / "X.npz", X, compressed=False)
+    np.save(folder / "y.npy", y)
+    _write_vw(folder, X[: setting.examples], y[: setting.examples])
+    results: dict[str, dict[str, float]] = {}
+    for name, grid in GRIDS.items():
+        found = [_measure(folder, name, value, setting) for value in (grid[-2:] if quick else grid)]
+        results[name] = min(found, key=lambda one: one["dev_error"])
+    timed: dict[str, list[dict[str, float]]] = {name: [] for name in results}
+    for _ in range(setting.repeats):  # in turns, so that a slow moment of the machine meets all
+        for name, best in results.items():
+            timed[name].append(_measure(folder, name, best["setting"], setting))
+    for name, runs in timed.items():
+        results[name].update({key: median(run[key] for run in runs) for key in ("seconds", "memory")})
+    train = X[: setting.examples]
+    reads = []
+    for _ in range(7):
+        start = time.perf_counter()
+        train.data.sum(), train.indices.view(np.uint32).max(), train.indptr.sum()
+        reads.append(time.perf_counter() - start)
+    return results, median(reads)
+
+
+def compare(results: dict[str, dict[str, float]], limit: float) -> list[Row]:
+    """The rows that set each of our predictions beside each peer; the limit is one reading of the rows."""
+    rows = []
+    for ours in OURS.values():
+        for peer in PEERS.values():
+            mine, other = results[ours], results[peer]
+            speed, theirs = mine["examples"] / mine["seconds"], other["examples"] / other["seconds"]
+            rows.append(
+                row(f"examples per second and pass, {ours}", speed, "1/s", peer, theirs, limit / mine["seconds"])
+            )
+            for key, text, unit in (
+                ("error", "test error", "share"),
+                ("nonzeros", "non-zeros", "weights"),
+                ("memory", "peak memory above the data", "MiB"),
+            ):
+                rows.append(row(f"{text}, {ours}", mine[key], unit, peer, other[key], None))
+    return rows
+
+
+def growth(quick: bool) -> list[Row]:
+    """Time per non-zero as rows get longer, and as the space grows from 1e4 to 1e8 columns."""
+    rows, total = [], 1_000_000 if quick else 8_000_000
+    for draws in (10, 30, 100, 300):
+        cost = _cost(total // draws, 1 << 17, draws)
+        rows.append(row(f"time per non-zero, {draws} draws a row", cost, "ns"))
+    for power in range(4, 9):
+        cost = _cost(total // 80, 10**power, 80)
+        rows.append(row(f"time per non-zero, 1e{power} columns", cost, "ns"))
+    return rows
+
+
+def _cost(examples: int, columns: int, draws: int) -> float:
+    """Nanoseconds of one whole `fit` pass per non-zero, median of 3."""
+    X, y = text_like(stream(0, "growth", columns, draws), examples, columns, draws)
+    times = []
+    for repeat in range(4):
+        start = time.perf_counter()
+        VRDAClassifier(l1=1e-3, max_iter=1, random_state=0).fit(X, y)
+        if repeat:
+            times.append(time.perf_counter() - start)
+    return 1e9 * median(times) / X.nnz
+
+
+def _write_vw(folder: Path, X: csr_matrix, y: Array) -> None:
+    with (folder / "train.vw").open("w", encoding="utf-8") as file:
+        for i, label in enumerate(y.tolist()):
+            columns = X.indices[X.indptr[i] : X.indptr[i + 1]]
+            file.write(f"{label} | {' '.join(map(str, columns.tolist()))}\n")
+
+
+def _measure(folder: Path, name: str, value: float, setting: Setting) -> dict[str, float]:
+    """Run one learner in a process of its own; see `_child`."""
+    order = json.dumps([str(folder), name, value, setting.examples])
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from septet.vrda.bench import child; child(sys.argv[1])", order],
+        check=True,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def child(order: str) -> None:
+    """Train one learner, and print what was measured as one line of JSON."""
+    where, name, value, examples = json.loads(order)
+    folder = Path(where)
+    X, y = load_npz(folder / "X.npz"), np.load(folder / "y.npy")
+    if name == "river":
+        examples = min(examples, 2000)  # it takes one dictionary at a time
+    fifth = (X.shape[0] - examples) // 2 if name != "river" else 2000
+    parts = [X[:examples], X[-2 * fifth : -fifth], X[-fifth:]]
+    labels = [y[:examples], y[-2 * fifth : -fifth], y[-fifth:]]
+    learn = _learner(name, value, folder)
+    learn(parts[0][:100], labels[0][:100], 1)  # compile, import, warm up
+    before = _peak_of_now()
+    start = time.perf_counter()
+    predict, nonzeros = learn(parts[0], labels[0], 1)
+    one = time.perf_counter() - start
+    seconds = one
+    passes = PASSES if name != "river" else 1
+    if passes > 1:
+        start = time.perf_counter()
+        predict, nonzeros = learn(parts[0], labels[0], passes)
+        seconds = (time.perf_counter() - start - one) / (passes - 1)
+    memory = (_memory("VmHWM") - before) / 1024
+    errors = [float(np.mean(predict(rows) != truth)) for rows, truth in zip(parts[1:], labels[1:], strict=True)]
+    found = {"setting": value, "seconds": seconds, "memory": max(memory, 0.1), "dev_error": errors[0]}
+    print(json.dumps({**found, "error": errors[1], "nonzeros": nonzeros, "examples": len(labels[0])}))
+
+
+def _memory(key: str) -> float:
+    """One line of /proc/self/status, in KiB."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return float(next(line for line in status.splitlines() if line.startswith(key)).split()[1])
+
+
+def _peak_of_now() -> float:
+    """Forget the peak so far (of reading the data), and return the memory in use in KiB."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    return _memory("VmRSS")
+
+
+def _learner(name: str, value: float, folder: Path) -> Any:
+    """`learn(X, y, passes)` of a contender; it returns a predictor and the number of non-zeros."""
+    if name in OURS.values():
+        prediction = next(key for key, shown in OURS.items() if shown == name)
+
+        def ours(X: csr_matrix, y: Array, passes: int) -> Any:
+            model = VRDAClassifier(l1=value, prediction=prediction, max_iter=passes, random_state=0).fit(X, y)
+            return model.predict, int(np.count_nonzero(model.coef_))
+
+        return ours
+    if name == "SGDClassifier":
+        linear = importlib.import_module("sklearn.linear_model")
+
+        def sgd(X: csr_matrix, y: Array, passes: int) -> Any:
+            model = linear.SGDClassifier(
+                penalty="l1", alpha=value, average=True, max_iter=passes, tol=None, random_state=0
+            ).fit(X, y)
+            return model.predict, int(np.count_nonzero(model.coef_))
+
+        return sgd
+    if name == "Vowpal Wabbit":
+        return lambda X, y, passes: _vowpal(folder, value, X, y, passes)
+    return lambda X, y, passes: _river(value, X, y)
+
+
+def _vowpal(folder: Path, l1: float, X: csr_matrix, y: Array, passes: int) -> Any:
+    """Vowpal Wabbit from its binary cache, made at the first call; the model is read back as numbers."""
+    vowpal: Any = importlib.import_module("vowpalwabbit")
+    data, columns = folder / "train.vw", X.shape[1]
+    common = f"-d {data} --cache_file {data}.cache --holdout_off --quiet"
+    if not Path(f"{data}.cache").exists():
+        vowpal.Workspace(f"{common} -k").finish()
+    if X.shape[0] < 1000:
+        return None, 0  # the warm-up: the cache holds all rows
+    model = folder / "model.txt"
+    bits = max(columns - 1, 1).bit_length()
+    options = f"--loss_function hinge --l1 {l1} -b {bits} --passes {passes} --readable_model {model}"
+    vowpal.Workspace(f"{common} {options}").finish()
+    w, constant = np.zeros(1 << bits), 0.0
+    body = model.read_text(encoding="utf-8").split(":0\n")[-1]
+    for line in body.splitlines():
+        place, _, rest = line.partition(":")
+        if place.isdigit() and rest:
+            w[int(place)] = float(rest.split()[0])
+    constant_at = 11650396 & ((1 << bits) - 1)  # where Vowpal Wabbit keeps its intercept
+    constant = float(w[constant_at])
+    return lambda rows: np.where(rows @ w[:columns] + constant > 0, 1, -1), int(np.count_nonzero(w))
+
+
+def _river(l1: float, X: csr_matrix, y: Array) -> Any:
+    linear: Any = importlib.import_module("river.linear_model")
+    optim: Any = importlib.import_module("river.optim")
+    model = linear.LogisticRegression(optimizer=optim.FTRLProximal(l1=l1, l2=0.0))
+
+    def features(rows: csr_matrix, i: int) -> dict[int, float]:
+        return dict.fromkeys(rows.indices[rows.indptr[i] : rows.indptr[i + 1]].tolist(), 1.0)
+
+    for i, label in enumerate(y.tolist()):
+        model.learn_one(features(X, i), label > 0)
+    count = sum(weight != 0.0 for weight in model.weights.values())
+    return lambda rows: np.array(
+        [1 if model.predict_one(features(rows, i)) else -1 for i in range(rows.shape[0])]
+    ), count

@@ -1,0 +1,254 @@
+"""`VRDAClassifier`: voted RDA as a scikit-learn estimator for dense and sparse binary data."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from septet.vrda import kernels
+from septet.vrda.model import SETTINGS, Model, rows_of
+from septet.vrda.votes import voted_scores
+from septet.vrda.vrda import Regulariser
+
+Array = NDArray[Any]
+
+
+class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Sparse online binary classification with explicit regularisation (Xu, Gao, Lin and Xiao 2014).
+
+    The predictor changes on mistakes only; every predictor met on the way votes as often as it
+    survived. Cost per example is proportional to its non-zeros, memory to the touched features
+    (above four million columns; below, to the columns).
+
+    Args:
+        loss: ``"hinge"`` or ``"log"``.
+        l1, l2, rho, gamma: the regulariser and its schedule, see `septet.vrda.vrda.Regulariser`. `l1` is
+            compared with the mean subgradient per mistake. `gamma` matters only for log loss or l2.
+        prediction: ``"averaged"`` (mean of the voting predictors), ``"last"`` (sparse) or
+            ``"voted"`` (exact majority; keeps every mistake and costs mistakes x non-zeros). May be changed on a fitted
+            estimator, to ``"voted"`` only if training started with it. All other parameters count when training
+            starts: predictions go by what they were then, and `partial_fit` refuses other values.
+        fit_intercept: whether to learn an unpenalised intercept.
+        max_iter: passes over the data in `fit`; `partial_fit` makes one, in the order given.
+        shuffle: whether `fit` shuffles before each pass.
+        random_state: seed of the shuffles.
+
+    Attributes:
+        classes_: the two labels. A single label is accepted and always predicted.
+        coef_: weights of the chosen prediction, shape ``(1, n_features)``; dense, or CSR after `sparsify`.
+        intercept_: shape ``(1,)``.
+        mistakes_: mistakes made in training.
+        t_: examples seen, passes added up.
+        n_iter_: passes made.
+    """
+
+    def __init__(
+        self,
+        loss: str = "hinge",
+        *,
+        l1: float = 1e-4,
+        l2: float = 0.0,
+        rho: float = 0.0,
+        gamma: float = 1.0,
+        prediction: str = "averaged",
+        fit_intercept: bool = True,
+        max_iter: int = 5,
+        shuffle: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        self.loss = loss
+        self.l1 = l1
+        self.l2 = l2
+        self.rho = rho
+        self.gamma = gamma
+        self.prediction = prediction
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn from scratch in `max_iter` passes.
+
+        Raises:
+            ValueError: a value is not finite or beyond 1e100, shapes differ, there are more than two labels, or a
+                parameter is out of range. The estimator then is what it was before.
+        """
+        with self._or_as_before():
+            X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
+            check_classification_targets(y)
+            self._start(np.unique(y))
+            random = check_random_state(self.random_state)
+            count = len(y)
+            orders = (random.permutation(count) if self.shuffle else np.arange(count) for _ in range(self.max_iter))
+            return self._learn(X, y, orders)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+        """Learn one pass more, in the order given; the first call needs `classes`.
+
+        Raises:
+            ValueError: as `fit`; also when `classes` is missing at the first call or changes, or when another
+                parameter than `prediction` has changed since.
+        """
+        with self._or_as_before():
+            first = not self.__sklearn_is_fitted__()
+            X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], reset=first)
+            check_classification_targets(y)
+            if first and classes is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            if first:
+                self._start(np.unique(classes))
+            elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+                raise ValueError(f"classes: expected {self.classes_!r} as at the first call, found {classes!r}")
+            self._check_prediction()
+            for name, value in self._model.settings.items():
+                if getattr(self, name) != value:
+                    self._check_parameters()
+                    found = f"found {getattr(self, name)!r}; call fit to start again"
+                    raise ValueError(f"{name}: expected {value!r} as at the first call, {found}")
+            return self._learn(X, y, [np.arange(len(y))])
+
+    def decision_function(self, X: Any) -> Array:
+        """Signed score of each row, shape ``(m,)``; positive is the second class. For votes: the mean vote.
+
+        Raises:
+            ValueError: as `fit`; also when `prediction` is unknown, or ``"voted"`` after a training that was not.
+        """
+        check_is_fitted(self)
+        self._check_prediction()
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        X, model = rows_of(X), self._model
+        indices, data = model.known(X)
+        base = np.full(X.shape[0], model.x0)
+        if self.prediction == "voted":
+            rows = csr_matrix((data, indices, X.indptr), shape=(X.shape[0], len(model.s)))
+            return voted_scores(rows, base, model.updates(), model.form)
+        w, w0 = model.weights(self.prediction)
+        return kernels.row_scores.unchecked(X.indptr, indices, data, base, w, w0)
+
+    def predict(self, X: Any) -> Array:
+        """The label of each row, shape ``(m,)``."""
+        scores = self.decision_function(X)
+        return self.classes_[np.minimum((scores > 0).astype(np.intp), len(self.classes_) - 1)]
+
+    @property
+    def coef_(self) -> Any:
+        """Weights of the chosen prediction over all columns, shape ``(1, n_features)``."""
+        w, _ = self._fitted("coef_").weights(self._check_prediction())
+        touched = np.flatnonzero(w)
+        columns = touched if self._model.slots is None else self._model.slots.columns[touched]
+        sparse = csr_matrix((w[touched], (np.zeros_like(columns), columns)), shape=(1, self.n_features_in_))
+        return sparse if self._sparse else sparse.toarray()
+
+    @property
+    def intercept_(self) -> Array:
+        """The unpenalised weight, shape ``(1,)``."""
+        return np.array([self._fitted("intercept_").weights(self._check_prediction())[1]])
+
+    @property
+    def mistakes_(self) -> int:
+        """Mistakes made in training: M of the bound."""
+        return int(self._fitted("mistakes_").run[kernels.MISTAKES])
+
+    @property
+    def t_(self) -> int:
+        """Examples seen."""
+        return int(self._fitted("t_").run[kernels.SEEN])
+
+    def sparsify(self) -> Self:
+        """Give `coef_` as CSR from now on; predictions do not change."""
+        check_is_fitted(self)
+        self._sparse = True
+        return self
+
+    def densify(self) -> Self:
+        """Give `coef_` as a dense array from now on."""
+        check_is_fitted(self)
+        self._sparse = False
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        """Binary only: wrap it in `OneVsRestClassifier` for more labels."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a model, made by this version."""
+        return hasattr(self, "_model")
+
+    def _fitted(self, attribute: str) -> Model:
+        if not hasattr(self, "_model"):
+            raise AttributeError(attribute)
+        return self._model
+
+    @contextmanager
+    def _or_as_before(self) -> Iterator[None]:
+        """Leave the estimator as it was if what follows fails or is interrupted."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    def _check_prediction(self) -> str:
+        if self.prediction not in ("averaged", "last", "voted"):
+            raise ValueError(f"prediction: expected 'averaged', 'last' or 'voted', found {self.prediction!r}")
+        if self.prediction == "voted" and hasattr(self, "_model") and self._model.log is None:
+            raise ValueError(
+                "prediction: expected 'averaged' or 'last', found 'voted' on an estimator that kept no votes; "
+                "call fit to start again with prediction='voted'"
+            )
+        return self.prediction
+
+    def _check_parameters(self) -> Regulariser:
+        """Look at all parameters, before anything is learned."""
+        if self.loss not in ("hinge", "log"):
+            raise ValueError(f"loss: expected 'hinge' or 'log', found {self.loss!r}")
+        if not isinstance(self.max_iter, Integral) or isinstance(self.max_iter, bool) or self.max_iter < 1:
+            raise ValueError(f"max_iter: expected a whole number >= 1, found {self.max_iter!r}")
+        for name in ("fit_intercept", "shuffle"):
+            if not isinstance(getattr(self, name), (bool, np.bool_, Integral)) or getattr(self, name) not in (0, 1):
+                raise ValueError(f"{name}: expected True or False, found {getattr(self, name)!r}")
+        self._check_prediction()
+        check_random_state(self.random_state)
+        return Regulariser(self.l1, self.l2, self.rho, self.gamma)
+
+    def _start(self, classes: Array) -> None:
+        """Make an empty state."""
+        self.__dict__.pop("_model", None)
+        regulariser = self._check_parameters()
+        if len(classes) > 2:
+            raise ValueError(
+                "Only binary classification is supported. The type of the target is "
+                f"{type_of_target(classes)}, with {len(classes)} classes."
+            )
+        if len(classes) == 0:
+            raise ValueError("classes: expected one or two labels, found none")
+        self.classes_ = classes
+        self.n_iter_ = 0
+        self._sparse = False
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        self._model = Model.new(self.n_features_in_, regulariser, settings, self.prediction == "voted")
+
+    def _learn(self, X: Any, y: Array, orders: Iterable[Array]) -> Self:
+        unknown = ~((y == self.classes_[0]) | (y == self.classes_[-1]))
+        if unknown.any():
+            raise ValueError(f"y: expected labels from {self.classes_!r}, found {y[np.argmax(unknown)]!r}")
+        signs = np.where(y == self.classes_[-1], 1.0, -1.0)
+        X = rows_of(X)
+        indices = self._model.room_for(X)
+        for order in orders:
+            self._model.learn(X, indices, signs, order)
+            self.n_iter_ += 1
+        return self

@@ -1,0 +1,238 @@
+"""Learners on n-best lists: a run over shuffled lists, read off at given steps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from septet.arrays import fit
+from septet.errors import InputError
+from septet.vrda import kernels
+from septet.vrda.baselines import GradientState, Schedule, gradient_pass, gradient_weights, maxent
+from septet.vrda.lists import NBest
+from septet.vrda.votes import Updates, voted_choices
+from septet.vrda.vrda import Regulariser, fitted_bound
+
+Array = NDArray[Any]
+Weights = tuple[Array, float]
+
+
+class Learner(Protocol):
+    """A learner on lists that can be read at any time."""
+
+    def learn(self, order: Array) -> None:
+        """Learn from the lists `order`, in that order."""
+
+    def last(self) -> Weights:
+        """The present predictor: weights, shape ``(n,)``, and that of the unpenalised feature."""
+
+    def averaged(self) -> Weights:
+        """The sum of all predictors, each times its votes."""
+
+    @property
+    def mistakes(self) -> int:
+        """Mistakes so far."""
+
+
+class DualAveraging:
+    """vRDA; with `every`, RDA on every example; with `plain`, the perceptron.
+
+    Args:
+        lists: the training lists.
+        ticks: examples to come, over all passes.
+        keep_log: keep every subgradient (for votes and bounds).
+    """
+
+    def __init__(
+        self,
+        lists: NBest,
+        regulariser: Regulariser,
+        ticks: int,
+        *,
+        log_loss: bool = False,
+        every: bool = False,
+        plain: bool = False,
+        keep_log: bool = False,
+    ) -> None:
+        self.lists, self.regulariser = lists, regulariser
+        self.form = np.append(regulariser.weights(), float(plain))
+        self._log_loss, self._every = log_loss, every
+        self._state = kernels.new_state(lists.features, ticks, keep_log)
+        self._log = np.empty((ticks if keep_log else 0, 4))
+        self._quality, self._target = lists.quality, lists.target
+
+    def learn(self, order: Array) -> None:
+        """One pass over the lists `order`. Raises InputError if one is not there, or there are more than announced."""
+        lists, run = self.lists, self._state[3]
+        _check_order(order, lists, len(self._state[2]) - 1 - self.ticks)
+        kernels.list_pass.unchecked(
+            lists.starts,
+            lists.indptr,
+            lists.indices,
+            lists.data,
+            lists.base,
+            self._quality,
+            self._target,
+            order,
+            *self._state,
+            self.form,
+            self._log_loss,
+            self._every,
+            self._log[int(run[kernels.K]) :],
+        )
+
+    @property
+    def ticks(self) -> int:
+        """Ticks of the clock: mistakes, or examples with `every`."""
+        return int(self._state[3][kernels.K])
+
+    @property
+    def mistakes(self) -> int:
+        """Lists whose best-scored candidate was worse than the target."""
+        return int(self._state[3][kernels.MISTAKES])
+
+    def last(self) -> Weights:
+        """The present predictor."""
+        w, w0 = kernels.last_weights(self._state[0], self._state[3], self.form)
+        return w, float(w0)
+
+    def averaged(self) -> Weights:
+        """The voted sum of predictors."""
+        w, w0 = kernels.averaged_weights(*self._state, self.form)
+        return w, float(w0)
+
+    def updates(self) -> Updates:
+        """The subgradients so far, for votes and bounds."""
+        log = self._log[: self.ticks]
+        rows, base = self.lists.rows(), self.lists.base
+        good = log[:, 0].astype(np.int64)
+        rival = np.where(log[:, 1] >= 0, log[:, 1], log[:, 0]).astype(np.int64)
+        g = (rows[rival] - rows[good]).multiply(log[:, 2:3]).tocsr()
+        g.sort_indices()
+        votes = np.append(log[1:, 3], self._state[3][kernels.VOTES])
+        return Updates(g, log[:, 2] * (base[rival] - base[good]), votes)
+
+    def bound(self) -> tuple[float, float]:
+        """Bound on the mistakes so far, the lesser of two comparators (last and averaged predictor), with `Lambda_M`.
+
+        For hinge and l1 only (`septet.vrda.vrda.fitted_bound`); at lambda 0 the strength is 0.
+        """
+        if self.ticks == 0:
+            return 0.0, 0.0
+        updates = self.updates()
+        g_max = float(np.sqrt((updates.g.multiply(updates.g).sum(axis=1).A1 + updates.g0**2).max()))
+        sum_l1, _ = kernels.summed_norms(*self._state, self.form)
+        mean_l1 = sum_l1 / self.ticks * self.regulariser.gamma
+        found = []
+        for w, w0 in (self.last(), self.averaged()):
+            margins = -(updates.g @ w + updates.g0 * w0)
+            norm = float(np.sqrt(w @ w + w0 * w0))
+            found.append(fitted_bound(margins, norm, float(np.abs(w).sum()), g_max, mean_l1, self.regulariser.l1))
+        return min(found)
+
+
+class Gradient:
+    """Truncated gradient or FOBOS on lists."""
+
+    def __init__(self, lists: NBest, schedule: Schedule, ticks: int, *, log_loss: bool = False) -> None:
+        self.lists, self._log_loss, self._theta = lists, log_loss, schedule.theta
+        self._steps = schedule.steps(ticks)
+        self._shrunk, self._sums = schedule.shrinkage(ticks)
+        self._state = GradientState.new(lists.features)
+        self._quality, self._target = lists.quality, lists.target
+
+    def learn(self, order: Array) -> None:
+        """One pass over the lists `order`. Raises InputError if one is not there, or there are more than announced."""
+        lists, state = self.lists, self._state
+        _check_order(order, lists, len(self._steps) - int(state.run[0]))
+        gradient_pass.unchecked(
+            lists.starts,
+            lists.indptr,
+            lists.indices,
+            lists.data,
+            lists.base,
+            self._quality,
+            self._target,
+            order,
+            state.w,
+            state.total,
+            state.since,
+            state.run,
+            self._steps,
+            self._shrunk,
+            self._sums,
+            self._theta,
+            self._log_loss,
+        )
+
+    @property
+    def mistakes(self) -> int:
+        """Lists whose best-scored candidate was worse than the target."""
+        return int(self._state.run[3])
+
+    def last(self) -> Weights:
+        """The present predictor."""
+        return self._weights()[0], float(self._state.run[1])
+
+    def averaged(self) -> Weights:
+        """The sum of the predictors after each example."""
+        return self._weights()[1], float(self._state.run[2] + self._state.run[1])
+
+    def _weights(self) -> tuple[Array, Array]:
+        s = self._state
+        found: tuple[Array, Array] = gradient_weights(
+            s.w, s.total, s.since, s.run, self._shrunk, self._sums, self._theta
+        )
+        return found
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Batch l1 MaxEnt: it looks at all lists at once, whatever the order."""
+
+    lists: NBest
+    l1: float
+
+    def solve(self) -> Weights:
+        """The minimiser of the regularised log loss."""
+        return maxent(self.lists, self.l1)
+
+
+def choose(lists: NBest, weights: Weights) -> Array:
+    """The best-scored candidate of each list, the first in order on ties; shape ``(m,)``."""
+    fit("choose: weights", "real n", weights[0], {"n": lists.features})
+    fit("choose: weight of base", "float", weights[1])
+    scores = kernels.row_scores.unchecked(lists.indptr, lists.indices, lists.data, lists.base, *weights)
+    return _first_best(lists.starts, scores)
+
+
+def vote(lists: NBest, learner: DualAveraging, updates: Updates) -> Array:
+    """The candidate that most predictors of the run choose, shape ``(m,)``."""
+    return voted_choices(lists.rows(), lists.base, updates, learner.form, lists.starts)
+
+
+def _check_order(order: Array, lists: NBest, room: int) -> None:
+    """The lists are there, and there is room in the state: the other arrays were looked at when they were made."""
+    fit("learn: order", "whole o < l", order, {"l": len(lists.gold)})
+    if len(order) > room:
+        raise InputError(
+            "learn: order", expected=f"{room} lists at most, of the announced ticks", found=f"{len(order)}"
+        )
+
+
+@kernels.jit
+def _first_best(starts: Array, scores: Array) -> Array:
+    chosen = np.empty(starts.shape[0] - 1, dtype=np.int64)
+    for i in range(chosen.shape[0]):
+        chosen[i] = starts[i] + np.argmax(scores[starts[i] : starts[i + 1]])
+    return chosen
+
+
+def passes(orders: Array, steps: Array) -> Iterator[tuple[int, Array]]:
+    """Cut the presented sequence of lists at `steps`: pairs of the step and the lists before it."""
+    before = 0
+    for step in steps.tolist():
+        yield step, orders[before:step]
+        before = step
