@@ -197,7 +197,7 @@ def launcher(paper, program):
 
     def of(wildcards):
         gpus = gpus_of(paper)(wildcards)
-        return f"python -m {program}.launch {gpus}" if gpus > 1 else f"python -m {program}"
+        return f"python -m septet.{program}.launch {gpus}" if gpus > 1 else f"python -m septet.{program}"
 
     return of
 

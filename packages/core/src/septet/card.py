@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import septet
+from septet import files
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.files import sha256, source_digest
@@ -163,7 +163,7 @@ class Stopwatch:
 
 def lock_digest() -> str | None:
     """SHA-256 of the checkout's requirements.lock, or none when the package was installed without it."""
-    lock = Path(septet.__file__).parents[4] / "requirements.lock"
+    lock = Path(files.__file__).parents[4] / "requirements.lock"
     return sha256(lock) if lock.is_file() else None
 
 

@@ -1,4 +1,4 @@
-"""The command line of every package: `python -m <package> <verb> --config FILE --out DIR`."""
+"""The command line of every package: `python -m septet.<package> <verb> --config FILE --out DIR`."""
 
 import argparse
 import errno
@@ -70,7 +70,7 @@ def main(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], 
     """Run the verb that the command line asks for and exit with the codes of `program`.
 
     Args:
-        package: the import name, for the usage text.
+        package: its name below `septet`, for the usage text.
         verbs: verb name -> what it does.
         bench: `bench(quick, json_file)`, if the package measures itself beside its peers.
     """
@@ -125,7 +125,7 @@ def _code(name: str, function: Callable[[], None]) -> str | int | None:
 
 def _verb(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], None] | None) -> None:
     """Read the command line and the configuration, and do what they say."""
-    parser = argparse.ArgumentParser(prog=f"python -m {package}", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog=f"python -m septet.{package}", allow_abbrev=False)
     commands = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, verb in verbs.items():
         command = commands.add_parser(name, help=(verb.act.__doc__ or "").split("\n")[0], allow_abbrev=False)

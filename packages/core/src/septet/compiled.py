@@ -40,12 +40,18 @@ def compiled(
 
         options = {"contract", "reassoc"} if reassociate else False
         dispatcher: Any = numba.njit(fastmath=options, nogil=nogil)(function)
-        folder = cache_folder(function.__module__.partition(".")[0], *uses)
+        folder = cache_folder(_package(function.__module__), *uses)
         if folder is not None:
             dispatcher._cache = _cache(function, folder)
         return cast(Function, dispatcher)
 
     return decorate
+
+
+def _package(module: str) -> str:
+    """The package of a module of ours: ``dynts`` of ``septet.dynts.filter``, ``core`` of ``septet.seeding``."""
+    below = module.removeprefix("septet.")
+    return below.partition(".")[0] if "." in below else "core"
 
 
 @functools.cache

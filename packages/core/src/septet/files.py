@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources.abc import Traversable
@@ -114,32 +115,42 @@ def is_source(name: str) -> bool:
 
 
 def source_digest(package: str) -> str:
-    """SHA-256 over the names and contents of the sources of one import package, in a folder or in a zip.
+    """SHA-256 over the names and contents of the sources of one of our packages, in a folder or in a zip.
 
     The package is not imported.
+
+    Args:
+        package: its name below `septet`; ``"core"`` is the modules of `septet` itself.
 
     Raises:
         ModuleNotFoundError: there is no such package.
         InputError: its sources are not there, as where only bytecode is shipped.
     """
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(f"no package {package}")
-    reader = getattr(spec.loader, "get_resource_reader", lambda name: None)(package)
-    files = dict(_files_below(reader.files())) if reader is not None else {}
-    sources = {name: file for name, file in files.items() if is_source(name)}
+    spec = importlib.util.find_spec("septet.files" if package == "core" else f"septet.{package}")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no package septet.{package}")
+    place = Path(spec.origin).parent
+    below = _files_below(_folder(place), only_here=package == "core")
+    sources = {name: file for name, file in below if is_source(name)}
     if not any(name.endswith(".py") for name in sources):
-        place = ", ".join(spec.submodule_search_locations)
-        raise InputError(place, expected=f"the sources of the package {package}, in a folder or a zip", found="none")
+        raise InputError(str(place), expected=f"the sources of septet.{package}, in a folder or a zip", found="none")
     return sha256_tree(sources)
 
 
-def _files_below(folder: Traversable, above: str = "") -> Iterator[tuple[str, Traversable]]:
+def _folder(path: Path) -> Traversable:
+    """A folder on disk, or the one inside a zip that `path` goes through."""
+    if path.is_dir():
+        return path
+    archive = next(above for above in path.parents if above.is_file())
+    return zipfile.Path(archive, f"{path.relative_to(archive).as_posix()}/")
+
+
+def _files_below(folder: Traversable, above: str = "", only_here: bool = False) -> Iterator[tuple[str, Traversable]]:
     """Each file below a folder that may lie in a zip, by its path inside; links to folders are not followed."""
     for entry in folder.iterdir():
         if entry.is_file():
             yield above + entry.name, entry
-        elif entry.is_dir() and not (isinstance(entry, Path) and entry.is_symlink()):
+        elif not only_here and entry.is_dir() and not (isinstance(entry, Path) and entry.is_symlink()):
             yield from _files_below(entry, f"{above}{entry.name}/")
 
 

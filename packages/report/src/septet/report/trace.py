@@ -125,7 +125,7 @@ def command(card: RunCard, seed: int | None = None, out: str = "regrown") -> str
     if seed is not None and config.get("seeds") == card.seeds:
         config["seeds"] = [seed]
     program = PROGRAMS.get(card.paper, card.paper)
-    return f"printf %s {shlex.quote(json.dumps(config))} | python -m {program} {card.verb} --config - --out {out}"
+    return f"printf %s {shlex.quote(json.dumps(config))} | python -m septet.{program} {card.verb} --config - --out {out}"
 
 
 def find(name: str, results: Path) -> tuple[Point, Paper, RunCard]:
