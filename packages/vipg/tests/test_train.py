@@ -105,7 +105,7 @@ def test_labels_that_read_alike_are_refused():
 
 
 def test_the_precursor_refuses_an_environment_that_it_cannot_rewind():
-    with pytest.raises(InputError, match="expected a task that walle steps itself"):
+    with pytest.raises(InputError, match="expected a task that septet.sampler steps itself"):
         Precursor(job("precursor", task={**CART, "environment": "MountainCarContinuous-v0"}))
 
 

@@ -24,4 +24,4 @@ def _bench(quick: bool, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main("learner", {"train": Verb(Job, _train)}, _bench)
+    main("rl", {"train": Verb(Job, _train)}, _bench)

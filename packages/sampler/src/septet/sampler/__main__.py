@@ -13,4 +13,4 @@ def _bench(quick: bool, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main("walle", {}, _bench)
+    main("sampler", {}, _bench)

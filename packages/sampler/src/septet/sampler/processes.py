@@ -204,7 +204,7 @@ class Pool:
     def _need_state(self) -> None:
         self._need_open()
         if not self.recoverable:
-            what = "a task that walle steps itself"
+            what = "a task that septet.sampler steps itself"
             raise InputError(f"{self.collection.task}: state", expected=what, found="one of Gymnasium's")
 
     def _launch(self, sampler: Sampler) -> None:
