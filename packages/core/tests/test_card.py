@@ -135,5 +135,5 @@ def test_the_digest_of_sources_follows_an_edit_and_no_cache(tmp_path, monkeypatc
 
 def test_the_lock_is_that_of_the_checkout(tmp_path, monkeypatch):
     assert lock_digest() is None or len(lock_digest()) == 64
-    monkeypatch.setattr(module.septet, "__file__", os.fspath(tmp_path / "a/b/c/d/e.py"))
+    monkeypatch.setattr(module.files, "__file__", os.fspath(tmp_path / "a/b/c/d/e.py"))
     assert lock_digest() is None

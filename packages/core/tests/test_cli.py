@@ -112,7 +112,7 @@ def test_a_stopped_job_is_85_and_says_how_to_go_on(call, config, tmp_path):
 def test_a_wrong_command_line_is_2(arguments, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, lines = call(*arguments)
-    assert code == 2 and lines[-1].startswith("python -m toy")
+    assert code == 2 and lines[-1].startswith("python -m septet.toy")
     assert not list(tmp_path.iterdir())
 
 

@@ -49,9 +49,9 @@ def compiled(
 
 
 def _package(module: str) -> str:
-    """The package of a module of ours: ``dynts`` of ``septet.dynts.filter``, ``core`` of ``septet.seeding``."""
-    below = module.removeprefix("septet.")
-    return below.partition(".")[0] if "." in below else "core"
+    """The import package of a module: ``septet.dynts`` of ``septet.dynts.filter``, ``septet`` of ``septet.seeding``."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "septet" and len(parts) > 2 else parts[0]
 
 
 @functools.cache

@@ -115,25 +115,27 @@ def is_source(name: str) -> bool:
 
 
 def source_digest(package: str) -> str:
-    """SHA-256 over the names and contents of the sources of one of our packages, in a folder or in a zip.
+    """SHA-256 over the names and contents of the sources of one import package, in a folder or in a zip.
 
     The package is not imported.
 
     Args:
-        package: its name below `septet`; ``"core"`` is the modules of `septet` itself.
+        package: its import name; ``"septet"``, a namespace, stands for its own modules alone.
 
     Raises:
         ModuleNotFoundError: there is no such package.
         InputError: its sources are not there, as where only bytecode is shipped.
     """
-    spec = importlib.util.find_spec("septet.files" if package == "core" else f"septet.{package}")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"no package septet.{package}")
-    place = Path(spec.origin).parent
-    below = _files_below(_folder(place), only_here=package == "core")
-    sources = {name: file for name, file in below if is_source(name)}
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"no package {package}")
+    below = spec.origin is not None
+    folders = [_folder(Path(place)) for place in spec.submodule_search_locations]
+    files = {name: file for folder in folders for name, file in _files_in(folder, below=below)}
+    sources = {name: file for name, file in files.items() if is_source(name)}
     if not any(name.endswith(".py") for name in sources):
-        raise InputError(str(place), expected=f"the sources of septet.{package}, in a folder or a zip", found="none")
+        place = ", ".join(spec.submodule_search_locations)
+        raise InputError(place, expected=f"the sources of the package {package}, in a folder or a zip", found="none")
     return sha256_tree(sources)
 
 
@@ -145,13 +147,13 @@ def _folder(path: Path) -> Traversable:
     return zipfile.Path(archive, f"{path.relative_to(archive).as_posix()}/")
 
 
-def _files_below(folder: Traversable, above: str = "", only_here: bool = False) -> Iterator[tuple[str, Traversable]]:
-    """Each file below a folder that may lie in a zip, by its path inside; links to folders are not followed."""
+def _files_in(folder: Traversable, above: str = "", *, below: bool = True) -> Iterator[tuple[str, Traversable]]:
+    """Each file in a folder that may lie in a zip, and below it, by its path; links to folders are not followed."""
     for entry in folder.iterdir():
         if entry.is_file():
             yield above + entry.name, entry
-        elif not only_here and entry.is_dir() and not (isinstance(entry, Path) and entry.is_symlink()):
-            yield from _files_below(entry, f"{above}{entry.name}/")
+        elif below and entry.is_dir() and not (isinstance(entry, Path) and entry.is_symlink()):
+            yield from _files_in(entry, f"{above}{entry.name}/")
 
 
 def _flush_to_disk(path: Path) -> None:
