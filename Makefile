@@ -60,9 +60,9 @@ reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=
 	$(BIN)/python -m septet.report.show results/$(SCALE)
 
 validate: setup-dev  ## the learner's PPO, TRPO and DDPG beside Stable-Baselines3's
-	$(if $(PREFLIGHT),$(PREFLIGHT) scale=$(SCALE) papers='[learner]' -- learner)
-	$(SNAKEMAKE) --config scale=$(SCALE) papers='[learner]' -- learner
-	$(BIN)/python -m septet.report.show results/$(SCALE)/learner
+	$(if $(PREFLIGHT),$(PREFLIGHT) scale=$(SCALE) papers='[rl]' -- rl)
+	$(SNAKEMAKE) --config scale=$(SCALE) papers='[rl]' -- rl
+	$(BIN)/python -m septet.report.show results/$(SCALE)/rl
 
 empg_real: models  ## reinforcement learning on a real language model, SmolLM2-135M-Instruct
 	$(if $(PREFLIGHT),$(PREFLIGHT) scale=$(SCALE) papers='[empgreal]' -- empgreal)
@@ -115,8 +115,8 @@ publish: setup  ## copy the scores and run cards of a finished run to published/
 bench: setup-dev  ## measure every package beside its peers; rows go to published/bench/
 	$(BIN)/python -m septet.dynts bench --json published/bench/dynts.json
 	$(BIN)/python -m septet.vrda bench --json published/bench/vrda.json
-	$(BIN)/python -m septet.sampler bench --json published/bench/walle.json
-	$(BIN)/python -m septet.rl bench --json published/bench/learner.json
+	$(BIN)/python -m septet.sampler bench --json published/bench/sampler.json
+	$(BIN)/python -m septet.rl bench --json published/bench/rl.json
 	$(BIN)/python -m septet.svrpo bench --json published/bench/svrpo.json
 	$(BIN)/python -m septet.metaexplore bench --json published/bench/metaexplore.json
 	$(BIN)/python -m septet.vipg bench --json published/bench/vipg.json

@@ -50,7 +50,7 @@ CASES = {
 
 def run(package, verb, config, out, **options):
     return subprocess.run(
-        [sys.executable, "-m", package, verb, "--config", str(config), "--out", str(out)],
+        [sys.executable, "-m", f"septet.{package}", verb, "--config", str(config), "--out", str(out)],
         capture_output=True,
         text=True,
         check=False,

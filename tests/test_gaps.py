@@ -24,13 +24,13 @@ JOBS = {
 @pytest.mark.parametrize("name", JOBS)
 def test_a_job_that_was_accepted_ends_in_a_usable_table(name, tmp_path):
     method, task, steps = JOBS[name]
-    job = {"paper": "learner", "method": method, "task": task, "seeds": [0, 1, 2, 3, 4], "steps": steps}
+    job = {"paper": "rl", "method": method, "task": task, "seeds": [0, 1, 2, 3, 4], "steps": steps}
     run, merged = tmp_path / "run", tmp_path / "results"
     for package, verb, config, out in (
-        ("learner", "train", job, run),
-        ("septet.report", "evaluate", {"paper": "learner", "scale": "laptop", "runs": [str(run)]}, merged),
+        ("rl", "train", job, run),
+        ("septet.report", "evaluate", {"paper": "rl", "scale": "laptop", "runs": [str(run)]}, merged),
     ):
-        command = [sys.executable, "-m", package, verb, "--config", "-", "--out", str(out)]
+        command = [sys.executable, "-m", f"septet.{package}", verb, "--config", "-", "--out", str(out)]
         done = subprocess.run(command, input=json.dumps(config), capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
     paper = tables.read_paper(merged)

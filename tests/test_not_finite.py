@@ -67,9 +67,9 @@ LEARNERS = {
     "ddpg/sb3": {**DDPG, **PEER},
 }
 SIZES = {"batch": 20, "mini_batch": 10, "environments": 1, "iterations": 2, "hidden": [8]}
-JOBS = {name: (rl, method, {}, {"steps": 40}) for name, method in LEARNERS.items()}
-JOBS["svrpo"] = svrpo, {"algorithm": "inner_loop", "hessian_blocks": 1}, SIZES, {}
-JOBS["srvrpg"] = svrpo, {"algorithm": "srvrpg", "snapshot": 1, "trajectories": 1}, SIZES, {}
+JOBS = {name: (septet.rl, method, {}, {"steps": 40}) for name, method in LEARNERS.items()}
+JOBS["svrpo"] = septet.svrpo, {"algorithm": "inner_loop", "hessian_blocks": 1}, SIZES, {}
+JOBS["srvrpg"] = septet.svrpo, {"algorithm": "srvrpg", "snapshot": 1, "trajectories": 1}, SIZES, {}
 
 
 def ends(package, job, out, says):

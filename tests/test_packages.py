@@ -33,19 +33,21 @@ def project(package):
     table["needs"] = {canonicalize_name(each.name): each for each in map(Requirement, table["dependencies"])}
     extras = [line for lines in table.get("optional-dependencies", {}).values() for line in lines]
     table["extras"] = {canonicalize_name(Requirement(line).name) for line in extras}
-    (table["source"],) = (folder / "src").iterdir()
+    shared = folder / "src/septet"
+    (table["source"],) = [shared] if any(shared.glob("*.py")) else [path for path in shared.iterdir() if path.is_dir()]
     return table
 
 
 OURS = {canonicalize_name(project(package)["name"]): package for package in NAMES}
-IMPORTS = {project(package)["source"].name: name for name, package in OURS.items()}
+IMPORTS = {f"septet.{project(package)['source'].name}": name for name, package in OURS.items() if package != "core"}
 
 
 @cache
 def distribution(module):
     """The distribution that an import comes from."""
-    if module in IMPORTS:
-        return IMPORTS[module]
+    if module.partition(".")[0] == "septet":
+        return IMPORTS.get(".".join(module.split(".")[:2]), "septet")
+    module = module.partition(".")[0]
     found = importlib.metadata.packages_distributions().get(module, [module])
     names = sorted(
         {canonicalize_name(name) for name in found}, key=lambda name: (name != canonicalize_name(module), name)
@@ -60,6 +62,8 @@ def imported(path):
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, id(node) in top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "septet":
+            yield from ((f"septet.{alias.name}", id(node) in top) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module, id(node) in top
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
@@ -70,9 +74,9 @@ def uses(package):
     """(distribution, file, whether the package cannot do without) of what a package imports."""
     for path in sorted(project(package)["source"].rglob("*.py")):
         for module, top in imported(path):
-            name = module.partition(".")[0]
-            if name not in sys.stdlib_module_names and name != project(package)["source"].name:
-                yield distribution(name), path, top and not PEERS.fullmatch(path.stem)
+            if module.partition(".")[0] in sys.stdlib_module_names or OURS.get(distribution(module)) == package:
+                continue
+            yield distribution(module), path, top and not PEERS.fullmatch(path.stem)
             if module == "septet.compiled":
                 yield "numba", path, True
 
@@ -90,7 +94,7 @@ def test_what_a_package_imports_is_declared(package):
 @pytest.mark.parametrize("package", NAMES)
 def test_what_a_package_declares_is_used(package):
     used = {name for name, _, _ in uses(package)}
-    called = (project(package)["source"].parent.parent / "src").rglob("*.py")
+    called = project(package)["source"].rglob("*.py")
     named = {word for path in called for word in re.findall(r'"([\w.-]+)"', path.read_text())}
     for name in project(package)["needs"]:
         assert name in used | BEHIND or any(word.startswith(name) for word in named), f"{name} is imported nowhere"
@@ -111,12 +115,12 @@ def test_bounds_are_lower_ones_that_the_lock_keeps(package):
 def closure(package):
     """Distributions that a package's declared dependencies bring, and the source folders of ours."""
     there: dict[str, importlib.metadata.Distribution] = {}
-    sources, todo = [project(package)["source"].parent], list(project(package)["needs"].values())
+    sources, todo = [ROOT / "packages" / package / "src"], list(project(package)["needs"].values())
     while todo:
         needed = todo.pop()
         name = canonicalize_name(needed.name)
         if name in OURS:
-            source = project(OURS[name])["source"].parent
+            source = ROOT / "packages" / OURS[name] / "src"
             if source not in sources:
                 sources.append(source)
                 todo += project(OURS[name])["needs"].values()
@@ -228,7 +232,7 @@ def test_wheels_install_by_name_without_the_checkout(elsewhere, tmp_path):
     outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run([python, "-c", code], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300)
     assert done.stdout == output, done.stderr[-3000:]
-    where = subprocess.run([python, "-c", "import septet, vrda; print(septet.__file__, vrda.__file__)"], cwd=tmp_path,
+    where = subprocess.run([python, "-c", "import septet.files, septet.vrda; print(septet.files.__file__, septet.vrda.__file__)"], cwd=tmp_path,
                            env=outside, capture_output=True, text=True, timeout=300)  # fmt: skip
     assert str(ROOT) not in where.stdout and where.stdout.count(str(tmp_path)) == 2
     refused = subprocess.run([*pip, elsewhere / next(elsewhere.glob("septet_dynts*.whl")), "septet==0.0.9"],

@@ -29,7 +29,7 @@ def test_there_is_a_page_for_each_paper_package_and_api(site):
     for folder, names in {
         "papers": [path.stem for path in ROOT.glob("docs/papers/*.md")],
         "packages": [path.parent.name for path in ROOT.glob("packages/*/README.md")],
-        "api": [path.name for path in ROOT.glob("packages/*/src/*")],
+        "api": [path.name for path in ROOT.glob("packages/*")],
         ".": ["index", "decisions/README", *(path.stem for path in ROOT.glob("docs/*.md"))],
     }.items():
         for name in names:

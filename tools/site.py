@@ -21,9 +21,9 @@ def elsewhere() -> dict[str, str]:
 
 
 def modules(package: Path) -> list[str]:
-    """Dotted names of a package's modules, itself first."""
+    """Dotted names of the modules of a distribution's part of the namespace `septet`."""
     paths = sorted(path for path in package.rglob("*.py") if path.name != "__main__.py")
-    names = [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in paths]
+    names = [".".join(("septet", *path.relative_to(package).with_suffix("").parts)) for path in paths]
     return sorted({name.removesuffix(".__init__") for name in names})
 
 
@@ -31,9 +31,8 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages that do not lie in docs/."""
     for page, source in elsewhere().items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
-    for package in sorted(ROOT.glob("packages/*/src/*")):
-        names = modules(package)
-        text = f"# {package.name}\n\n" + "".join(f"::: {name}\n\n" for name in names)
+    for package in sorted(ROOT.glob("packages/*")):
+        text = f"# {package.name}\n\n" + "".join(f"::: {name}\n\n" for name in modules(package / "src/septet"))
         files.append(File.generated(config, f"api/{package.name}.md", content=text))
     config.nav = navigation({file.src_uri for file in files.documentation_pages()})
     return files

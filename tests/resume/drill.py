@@ -46,13 +46,13 @@ class Starter:
     """Starts the verb `train` of a package: from a process that has imported it, or as its command."""
 
     def __init__(self, package: str, processes: bool) -> None:
-        self.package, self.processes = package, processes
+        self.package, self.processes = f"septet.{package}", processes
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "SEPTET_SAVE_EVERY": "0"}
         self.server = None
         self.environment = environment
         if not processes:
             self.server = subprocess.Popen(
-                [sys.executable, str(STARTER), package],
+                [sys.executable, str(STARTER), self.package],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
             )  # fmt: skip
 

@@ -50,7 +50,7 @@ class Training:
         if not file.is_file():
             job = {key: every[key] for key in ("root_seed", "data_source")}
             job["task"] = {"name": self.task, **every["tasks"][self.task]}
-            command = [sys.executable, "-m", self.package, "prepare", "--config", "-", "--out", str(file.parent)]
+            command = [sys.executable, "-m", f"septet.{self.package}", "prepare", "--config", "-", "--out", str(file.parent)]
             subprocess.run(command, input=json.dumps(job), text=True, check=True, capture_output=True)
         return file
 
@@ -67,8 +67,8 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 TRAININGS = {
     "dynts": Training("dynts", "dynts", "ts", "tau200", {"horizon": 20_000, "points": 40}),
     "vrda": Training("vrda", "vrda", "vrda_hinge", "craft_small", {"seeds": [*range(6)]}, data=True),
-    "walle": Training("learner", "walle", "n1", "half_cheetah", of_task={"steps": 6000}),
-    "learner": Training("learner", "learner", "ppo", "inverted_pendulum", of_task={"steps": 8192}),
+    "walle": Training("rl", "walle", "n1", "half_cheetah", of_task={"steps": 6000}),
+    "rl": Training("rl", "rl", "ppo", "inverted_pendulum", of_task={"steps": 8192}),
     "svrpo": Training("svrpo", "svrpo", "svrpo", "cart_pole", of_task={"iterations": 12}),
     "metaexplore": Training("metaexplore", "metaexplore", "meta", "navigation", of_task={"steps": 3600}),
     "vipg": Training("vipg", "vipg", "v_trpo", "cart_pole", of_task={"iterations": 8}),
@@ -76,9 +76,9 @@ TRAININGS = {
 }  # fmt: skip
 """A job for every training verb; the drill of `make test` and of `make test-nightly`."""
 MORE = {
-    "walle, 2 samplers": Training("learner", "walle", "n2", "half_cheetah", of_task={"steps": 16_000}),
-    "learner, ddpg": Training("learner", "learner", "ddpg", "pendulum_offpolicy", of_task={"steps": 3000}),
-    "learner, the peer": Training("learner", "learner", "ppo_sb3", "inverted_pendulum", of_task={"steps": 8192}),
+    "walle, 2 samplers": Training("rl", "walle", "n2", "half_cheetah", of_task={"steps": 16_000}),
+    "rl, ddpg": Training("rl", "rl", "ddpg", "pendulum_offpolicy", of_task={"steps": 3000}),
+    "rl, the peer": Training("rl", "rl", "ppo_sb3", "inverted_pendulum", of_task={"steps": 8192}),
     "svrpo, svrpg": Training("svrpo", "svrpo", "svrpg", "pendulum", of_task={"iterations": 8}),
     "metaexplore, signal": Training("metaexplore", "metaexplore", "signal", "navigation"),
     "vipg, posterior": Training("vipg", "vipg", "posterior_modes", "surface", of_method={"steps": 60}),

@@ -17,8 +17,8 @@ CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml
 MAY = {
     ("vrda/bench.py", "np.load"),
     ("septet/compiled.py", "pickle"),
-    ("walle/worker.py", "pickle"),
-    ("walle/worker.py", "cloudpickle"),
+    ("sampler/worker.py", "pickle"),
+    ("sampler/worker.py", "cloudpickle"),
 }
 """np.load of arrays refuses pickles unless told otherwise; numba's cache is machine code of this user's, checked by its
 digest; what makes an environment goes from a process to the samplers that it starts, and to no file."""

@@ -53,7 +53,7 @@ def read(text):
         ('dynts={"runs": {"static": ["nobody"]}}', "runs.static: expected methods, some of random, oracle, "),
         ('dynts={"runs": {"static": ["ts", "ts"]}}', "runs.static: expected methods, each once, found ts, ts"),
         ('dynts={"runs": {"nowhere": ["ts"]}}', "runs: expected tasks, some of static, tau5000, "),
-        ('learner={"methods": {"ppo": {"rat": 1}}}', "methods.ppo: expected one of the keys algorithm, batch, "),
+        ('rl={"methods": {"ppo": {"rat": 1}}}', "methods.ppo: expected one of the keys algorithm, batch, "),
         (
             'metaexplore={"methods": {"meta": {"gama": 1}}}',
             "methods.meta: expected one of the keys actor_rate, batch, ",
@@ -75,8 +75,8 @@ def test_papers_are_named_in_any_of_the_usual_ways(given):
 
 
 def test_optional_papers_run_when_they_are_named():
-    assert not {"learner", "empgreal"} & set(Workflow(ROOT, {}).chosen)
-    assert Workflow(ROOT, {"papers": ["learner"]}).chosen == ["learner"]
+    assert not {"rl", "empgreal"} & set(Workflow(ROOT, {}).chosen)
+    assert Workflow(ROOT, {"papers": ["rl"]}).chosen == ["learner"]
 
 
 def test_layers_are_laid_over_each_other_key_by_key():

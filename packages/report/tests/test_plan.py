@@ -43,7 +43,7 @@ def test_the_longest_chain_goes_first():
 
 CONFIGS = {
     "walle": ({"method": {}, "task": {"steps": 100, "seeds": [1, 2]}}, 200),
-    "learner": ({"method": {}, "task": {}, "steps": 100, "seeds": [1, 2, 3]}, 300),
+    "rl": ({"method": {}, "task": {}, "steps": 100, "seeds": [1, 2, 3]}, 300),
     "metaexplore": ({"method": {"kind": "training"}, "task": {"steps": 50}, "seeds": [0, 1]}, 100),
     "svrpo": (
         {

@@ -12,7 +12,7 @@ NOISES = ["none", "gaussian", "uniform", "ornstein_uhlenbeck", "parameter"]
 
 def job(seeds: list[int], environment: str = "Pendulum-v1", steps: int = 600, **method: object) -> Job:
     settings = DDPG.model_validate({**SMALL, **method})
-    return Job(paper="learner", method=settings, task=Task(environment=environment), seeds=seeds, steps=steps)
+    return Job(paper="rl", method=settings, task=Task(environment=environment), seeds=seeds, steps=steps)
 
 
 @pytest.mark.parametrize("noise", NOISES)

@@ -27,7 +27,7 @@ METHODS: dict[str, dict[str, Any]] = {
 def job(algorithm: str, **more: Any) -> Job:
     method = {"algorithm": algorithm, "implementation": "stable_baselines3", **METHODS[algorithm], **more}
     task = {"environment": "Pendulum-v1"}
-    return validate(Job, {"paper": "learner", "method": method, "task": task, "seeds": [1, 2], "steps": 750}, "job")
+    return validate(Job, {"paper": "rl", "method": method, "task": task, "seeds": [1, 2], "steps": 750}, "job")
 
 
 @pytest.mark.parametrize("algorithm", list(METHODS))

@@ -251,7 +251,8 @@ def test_a_gymnasium_environment_that_cannot_be_used_is_refused():
 
 
 UNSTABLE = """
-import numpy as np, walle
+import numpy as np
+from septet import sampler
 for task in {tasks}:
     for threads in (1, 2):
         batch = sampler.make(task, seeds=[1], environments=4, threads=threads)

@@ -23,18 +23,18 @@ def test_the_replay_is_the_same_physics_without_the_rest():
 
 def test_rows_compare_what_runs_on_as_many_cores():
     rates = {
-        "walle, 1 core": 90.0,
-        "walle, 2 threads": 160.0,
+        "sampler, 1 core": 90.0,
+        "sampler, 2 threads": 160.0,
         "EnvPool, 1 core": 45.0,
         "EnvPool, 2 threads": 80.0,
         "mj_step, 1 core": 100.0,
     }
     rows = compare("Hopper-v5", rates, 2)
     assert [(row["name"], row["peer"], row["ratio"], row["limit_ratio"]) for row in rows] == [
-        ("Hopper-v5: walle, 1 core", "EnvPool, 1 core", 2.0, 0.9),
-        ("Hopper-v5: walle, 1 core", "mj_step x 1", 0.9, 0.9),
-        ("Hopper-v5: walle, 2 threads", "EnvPool, 2 threads", 2.0, 0.8),
-        ("Hopper-v5: walle, 2 threads", "mj_step x 2", 0.8, 0.8),
+        ("Hopper-v5: sampler, 1 core", "EnvPool, 1 core", 2.0, 0.9),
+        ("Hopper-v5: sampler, 1 core", "mj_step x 1", 0.9, 0.9),
+        ("Hopper-v5: sampler, 2 threads", "EnvPool, 2 threads", 2.0, 0.8),
+        ("Hopper-v5: sampler, 2 threads", "mj_step x 2", 0.8, 0.8),
     ]
     assert set(rows[0]) == {"name", "value", "unit", "peer", "peer_value", "ratio", "limit_ratio"}
 

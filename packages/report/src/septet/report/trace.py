@@ -31,7 +31,7 @@ from septet.reading import is_file, is_folder, readable
 from septet.report.panels import read_figure
 from septet.report.tables import Paper, paper_of, papers_in, runs_of
 
-PROGRAMS = {"walle": "learner", "empgreal": "empg"}
+PROGRAMS = {"walle": "rl", "empgreal": "empg"}
 """Paper -> the package that runs its training, where it is not of the paper's name."""
 FORMS = "RUN[/METRIC[/SEED[/STEP]]] or FIGURE/PAPER/METHOD/TASK/SEED"
 

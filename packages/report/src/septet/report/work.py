@@ -11,7 +11,7 @@ Config = dict[str, Any]
 
 RULES = {
     "walle": "environment steps x seeds",
-    "learner": "environment steps x seeds",
+    "rl": "environment steps x seeds",
     "metaexplore": "environment steps x seeds (the study of section 8: trials x stages x settings x seeds)",
     "svrpo": "iterations x batch x inner steps x seeds / threads",
     "vipg": "iterations x episodes x the task's time limit x alphas x seeds / threads",
@@ -92,7 +92,7 @@ def _empg(task: str, config: Config) -> float:
 
 _RULES: dict[str, Callable[[str, Config], float]] = {
     "walle": _collection,
-    "learner": _collection,
+    "rl": _collection,
     "metaexplore": _metaexplore,
     "svrpo": _svrpo,
     "vipg": _vipg,

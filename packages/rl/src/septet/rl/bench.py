@@ -39,7 +39,7 @@ def bench(quick: bool, file: Path) -> None:
     watch = Stopwatch()
     rows = [row for measure in ROWS for row in measure(quick)]
     card = watch.card(
-        paper="learner",
+        paper="rl",
         verb="bench",
         task="HalfCheetah-v5",
         methods={},

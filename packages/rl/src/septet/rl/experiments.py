@@ -106,7 +106,7 @@ def _task(environment: str, steps: int) -> ExperimentTask:
 class Validation(_Experiments):
     """PPO, TRPO and DDPG beside Stable-Baselines3's and sb3-contrib's, at the same settings."""
 
-    paper: Literal["learner"] = "learner"
+    paper: Literal["rl"] = "rl"
     """Id that the scores belong to."""
     methods: dict[str, Validated] = {
         name: method

@@ -83,7 +83,7 @@ def bench(quick: bool, file: Path) -> None:
     rates = {task: measure(task, setting) for task in setting.tasks}
     rows = [one for task in setting.tasks for one in compare(task, rates[task], setting.cores)]
     card = watch.card(
-        paper="walle",
+        paper="sampler",
         verb="bench",
         task=" ".join(setting.tasks),
         methods={},
@@ -100,9 +100,9 @@ def compare(task: str, rates: dict[str, float], cores: int) -> list[Row]:
     """Each of ours against each peer that uses as many cores, and against the limit."""
     limit = rates.pop("mj_step, 1 core")
     rows = []
-    for ours in [name for name in rates if name.startswith("walle")]:
+    for ours in [name for name in rates if name.startswith("sampler")]:
         used = 1 if ours.endswith("1 core") else cores
-        for peer in [name for name in rates if not name.startswith("walle")]:
+        for peer in [name for name in rates if not name.startswith("sampler")]:
             if peer.endswith("1 core") == ours.endswith("1 core"):
                 share = rates[ours] / (limit * used)
                 rows.append(row(f"{task}: {ours}", rates[ours], "1/s", peer, rates[peer], share))
@@ -116,9 +116,9 @@ def measure(task: str, setting: Setting) -> dict[str, float]:
     """Median steps per second of every contender, all taking turns."""
     cores = setting.cores
     contenders = [
-        ours(task, 1, "walle, 1 core"),
-        ours(task, cores, f"walle, {cores} threads"),
-        samplers(task, cores, f"walle, {cores} sampler processes"),
+        ours(task, 1, "sampler, 1 core"),
+        ours(task, cores, f"sampler, {cores} threads"),
+        samplers(task, cores, f"sampler, {cores} sampler processes"),
         envpool(task, 1, "EnvPool, 1 core"),
         envpool(task, cores, f"EnvPool, {cores} threads"),
         gymnasium_sync(task, 16, "Gymnasium sync, 1 core"),
