@@ -253,7 +253,14 @@ def test_a_link_to_nowhere_is_one_line(tmp_path):
 
 def test_septet_itself_says_how_it_is_called():
     done = subprocess.run([sys.executable, "-m", "septet"], capture_output=True, text=True)
-    assert done.returncode != 0 and done.stderr.startswith("usage: python -m septet status DIR")
+    assert done.returncode != 0 and done.stderr.startswith("usage: septet PACKAGE VERB ...")
+    assert "dynts, empg" in done.stderr.splitlines()[-1]
+
+
+def test_septet_runs_a_verb_of_a_package(tmp_path):
+    command = [sys.executable, "-m", "septet", "dynts", "train", "--config", str(tmp_path / "no.yaml"), "--out", "run"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("dynts: ") and len(done.stderr.splitlines()) == 1
 
 
 def test_an_error_stays_one_readable_line_however_long_its_parts():

@@ -76,7 +76,7 @@ def test_papers_are_named_in_any_of_the_usual_ways(given):
 
 def test_optional_papers_run_when_they_are_named():
     assert not {"rl", "empgreal"} & set(Workflow(ROOT, {}).chosen)
-    assert Workflow(ROOT, {"papers": ["rl"]}).chosen == ["learner"]
+    assert Workflow(ROOT, {"papers": ["rl"]}).chosen == ["rl"]
 
 
 def test_layers_are_laid_over_each_other_key_by_key():

@@ -25,7 +25,7 @@ def both(value):
 @pytest.fixture
 def results(tmp_path):
     config = {"method": {"name": "ts"}, "task": {"name": "static"}, "seeds": [0, 1, 2], "note": "it's"}
-    sources = {"septet": source_digest("septet"), "dynts": "0" * 64}
+    sources = {"septet": source_digest("septet"), "septet.dynts": "0" * 64}
     card = build_card(RUN, methods={"ts/none": {}, "ts/exp-0.9": {}}, config=config, sources=sources)
 
     def value(method, card, steps):

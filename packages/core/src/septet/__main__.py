@@ -1,5 +1,7 @@
-"""`python -m septet status DIR`, `python -m septet seal FILE...` and `python -m septet config ROOT`."""
+"""The command `septet`, which is also `python -m septet`: core's own commands, and the verbs of every package."""
 
+import importlib.util
+import runpy
 import sys
 from pathlib import Path
 
@@ -9,10 +11,12 @@ from septet.progress import running
 from septet.reading import read_mapping
 from septet.reseal import reseal
 
-USAGE = """usage: python -m septet status DIR     progress of the jobs that are running below DIR
-       python -m septet seal FILE...   accept tables and cards that were changed on purpose, or by another program
-       python -m septet check FILE     read a file of settings as strictly as the workflow does
-       python -m septet config ROOT    write the default configuration of the checkout ROOT"""
+USAGE = """usage: septet PACKAGE VERB ...  a verb of a package: septet dynts train --config job.yaml --out run
+       septet status DIR        progress of the jobs that are running below DIR
+       septet seal FILE...      accept tables and cards that were changed on purpose, or by another program
+       septet check FILE        read a file of settings as strictly as the workflow does
+       septet config ROOT       write the default configuration of the checkout ROOT
+packages: {}"""
 
 
 def main() -> None:
@@ -28,8 +32,24 @@ def main() -> None:
         case ["config", root]:
             workflow_config.write(Path(root))
         case _:
-            sys.exit(USAGE)
+            sys.exit(USAGE.format(", ".join(packages())))
+
+
+def packages() -> list[str]:
+    """The packages installed here that have verbs."""
+    spec = importlib.util.find_spec("septet")
+    places = [Path(place) for place in (spec and spec.submodule_search_locations) or []]
+    return sorted(path.parent.name for place in places for path in place.glob("*/__main__.py"))
+
+
+def command() -> None:
+    """Run a package's verb, or a command of core, and exit with its code."""
+    if len(sys.argv) > 1 and sys.argv[1] in packages():
+        package = sys.argv.pop(1)
+        runpy.run_module(f"septet.{package}", run_name="__main__", alter_sys=True)
+    else:
+        program("septet", main)
 
 
 if __name__ == "__main__":
-    program("septet", main)
+    command()
