@@ -10,7 +10,11 @@
 `scores`       the score table and the timing table
 `card`         the run card: what made a score table
 `bench`        rows and file of the `bench` verbs
+`run`          the one training loop
+`state`        the declared state of a job's objects
+`history`      what a job has measured, and the rows it makes
 `checkpoint`   save and restore a half-done job
+`testing`      finds state that is not declared
 `files`        whole-or-nothing writes, digests
 `lock`         one run at a time in a folder
 `finite`       the check that stops training at a value that is not finite
