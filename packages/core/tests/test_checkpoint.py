@@ -226,7 +226,7 @@ def test_a_job_s_identity_says_what_differs(store, capsys):
     first = identity({"seeds": [0]}, ["septet"], "simulated")
     assert first == identity({"seeds": [0]}, ["septet"], "simulated")
     with pytest.raises(Interrupted), Checkpoints(store.folder, first) as one:
-        one.safe_point(1, lambda: {"x": np.array([1])}, "step 1", stop=True)
+        one.safe_point(1, lambda: {"x": np.array([1])}, "step 1", lambda _: True)
     second = identity({"seeds": [1]}, ["septet"], "real")
     with Checkpoints(store.folder, second) as other:
         assert other.load() is None
@@ -251,14 +251,14 @@ def test_a_safe_point_saves_when_due_or_told_to_stop(store, monkeypatch):
     assert store.load()[0] == 3
 
 
-def test_a_job_whose_environment_has_no_state_says_that_it_begins_anew(store):
+def test_a_job_whose_environment_has_no_state_says_that_it_cannot_resume(store):
     def state():
         raise NoState("task", expected="walle's", found="another's")
 
     store.every = 0.0
-    with pytest.raises(Interrupted, match="nothing to go on from"), store:
+    with pytest.raises(Interrupted, match="cannot resume: task: expected"), store:
         store.safe_point(1, state, "step 1")
-        store.safe_point(1, state, "step 1", stop=True)
+        store.safe_point(1, state, "step 1", lambda _: True)
     assert not store.folder.exists()
 
 

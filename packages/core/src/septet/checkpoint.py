@@ -82,7 +82,11 @@ class Checkpoints:
         return time.monotonic() - self._saved >= self.every
 
     def safe_point(
-        self, step: int, state: Callable[[], Mapping[str, NDArray[Any]]], where: str, stop: bool | None = None
+        self,
+        step: int,
+        state: Callable[[], Mapping[str, NDArray[Any]]],
+        where: str,
+        any_process: Callable[[bool], bool] = bool,
     ) -> None:
         """Between two steps of a training loop: save if it is time, and end if the job was told to.
 
@@ -90,26 +94,27 @@ class Checkpoints:
             step: steps done.
             state: gives the state to save; asked for only when it is needed.
             where: how far the job is, for the message.
-            stop: whether to end; by default, whether a signal came.
+            any_process: whether something holds in any process of the job, so that all save and end together.
 
         Raises:
             Interrupted: the job was told to stop.
         """
-        stop = stop_request.signal is not None if stop is None else stop
-        if not stop and not self.due():
+        stop = any_process(stop_request.signal is not None)
+        if not stop and not any_process(self.writes and self.due()):
             return
         kept = self.keep(step, state)
         if stop:
             raise Interrupted(f"stopped by signal {stop_request.signal} at {where}, {kept}")
 
     def keep(self, step: int, state: Callable[[], Mapping[str, NDArray[Any]]]) -> str:
-        """Save, and say what became of it: environments of others may have no state to save."""
+        """Save and return the status: environments of others may have no state to save."""
+        try:
+            arrays = state()  # in all processes: they put sharded arrays together
+        except NoState as error:
+            self._saved = time.monotonic()
+            return f"cannot resume: {error}"
         if self.writes:
-            try:
-                self.save(step, state())
-            except NoState as error:
-                self._saved = time.monotonic()
-                return f"nothing to go on from ({error})"
+            self.save(step, arrays)
         return "state saved"
 
     def save(self, step: int, arrays: Mapping[str, NDArray[Any]]) -> None:

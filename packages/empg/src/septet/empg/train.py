@@ -2,7 +2,6 @@
 
 import time
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from septet.card import Stopwatch
 from septet.checkpoint import Checkpoints, identity
-from septet.cli import stop_request
 from septet.empg import models, summary, tasks
 from septet.empg.behaviours import rates
 from septet.empg.config import Chain, Chat, Job, Steps
@@ -307,10 +305,7 @@ def train(job: Job, out: Path) -> None:
                     run.evaluate()
                 if progress:
                     progress.update(run.done)
-                stop = run.fleet.any(stop_request.signal is not None)
-                if stop or run.fleet.any(run.fleet.leads and store.due()):
-                    state = run.state()  # all processes put sharded weights together
-                    store.safe_point(run.done, partial(dict, state), f"step {run.done} of {total}", stop)
+                store.safe_point(run.done, run.state, f"step {run.done} of {total}", run.fleet.any)
             run.next_seed()
         run.close()  # the card counts the processes that have ended
         if progress is None:

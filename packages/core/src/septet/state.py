@@ -1,0 +1,163 @@
+"""The state of a half-done job as named arrays: what a checkpoint holds.
+
+A class names the attributes that are its state, and writes nothing else by hand::
+
+    class Agent:
+        checkpointed = ("networks", "updates")
+
+`state_dict` collects their arrays under flat names (``agent/networks/actor``), and `load_state_dict` puts them into an
+object that was built from the same configuration, as PyTorch's methods of these names do for modules.
+
+State may be: arrays, tensors, numbers, None; dicts, lists, tuples, named tuples and dataclasses of state; objects with
+`checkpointed`; and objects with a property `state` of arrays by name, where attributes do not say it: shared memory,
+environments in other processes, a ring of which only the filled part is kept. `septet.testing` finds forgotten names.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from septet.checkpoint import Arrays
+
+NUMBERS = bool | int | float | np.generic
+LENGTH = "length"
+"""A list is saved with its length, as an item that is None or empty has no arrays."""
+
+
+def state_dict(node: Any, where: str = "state") -> Arrays:
+    """The arrays of `node` by name. They are the node's own, not copies: write or copy them before it changes.
+
+    Args:
+        node: the object; where: what an error calls it.
+
+    Raises:
+        TypeError: a part does not say what its state is.
+    """
+    if node is None:
+        return {}
+    if isinstance(node, NUMBERS | np.ndarray):
+        return {"": np.asarray(node)}
+    if _is_tensor(node):
+        return {"": node.detach().cpu().numpy()}
+    if has_state_property(node):
+        return dict(node.state)
+    arrays: Arrays = {LENGTH: np.array(len(node))} if isinstance(node, list) else {}
+    for name, child in children(node, where).items():
+        for key, array in state_dict(child, f"{where}/{name}").items():
+            arrays[f"{name}/{key}" if key else name] = array
+    return arrays
+
+
+def load_state_dict(node: Any, saved: Mapping[str, NDArray[Any]]) -> None:
+    """Put `saved` back into an object, a dict or a list.
+
+    Whatever can change in place stays the same object: a local variable that holds a part of the state still holds it
+    after a resume. Arrays and tensors of attributes keep shape and type and are filled. Replaced are numbers, what was
+    None when built, and arrays in dicts, lists and tuples that have changed their shape.
+
+    Raises:
+        TypeError, KeyError: `node` was built differently from what was saved.
+        ValueError: what was loaded does not read back the same, as when two parts share an array.
+    """
+    _load(node, saved, "state", fixed=True)
+    found = state_dict(node)
+    for name in sorted(found.keys() | saved.keys()):
+        if name not in found or name not in saved or not _equal(found[name], saved[name]):
+            raise ValueError(f"state/{name}: expected to read back what was loaded, found another value")
+
+
+def children(node: Any, where: str) -> dict[str, Any]:
+    """The parts of a node of the tree by name. Raises TypeError if it does not say what its state is."""
+    if isinstance(node, dict):
+        for name in node:
+            if not isinstance(name, str) or not name or "/" in name:
+                raise TypeError(f"{where}: expected names without a slash, found {name!r}")
+        return node
+    if isinstance(node, list | tuple):
+        return dict(zip(getattr(node, "_fields", map(str, range(len(node)))), node, strict=True))
+    names: Iterable[str] | None = getattr(node, "checkpointed", None)
+    if names is None and is_dataclass(node):
+        names = [field.name for field in fields(node)]
+    if names is None:
+        raise TypeError(f"{where}: expected state, or an object that names its own in `checkpointed`, found {node!r}")
+    return {name: getattr(node, name) for name in names}
+
+
+def has_state_property(node: Any) -> bool:
+    """Whether an object gives and takes its state in a property instead of naming attributes."""
+    return not hasattr(node, "checkpointed") and isinstance(getattr(type(node), "state", None), property)
+
+
+def _load(node: Any, saved: Mapping[str, NDArray[Any]], where: str, fixed: bool) -> Any:
+    """Load a part and return what takes its place; `fixed` if it may not become an array of another shape."""
+    if node is None or isinstance(node, NUMBERS | np.ndarray) or _is_tensor(node):
+        if saved.keys() - {""}:
+            raise TypeError(f"{where}: expected a state of its kind for {type(node).__name__}, found {sorted(saved)}")
+        return _leaf(node, saved.get(""), where, fixed)
+    if has_state_property(node):
+        node.state = {name: np.array(array) for name, array in saved.items()}
+        return node
+    parts: dict[str, Arrays] = {}
+    for path, array in saved.items():
+        name, _, key = path.partition("/")
+        parts.setdefault(name, {})[key] = array
+    built = children(node, where)
+    free = isinstance(node, dict | list | tuple) and not hasattr(node, "_fields")
+    names: Iterable[str] = built
+    if isinstance(node, dict):
+        names = [*built, *(name for name in parts if name not in built)]
+    elif isinstance(node, list):
+        names = map(str, range(int(parts.pop(LENGTH)[""])))
+    loaded = {name: _load(built.get(name), parts.pop(name, {}), f"{where}/{name}", fixed=not free) for name in names}
+    if parts and not isinstance(node, list):
+        raise TypeError(f"{where}: expected {sorted(built)}, found {sorted(parts)} too")
+    if isinstance(node, dict):
+        node.update(loaded)
+    elif isinstance(node, list):
+        node[:] = loaded.values()
+    elif isinstance(node, tuple):
+        return type(node)(**loaded) if hasattr(node, "_fields") else tuple(loaded.values())
+    else:
+        for name, value in loaded.items():
+            if value is not built[name]:
+                object.__setattr__(node, name, value)  # a frozen dataclass stays the same object as well
+    return node
+
+
+def _leaf(node: Any, array: NDArray[Any] | None, where: str, fixed: bool) -> Any:
+    if array is None:
+        if node is None or isinstance(node, np.ndarray):
+            return None
+        raise KeyError(f"{where}: expected its value, found none")
+    if node is None:
+        return array[()] if array.ndim == 0 else np.array(array)
+    if isinstance(node, NUMBERS):
+        if array.ndim:
+            raise TypeError(f"{where}: expected a number, found an array {array.shape}")
+        return array[()] if isinstance(node, np.generic) else array.item()
+    own = node.detach().cpu().numpy() if _is_tensor(node) else node
+    if (own.shape, own.dtype) != (array.shape, array.dtype):
+        if fixed:
+            raise TypeError(
+                f"{where}: expected {own.dtype} {own.shape} as built, found {array.dtype} {array.shape}; "
+                "an array that changes its shape goes into a list, a dict or a property `state`"
+            )
+        return node.new_tensor(array) if _is_tensor(node) else np.array(array)
+    if _is_tensor(node):
+        node.detach().copy_(node.new_tensor(array))
+    elif node.flags.writeable:
+        node[...] = array
+    else:
+        return np.array(array)
+    return node
+
+
+def _is_tensor(node: Any) -> bool:
+    return hasattr(node, "new_tensor")  # torch is not a dependency of every package
+
+
+def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")

@@ -1,0 +1,61 @@
+"""For the tests of packages: does `checkpointed` name all that a job's objects must keep?"""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from septet.config import Settings
+from septet.state import has_state_property
+
+PLAIN = str | bytes | bool | int | float | complex | np.generic | Settings | None
+
+
+def forgotten(trained: object, resumed: object) -> set[str]:
+    """Paths of the attributes, declared or not, in which a resumed object differs from the one that it resumes.
+
+    Train an object, load its state into a second one that was built from the same job, and compare the two: what is
+    found is a name missing in `checkpointed`, or scratch that the next iteration overwrites before it reads it.
+
+    Args:
+        trained: the object whose state was saved, as it was then; resumed: the one that the state was loaded into.
+    """
+    return set(_differences(trained, resumed, "", set()))
+
+
+def _differences(one: Any, other: Any, path: str, seen: set[int]) -> Iterator[str]:
+    if one is other or id(one) in seen:
+        return
+    if type(one) is not type(other):
+        yield path
+    elif isinstance(one, PLAIN):
+        if one != other and not (one != one and other != other):
+            yield path
+    elif isinstance(one, np.ndarray) or hasattr(one, "new_tensor"):
+        a, b = (np.asarray(x.detach().cpu() if hasattr(x, "new_tensor") else x) for x in (one, other))
+        if a.dtype != b.dtype or not np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"):
+            yield path
+    else:
+        seen.add(id(one))
+        first, second = _parts(one), _parts(other)
+        for name in sorted(first.keys() | second.keys(), key=str):
+            below = f"{path}.{name}" if path else str(name)
+            if name in first and name in second:
+                yield from _differences(first[name], second[name], below, seen)
+            else:
+                yield below
+
+
+def _parts(node: Any) -> dict[Any, Any]:
+    if isinstance(node, dict):
+        return node
+    if isinstance(node, list | tuple):
+        return dict(enumerate(node))
+    if isinstance(node, np.random.Generator):
+        return dict(node.bit_generator.state)
+    if has_state_property(node):
+        return dict(node.state)
+    if type(node).__module__.partition(".")[0] in sys.stdlib_module_names or callable(node):
+        return {}  # functions, threads, locks, weak references
+    return dict(getattr(node, "__dict__", {}))
