@@ -12,12 +12,13 @@
 `bench`        rows and file of the `bench` verbs
 `checkpoint`   save and restore a half-done job
 `files`        whole-or-nothing writes, digests
-`lock`         one run at a time in a folder
+`folder_lock`  one run at a time in a folder
 `finite`       the check that stops training at a value that is not finite
 `data`         finding, checking and downloading data sets
 `compiled`     functions compiled by numba, and their cache
 `arrays`       checked arguments of compiled functions; `specs` holds what they can be
 `progress`     progress lines in logs, and what is running now
+`imports`      which source files a module runs
 `cli`          `python -m <package> <verb> --config FILE --out DIR`
 =============  =====================================================================
 """
