@@ -57,39 +57,39 @@ containers: environment  ## the images of profiles that use them (IMAGES=light,r
 reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all CONFIG=)
 	$(if $(PREFLIGHT),$(PREFLIGHT) $(CHOSEN))
 	$(SNAKEMAKE) --config $(CHOSEN)
-	$(BIN)/python -m septet.report.show results/$(SCALE)
+	$(BIN)/python -m septet.report show results/$(SCALE)
 
 validate: setup-dev  ## the learner's PPO, TRPO and DDPG beside Stable-Baselines3's
 	$(if $(PREFLIGHT),$(PREFLIGHT) scale=$(SCALE) papers='[rl]' -- rl)
 	$(SNAKEMAKE) --config scale=$(SCALE) papers='[rl]' -- rl
-	$(BIN)/python -m septet.report.show results/$(SCALE)/rl
+	$(BIN)/python -m septet.report show results/$(SCALE)/rl
 
 empg_real: models  ## reinforcement learning on a real language model, SmolLM2-135M-Instruct
 	$(if $(PREFLIGHT),$(PREFLIGHT) scale=$(SCALE) papers='[empgreal]' -- empgreal)
 	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]' -- empgreal
-	$(BIN)/python -m septet.report.show results/$(SCALE)/empgreal
+	$(BIN)/python -m septet.report show results/$(SCALE)/empgreal
 
 smoke: setup  ## every rule at a tiny scale, in a few minutes
 	$(if $(PREFLIGHT),$(PREFLIGHT) scale=smoke$(NAMED))
 	$(SNAKEMAKE) --config scale=smoke$(NAMED)
-	$(BIN)/python -m septet.report.show results/smoke
+	$(BIN)/python -m septet.report show results/smoke
 
 recover: setup  ## after a killed run: end what it left here and in the queue, unlock, go on (PROFILE, SCALE, PAPERS)
 	$(BIN)/python tools/recover.py --profile profiles/$(PROFILE)
 	$(SNAKEMAKE) --config $(CHOSEN) --unlock
 	$(SNAKEMAKE) --config $(CHOSEN)
-	$(BIN)/python -m septet.report.show results/$(SCALE)
+	$(BIN)/python -m septet.report show results/$(SCALE)
 
 cluster-demo: setup  ## scale smoke through profiles/slurm, on a SLURM cluster on this machine (tools/install-slurm.sh)
 	$(BIN)/python tests/cluster/demo.py
-	$(BIN)/python -m septet.report.show results/smoke
+	$(BIN)/python -m septet.report show results/smoke
 
 figures: setup  ## redraw figures and page from published/, or FROM=DIR; trains nothing
 	$(SNAKEMAKE) --config $(call quoted,adopt="$(or $(FROM),published)")$(NAMED) -- figures
-	$(BIN)/python -m septet.report.show results/published
+	$(BIN)/python -m septet.report show results/published
 
 plan: setup  ## what a run will cost, before anything is submitted (SCALE=paper CORES=64)
-	$(BIN)/python tools/jobs.py --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG))) --config $(CHOSEN) | $(BIN)/python -m septet.report.plan --out results/$(SCALE)$(if $(CORES), --cores $(CORES))
+	$(BIN)/python tools/jobs.py --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG))) --config $(CHOSEN) | $(BIN)/python -m septet.ops plan --out results/$(SCALE)$(if $(CORES), --cores $(CORES))
 
 status: setup  ## progress of the jobs that are running now
 	$(BIN)/python -m septet status results
@@ -98,29 +98,22 @@ queue:  ## this user's SLURM jobs with paper, method and task
 	squeue --me --format "%.10i %.2t %.10M %.12l %.20R %k"
 
 live: setup  ## follow the jobs that are running now with W&B, from a process of its own
-	$(BIN)/python -m septet.report.live results/$(SCALE)
+	$(BIN)/python -m septet.ops live results/$(SCALE)
 
 trace: setup  ## where a point comes from: POINT=RUN[/METRIC[/SEED[/STEP]]] or FIGURE/PAPER/METHOD/TASK/SEED
-	$(BIN)/python -m septet.report.trace results/$(SCALE) published$(if $(POINT), '$(POINT)')
+	$(BIN)/python -m septet.ops trace results/$(SCALE) published$(if $(POINT), '$(POINT)')
 
 track: setup  ## scores and run cards of a finished run as files for W&B and TensorBoard
-	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet.report track --config - --out results/$(SCALE)/tracking
+	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet.ops track --config - --out results/$(SCALE)/tracking
 
 compare: setup  ## which verdicts and numbers moved from A=published to B=results/laptop
-	$(BIN)/python -m septet.report.compare $(A) $(B) --json results/compare.json
+	$(BIN)/python -m septet.ops compare $(A) $(B) --json results/compare.json
 
 publish: setup  ## copy the scores and run cards of a finished run to published/
-	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet.report publish --config - --out published
+	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet.ops publish --config - --out published
 
 bench: setup-dev  ## measure every package beside its peers; rows go to published/bench/
-	$(BIN)/python -m septet.dynts bench --json published/bench/dynts.json
-	$(BIN)/python -m septet.vrda bench --json published/bench/vrda.json
-	$(BIN)/python -m septet.sampler bench --json published/bench/sampler.json
-	$(BIN)/python -m septet.rl bench --json published/bench/rl.json
-	$(BIN)/python -m septet.svrpo bench --json published/bench/svrpo.json
-	$(BIN)/python -m septet.metaexplore bench --json published/bench/metaexplore.json
-	$(BIN)/python -m septet.vipg bench --json published/bench/vipg.json
-	$(BIN)/python -m septet.empg bench --json published/bench/empg.json
+	$(BIN)/python tools/bench.py
 
 config: setup  ## write the defaults in config/ from the typed models
 	$(BIN)/python -m septet config .

@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from septet.files import sha256
-from septet.report import collect
-from septet.report.trace import trace
+from septet.ops.trace import trace
+from septet.report import merge
 
 
 def planned_jobs(house, *arguments):
@@ -57,7 +57,7 @@ def test_the_command_that_trace_prints_regrows_the_score_table(house, tmp_path):
         input=json.dumps(config), env=environment, text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    collect.evaluate("dynts", "smoke", [run], tmp_path / "smoke/dynts")
+    merge.evaluate("dynts", "smoke", [run], tmp_path / "smoke/dynts")
     point = json.loads((run / "run.json").read_text())["id"]
     links = {link.what: link.is_ for link in trace(point, tmp_path / "smoke")}
     path = f"{os.path.dirname(sys.executable)}{os.pathsep}{environment['PATH']}"  # noqa: PTH120

@@ -29,7 +29,7 @@ def bench_file(monkeypatch, tmp_path):
         libraries=[],
         steps=1,
     )
-    rows = [row("other", 1.0, "s", "peer", 2.0), *septet.vrda.bench.growth(True)]
+    rows = [row("other", 1.0, "s", "peer", 2.0), *septet.vrda.bench.growth(1_000_000)]
     file = tmp_path / "vrda.json"
     write_json(file, {"rows": rows, "card": card.model_dump(mode="json")})
     return file

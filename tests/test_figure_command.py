@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from septet.files import sha256
-from septet.report.regrow import command
+from septet.report.rerun import rerun_command
 from septet.report.tables import read_runs
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +40,7 @@ def test_every_published_run_has_a_command_that_the_workflow_knows(house):
         runs = read_runs(path)
         cards += len(runs.runs)
         for card in runs.runs:
-            words = shlex.split(command(card, runs.scale))
+            words = shlex.split(rerun_command(card, runs.scale))
             assert words[:4] == ["snakemake", "--profile", "profiles/local", "--config"], card.id
             targets.add(words[-1])
     assert len(targets) == cards > 100

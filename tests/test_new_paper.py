@@ -96,6 +96,29 @@ def test_it_passes_its_own_tests_and_those_of_the_house(extended):
     )
 
 
+def test_it_is_measured_planned_and_traced_from_its_row_alone(extended):
+    house, before = extended
+    code = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, "tools")
+import bench
+from septet.ops import scaling, trace
+config = {"method": {}, "task": {"dimension": 7}, "rounds": 5, "seeds": [0, 1, 2]}
+work = scaling.work(sys.argv[1], "t", config)
+print(json.dumps([bench.benches(Path()), work, scaling.in_words(sys.argv[1]), trace.program_of(sys.argv[1])]))
+"""
+    done = subprocess.run([sys.executable, "-c", code, ID], cwd=house.folder, env=house.environment(), text=True,
+                          capture_output=True, check=True)  # fmt: skip
+    benches, work, words, program = json.loads(done.stdout)
+    published = {Path(name).stem for name in before if name.startswith("published/bench/")}
+    assert benches == {name: name for name in (*published, ID)} and "core" not in benches
+    assert (work, words, program) == (5 * 7 * 3, "rounds x dimension x seeds", ID)
+    ran(house, ID, "bench", "--quick", "--json", "bench.json")
+    (measured,) = json.loads((house.folder / "bench.json").read_text())["rows"]
+    assert measured["ratio"] > 1
+
+
 def test_it_runs_to_a_verdict_and_reruns_no_other_paper(extended):
     house, _ = extended
     done = house.snakemake("--profile", "profiles/local", "--config", "scale=smoke", f"papers=[{ID}]", "--", ID)

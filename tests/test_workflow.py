@@ -53,7 +53,9 @@ EMPG = {
     *(f"empg_train {method}/cold" for method in ("empg_kl", "dr_grpo_kl")),
     *(f"empg_train {method}/steps" for method in ("ppo", "raft")),
 }
-DRAWN = after("dynts", "vrda", "walle", "svrpo", "metaexplore", "vipg", "empg")
+PAPERS = ("dynts", "vrda", "walle", "svrpo", "metaexplore", "vipg", "empg")
+FIGURES = {f"{paper}_figures" for paper in PAPERS}
+DRAWN = after(*PAPERS)
 EVERY = {"dynts_prepare", *TRAINING, *VRDA, *WALLE, *SVRPO, *META, *VIPG, *EMPG, *DRAWN}
 
 
@@ -109,8 +111,14 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
         ("packages/metaexplore/src/septet/metaexplore/nets.py", {*META, *after("metaexplore")}),
         ("packages/vipg/src/septet/vipg/samplers.py", {*VIPG, *after("vipg")}),
         ("packages/core/src/septet/seeding.py", EVERY),
-        ("packages/report/src/septet/report/charts.py", DRAWN),
-        ("packages/report/src/septet/report/template/page.css", DRAWN),
+        ("packages/report/src/septet/report/charts.py", {*FIGURES, *END}),
+        ("packages/report/src/septet/report/theme.py", {*FIGURES, *END}),
+        ("packages/report/src/septet/report/papers/dynts.py", {"dynts_figures", *END}),
+        ("packages/report/src/septet/report/papers/vipg_posterior.py", {"vipg_figures", *END}),
+        ("packages/report/src/septet/report/estimands.py", {*(f"judge {paper}" for paper in PAPERS), *END}),
+        ("packages/report/src/septet/report/merge.py", DRAWN),
+        ("packages/report/src/septet/report/template/page.css", END),
+        ("packages/ops/src/septet/ops/crate.py", {"crate", "all"}),
         ("config/claims/dynts.yaml", {"judge dynts", *END}),
         ("requirements.lock", EVERY),  # the lock is the software environment of every rule
     ],
@@ -126,6 +134,9 @@ def test_an_edit_reruns_what_follows_from_it_and_nothing_else(smoke, file, expec
 def test_what_no_job_reads_reruns_nothing(smoke):
     for file in (
         "packages/core/src/septet/workflow_config.py",  # it plans jobs, none reads it
+        "packages/dynts/src/septet/dynts/cost.py",  # for make plan
+        "packages/ops/src/septet/ops/plan.py",
+        "packages/report/src/septet/report/terminal.py",
         "README.md",
         "packages/dynts/README.md",
         "config/README.md",

@@ -35,6 +35,7 @@ PLACES = {
     "pyproject.toml": [
         (r'(root_packages = \[|source_modules = \[)(.*)"septet.report"', r'\1\2"skeleton", "septet.report"'),
         (r"\| septet.report\"", r'| skeleton | septet.report"'),
+        (r'"empg"\]', r'"empg", "skeleton"]'),  # what ops knows nothing of, and what knows nothing of ops
     ],
 }
 """File -> (pattern, replacement): the places besides its own files where a paper is named."""

@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 from septet.report.claims import read_claims
+from septet.report.formatting import SYMBOLS
 from septet.report.tables import read_paper
-from septet.report.text import SYMBOLS
 from septet.report.verdicts import judge
 from septet.workflow_config import read_papers
 

@@ -122,7 +122,7 @@ def test_a_second_run_in_one_folder_is_refused_and_harms_nothing(tmp_path):
 
 def test_a_lock_dies_with_its_process(tmp_path, config):
     out = tmp_path / "out"
-    script = "import os, signal, sys; from pathlib import Path; from septet.lock import alone\n"
+    script = "import os, signal, sys; from pathlib import Path; from septet.folder_lock import alone\n"
     script += "with alone(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     done = subprocess.run([sys.executable, "-c", script, str(out / "checkpoint")])
     assert done.returncode == -signal.SIGKILL and (out / "checkpoint/lock").is_file()

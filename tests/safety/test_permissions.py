@@ -13,7 +13,7 @@ import pytest
 from septet.card import RunCard
 from septet.dynts.upworthy import UPWORTHY
 from septet.empg import datasets
-from septet.report import collect
+from septet.report import merge, published
 from septet.scores import score_rows, write_scores, write_timing
 
 ROOT = Path(__file__).parents[2]
@@ -77,8 +77,8 @@ def whole(tmp_path_factory):
     write_scores(run_folder / "scores.parquet", [rows])
     write_timing(run_folder / "timing.parquet", [rows.rename({"metric": "phase", "value": "seconds"})])
     RunCard.model_validate(CARD).write(run_folder / "run.json")
-    collect.evaluate("dynts", "laptop", [run_folder], folder / "laptop/dynts")
-    collect.publish(folder / "laptop", ["dynts"], folder / "published")
+    merge.evaluate("dynts", "laptop", [run_folder], folder / "laptop/dynts")
+    published.publish(folder / "laptop", ["dynts"], folder / "published")
     (folder / "claims").mkdir()
     shutil.copy(ROOT / "config/claims/dynts.yaml", folder / "claims")
     from septet.report.__main__ import Judge, judge
@@ -98,22 +98,22 @@ def readers():
     results, claims = "laptop", ["claims/dynts.yaml"]
     merged = {"paper": "dynts", "scale": "laptop", "runs": ["laptop/dynts/runs/ts/static"]}
 
-    def verb(name, given):
-        return ["septet.report", [name, "--config", "-", "--out", f"out-{name}"], given]
+    def verb(name, given, package="septet.report"):
+        return [package, [name, "--config", "-", "--out", f"out-{name}"], given]
 
     return {
         "evaluate": verb("evaluate", merged),
         "judge": verb("judge", {"results": results, "claims": claims}),
         "draw": verb("draw", {"paper": "dynts", "results": results}),
         "page": verb("page", {"results": results, "claims": claims, "verdicts": ["laptop/dynts/verdicts.json"]}),
-        "publish": verb("publish", {"results": results, "papers": ["dynts"], "benchmarks": "benchmarks"}),
+        "publish": verb("publish", {"results": results, "papers": ["dynts"], "benchmarks": "benchmarks"}, "septet.ops"),
         "adopt": verb("adopt", {"source": "published", "paper": "dynts"}),
-        "crate": verb("crate", {"results": results, "house": str(ROOT)}),
-        "track": verb("track", {"results": results, "papers": ["dynts"], "sinks": ["tensorboard"]}),
-        "show": ["septet.report.show", [results], None],
-        "show a paper": ["septet.report.show", ["laptop/dynts"], None],
-        "compare": ["septet.report.compare", [results, "published", "--claims", "claims"], None],
-        "trace": ["septet.report.trace", [results, f"{RUN}/regret"], None],
+        "crate": verb("crate", {"results": results, "checkout": str(ROOT)}, "septet.ops"),
+        "track": verb("track", {"results": results, "papers": ["dynts"], "sinks": ["tensorboard"]}, "septet.ops"),
+        "show": ["septet.report", ["show", results], None],
+        "show a paper": ["septet.report", ["show", "laptop/dynts"], None],
+        "compare": ["septet.ops", ["compare", results, "published", "--claims", "claims"], None],
+        "trace": ["septet.ops", ["trace", results, f"{RUN}/regret"], None],
         "status": ["septet", ["status", results], None],
         "seal": ["septet", ["seal", "laptop/dynts/scores.parquet"], None],
     }

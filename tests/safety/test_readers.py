@@ -27,7 +27,7 @@ from septet.parquet import write_table
 from septet.reading import read_json, read_mapping
 from septet.report.bench import read_bench
 from septet.report.claims import read_claims
-from septet.report.collect import _read_manifest
+from septet.report.published import _read_manifest
 from septet.report.tables import read_paper, read_runs
 from septet.report.verdicts import read_verdicts
 from septet.reseal import reseal

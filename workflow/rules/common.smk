@@ -13,13 +13,14 @@ HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
 RUN_SCALES = "smoke|laptop|paper"
 JOB_FILES = ("scores.parquet", "timing.parquet", "run.json")
 VERDICT_TABLES = ["csv", "md", "tex"]
-NOT_IN_A_JOB = ("workflow_config.py", "__main__.py")  # of core: they plan jobs and show progress
+NOT_IN_A_JOB = ("workflow_config.py", "imports.py", "__main__.py")  # of core: they plan jobs and show progress
 
 # The checkout's own packages come before installed ones, which may be those of another checkout.
 sys.path[:0] = [str(folder) for folder in sorted(HOUSE.resolve().glob("packages/*/src"))]
 
 from septet.errors import InputError
 from septet.files import is_source
+from septet.imports import files_of
 from septet.workflow_config import Workflow, check_sources
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
@@ -214,8 +215,8 @@ def sources(*packages):
 
 
 def in_no_job(file):
-    """Whether a source file of a package runs in no job: benches, and of core what plans jobs and shows progress."""
-    return file.stem.partition("_")[0] == "bench" or (file.parts[0] == "septet" and file.name in NOT_IN_A_JOB)
+    """Whether a source file of a package runs in no job: benches, costs, and of core what plans jobs and shows progress."""
+    return file.stem.partition("_")[0] in ("bench", "cost") or (file.parts[0] == "septet" and file.name in NOT_IN_A_JOB)
 
 
 @functools.cache
@@ -227,6 +228,32 @@ def digest_of(*packages, image=None):
     files = [Path(file) for file in sources(*packages)]
     if image is not None:
         files.append(HOUSE / "containers" / f"{image}.lock")
+    return digest_of_files(files)
+
+
+@functools.cache
+def digest_of_modules(*modules):
+    """The digest of what modules import, themselves included: a job of the report runs again if its own part changes."""
+    files = [HOUSE / "requirements.lock"]
+    for folder in sorted(HOUSE.glob("packages/*/src")):
+        files += [
+            file for file in imported(*modules) if folder in file.parents and not in_no_job(file.relative_to(folder))
+        ]
+    if any(module.endswith(".page") for module in modules):
+        template = sorted((HOUSE / "packages/report/src").rglob("template/*"))
+        files += [file for file in template if is_source(file.name)]
+    return digest_of_files(files)
+
+
+@refusing
+@functools.cache
+def imported(*modules):
+    """The files of modules and of what they import of the checkout's packages."""
+    return files_of(modules, sorted(HOUSE.glob("packages/*/src")))
+
+
+def digest_of_files(files):
+    """The digest of files, by their paths in the checkout and their contents."""
     return short_digest(part for file in files for part in (str(file.relative_to(HOUSE)).encode(), file.read_bytes()))
 
 
@@ -414,6 +441,11 @@ def tables_of_figure(wildcards):
     return expand(collected(wildcards.paper), scale="published")
 
 
+def sources_of_figure(wildcards):
+    """Parameter function of `figure`: the digest of what draws the paper's figures."""
+    return digest_of_modules("septet.report.draw", f"septet.report.papers.{wildcards.paper}")
+
+
 def drawing_of_one(wildcards):
     """Parameter function of `figure`."""
     return json.dumps({"paper": wildcards.paper, "results": "results/published", "figure": wildcards.name})
@@ -449,4 +481,4 @@ def adoption(wildcards):
 
 def description(wildcards):
     """Parameter function of `crate`."""
-    return json.dumps({"results": f"results/{wildcards.scale}", "house": str(HOUSE)})
+    return json.dumps({"results": f"results/{wildcards.scale}", "checkout": str(HOUSE)})

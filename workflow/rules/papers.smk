@@ -84,7 +84,7 @@ for paper, row in SEPTET.papers.items():
             mem_mb=growing(2000),
             runtime=10,
         params:
-            sources=digest_of("core", "report"),
+            sources=digest_of_modules("septet.report.draw", f"septet.report.papers.{paper}"),
             job=drawing(paper),
             out=f"results/{{scale}}/figures/{paper}",
         shell:

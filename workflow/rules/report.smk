@@ -23,7 +23,7 @@ rule evaluate:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        sources=digest_of("core", "report"),
+        sources=digest_of_modules("septet.report.merge"),
         job=evaluation,
         out=subpath(output.scores, parent=True),
     shell:
@@ -52,7 +52,7 @@ rule adopt:
         mem_mb=growing(1000),
         runtime=5,
     params:
-        sources=digest_of("core", "report"),
+        sources=digest_of_modules("septet.report.published"),
         job=adoption,
         out=subpath(output.scores, parent=True),
     shell:
@@ -83,7 +83,7 @@ rule judge:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        sources=digest_of("core", "report"),
+        sources=digest_of_modules("septet.report.judging"),
         job=judgement,
         out=subpath(output.verdicts, parent=True),
     shell:
@@ -110,7 +110,7 @@ rule figure:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        sources=digest_of("core", "report"),
+        sources=sources_of_figure,
         job=drawing_of_one,
     shell:
         "printf %s {params.job:q} | python -m septet.report draw --config - --out {output.folder:q} 2> {log:q}"
@@ -142,7 +142,7 @@ rule page:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        sources=digest_of("core", "report"),
+        sources=digest_of_modules("septet.report.page"),
         job=judgement,
         out=subpath(output.page, parent=True),
     shell:
@@ -169,9 +169,9 @@ rule crate:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        sources=digest_of("core", "report"),
+        sources=digest_of_modules("septet.ops.crate"),
         job=description,
         out=subpath(output.crate, parent=True),
     shell:
-        "printf %s {params.job:q} | python -m septet.report crate --config - --out {params.out:q} 2> {log:q}"
+        "printf %s {params.job:q} | python -m septet.ops crate --config - --out {params.out:q} 2> {log:q}"
         " || {{ cat {log:q} >&2; exit 1; }}"

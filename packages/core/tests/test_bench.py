@@ -4,10 +4,14 @@ import json
 
 import pytest
 
-from septet.bench import in_turns, need, row, seconds, write
-from septet.card import Stopwatch
+from septet.bench import Bench, in_turns, need, row, seconds
 from septet.config import Settings
 from septet.errors import InputError
+
+
+class Toy(Settings):
+    speed: float
+    seeds: list[int]
 
 
 def test_a_row_compares_with_its_peer_if_there_is_one():
@@ -45,14 +49,34 @@ def test_a_missing_peer_is_one_line():
 
 
 def test_the_file_holds_rows_and_card_and_the_table_is_printed(tmp_path, capsys):
-    card = Stopwatch().card(
-        paper="toy", verb="bench", task="t", methods={}, seeds=[0], config=Settings(), packages=["septet"],
-        libraries=[], steps=0,
+    bench = Bench(
+        measure=lambda setting: [row("speed", setting.speed, "1/s", "peer", 10.0, 0.5), row("memory", 2.0, "MB")],
+        full=Toy(speed=30.0, seeds=[1, 2]), quick=Toy(speed=20.0, seeds=[1]), packages=["septet"], libraries=["numpy"],
+        peers=["json"],
     )  # fmt: skip
-    write(tmp_path / "b.json", [row("speed", 30.0, "1/s", "peer", 10.0, 0.5), row("memory", 2.0, "MB")], card)
+    bench(False, tmp_path / "b.json")
     found = json.loads((tmp_path / "b.json").read_text())
     assert [one["name"] for one in found["rows"]] == ["speed", "memory"]
-    assert found["card"]["id"] == card.id
+    card = found["card"]
+    assert (card["paper"], card["verb"], card["seeds"]) == ("septet", "bench", [1, 2])
+    assert (card["config"], "numpy" in card["versions"]) == ({"speed": 30.0, "seeds": [1, 2]}, True)
     speed, memory = capsys.readouterr().out.splitlines()
     assert speed.split() == ["speed", "30", "1/s", "peer", "10", "ratio", "3.00", "of", "the", "limit", "0.50"]
     assert memory.split() == ["memory", "2", "MB"]
+    bench(True, tmp_path / "b.json")
+    assert json.loads((tmp_path / "b.json").read_text())["rows"][0]["value"] == 20.0
+
+
+def test_a_bench_without_its_peer_writes_nothing(tmp_path):
+    setting = Toy(speed=1.0, seeds=[])
+    bench = Bench(
+        measure=lambda setting: [],
+        full=setting,
+        quick=setting,
+        packages=["septet"],
+        libraries=[],
+        peers=["no_such_peer"],
+    )
+    with pytest.raises(InputError, match="the peer no_such_peer"):
+        bench(True, tmp_path / "b.json")
+    assert list(tmp_path.iterdir()) == []

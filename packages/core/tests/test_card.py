@@ -6,6 +6,7 @@ import os
 import pytest
 
 from septet import card as module
+from septet import files
 from septet.card import RunCard, Stopwatch, lock_digest
 from septet.config import Settings
 from septet.errors import InputError
@@ -135,5 +136,5 @@ def test_the_digest_of_sources_follows_an_edit_and_no_cache(tmp_path, monkeypatc
 
 def test_the_lock_is_that_of_the_checkout(tmp_path, monkeypatch):
     assert lock_digest() is None or len(lock_digest()) == 64
-    monkeypatch.setattr(module.files, "__file__", os.fspath(tmp_path / "a/b/c/d/e.py"))
+    monkeypatch.setattr(files, "__file__", os.fspath(tmp_path / "a/b/c/d/e.py"))
     assert lock_digest() is None

@@ -288,7 +288,7 @@ def test_two_runs_in_one_folder_are_refused(store, monkeypatch):
 HOLD = """
 import sys, time
 from pathlib import Path
-from septet.lock import alone
+from septet.folder_lock import alone
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -53,8 +54,9 @@ def handlers():
 def call(tmp_path, monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["toy", *map(str, arguments)])
+        monkeypatch.setitem(sys.modules, "toy_bench", SimpleNamespace(BENCH=bench))
         with pytest.raises(SystemExit) as end:
-            main("toy", {"train": Verb(Job, act)}, bench)
+            main("toy", {"train": Verb(Job, act)}, "toy_bench")
         return end.value.code, capsys.readouterr().err.splitlines()
 
     return run

@@ -12,7 +12,7 @@ import yaml
 
 from septet.card import RunCard
 from septet.config import validate
-from septet.report import collect, papers
+from septet.report import merge, papers
 from septet.report.__main__ import Judge, judge
 from septet.report.claims import ClaimsFile
 from septet.report.draw import draw
@@ -190,7 +190,7 @@ def write_demo(folder: Path) -> Path:
         )
         for place, task in enumerate(DRIFT)
     ]
-    collect.evaluate("dynts", "laptop", runs, folder / "results" / "laptop" / "dynts")
+    merge.evaluate("dynts", "laptop", runs, folder / "results" / "laptop" / "dynts")
     return folder / "results" / "laptop"
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from septet.errors import InputError
 from septet.report import charts, draw, tables, theme
-from septet.report.panels import read_figure
+from septet.report.figure_files import read_figure
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=12), st.floats(0.1, 20))
@@ -36,10 +36,25 @@ def test_spread_by_hand():
     np.testing.assert_allclose(charts.spread(np.array([0.0, 0.0]), 10, 0, 100), [0, 10])
 
 
-def test_colours_keep_their_place_and_text_can_be_read():
-    assert theme.colours(["a", "b"]) == {"a": theme.BLUE, "b": theme.VERMILION}
-    with pytest.raises(ValueError, match="split the figure"):
-        theme.colours([str(i) for i in range(9)])
+def test_series_that_a_panel_lacks_are_left_out_and_tasks_without_any_have_no_panel():
+    frame = pl.DataFrame(
+        {
+            "task": ["one", "one", "two", "three"], "method": ["a", "b", "b", "other"], "step": [1, 1, 1, 1],
+            "mean": [1.0, 2.0, 3.0, 4.0], "low": [0.0, 1.0, 2.0, 3.0], "high": [2.0, 3.0, 4.0, 5.0], "run": ["r"] * 4,
+        }
+    )  # fmt: skip
+    series = [charts.Series(name, name.upper(), theme.BLUE) for name in ("a", "b", "missing")]
+    assert charts.of(frame, series)["method"].to_list() == ["a", "b", "b"]
+    assert [one.label for one in charts.present(frame, series)] == ["a", "b"]
+    tasks = {"two": "Two", "one": "One", "three": "Three"}
+    for make, more in ((charts.curves, {"y_title": "y"}), (charts.dots, {"x_title": "x"})):
+        spec = charts.by_task(frame, tasks, series, make, **more).to_dict()
+        assert [panel["title"] for panel in spec["concat"]] == ["Two", "One"]
+        domains = [panel["layer"][0]["encoding"]["color"]["scale"]["domain"] for panel in spec["concat"]]
+        assert domains == [["B"], ["A", "B"]]
+
+
+def test_text_is_dark_enough_to_be_read():
     assert theme.ink("#000000") == "#000000"
     # white on white has no contrast; #767676 is the lightest grey that passes
     assert int(theme.ink("#FFFFFF")[1:3], 16) <= 0x76

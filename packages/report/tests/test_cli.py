@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from septet.report.show import show
-from septet.report.text import duration_text, estimate_text, number_text
+from septet.report.formatting import duration_text, estimate_text, number_text
+from septet.report.terminal import show
 from septet.report.verdicts import read_verdicts
 
 
@@ -17,7 +17,8 @@ def run(*arguments, stdin=None):
 
 
 def call(verb, config, out):
-    return run("septet.report", verb, "--config", "-", "--out", out, stdin=json.dumps(config))
+    package = "septet.ops" if verb in ("publish", "track") else "septet.report"
+    return run(package, verb, "--config", "-", "--out", out, stdin=json.dumps(config))
 
 
 def test_from_runs_to_verdicts_and_back_from_published(demo, claims_files, tmp_path):
@@ -45,7 +46,7 @@ def test_from_runs_to_verdicts_and_back_from_published(demo, claims_files, tmp_p
         "hostile": "not judged at this scale",
         "sparser": "not judged at this scale",
     }
-    shown = run("septet.report.show", results)
+    shown = run("septet.report", "show", results)
     assert shown.returncode == 0
     assert "not judged at this scale: sparser" in shown.stdout
     assert "3 reproduced, 1 not reproduced, 1 undecided, 2 not judged at this scale" in shown.stdout
@@ -103,7 +104,7 @@ def test_the_terminal_table_keeps_its_width(judged, tmp_path):
     for width in (80, 100):
         lines = show(verdicts, width).splitlines()
         assert max(map(len, lines)) <= width
-    missing = run("septet.report.show", tmp_path / "nowhere")
+    missing = run("septet.report", "show", tmp_path / "nowhere")
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
 
 

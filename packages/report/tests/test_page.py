@@ -12,10 +12,10 @@ from septet.errors import InputError
 from septet.report import theme
 from septet.report.__main__ import Page, page
 from septet.report.claims import About
+from septet.report.compact_svg import Picture
+from septet.report.figure_files import Drawn, Panel, Point, read_figure
 from septet.report.page import Part, render
-from septet.report.panels import Drawn, Panel, Point, read_figure
-from septet.report.plan_fact import PlanFact
-from septet.report.svg import Picture
+from septet.report.planned import PlanFact
 from septet.sealed import read_sealed_json, write_json
 
 CONTRASTS = """() => {

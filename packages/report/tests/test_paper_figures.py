@@ -14,9 +14,9 @@ import vl_convert
 from PIL import Image
 
 from septet.errors import InputError
-from septet.report import charts, draw, layout, svg, tabulate, theme
-from septet.report.panels import Panel, Point, read_figure
-from septet.report.svg import Picture
+from septet.report import charts, compact_svg, compose_svg, draw, tabulate, theme
+from septet.report.compact_svg import Picture
+from septet.report.figure_files import Panel, Point, read_figure
 from septet.report.thinning import largest_triangles
 
 
@@ -25,17 +25,17 @@ def panel(width: float, height: float = 100.0) -> Panel:
 
 
 def test_a_figure_takes_the_narrowest_width_that_holds_its_panels_side_by_side():
-    assert layout.arrange([panel(317)]) == (84, 1)
-    assert layout.arrange([panel(500)]) == (120, 1)
-    assert layout.arrange([panel(800)]) == (174, 1)
-    assert layout.arrange([panel(400), panel(400)]) == (174, 2)
-    assert layout.arrange([panel(400)] * 6) == (174, 2)
-    assert layout.arrange([panel(250)] * 9) == (174, 3)
+    assert compose_svg.arrange([panel(317)]) == (84, 1)
+    assert compose_svg.arrange([panel(500)]) == (120, 1)
+    assert compose_svg.arrange([panel(800)]) == (174, 1)
+    assert compose_svg.arrange([panel(400), panel(400)]) == (174, 2)
+    assert compose_svg.arrange([panel(400)] * 6) == (174, 2)
+    assert compose_svg.arrange([panel(250)] * 9) == (174, 3)
 
 
 def test_files_have_the_width_that_they_state(drawn):
     for name in ("regret_curves", "final_regret"):
-        mm, _ = layout.arrange(read_figure(drawn / f"{name}.json").panels)
+        mm, _ = compose_svg.arrange(read_figure(drawn / f"{name}.json").panels)
         assert re.search(r'<svg [^>]*width="([\d.]+)mm"', (drawn / f"{name}.svg").read_text())[1] == str(mm)
         box = re.search(rb"/MediaBox ?\[0 0 ([\d.]+)", (drawn / f"{name}.pdf").read_bytes())
         assert float(box[1]) / 72 * 25.4 == pytest.approx(mm, abs=0.1)
@@ -104,7 +104,7 @@ def test_what_is_drawn_small_is_what_vega_drew():
     )
     spec = chart.to_dict() | {"config": theme.CONFIG}
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=draw.VEGA_LITE)
-    picture, _ = svg.compact(drawn)
+    picture, _ = compact_svg.compact(drawn)
     whole = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{picture.width}" height="{picture.height}"'
         f' font-family="{theme.FONT}"><rect width="100%" height="100%" fill="white"/>{picture.body}</svg>'
@@ -186,3 +186,39 @@ def test_a_chart_of_cells_tells_where_they_lie(tmp_path):
     assert len(places) == 6
     np.testing.assert_allclose(np.subtract(places[1, 0], places[0, 0]), [10, 0], atol=0.15)
     np.testing.assert_allclose(np.subtract(places[0, 1], places[0, 0]), [0, 10], atol=0.15)
+
+
+FRAME = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><g transform="translate(1,2)">{}</g></svg>'
+
+
+def test_what_vega_writes_is_moved_rounded_and_joined():
+    """By hand: moved by (1, 2), on a grid of a tenth; two rules of one style are one path, a dot is a circle."""
+    marks = (
+        '<line transform="translate(1,1)" x2="3" y2="0" stroke="#6B6B6B"/>'
+        '<line transform="translate(1,2)" x2="0" y2="3" stroke="#6B6B6B"/>'
+        '<path transform="translate(4.04,5)" d="M2,0A2,2,0,1,1,-2,0A2,2,0,1,1,2,0" fill="#0072B2" aria-label="@7"/>'
+        '<text transform="translate(0,5) rotate(-90)" fill="#222222">a &lt; b</text>'
+    )
+    picture, places = compact_svg.compact(FRAME.format(marks))
+    assert picture.body == (
+        '<path fill="none" stroke="#6B6B6B" d="M2 3H5M2 4V7"/>'
+        '<circle fill="#0072B2" cx="5" cy="7" r="2"/>'
+        '<text fill="#222222" transform="translate(1 7) rotate(-90)">a &lt; b</text>'
+    )
+    assert places == {7: (pytest.approx(5.04), 7.0)}
+
+
+@pytest.mark.parametrize(
+    ("mark", "says"),
+    [
+        ('<image href="x.png" width="2" height="2"/>', "the element <image>"),
+        ('<rect width="2" height="2" fill="#000000"/>', "the element <rect>"),
+        ('<path d="M0,0Q1,1,2,0" fill="#000000"/>', "the path M0,0Q1,1,2,0"),
+        ('<path d="m0,0l1,1" fill="#000000"/>', "the path m0,0l1,1"),
+        ('<path transform="matrix(1,0,0,1,2,3)" d="M0,0L1,1" stroke="#000000"/>', "the transformation matrix"),
+        ('<g transform="rotate(90)"><text>a</text></g>', "the transformation rotate"),
+    ],
+)
+def test_what_another_release_of_vega_might_write_is_an_error_and_not_left_out(mark, says):
+    with pytest.raises(ValueError, match=re.escape(f"Vega wrote {says}")):
+        compact_svg.compact(FRAME.format(mark))

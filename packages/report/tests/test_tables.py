@@ -82,6 +82,16 @@ def test_the_area_is_of_the_steps_that_all_seeds_of_a_method_have():
     assert found.sort("seed")["value"].to_list() == [2.0, 6.0]
 
 
+def test_the_mean_over_steps_is_one_row_for_each_seed(paper):
+    """Regret of the demo at 41 steps, random in the static world."""
+    flat = tables.mean_over_steps(paper, "regret").scores
+    every = paper.scores.filter(task="static", method="random", seed=3)["value"].to_list()
+    (row,) = flat.filter(task="static", method="random", seed=3).to_dicts()
+    assert (row["step"], row["metric"]) == (0, "regret")
+    assert row["value"] == pytest.approx(sum(every) / 41) and len(every) == 41
+    assert len(flat) == len(paper.scores) / 41
+
+
 def test_torn_files_are_told(tmp_path, demo):
     with pytest.raises(InputError, match=r"runs\.json"):
         tables.read_paper(tmp_path)

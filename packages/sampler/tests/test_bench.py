@@ -7,7 +7,7 @@ import pytest
 
 from septet.errors import InputError
 from septet.sampler import bench
-from septet.sampler.bench import Actor, Replay, Setting, compare, measure, rate
+from septet.sampler.bench import Actor, Replay, Setting, compare, measure_task, rate
 
 
 def test_the_replay_is_the_same_physics_without_the_rest():
@@ -42,7 +42,7 @@ def test_rows_compare_what_runs_on_as_many_cores():
 def test_everybody_steps_and_leaves_no_log(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench, "STEPS", 4)
-    rates = measure("HalfCheetah-v5", Setting(tasks=[], cores=2, processes=2, rounds=1, seconds=0.01))
+    rates = measure_task("HalfCheetah-v5", Setting(tasks=[], cores=2, processes=2, rounds=1, seconds=0.01))
     assert len(rates) == 9
     assert all(value > 0 for value in rates.values())
     assert list(tmp_path.iterdir()) == []
@@ -65,5 +65,5 @@ def test_a_rate_is_steps_over_time(monkeypatch):
 def test_a_missing_peer_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"bench: expected the peer envpool \(make setup-dev\)"):
-        bench.bench(True, tmp_path / "bench.json")
+        bench.BENCH(True, tmp_path / "bench.json")
     assert list(tmp_path.iterdir()) == []

@@ -1,18 +1,66 @@
-"""The frame of every package's `bench` verb: peers, turns, rows, and the file that they go to."""
+"""The frame of every package's `bench` verb: peers, turns, rows, and the file that they go to.
+
+A package's own `bench.py` measures rows and ends in `BENCH = Bench(...)`, which says what with.
+"""
 
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from septet.card import RunCard
+from septet.card import Stopwatch
+from septet.config import Settings
 from septet.errors import InputError
 from septet.sealed import write_json
 
 Row = dict[str, Any]
 """One measured figure; see `row`."""
+
+Setting = TypeVar("Setting", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Bench(Generic[Setting]):
+    """A package's bench. Called, it measures the rows and writes them with their run card."""
+
+    measure: Callable[[Setting], list[Row]]
+    """The rows; peers and ours run in turns, in this process or in those it starts."""
+    full: Setting
+    """What is kept in published/bench/ ran with this."""
+    quick: Setting
+    """Ends inside a minute."""
+    packages: Sequence[str]
+    """Our import packages whose sources are measured, the package's own last."""
+    libraries: Sequence[str]
+    """Distributions whose versions may change the numbers."""
+    peers: Sequence[str]
+    """Who is measured next to us, by import names: development dependencies."""
+
+    def __call__(self, quick: bool, file: Path) -> None:
+        """Measure, and write ``{rows, card}`` to a JSON file.
+
+        Raises:
+            InputError: a peer is not installed.
+        """
+        need(*self.peers)
+        watch, setting = Stopwatch(), self.quick if quick else self.full
+        rows = self.measure(setting)
+        card = watch.card(
+            paper=self.packages[-1],
+            verb="bench",
+            task="bench",
+            methods={},
+            seeds=list(getattr(setting, "seeds", [])),
+            config=setting,
+            packages=list(self.packages),
+            libraries=list(self.libraries),
+            steps=0,
+        )
+        write_json(file, {"rows": rows, "card": card.model_dump(mode="json")})
+        print_rows(rows)
 
 
 def need(*peers: str) -> None:
@@ -67,9 +115,8 @@ def seconds(run: Callable[[], object]) -> Callable[[], float]:
     return measure
 
 
-def write(file: Path, rows: list[Row], card: RunCard) -> None:
-    """Write ``{rows, card}`` as JSON with its checksum, and print the rows as a table."""
-    write_json(file, {"rows": rows, "card": card.model_dump(mode="json")})
+def print_rows(rows: Sequence[Row]) -> None:
+    """Print the rows as a table."""
     wide, other = (max([len(one[key] or "") for one in rows], default=0) for key in ("name", "peer"))
     for one in rows:
         line = f"{one['name']:{wide}}  {one['value']:>12,.4g} {one['unit']:8}"

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from septet import files
 from septet.config import Settings, validate
 from septet.errors import InputError
-from septet.files import sha256, source_digest
+from septet.files import checkout, sha256, source_digest
 from septet.reading import readable
 from septet.sealed import TABLES, read_sealed_json, write_json
 
@@ -163,8 +162,9 @@ class Stopwatch:
 
 def lock_digest() -> str | None:
     """SHA-256 of the checkout's requirements.lock, or none when the package was installed without it."""
-    lock = Path(files.__file__).parents[4] / "requirements.lock"
-    return sha256(lock) if lock.is_file() else None
+    here = checkout()
+    lock = here / "requirements.lock" if here else None
+    return sha256(lock) if lock and lock.is_file() else None
 
 
 def _short_digest(text: str) -> str:

@@ -21,7 +21,7 @@ from septet.card import lock_digest
 from septet.cli import stop_request
 from septet.errors import InputError, Interrupted, NoState, NotFinite, NotWritten
 from septet.files import replacing, sha256, source_digest, sweep, write_text
-from septet.lock import alone
+from septet.folder_lock import alone
 from septet.streams import log
 
 Arrays = dict[str, NDArray[Any]]

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import importlib
 import os
 import signal
 import sys
@@ -66,15 +67,21 @@ class StopRequest:
 stop_request = StopRequest()
 
 
-def main(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], None] | None = None) -> NoReturn:
+def main(
+    package: str, verbs: Mapping[str, Verb], bench: str | None = None, programs: Mapping[str, str] | None = None
+) -> NoReturn:
     """Run the verb that the command line asks for and exit with the codes of `program`.
 
     Args:
         package: its name below `septet`, for the usage text.
         verbs: verb name -> what it does.
-        bench: `bench(quick, json_file)`, if the package measures itself beside its peers.
+        bench: the module with the package's `BENCH` (`septet.bench.Bench`), if it measures itself next to its peers.
+        programs: verb name -> the module whose `main(arguments)` reads the rest of the command line by itself; its
+            standard output is what it is run for.
     """
-    program(package, lambda: _verb(package, verbs, bench), output=False)
+    if sys.argv[1:2] and (module := (programs or {}).get(name := sys.argv[1])):
+        program(f"{package} {name}", lambda: importlib.import_module(module).main(sys.argv[2:]))
+    program(package, lambda: _verb(package, verbs, bench, programs or {}), output=False)
 
 
 def program(name: str, function: Callable[[], None], *, output: bool = True) -> NoReturn:
@@ -123,7 +130,7 @@ def _code(name: str, function: Callable[[], None]) -> str | int | None:
     return 0
 
 
-def _verb(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path], None] | None) -> None:
+def _verb(package: str, verbs: Mapping[str, Verb], bench: str | None, programs: Mapping[str, str]) -> None:
     """Read the command line and the configuration, and do what they say."""
     parser = argparse.ArgumentParser(prog=f"python -m septet.{package}", allow_abbrev=False)
     commands = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -131,15 +138,17 @@ def _verb(package: str, verbs: Mapping[str, Verb], bench: Callable[[bool, Path],
         command = commands.add_parser(name, help=(verb.act.__doc__ or "").split("\n")[0], allow_abbrev=False)
         command.add_argument("--config", required=True, help="YAML or JSON file; - reads standard input")
         command.add_argument("--out", required=True, type=Path, help="output folder")
+    for name in programs:
+        commands.add_parser(name, help=f"python -m {package} {name} --help tells more.")
     if bench is not None:
-        command = commands.add_parser("bench", help=(bench.__doc__ or "").split("\n")[0], allow_abbrev=False)
+        command = commands.add_parser("bench", help="Measure the package next to its peers.", allow_abbrev=False)
         command.add_argument("--quick", action="store_true", help="end inside a minute")
         command.add_argument("--json", required=True, type=Path, help="file for the measured rows")
     arguments = parser.parse_args()
     if arguments.verb == "train":  # the others end at once: they have no state to save
         stop_request.listen()
     if arguments.verb == "bench" and bench is not None:
-        bench(arguments.quick, arguments.json)
+        importlib.import_module(bench).BENCH(arguments.quick, arguments.json)  # imports peers
         return
     verb = verbs[arguments.verb]
     where = "standard input" if arguments.config == "-" else arguments.config

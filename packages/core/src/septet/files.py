@@ -103,6 +103,11 @@ def sha256_tree(files: Mapping[str, Traversable]) -> str:
     return total.hexdigest()
 
 
+def checkout() -> Path | None:
+    """The checkout that this package lies in; none where it was installed without one."""
+    return next((folder for folder in Path(__file__).parents if (folder / "workflow/papers.yaml").is_file()), None)
+
+
 def is_source(name: str) -> bool:
     """Whether a file of a package, by its path inside, is one of its sources: code, or data that code reads.
 

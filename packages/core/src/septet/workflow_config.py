@@ -9,7 +9,7 @@ import copy
 import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field
 
 from septet.config import Settings, check, default_yaml, validate
 from septet.errors import InputError
-from septet.files import write_text
+from septet.files import checkout, write_text
 from septet.reading import parse_scalar, parse_yaml, read_mapping
 
 Scale = Literal["smoke", "laptop", "paper"]
@@ -86,6 +86,9 @@ class Paper(Settings):
     figures: list[str] = Field(min_length=1)
     priority: int = 0
     """Of drawing the figures: a paper whose figures take long is drawn first."""
+    work: str | None = None
+    """What `make plan` scales recorded times by: module and function that give the work of one seed, in any unit, from
+    a job's task and configuration. The first line of its docstring is the rule in words."""
     optional: bool = False
     """Runs only if `papers` names it: it needs more than `make setup` installs."""
     target: str | None = None
@@ -201,6 +204,13 @@ def read_papers(root: Path) -> dict[str, Paper]:
     """The rows of workflow/papers.yaml: id -> what the workflow knows of the paper."""
     rows = read_mapping(str(root / "workflow/papers.yaml"))
     return {name: validate(Paper, row, f"workflow/papers.yaml: {name}") for name, row in rows.items()}
+
+
+@cache
+def papers_here() -> dict[str, Paper]:
+    """The rows of the checkout that this package lies in; none where it was installed without one."""
+    here = checkout()
+    return read_papers(here) if here else {}
 
 
 def experiments(paper: Paper) -> type[Settings]:

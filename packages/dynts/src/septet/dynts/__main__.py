@@ -20,12 +20,5 @@ def _train(config: Job, out: Path) -> None:
     train(config, out)
 
 
-def _bench(quick: bool, file: Path) -> None:
-    """Measure decisions per second and regret beside MABWiser and Vowpal Wabbit."""
-    from septet.dynts.bench import bench
-
-    bench(quick, file)
-
-
 if __name__ == "__main__":
-    main("dynts", {"prepare": Verb(Preparation, _prepare), "train": Verb(Job, _train)}, _bench)
+    main("dynts", {"prepare": Verb(Preparation, _prepare), "train": Verb(Job, _train)}, "septet.dynts.bench")

@@ -7,15 +7,13 @@ behind the clicks. The peers are development dependencies.
 import importlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.bench import Row, need, row, write
-from septet.card import Stopwatch
+from septet.bench import Bench, Row, row
 from septet.compiled import compiled
 from septet.config import Settings
 from septet.dynts.agent import LogisticThompson
@@ -36,34 +34,6 @@ class Setting(Settings):
 
     rounds: int
     seeds: list[int]
-
-
-def bench(quick: bool, file: Path) -> None:
-    """Measure decisions per second and regret beside MABWiser and Vowpal Wabbit.
-
-    Args:
-        quick: fewer rounds and seeds, for a look inside a minute.
-        file: JSON file for ``{rows, card}``.
-
-    Raises:
-        InputError: a peer is not installed.
-    """
-    need("mabwiser", "vowpalwabbit")
-    watch = Stopwatch()
-    setting = Setting(rounds=1000 if quick else 5000, seeds=[2001, 2002] if quick else [2001, 2002, 2003, 2004, 2005])
-    rows = measure(setting)
-    card = watch.card(
-        paper="dynts",
-        verb="bench",
-        task="tau1000",
-        methods={},
-        seeds=setting.seeds,
-        config=setting,
-        packages=["septet", "septet.dynts"],
-        libraries=["numpy", "numba", "mabwiser", "vowpalwabbit"],
-        steps=setting.rounds * len(setting.seeds),
-    )
-    write(file, rows, card)
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -207,3 +177,13 @@ def arithmetic_bound() -> float:
     triangle = DIM * (DIM + 1) // 2
     per_decision = ARMS * (DIM + triangle) + DIM * DIM + triangle
     return float(matrix.size * repeats / median(times) / per_decision)
+
+
+BENCH = Bench(
+    measure=measure,
+    full=Setting(rounds=5000, seeds=[2001, 2002, 2003, 2004, 2005]),
+    quick=Setting(rounds=1000, seeds=[2001, 2002]),
+    packages=["septet", "septet.dynts"],
+    libraries=["numpy", "numba", "mabwiser", "vowpalwabbit"],
+    peers=["mabwiser", "vowpalwabbit"],
+)

@@ -24,12 +24,5 @@ def _train(config: Job, out: Path) -> None:
     train(config, out)
 
 
-def _bench(quick: bool, file: Path) -> None:
-    """Measure steps and completions per second beside TRL's GRPOTrainer."""
-    from septet.empg.bench import bench
-
-    bench(quick, file)
-
-
 if __name__ == "__main__":
-    main("empg", {"prepare": Verb(Preparation, _prepare), "train": Verb(Job, _train)}, _bench)
+    main("empg", {"prepare": Verb(Preparation, _prepare), "train": Verb(Job, _train)}, "septet.empg.bench")

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from septet.bench import Row, need, row, write
-from septet.card import Stopwatch
+from septet.bench import Bench, Row, row
 from septet.config import Settings
 from septet.empg import models
 from septet.empg.config import Job
@@ -35,26 +34,14 @@ class Setting(Settings):
     """Threads of ours and of the peer."""
 
 
-def bench(quick: bool, file: Path) -> None:
-    """Measure steps and completions per second beside TRL's GRPOTrainer.
-
-    Raises:
-        InputError: TRL is not installed.
-    """
-    need("trl")
-    watch = Stopwatch()
-    setting = Setting(steps={"warm": 4} if quick else {"chat": 3, "warm": 8}, threads=1)
+def measure(setting: Setting) -> list[Row]:
+    """The rows of the bench."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(setting, Path(folder))
-    card = watch.card(
-        paper="empg", verb="bench", task="chat", methods={}, seeds=[2001], config=setting,
-        packages=["septet", "septet.empg"], libraries=["torch", "transformers", "trl"], steps=sum(setting.steps.values()),
-    )  # fmt: skip
-    write(file, rows, card)
+        return measure_in(setting, Path(folder))
 
 
-def measure(setting: Setting, folder: Path) -> list[Row]:
-    """The rows of the bench. The learning rate is tiny, so that all draw completions of the base's lengths."""
+def measure_in(setting: Setting, folder: Path) -> list[Row]:
+    """The rows; files go to `folder`. The learning rate is tiny, so that all draw the base's completions."""
     torch.set_num_threads(setting.threads)
     rows = []
     for task, steps in setting.steps.items():
@@ -218,3 +205,13 @@ def peer_tokenizer(job: Job) -> Any:
     letters.decoder = lib.decoders.Fuse()
     wrapped: Any = PreTrainedTokenizerFast
     return wrapped(tokenizer_object=letters, eos_token=".", pad_token="_", padding_side="left")
+
+
+BENCH = Bench(
+    measure=measure,
+    full=Setting(steps={"chat": 3, "warm": 8}, threads=1),
+    quick=Setting(steps={"warm": 4}, threads=1),
+    packages=["septet", "septet.empg"],
+    libraries=["torch", "transformers", "trl"],
+    peers=["trl"],
+)

@@ -16,12 +16,5 @@ def _train(config: Job, out: Path) -> None:
     train(config, out)
 
 
-def _bench(quick: bool, file: Path) -> None:
-    """Measure updates per second at five seeds beside Stable-Baselines3's DDPG."""
-    from septet.metaexplore.bench import bench
-
-    bench(quick, file)
-
-
 if __name__ == "__main__":
-    main("metaexplore", {"train": Verb(Job, _train)}, _bench)
+    main("metaexplore", {"train": Verb(Job, _train)}, "septet.metaexplore.bench")

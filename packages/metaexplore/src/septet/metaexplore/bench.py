@@ -7,14 +7,11 @@ seed at a time, so its five seeds take turns.
 
 import importlib
 import time
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 
-from septet.bench import Row, need, row, write
-from septet.card import Stopwatch
+from septet.bench import Bench, Row, in_turns, row, seconds
 from septet.compiled import compiled
 from septet.config import Settings
 from septet.metaexplore import nets, student
@@ -32,58 +29,21 @@ class Setting(Settings):
     seeds: list[int]
 
 
-def bench(quick: bool, file: Path) -> None:
-    """Measure updates per second at five seeds beside Stable-Baselines3's DDPG.
-
-    Args:
-        quick: fewer updates, for a look inside a minute.
-        file: JSON file for ``{rows, card}``.
-
-    Raises:
-        InputError: the peer is not installed.
-    """
-    need("stable_baselines3")
-    watch = Stopwatch()
-    setting = Setting(updates=100 if quick else 400, rounds=3 if quick else 7, seeds=[0, 1, 2, 3, 4])
-    rows = [row for task in SIZES for row in measure(task, setting)]
-    card = watch.card(
-        paper="metaexplore",
-        verb="bench",
-        task=" ".join(SIZES),
-        methods={},
-        seeds=setting.seeds,
-        config=setting,
-        packages=["septet", "septet.sampler", "septet.rl", "septet.metaexplore"],
-        libraries=["numpy", "numba", "torch", "stable-baselines3"],
-        steps=0,
-    )
-    write(file, rows, card)
+def measure(setting: Setting) -> list[Row]:
+    """The rows of all tasks."""
+    return [rate(task, setting) for task in SIZES]
 
 
-def measure(task: str, setting: Setting) -> list[Row]:
-    """The rows of one task: ours and the peer in turns, medians of the rounds."""
+def rate(task: str, setting: Setting) -> Row:
+    """The row of one task: ours and the peer in turns, medians of the rounds."""
     ours, peer = _Ours(task, setting.seeds), _Peer(task)
     ours.learn(10)  # the first call may compile
     peer.learn(10)
-    seconds: dict[str, list[float]] = {"ours": [], "peer": []}
-    for _ in range(setting.rounds):
-        start = time.perf_counter()
-        ours.learn(setting.updates)
-        middle = time.perf_counter()
-        peer.learn(setting.updates)
-        seconds["ours"].append((middle - start) / (setting.updates * len(setting.seeds)))
-        seconds["peer"].append((time.perf_counter() - middle) / setting.updates)
-    value, theirs = 1.0 / median(seconds["ours"]), 1.0 / median(seconds["peer"])
-    return [
-        row(
-            f"updates per second, five seeds, {task}",
-            value,
-            "1/s",
-            "Stable-Baselines3 DDPG",
-            theirs,
-            value * operations(*SIZES[task]) / product_rate(),
-        )
-    ]
+    turn = {"ours": lambda: ours.learn(setting.updates), "peer": lambda: peer.learn(setting.updates)}
+    taken = in_turns({name: seconds(run) for name, run in turn.items()}, setting.rounds)
+    value, theirs = setting.updates * len(setting.seeds) / taken["ours"], setting.updates / taken["peer"]
+    limit = product_rate() / operations(*SIZES[task])
+    return row(f"updates per second, five seeds, {task}", value, "1/s", "Stable-Baselines3 DDPG", theirs, value / limit)
 
 
 def operations(size: int, actions: int) -> int:
@@ -154,3 +114,13 @@ class _Peer:
     def learn(self, updates: int) -> None:
         """Updates of one seed."""
         self.agent.train(updates, BATCH)
+
+
+BENCH = Bench(
+    measure=measure,
+    full=Setting(updates=400, rounds=7, seeds=[0, 1, 2, 3, 4]),
+    quick=Setting(updates=100, rounds=3, seeds=[0, 1, 2, 3, 4]),
+    packages=["septet", "septet.sampler", "septet.rl", "septet.metaexplore"],
+    libraries=["numpy", "numba", "torch", "stable-baselines3"],
+    peers=["stable_baselines3"],
+)

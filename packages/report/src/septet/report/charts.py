@@ -13,9 +13,11 @@ from typing import Any
 import altair as alt
 import numpy as np
 import polars as pl
+from scipy.optimize import isotonic_regression
 
-from septet.report import theme
+from septet.report import tables, theme
 from septet.report.statistics import Array
+from septet.report.tables import Paper
 from septet.report.thinning import largest_triangles
 
 LABEL_GAP = theme.SIZE + 2.0
@@ -54,13 +56,14 @@ def curves(
 
     Args:
         frame: columns `x`, `column`, `mean`, `low`, `high`, `run`; rows of other series are left out.
-        series: what is drawn, first one on top.
+        series: what is drawn as far as the frame has it, first one on top.
         x: the column of the horizontal axis.
         column: the column that names the series.
         points: show the points; right where `x` is a setting and not time.
         x_ticks: tick -> its text, where the axis needs other ones than round numbers.
         y_domain: limits of the vertical axis, if panels are to share them; else from the bands.
     """
+    series = present(frame, series, column)
     upwards = pl.Enum([one.name for one in reversed(series)])  # what is drawn last lies on top
     rows = _thinned(_named(frame, series, column).sort(pl.col("series").cast(upwards), x), x, width // 2)
     low, high = y_domain or _domain(rows, log_y)
@@ -104,10 +107,11 @@ def dots(
 
     Args:
         frame: columns `column`, `mean`, `low`, `high`, `run`; one row per series.
-        series: what is drawn, from top to bottom.
+        series: what is drawn as far as the frame has it, from top to bottom.
         reference: a value to mark with a vertical line, such as 0 for 'no difference'.
         x_domain: limits of the horizontal axis, if panels are to share them; else from the bars.
     """
+    series = present(frame, series, column)
     rows = _named(frame, series, column).sort(pl.col("series").cast(pl.Enum([one.name for one in series])))
     y = alt.Y("series:N", title=None, sort=[one.name for one in series], axis=alt.Axis(labelColor=theme.INK))
     low, high = x_domain or _domain(rows, log_x)
@@ -151,6 +155,43 @@ def panels(
     return alt.concat(*drawn, columns=columns).resolve_scale(color="independent")
 
 
+def by_task(
+    frame: pl.DataFrame,
+    tasks: Mapping[str, str],
+    series: Sequence[Series],
+    draw: Callable[..., alt.LayerChart] = curves,
+    *,
+    column: str = "method",
+    columns: int = 2,
+    **options: Any,
+) -> alt.ConcatChart:
+    """`panels` of the rows of some series: a panel of `curves` (or `dots`) for each task that has any of them.
+
+    Args:
+        options: those of `draw`.
+    """
+    rows = of(frame, series, column)
+    return panels(rows, tasks, lambda part: draw(part, series, column=column, **options), columns=columns)
+
+
+def metric_by_task(
+    metric: str, tasks: Mapping[str, str], series: Sequence[Series], **options: Any
+) -> Callable[[Paper], alt.ConcatChart]:
+    """A figure: the curves of a metric, a panel per task. `options` are those of `by_task`."""
+    return lambda paper: by_task(tables.curves(paper, metric), tasks, series, **options)
+
+
+def of(frame: pl.DataFrame, series: Sequence[Series], column: str = "method") -> pl.DataFrame:
+    """The rows of some series."""
+    return frame.filter(pl.col(column).is_in([one.label for one in series]))
+
+
+def present(frame: pl.DataFrame, series: Sequence[Series], column: str = "method") -> list[Series]:
+    """The series that a frame has rows of: a small scale may lack some."""
+    here = set(frame[column])
+    return [one for one in series if one.label in here]
+
+
 def inline(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
     """Rows as the data of a chart, in JSON text: Altair copies and checks a list of rows again and again."""
     return alt.InlineData(values=json.dumps(rows))
@@ -160,8 +201,7 @@ def spread(positions: Array, gap: float, low: float, high: float) -> Array:
     """Positions moved as little as possible so that neighbours keep `gap` and all lie in ``[low, high]``.
 
     The least-squares solution: with the i-th smallest lowered by ``i gap`` the constraint reads
-    'ascending', which is isotonic regression (pool adjacent violators). If the range is too short
-    for all, the gap shrinks.
+    'ascending', which is isotonic regression. If the range is too short for all, the gap shrinks.
 
     Args:
         positions: shape ``(n,)``, in any order.
@@ -172,15 +212,7 @@ def spread(positions: Array, gap: float, low: float, high: float) -> Array:
     order = np.argsort(positions, kind="stable")
     gap = min(gap, (high - low) / max(len(positions) - 1, 1))
     ranks = gap * np.arange(len(positions))
-    pools: list[tuple[float, int]] = []
-    for target in positions[order] - ranks:
-        centre, size = float(target), 1
-        while pools and pools[-1][0] > centre:
-            before, count = pools.pop()
-            centre = (before * count + centre * size) / (count + size)
-            size += count
-        pools.append((centre, size))
-    moved = np.concatenate([np.full(size, centre) for centre, size in pools]) if pools else np.empty(0)
+    moved = isotonic_regression(positions[order] - ranks).x if len(positions) else positions
     placed = np.clip(moved, low, high - (ranks[-1] if len(ranks) else 0.0)) + ranks
     result = np.empty(len(positions))
     result[order] = placed

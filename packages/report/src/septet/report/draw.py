@@ -13,11 +13,11 @@ from altair.utils.schemapi import debug_mode
 
 from septet.errors import InputError
 from septet.files import replacing, write_text
-from septet.report import layout, tabulate, theme
-from septet.report.apart import panels
-from septet.report.layout import compose
-from septet.report.panels import Drawn, Panel, write_figure
+from septet.report import compose_svg, tabulate, theme
+from septet.report.compose_svg import compose
+from septet.report.figure_files import Drawn, Panel, write_figure
 from septet.report.tables import Paper, paper_of
+from septet.report.vega import panels
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 """The Vega-Lite version that Altair writes, as vl-convert names it."""
@@ -78,7 +78,7 @@ def export(
     """Write a chart as a figure for a paper, as data, as a table, and as what the page shows.
 
     `name.svg`, `name.pdf` (fonts embedded) and `name.png` (300 dpi) are of one of the widths of
-    `layout.WIDTHS_MM`; `name.csv` holds every point, `name.md` and `name.tex` the level of each series;
+    `compose_svg.WIDTHS_MM`; `name.csv` holds every point, `name.md` and `name.tex` the level of each series;
     `name.json` holds the panels for the page. Nothing is fetched: fonts and libraries come with vl-convert.
 
     Args:
@@ -91,10 +91,10 @@ def export(
     spec: dict[str, Any] = chart.to_dict(validate=False)
     drawn = panels({**spec, "config": theme.CONFIG}, VEGA_LITE)
     svg = compose(drawn, title)
-    dots = DPI / layout.PIXELS_PER_INCH
+    dots = DPI / compose_svg.PIXELS_PER_INCH
     pdf = vl_convert.svg_to_pdf(compose(drawn, title, points=True))
     # vl-convert multiplies by ppi / 72 before it scales
-    png = vl_convert.svg_to_png(svg, scale=dots * layout.POINTS_PER_INCH / DPI, ppi=DPI)
+    png = vl_convert.svg_to_png(svg, scale=dots * compose_svg.POINTS_PER_INCH / DPI, ppi=DPI)
     write_text(folder / f"{name}.svg", svg)
     for suffix, data in (("pdf", pdf), ("png", png)):
         with replacing(folder / f"{name}.{suffix}") as temporary:

@@ -17,10 +17,10 @@ from septet.card import RunCard
 from septet.errors import InputError
 from septet.files import write_text
 from septet.reading import entries, is_folder
-from septet.report import pagedata, tabulate, text, theme
+from septet.report import formatting, pagedata, tabulate, theme
 from septet.report.claims import About, Claim, ClaimsFile
-from septet.report.panels import Drawn, read_figure
-from septet.report.plan_fact import PlanFact, plan_and_fact
+from septet.report.figure_files import Drawn, read_figure
+from septet.report.planned import PlanFact, plan_and_fact
 from septet.report.tables import Runs, runs_of
 from septet.report.verdicts import OUTCOMES, Verdict, band, check_claim, check_runs, read_verdicts, write_verdicts
 
@@ -123,8 +123,8 @@ def render(scale: str, parts: list[Part], planned: list[PlanFact]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "estimate": text.estimate_text,
-        "duration": text.duration_text,
+        "estimate": formatting.estimate_text,
+        "duration": formatting.duration_text,
         "unbroken": _unbroken,
         "kebab": lambda outcome: str(outcome).replace(" ", "-"),
         "mathml": mathml,

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from septet.card import RunCard
-from septet.report.panels import Drawn, Panel
-from septet.report.regrow import command
-from septet.report.text import seeds_text
+from septet.report.figure_files import Drawn, Panel
+from septet.report.formatting import seeds_text
+from septet.report.rerun import rerun_command
 
 DIGITS = 5
 """Significant digits of a number on the page; the files beside the figures hold six, the score tables all."""
@@ -95,7 +95,7 @@ def _card(card: RunCard, scale: str, shared: list[dict[str, str]]) -> dict[str, 
         "memory": short(card.peak_memory_mb),
         "steps": f"{card.steps:,}",
         "rate": short(card.steps_per_second),
-        "command": command(card, scale),
+        "command": rerun_command(card, scale),
         "shared": shared.index(common),
     }
 

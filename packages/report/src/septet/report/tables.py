@@ -31,7 +31,6 @@ SUMMARY = pl.Schema(
     }
 )
 """Columns of the summaries over seeds."""
-"""Names of scales; a results folder of such a name holds runs of that scale."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,14 @@ def papers_in(results: Path) -> list[str]:
     return [folder.name for folder in entries(results) if is_file(folder / "runs.json")]
 
 
+def one_scale(papers: list[Paper]) -> str:
+    """The scale that all papers were run at; InputError if they differ or there is no paper."""
+    scales = sorted({paper.scale for paper in papers})
+    if len(scales) != 1:
+        raise InputError("papers", expected="runs of one scale", found=", ".join(scales) or "no paper")
+    return scales[0]
+
+
 def with_runs(paper: Paper, rows: pl.DataFrame | None = None) -> pl.DataFrame:
     """The score table (or `rows` with its key) with a column `run`: the id of the run card of each row.
 
@@ -197,6 +204,14 @@ def _summarised(paper: Paper, metric: str, resamples: int, part: slice) -> pl.Da
         for name, what in same.items():
             columns[name] += [what] * len(steps)
     return pl.DataFrame(columns, schema=SUMMARY)
+
+
+def mean_over_steps(paper: Paper, metric: str) -> Paper:
+    """The paper with one metric alone, of each seed its mean over the steps, at step 0."""
+    key = ["paper", "method", "task", "seed", "metric"]
+    rows = paper.scores.filter(pl.col("metric") == metric).group_by(key).agg(pl.col("value").mean())
+    flat = rows.with_columns(step=pl.lit(0, pl.Int64)).select(paper.scores.columns)
+    return Paper(paper.id, flat, paper.cards, paper.scale, paper.timing)
 
 
 def settings(paper: Paper, attribute: str) -> dict[str, float]:

@@ -4,12 +4,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from septet.files import write_text
-from septet.report.panels import Panel
-from septet.report.text import estimate_text, interval_text
-from septet.report.verdicts import Verdict
+from septet.report.formatting import estimate_text, interval_text
+
+if TYPE_CHECKING:  # figures do not depend on how claims are judged, nor verdicts on how figures are drawn
+    from septet.report.figure_files import Panel
+    from septet.report.verdicts import Verdict
 
 Row = Sequence[str]
 
@@ -57,7 +59,7 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
-def levels(panels: Sequence[Panel]) -> tuple[Row, list[Row]]:
+def levels(panels: "Sequence[Panel]") -> tuple[Row, list[Row]]:
     """What a figure says in numbers: a row per series, a column per panel, `mean [low, high]` in each cell.
 
     Of a line the right end counts. Of panels without means (samples, maps) only the points are counted.
@@ -70,7 +72,7 @@ def levels(panels: Sequence[Panel]) -> tuple[Row, list[Row]]:
     return ("", *titles), [(name, *(one.get(name, "–") for one in ends)) for name in names]
 
 
-def claims(verdicts: Sequence[Verdict]) -> tuple[Row, list[Row]]:
+def claims(verdicts: "Sequence[Verdict]") -> tuple[Row, list[Row]]:
     """Our numbers beside the paper's."""
     header = ("claim", "where in the paper", "paper reports", "ours, 95 % interval", "claimed", "seeds", "verdict")
     rows: list[Row] = [
@@ -80,14 +82,14 @@ def claims(verdicts: Sequence[Verdict]) -> tuple[Row, list[Row]]:
     return header, rows
 
 
-def points(panels: Sequence[Panel]) -> tuple[Row, list[Row]]:
+def points(panels: "Sequence[Panel]") -> tuple[Row, list[Row]]:
     """Every point that is drawn, one row each, with the ids of its run cards."""
     rows = [{"panel": panel.title, **point.row} for panel in panels for point in panel.points]
     columns = [name for name in dict.fromkeys(key for row in rows for key in row) if not name.startswith("_")]
     return columns, [[_plain(row.get(name, "")) for name in columns] for row in rows]
 
 
-def _ends(panel: Panel) -> dict[str, str]:
+def _ends(panel: "Panel") -> dict[str, str]:
     found: dict[str, tuple[float, Mapping[str, Any]]] = {}
     for point in panel.points:
         row = point.row

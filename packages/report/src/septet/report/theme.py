@@ -4,7 +4,6 @@ The colours are those of Okabe and Ito (2008, "Color Universal Design"), told ap
 colour blindness; their yellow is left out, as it is too pale for a thin line on white.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 BLUE = "#0072B2"
@@ -65,17 +64,6 @@ CONFIG: dict[str, Any] = {
     "rule": {"color": FAINT},
     "concat": {"spacing": 22},
 }
-
-
-def colours(labels: Sequence[str]) -> dict[str, str]:
-    """One colour per label, in the order of `PALETTE`; call it once per paper, so a colour keeps its meaning.
-
-    Raises:
-        ValueError: there are more labels than colours that the eye can tell apart.
-    """
-    if len(labels) > len(PALETTE):
-        raise ValueError(f"{len(labels)} series are more than the {len(PALETTE)} colours; split the figure")
-    return dict(zip(labels, PALETTE, strict=False))
 
 
 def ink(colour: str) -> str:

@@ -16,12 +16,5 @@ def _train(config: Job, out: Path) -> None:
     train(config, out)
 
 
-def _bench(quick: bool, file: Path) -> None:
-    """Measure environment steps per second, learning included, beside Stable-Baselines3 and CleanRL."""
-    from septet.rl.bench import bench
-
-    bench(quick, file)
-
-
 if __name__ == "__main__":
-    main("rl", {"train": Verb(Job, _train)}, _bench)
+    main("rl", {"train": Verb(Job, _train)}, "septet.rl.bench")

@@ -4,12 +4,10 @@ One math thread each, contenders in turns, medians. The peers are development de
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
-from septet.bench import Row, need, write
-from septet.card import Stopwatch
+from septet.bench import Bench, Row
 from septet.config import Settings
 from septet.rl.bench_ddpg import rows as ddpg_rows
 from septet.rl.bench_ppo import rows as ppo_rows
@@ -24,29 +22,17 @@ class Setting(Settings):
     quick: bool
 
 
-def bench(quick: bool, file: Path) -> None:
-    """Measure environment steps per second, learning included, beside Stable-Baselines3 and CleanRL.
-
-    Args:
-        quick: fewer steps, for a look inside a minute.
-        file: JSON file for ``{rows, card}``.
-
-    Raises:
-        InputError: a peer is not installed.
-    """
-    need("stable_baselines3")
+def measure(setting: Setting) -> list[Row]:
+    """The rows of every method."""
     torch.set_num_threads(1)
-    watch = Stopwatch()
-    rows = [row for measure in ROWS for row in measure(quick)]
-    card = watch.card(
-        paper="rl",
-        verb="bench",
-        task="HalfCheetah-v5",
-        methods={},
-        seeds=[],
-        config=Setting(quick=quick),
-        packages=["septet", "septet.sampler", "septet.rl"],
-        libraries=["numpy", "numba", "torch", "mujoco", "gymnasium", "stable-baselines3"],
-        steps=0,
-    )
-    write(file, rows, card)
+    return [row for rows in ROWS for row in rows(setting.quick)]
+
+
+BENCH = Bench(
+    measure=measure,
+    full=Setting(quick=False),
+    quick=Setting(quick=True),
+    packages=["septet", "septet.sampler", "septet.rl"],
+    libraries=["numpy", "numba", "torch", "mujoco", "gymnasium", "stable-baselines3"],
+    peers=["stable_baselines3"],
+)

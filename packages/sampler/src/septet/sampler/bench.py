@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 import mujoco
@@ -20,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from septet import sampler
-from septet.bench import Row, need, row, write
-from septet.card import Stopwatch
+from septet.bench import Bench, Row, in_turns, row
 from septet.config import Settings
 from septet.sampler.batch import CompiledBatch
 from septet.sampler.physics import Array, silence
@@ -62,38 +59,11 @@ class Contender:
     close: Callable[[], object]
 
 
-def bench(quick: bool, file: Path) -> None:
-    """Measure environment steps per second beside EnvPool, Gymnasium, Stable-Baselines3 and bare mj_step.
-
-    Args:
-        quick: short rounds, for a look inside a minute.
-        file: JSON file for ``{rows, card}``.
-
-    Raises:
-        InputError: a peer is not installed.
-    """
-    need("envpool", "stable_baselines3")
-    watch = Stopwatch()
+def measure(setting: Setting) -> list[Row]:
+    """The rows of all tasks."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(["septet.sampler.bench", *PRELOADED])
-    cores = len(os.sched_getaffinity(0))
-    if quick:
-        setting = Setting(tasks=TASKS, cores=cores, processes=4 * cores, rounds=3, seconds=0.15)
-    else:
-        setting = Setting(tasks=TASKS, cores=cores, processes=8 * cores, rounds=9, seconds=1.0)
-    rates = {task: measure(task, setting) for task in setting.tasks}
-    rows = [one for task in setting.tasks for one in compare(task, rates[task], setting.cores)]
-    card = watch.card(
-        paper="sampler",
-        verb="bench",
-        task=" ".join(setting.tasks),
-        methods={},
-        seeds=[0],
-        config=setting,
-        packages=["septet", "septet.sampler"],
-        libraries=["numpy", "numba", "mujoco", "gymnasium", "envpool", "stable-baselines3"],
-        steps=0,
-    )
-    write(file, rows, card)
+    rates = {task: measure_task(task, setting) for task in setting.tasks}
+    return [one for task in setting.tasks for one in compare(task, rates[task], setting.cores)]
 
 
 def compare(task: str, rates: dict[str, float], cores: int) -> list[Row]:
@@ -112,7 +82,7 @@ def compare(task: str, rates: dict[str, float], cores: int) -> list[Row]:
     return rows
 
 
-def measure(task: str, setting: Setting) -> dict[str, float]:
+def measure_task(task: str, setting: Setting) -> dict[str, float]:
     """Median steps per second of every contender, all taking turns."""
     cores = setting.cores
     contenders = [
@@ -126,19 +96,17 @@ def measure(task: str, setting: Setting) -> dict[str, float]:
         stable_baselines(task, setting.processes, f"SubprocVecEnv, {setting.processes} processes"),
     ]
     limit = Replay(task, seconds=setting.seconds)
-    rates: dict[str, list[float]] = {one.name: [] for one in contenders}
-    rates["mj_step, 1 core"] = []
+    turns: dict[str, Callable[[], float]] = {
+        "mj_step, 1 core": limit.rate,
+        **{one.name: partial(rate, one.step, setting.seconds) for one in contenders},
+    }
     try:
         for one in contenders:
             rate(one.step, 0.1)  # compile, page in
-        for _ in range(setting.rounds):
-            rates["mj_step, 1 core"].append(limit.rate())
-            for one in contenders:
-                rates[one.name].append(rate(one.step, setting.seconds))
+        return in_turns(turns, setting.rounds)
     finally:
         for one in contenders:
             one.close()
-    return {name: median(values) for name, values in rates.items()}
 
 
 def rate(step: Callable[[], int], seconds: float) -> float:
@@ -282,3 +250,14 @@ class Replay:
                 data.ctrl[:] = action[e]
                 step(model, data, nstep=frame_skip)
         return BATCH * len(self.actions) / (time.perf_counter() - begin)
+
+
+CORES = len(os.sched_getaffinity(0))
+BENCH = Bench(
+    measure=measure,
+    full=Setting(tasks=TASKS, cores=CORES, processes=8 * CORES, rounds=9, seconds=1.0),
+    quick=Setting(tasks=TASKS, cores=CORES, processes=4 * CORES, rounds=3, seconds=0.15),
+    packages=["septet", "septet.sampler"],
+    libraries=["numpy", "numba", "mujoco", "gymnasium", "envpool", "stable-baselines3"],
+    peers=["envpool", "stable_baselines3"],
+)

@@ -13,12 +13,5 @@ def _train(config: Job, out: Path) -> None:
     train(config, out)
 
 
-def _bench(quick: bool, file: Path) -> None:
-    """Measure wall time per iteration beside sb3-contrib's TRPO."""
-    from septet.svrpo.bench import bench
-
-    bench(quick, file)
-
-
 if __name__ == "__main__":
-    main("svrpo", {"train": Verb(Job, _train)}, _bench)
+    main("svrpo", {"train": Verb(Job, _train)}, "septet.svrpo.bench")

@@ -8,15 +8,12 @@ import importlib
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
-from septet.bench import Row, need, row, write
-from septet.card import Stopwatch
+from septet.bench import Bench, Row, in_turns, row
 from septet.config import Settings
 from septet.rl.bench_ddpg import matrix_rate
 from septet.rl.bench_ppo import raw_rate
@@ -34,35 +31,7 @@ class Setting(Settings):
     batch: int = 50_000
     environments: int = 50
     rounds: int = 2
-
-
-def bench(quick: bool, file: Path) -> None:
-    """Measure wall time per iteration beside sb3-contrib's TRPO.
-
-    Args:
-        quick: a tenth of the batch and one round, for a look inside a minute.
-        file: JSON file for ``{rows, card}``.
-
-    Raises:
-        InputError: the peer is not installed.
-    """
-    need("sb3_contrib")
-    torch.set_num_threads(1)
-    watch = Stopwatch()
-    setting = Setting(batch=5_000, environments=5, rounds=1) if quick else Setting()
-    rows = measure(setting)
-    card = watch.card(
-        paper="svrpo",
-        verb="bench",
-        task=setting.environment,
-        methods={},
-        seeds=SEEDS,
-        config=setting,
-        packages=["septet", "septet.sampler", "septet.rl", "septet.svrpo"],
-        libraries=["numpy", "numba", "torch", "mujoco", "gymnasium", "stable-baselines3", "sb3-contrib"],
-        steps=0,
-    )
-    write(file, rows, card)
+    seeds: list[int] = SEEDS
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -72,21 +41,19 @@ def measure(setting: Setting) -> list[Row]:
     peers = {f"{PEER}, {n} environments": n for n in (setting.environments, 1)}
     for name, environments in peers.items():
         contenders[name] = partial(peer, setting, environments)
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    torch.set_num_threads(1)
     learners["trpo"]()  # the first iteration compiles
-    steps = products = 0.0
-    for _ in range(setting.rounds):
-        steps, products = max(steps, raw_rate(20_000)), max(products, matrix_rate())
-        for name, run in contenders.items():
-            seconds[name].append(run())
+    limits = [(raw_rate(20_000), matrix_rate()) for _ in range(3)]
+    steps, products = (max(rates) for rates in zip(*limits, strict=True))
+    seconds = in_turns(contenders, setting.rounds)
     return [
         row(
             f"{name}: iterations of N = {setting.batch:,} per minute, {len(SEEDS)} seeds",
-            60.0 / median(seconds[name]),
+            60.0 / seconds[name],
             "1/min",
             other,
-            60.0 / (len(SEEDS) * median(seconds[other])),
-            (len(SEEDS) * setting.batch / steps + learner.flops / products) / median(seconds[name]),
+            60.0 / (len(SEEDS) * seconds[other]),
+            (len(SEEDS) * setting.batch / steps + learner.flops / products) / seconds[name],
         )
         for name, learner in learners.items()
         for other in peers
@@ -148,3 +115,13 @@ def peer(setting: Setting, environments: int) -> float:
     seconds = time.perf_counter() - start
     vector.close()
     return seconds
+
+
+BENCH = Bench(
+    measure=measure,
+    full=Setting(),
+    quick=Setting(batch=5_000, environments=5, rounds=1),
+    packages=["septet", "septet.sampler", "septet.rl", "septet.svrpo"],
+    libraries=["numpy", "numba", "torch", "mujoco", "gymnasium", "stable-baselines3", "sb3-contrib"],
+    peers=["sb3_contrib"],
+)

@@ -13,12 +13,5 @@ def _train(config: Job, out: Path) -> None:
     train(config, out)
 
 
-def _bench(quick: bool, file: Path) -> None:
-    """Measure iterations beside sb3-contrib's TRPO, and their parts beside slow versions."""
-    from septet.vipg.bench import bench
-
-    bench(quick, file)
-
-
 if __name__ == "__main__":
-    main("vipg", {"train": Verb(Job, _train)}, _bench)
+    main("vipg", {"train": Verb(Job, _train)}, "septet.vipg.bench")

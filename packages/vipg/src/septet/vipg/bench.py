@@ -6,14 +6,12 @@ turns, medians. The peer, sb3-contrib's TRPO, is a development dependency.
 
 import importlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from septet.bench import Row, in_turns, need, row, seconds, write
-from septet.card import Stopwatch
+from septet.bench import Bench, Row, in_turns, row, seconds
 from septet.config import Settings
 from septet.rl.trust_region import kl_hessian_product
 from septet.vipg import experience, objective, stein, updates
@@ -33,35 +31,13 @@ class Setting(Settings):
     episodes: int = 16
     horizon: int = 200
     rounds: int = 5
+    seeds: list[int] = SEEDS
 
 
-def bench(quick: bool, file: Path) -> None:
-    """Measure our iterations beside sb3-contrib's TRPO, and their parts beside slow versions of them.
-
-    Args:
-        quick: one round, for a look inside a minute.
-        file: JSON file for ``{rows, card}``.
-
-    Raises:
-        InputError: the peer is not installed.
-    """
-    need("sb3_contrib")
+def measure(setting: Setting) -> list[Row]:
+    """The rows: whole iterations, and their parts."""
     torch.set_num_threads(1)
-    watch = Stopwatch()
-    setting = Setting(rounds=1) if quick else Setting()
-    rows = [*iterations(setting), *parts(setting)]
-    card = watch.card(
-        paper="vipg",
-        verb="bench",
-        task=setting.environment,
-        methods={},
-        seeds=SEEDS,
-        config=setting,
-        packages=["septet", "septet.sampler", "septet.rl", "septet.vipg"],
-        libraries=["numpy", "numba", "torch", "gymnasium", "stable-baselines3", "sb3-contrib"],
-        steps=0,
-    )
-    write(file, rows, card)
+    return [*iterations(setting), *parts(setting)]
 
 
 def made(name: str, setting: Setting) -> Agent:
@@ -201,3 +177,13 @@ def measured(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str,
     for run in contenders.values():
         run()
     return in_turns({name: seconds(run) for name, run in contenders.items()}, rounds)
+
+
+BENCH = Bench(
+    measure=measure,
+    full=Setting(),
+    quick=Setting(rounds=1),
+    packages=["septet", "septet.sampler", "septet.rl", "septet.vipg"],
+    libraries=["numpy", "numba", "torch", "gymnasium", "stable-baselines3", "sb3-contrib"],
+    peers=["sb3_contrib"],
+)

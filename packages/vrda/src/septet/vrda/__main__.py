@@ -20,12 +20,5 @@ def _train(config: Job, out: Path) -> None:
     train(config, out)
 
 
-def _bench(quick: bool, file: Path) -> None:
-    """Measure speed, memory, error and non-zeros beside Vowpal Wabbit, scikit-learn and river."""
-    from septet.vrda.bench import bench
-
-    bench(quick, file)
-
-
 if __name__ == "__main__":
-    main("vrda", {"prepare": Verb(Preparation, _prepare), "train": Verb(Job, _train)}, _bench)
+    main("vrda", {"prepare": Verb(Preparation, _prepare), "train": Verb(Job, _train)}, "septet.vrda.bench")

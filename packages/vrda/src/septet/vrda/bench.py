@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, load_npz, save_npz
 
-from septet.bench import Row, need, row, write
-from septet.card import Stopwatch
+from septet.bench import Bench, Row, row
 from septet.config import Settings
 from septet.seeding import stream
 from septet.vrda import VRDAClassifier
@@ -48,6 +47,10 @@ class Setting(Settings):
     nonzeros: int
     """Draws per example; equal columns count once."""
     repeats: int
+    grid: int
+    """Settings that are tried of each learner, the last of its grid."""
+    nonzeros_of_growth: int
+    """Non-zeros of the data of each point of `growth`."""
 
 
 def text_like(random: np.random.Generator, examples: int, columns: int, draws: int) -> tuple[csr_matrix, Array]:
@@ -66,37 +69,15 @@ def text_like(random: np.random.Generator, examples: int, columns: int, draws: i
     return rows, np.where(random.random(examples) < 0.05, -label, label)
 
 
-def bench(quick: bool, file: Path) -> None:
-    """Measure speed, memory, error and non-zeros beside Vowpal Wabbit, scikit-learn and river.
-
-    Args:
-        quick: fewer examples and settings, for a look inside a minute.
-        file: JSON file for ``{rows, card}``.
-
-    Raises:
-        InputError: a peer is not installed.
-    """
-    need(*PEERS)
-    watch = Stopwatch()
-    setting = Setting(examples=20_000 if quick else 200_000, columns=1 << 17, nonzeros=80, repeats=1 if quick else 3)
+def measure(setting: Setting) -> list[Row]:
+    """The rows: the contenders on the same rows, the settings that were chosen for them, and how the cost grows."""
     with tempfile.TemporaryDirectory() as folder:
-        results, limit = contenders(setting, Path(folder), quick)
-    rows = compare(results, limit) + growth(quick)
-    card = watch.card(
-        paper="vrda",
-        verb="bench",
-        task="text_like",
-        methods={name: dict(found) for name, found in results.items()},
-        seeds=[0],
-        config=setting,
-        packages=["septet", "septet.vrda"],
-        libraries=["numpy", "numba", "scipy", "scikit-learn", "vowpalwabbit", "river"],
-        steps=setting.examples * PASSES,
-    )
-    write(file, rows, card)
+        results, limit = contenders(setting, Path(folder))
+    chosen = [row(f"setting on development rows, {name}", found["setting"], "") for name, found in results.items()]
+    return [*compare(results, limit), *chosen, *growth(setting.nonzeros_of_growth)]
 
 
-def contenders(setting: Setting, folder: Path, quick: bool) -> tuple[dict[str, dict[str, float]], float]:
+def contenders(setting: Setting, folder: Path) -> tuple[dict[str, dict[str, float]], float]:
     """Setting, seconds per pass, memory, error and non-zeros of each contender; and seconds to read the rows once."""
     fifth = setting.examples // 5
     X, y = text_like(stream(0, "bench"), setting.examples + 2 * fifth, setting.columns, setting.nonzeros)
@@ -105,7 +86,7 @@ def contenders(setting: Setting, folder: Path, quick: bool) -> tuple[dict[str, d
     _write_vw(folder, X[: setting.examples], y[: setting.examples])
     results: dict[str, dict[str, float]] = {}
     for name, grid in GRIDS.items():
-        found = [_measure(folder, name, value, setting) for value in (grid[-2:] if quick else grid)]
+        found = [_measure(folder, name, value, setting) for value in grid[-setting.grid :]]
         results[name] = min(found, key=lambda one: one["dev_error"])
     timed: dict[str, list[dict[str, float]]] = {name: [] for name in results}
     for _ in range(setting.repeats):  # in turns, so that a slow moment of the machine meets all
@@ -141,9 +122,9 @@ def compare(results: dict[str, dict[str, float]], limit: float) -> list[Row]:
     return rows
 
 
-def growth(quick: bool) -> list[Row]:
+def growth(total: int) -> list[Row]:
     """Time per non-zero as rows get longer, and as the space grows from 1e4 to 1e8 columns."""
-    rows, total = [], 1_000_000 if quick else 8_000_000
+    rows = []
     for draws in (10, 30, 100, 300):
         cost = _cost(total // draws, 1 << 17, draws)
         rows.append(row(f"time per non-zero, {draws} draws a row", cost, "ns"))
@@ -289,3 +270,13 @@ def _river(l1: float, X: csr_matrix, y: Array) -> Any:
     return lambda rows: np.array(
         [1 if model.predict_one(features(rows, i)) else -1 for i in range(rows.shape[0])]
     ), count
+
+
+BENCH = Bench(
+    measure=measure,
+    full=Setting(examples=200_000, columns=1 << 17, nonzeros=80, repeats=3, grid=6, nonzeros_of_growth=8_000_000),
+    quick=Setting(examples=20_000, columns=1 << 17, nonzeros=80, repeats=1, grid=2, nonzeros_of_growth=1_000_000),
+    packages=["septet", "septet.vrda"],
+    libraries=["numpy", "numba", "scipy", "scikit-learn", "vowpalwabbit", "river"],
+    peers=list(PEERS),
+)

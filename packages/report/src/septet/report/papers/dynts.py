@@ -103,10 +103,8 @@ def _decays(paper: Paper, method: str) -> pl.DataFrame:
 
 def regret_curves(paper: Paper) -> alt.TopLevelMixin:
     """Cumulative regret against time, one panel per world."""
-    frame = _of(tables.curves(paper, "regret"), CURVES)
-    return charts.panels(
-        frame, WORLDS, lambda rows: charts.curves(rows, CURVES, x_title="round", y_title="cumulative regret")
-    )
+    frame = tables.curves(paper, "regret")
+    return charts.by_task(frame, WORLDS, CURVES, x_title="round", y_title="cumulative regret")
 
 
 def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
@@ -156,10 +154,7 @@ def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
 
 def policies(paper: Paper) -> alt.TopLevelMixin:
     """Final regret of every policy, one panel per world."""
-    frame = _of(tables.levels(paper, "regret"), POLICIES)
-    return charts.panels(
-        frame, WORLDS, lambda rows: charts.dots(rows, _present(POLICIES, rows), x_title="regret at the end")
-    )
+    return charts.by_task(tables.levels(paper, "regret"), WORLDS, POLICIES, charts.dots, x_title="regret at the end")
 
 
 def tracking(paper: Paper) -> alt.TopLevelMixin:
@@ -233,17 +228,7 @@ def headline_bandit(paper: Paper) -> alt.TopLevelMixin:
     frame = tables.levels(paper, "regret").filter(pl.col("task") == "headline_bandit")
     per_thousand = [(pl.col(name) * 1000 / pl.col("step")).alias(name) for name in ("mean", "low", "high")]
     frame = frame.with_columns(per_thousand)
-    return charts.dots(frame, _present(BANDIT, frame), x_title="clicks lost per 1,000 visitors", width=360)
-
-
-def _of(frame: pl.DataFrame, series: list[Series]) -> pl.DataFrame:
-    """The rows of the series that a figure draws: a small scale may lack a panel's."""
-    return frame.filter(pl.col("method").is_in([one.label for one in series]))
-
-
-def _present(series: list[Series], rows: pl.DataFrame) -> list[Series]:
-    here = set(rows["method"])
-    return [one for one in series if one.label in here]
+    return charts.dots(frame, BANDIT, x_title="clicks lost per 1,000 visitors", width=360)
 
 
 INTERVAL = "Bands and bars are 95 % bootstrap intervals over seeds."

@@ -49,18 +49,6 @@ INNER = [
 ]
 
 
-def _curves(paper: Paper, metric: str, series: list[Series], y_title: str) -> alt.TopLevelMixin:
-    """One panel per task, a line per method; tasks without such a method are left out."""
-    frame = _of(tables.curves(paper, metric), series)
-    return charts.panels(
-        frame, TASKS, lambda rows: charts.curves(rows, series, x_title="step", y_title=y_title, height=200)
-    )
-
-
-def _of(frame: pl.DataFrame, series: list[Series]) -> pl.DataFrame:
-    return frame.filter(pl.col("method").is_in([one.label for one in series]))
-
-
 def _test(paper: Paper) -> pl.DataFrame:
     """Test accuracy: of greedy completions, or of sampled ones where greedy ones were not drawn."""
     parts = [
@@ -72,61 +60,45 @@ def _test(paper: Paper) -> pl.DataFrame:
 
 def test_score(paper: Paper) -> alt.TopLevelMixin:
     """Test accuracy against step (figures 3 to 6)."""
-    frame = _of(_test(paper), METHODS)
-    return charts.panels(
-        frame, TASKS, lambda rows: charts.curves(rows, METHODS, x_title="step", y_title="test accuracy", height=200)
-    )
-
-
-def reward(paper: Paper) -> alt.TopLevelMixin:
-    """Training reward against step (figures 1 and 2)."""
-    return _curves(paper, "reward", METHODS, "training reward")
+    return charts.by_task(_test(paper), TASKS, METHODS, x_title="step", y_title="test accuracy", height=200)
 
 
 def length(paper: Paper) -> alt.TopLevelMixin:
     """Response length against step (figures 7 to 10), here of correct answers."""
     metric = "length_correct" if "length_correct" in paper.scores["metric"].unique() else "length"
-    return _curves(paper, metric, METHODS, "tokens of correct answers")
+    return charts.metric_by_task(
+        metric, TASKS, METHODS, x_title="step", y_title="tokens of correct answers", height=200
+    )(paper)
+
+
+def _reward_with(paper: Paper, series: list[Series], ending: str) -> alt.TopLevelMixin:
+    """Training reward on the tasks that have a method of this ending."""
+    frame = charts.of(tables.curves(paper, "reward"), series)
+    frame = frame.filter(pl.col("method").str.ends_with(ending).any().over("task"))
+    return charts.by_task(frame, TASKS, series, x_title="step", y_title="training reward", height=260, width=340)
 
 
 def kl_in_reward(paper: Paper) -> alt.TopLevelMixin:
     """Training reward with and without the KL in the reward."""
-    frame = _of(tables.curves(paper, "reward"), MECHANISM).filter(
-        pl.col("method").str.ends_with("_kl").any().over("task")
-    )
-    return charts.panels(
-        frame,
-        TASKS,
-        lambda rows: charts.curves(rows, MECHANISM, x_title="step", y_title="training reward", height=260, width=340),
-    )
+    return _reward_with(paper, MECHANISM, "_kl")
 
 
 def inner_steps(paper: Paper) -> alt.TopLevelMixin:
     """Training reward with one and with four inner steps."""
-    frame = _of(tables.curves(paper, "reward"), INNER).filter(pl.col("method").str.ends_with("_m4").any().over("task"))
-    return charts.panels(
-        frame,
-        TASKS,
-        lambda rows: charts.curves(rows, INNER, x_title="step", y_title="training reward", height=260, width=340),
-    )
+    return _reward_with(paper, INNER, "_m4")
 
 
 def final(paper: Paper) -> alt.TopLevelMixin:
     """Mean of the last ten evaluations (the paper's table)."""
-    frame = _of(tables.levels(paper, "score"), METHODS)
-    return charts.panels(
-        frame,
-        TASKS,
-        lambda rows: charts.dots(rows, METHODS, x_title="mean of the last ten evaluations"),
+    return charts.by_task(
+        tables.levels(paper, "score"), TASKS, METHODS, charts.dots, x_title="mean of the last ten evaluations"
     )
 
 
 def cost(paper: Paper) -> alt.TopLevelMixin:
     """Seconds of one iteration."""
-    frame = _of(tables.levels(tables.timed(paper), "seconds(iteration)"), METHODS)
-    return charts.panels(
-        frame, TASKS, lambda rows: charts.dots(rows, METHODS, x_title="seconds of an iteration, all seeds")
-    )
+    frame = tables.levels(tables.timed(paper), "seconds(iteration)")
+    return charts.by_task(frame, TASKS, METHODS, charts.dots, x_title="seconds of an iteration, all seeds")
 
 
 def memory(paper: Paper) -> alt.TopLevelMixin:
@@ -137,12 +109,11 @@ def memory(paper: Paper) -> alt.TopLevelMixin:
         for label, given in card.methods.items()
     ]
     frame = pl.DataFrame(rows, schema=["method", "task", "mean", "run"], orient="row")
-    frame = _of(frame.with_columns(low="mean", high="mean", seeds=len(paper.cards[0].seeds)), METHODS)
-    return charts.panels(
-        frame, TASKS, lambda rows: charts.dots(rows, METHODS, x_title="MB above what the libraries hold")
-    )
+    frame = frame.with_columns(low="mean", high="mean", seeds=len(paper.cards[0].seeds))
+    return charts.by_task(frame, TASKS, METHODS, charts.dots, x_title="MB above what the libraries hold")
 
 
+REWARD = charts.metric_by_task("reward", TASKS, METHODS, x_title="step", y_title="training reward", height=200)
 BANDS = "Bands and bars are 95 % bootstrap intervals over seeds."
 
 FIGURES = [
@@ -153,7 +124,7 @@ FIGURES = [
         f"three operations. {BANDS}",
         test_score,
     ),
-    Figure("reward", "Training reward", f"Mean reward of the training batch (figures 1 and 2). {BANDS}", reward),
+    Figure("reward", "Training reward", f"Mean reward of the training batch (figures 1 and 2). {BANDS}", REWARD),
     Figure(
         "length",
         "Length of correct answers",

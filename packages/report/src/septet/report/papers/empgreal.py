@@ -31,9 +31,7 @@ COLUMNS = (("question", 0, 34), ("before", 250, 50), ("after", 590, 24), ("gold"
 def _panels(paper: Paper, names: dict[str, str], y_title: str) -> alt.TopLevelMixin:
     present = set(paper.scores["metric"].unique())
     parts = [tables.curves(paper, metric).with_columns(task=pl.lit(metric)) for metric in names if metric in present]
-    return charts.panels(
-        pl.concat(parts), names, lambda rows: charts.curves(rows, METHODS, x_title="step", y_title=y_title)
-    )
+    return charts.by_task(pl.concat(parts), names, METHODS, x_title="step", y_title=y_title)
 
 
 def real_curves(paper: Paper) -> alt.TopLevelMixin:

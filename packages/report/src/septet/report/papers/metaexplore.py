@@ -1,6 +1,6 @@
 """Figures of learning to explore with a meta-policy gradient (listed in section 4 of `docs/papers/metaexplore.md`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import altair as alt
 import polars as pl
@@ -68,14 +68,10 @@ SENSITIVITY = [
     Series("updates_10", "10 updates on D0", theme.ORANGE),
     Series("updates_200", "200 updates on D0", theme.ORANGE),
 ]
+STEPS = "environment steps, evaluations included"
 STAGES = ("early", "middle", "late")
 CELLS = 12
 """Cells of a map, each way (septet.metaexplore.visits.BINS)."""
-
-
-def _present(rows: pl.DataFrame, series: Sequence[Series], column: str = "method") -> list[Series]:
-    found = set(rows[column])
-    return [one for one in series if one.label in found]
 
 
 def _where(rows: pl.DataFrame, method: str) -> pl.DataFrame:
@@ -116,39 +112,15 @@ def contrasts(paper: Paper) -> alt.TopLevelMixin:
             if not both.is_empty():
                 points.append(_dot(paper, task, label, both, pair))
     title = "area under the return curve, difference"
-    return charts.panels(
-        pl.DataFrame(points),
-        TASKS,
-        lambda rows: charts.dots(rows, _present(rows, CONTRAST_SERIES), x_title=title, reference=0.0),
-    )
-
-
-def _curves(metric: str, title: str, series: Sequence[Series], tasks: Mapping[str, str] = TASKS) -> object:
-    def figure(paper: Paper) -> alt.TopLevelMixin:
-        frame = tables.curves(paper, metric).filter(pl.col("method").is_in([one.label for one in series]))
-        return charts.panels(
-            frame,
-            tasks,
-            lambda rows: charts.curves(
-                rows, _present(rows, series), x_title="environment steps, evaluations included", y_title=title,
-                height=200, width=250,
-            ),
-        )  # fmt: skip
-
-    return figure
+    return charts.by_task(pl.DataFrame(points), TASKS, CONTRAST_SERIES, charts.dots, x_title=title, reference=0.0)
 
 
 def families(paper: Paper) -> alt.TopLevelMixin:
     """Learning curves of the three teacher families, where more than one ran."""
-    frame = tables.curves(paper, "return").filter(pl.col("method").is_in([one.label for one in FAMILIES]))
-    return charts.panels(
-        _where(frame, "local"),
-        TASKS,
-        lambda rows: charts.curves(
-            rows, _present(rows, FAMILIES), x_title="environment steps, evaluations included", y_title="return",
-            height=200, width=250,
-        ),
-    )  # fmt: skip
+    frame = charts.of(tables.curves(paper, "return"), FAMILIES)
+    return charts.by_task(
+        _where(frame, "local"), TASKS, FAMILIES, x_title=STEPS, y_title="return", height=200, width=250
+    )
 
 
 def visitation(paper: Paper) -> alt.TopLevelMixin:
@@ -205,15 +177,10 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
     series, frames = [META, SHUFFLED, FROZEN], []
     task = next(task for task in TASKS if task in set(paper.scores["task"]))
     for metric in DIAGNOSTICS:
-        frame = tables.curves(paper, metric).filter(
-            pl.col("method").is_in([one.label for one in series]), pl.col("task") == task
-        )
+        frame = tables.curves(paper, metric).filter(pl.col("task") == task)
         frames.append(frame.with_columns(task=pl.lit(metric)))
-    return charts.panels(
-        pl.concat(frames),
-        DIAGNOSTICS,
-        lambda rows: charts.curves(rows, _present(rows, series), x_title="environment steps", y_title="", width=240),
-        columns=3,
+    return charts.by_task(
+        pl.concat(frames), DIAGNOSTICS, series, columns=3, x_title="environment steps", y_title="", width=240
     )
 
 
@@ -230,12 +197,8 @@ def _judged(paper: Paper, metric: str, label: str = "") -> list[dict[str, object
 def _study(points: list[dict[str, object]], title: str) -> alt.TopLevelMixin:
     frame = pl.DataFrame(points)
     series = [Series(str(label), str(label), theme.BLUE) for label in frame["method"].unique(maintain_order=True)]
-    return charts.panels(
-        frame,
-        TASKS,
-        lambda rows: charts.dots(
-            rows, _present(rows, series), x_title=title, reference=0.0, x_domain=(-1.0, 1.0), width=220
-        ),
+    return charts.by_task(
+        frame, TASKS, series, charts.dots, x_title=title, reference=0.0, x_domain=(-1.0, 1.0), width=220
     )
 
 
@@ -256,15 +219,13 @@ def gradient(paper: Paper) -> alt.TopLevelMixin:
 
 def sensitivity(paper: Paper) -> alt.TopLevelMixin:
     """Area under the learning curve against |D0|, |D1| and the updates on D0, one at a time."""
-    areas = _areas(paper).filter(pl.col("method").is_in([one.label for one in SENSITIVITY]))
+    areas = charts.of(_areas(paper), SENSITIVITY)
     points = [
         _dot(paper, str(task), str(method), group, [str(method)])
         for (task, method), group in _where(areas, "updates_10").group_by(["task", "method"], maintain_order=True)
     ]
-    return charts.panels(
-        pl.DataFrame(points),
-        TASKS,
-        lambda rows: charts.dots(rows, _present(rows, SENSITIVITY), x_title="area under the return curve", width=300),
+    return charts.by_task(
+        pl.DataFrame(points), TASKS, SENSITIVITY, charts.dots, x_title="area under the return curve", width=300
     )
 
 
@@ -284,7 +245,7 @@ FIGURES = [
         "learning_curves",
         "Learning curves",
         f"Noise-free return of the student against environment steps of every kind, D0 and D1 included. {BANDS}",
-        _curves("return", "return", METHODS),  # type: ignore[arg-type]
+        charts.metric_by_task("return", TASKS, METHODS, x_title=STEPS, y_title="return", height=200, width=250),
     ),
     Figure(
         "teacher_families",
@@ -305,7 +266,9 @@ FIGURES = [
         "Overlap of explorer and student",
         "Intersection of the two histograms of the figure above: 1 where both go the same ways, 0 where never. "
         f"{BANDS}",
-        _curves("overlap", "overlap", [META, FROZEN, OU, RANDOM]),  # type: ignore[arg-type]
+        charts.metric_by_task(
+            "overlap", TASKS, [META, FROZEN, OU, RANDOM], x_title=STEPS, y_title="overlap", height=200, width=250
+        ),
     ),
     Figure(
         "diagnostics",

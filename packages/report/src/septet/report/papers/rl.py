@@ -1,12 +1,8 @@
 """Figures of the validation: PPO, TRPO and DDPG beside the same of Stable-Baselines3 and sb3-contrib."""
 
-import altair as alt
-import polars as pl
-
-from septet.report import charts, tables, theme
+from septet.report import charts, theme
 from septet.report.charts import Series
 from septet.report.draw import Figure
-from septet.report.tables import Paper
 
 PAIRS = [
     ("ppo", "PPO", theme.BLUE, theme.SKY),
@@ -23,23 +19,11 @@ TASKS = {
 }
 
 
-def learning_curves(paper: Paper) -> alt.TopLevelMixin:
-    """Return against environment steps, ours and the peer's in neighbouring colours."""
-    series = [
-        one
-        for method, name, ours, peer in PAIRS
-        for one in (Series(method, f"{name}, ours", ours), Series(f"{method}_sb3", f"{name}, peer", peer))
-    ]
-
-    def panel(rows: pl.DataFrame) -> alt.LayerChart:
-        there = set(rows["method"])
-        return charts.curves(
-            rows, [one for one in series if one.label in there], x_title="environment steps per seed",
-            y_title="return of training episodes", height=200, width=250,
-        )  # fmt: skip
-
-    return charts.panels(tables.curves(paper, "return"), TASKS, panel)
-
+SERIES = [
+    one
+    for method, name, ours, peer in PAIRS
+    for one in (Series(method, f"{name}, ours", ours), Series(f"{method}_sb3", f"{name}, peer", peer))
+]
 
 FIGURES = [
     Figure(
@@ -48,6 +32,14 @@ FIGURES = [
         "Mean return of the training episodes since the last point, of this repository's PPO, TRPO and DDPG and of "
         "Stable-Baselines3's and sb3-contrib's at the same settings, on different random numbers. Bands are 95 % "
         "bootstrap intervals over seeds.",
-        learning_curves,
+        charts.metric_by_task(
+            "return",
+            TASKS,
+            SERIES,
+            x_title="environment steps per seed",
+            y_title="return of training episodes",
+            height=200,
+            width=250,
+        ),
     ),
 ]

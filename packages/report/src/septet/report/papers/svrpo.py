@@ -1,6 +1,7 @@
 """Figures of SVRPO: returns, and what goes on inside an iteration."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -31,41 +32,14 @@ CONTROLS = [SVRPO, FULL, SGD, TRPO]
 LOOPS = [SVRPO, FULL, SGD]
 OTHERS = [SVRPO, RATIO, STOP, SVRPG, SRVRPG, TRPO]
 HEIGHT, WIDTH = 220, 320
+STEPS = "environment steps per seed"
 
 
-def _curves(
-    metric: str,
-    y_title: str,
-    series: Sequence[Series],
-    x_title: str = "environment steps per seed",
-    tasks: Mapping[str, str] = TASKS,
-    points: bool = False,
-) -> Callable[[Paper], alt.TopLevelMixin]:
+def _curves(metric: str, y_title: str, series: Sequence[Series], x_title: str = STEPS, **options: Any) -> Any:
     """One panel per task with the curves of a metric."""
-
-    def figure(paper: Paper) -> alt.TopLevelMixin:
-        labels = [one.label for one in series]
-        frame = tables.curves(paper, metric).filter(pl.col("method").is_in(labels))
-        return charts.panels(
-            frame,
-            tasks,
-            lambda rows: charts.curves(
-                rows,
-                _present(rows, series),
-                x_title=x_title,
-                y_title=y_title,
-                points=points,
-                height=HEIGHT,
-                width=WIDTH,
-            ),
-        )
-
-    return figure
-
-
-def _present(rows: pl.DataFrame, series: Sequence[Series], column: str = "method") -> list[Series]:
-    known = set(rows[column])
-    return [one for one in series if one.label in known]
+    return charts.metric_by_task(
+        metric, TASKS, series, x_title=x_title, y_title=y_title, height=HEIGHT, width=WIDTH, **options
+    )
 
 
 DIAGNOSTICS = {
@@ -81,18 +55,11 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
     task = _last_task(paper)
     rows = []
     for metric, title in DIAGNOSTICS.items():
-        frame = tables.curves(paper, metric).filter(
-            pl.col("task") == task, pl.col("method").is_in([one.label for one in CONTROLS])
-        )
+        frame = charts.of(tables.curves(paper, metric), CONTROLS).filter(pl.col("task") == task)
         rows.append(
-            charts.curves(
-                frame,
-                _present(frame, CONTROLS),
-                x_title="environment steps per seed",
-                y_title=title,
-                height=HEIGHT,
-                width=WIDTH,
-            ).properties(title=f"{TASKS[task]}: {title}")
+            charts.curves(frame, CONTROLS, x_title=STEPS, y_title=title, height=HEIGHT, width=WIDTH).properties(
+                title=f"{TASKS[task]}: {title}"
+            )
         )
     return alt.concat(*rows, columns=2)
 
@@ -111,25 +78,17 @@ PARTS = {
 
 def cost(paper: Paper) -> alt.TopLevelMixin:
     """Passes over the batch in an iteration, by what they are for: mean over iterations, interval over seeds."""
-    frames = []
-    for metric in PARTS:
-        rows = paper.scores.filter(pl.col("metric") == metric)
-        mean = rows.group_by("paper", "method", "task", "seed", "metric").agg(pl.col("value").mean())
-        flat = mean.with_columns(step=pl.lit(0, pl.Int64)).select(paper.scores.columns)
-        own = Paper(paper.id, flat, paper.cards, paper.scale, paper.timing)
-        frames.append(tables.curves(own, metric).with_columns(part=pl.lit(metric)))
-    frame = pl.concat(frames)
+    frame = pl.concat(
+        tables.curves(tables.mean_over_steps(paper, metric), metric).with_columns(part=pl.lit(metric))
+        for metric in PARTS
+    )
     shown = [SVRPO, STOP, FULL, SGD, TRPO]
     order = [(one, part) for one in shown for part in PARTS]
     series = [Series(f"{one.label} {part}", f"{one.name}: {PARTS[part]}", one.colour) for one, part in order]
     frame = frame.with_columns(pl.format("{} {}", "method", "part").alias("row"))
-    return charts.panels(
-        frame,
-        TASKS,
-        lambda rows: charts.dots(
-            rows, _present(rows, series, "row"), column="row", x_title="passes over the batch per iteration",
-            log_x=True, width=250,
-        ),
+    return charts.by_task(
+        frame, TASKS, series, charts.dots, column="row", x_title="passes over the batch per iteration", log_x=True,
+        width=250,
     )  # fmt: skip
 
 

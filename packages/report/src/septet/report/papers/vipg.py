@@ -1,6 +1,6 @@
 """Figures of the variational policy gradient: returns, sampler, posteriors (section 4 of `docs/papers/vipg.md`)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import altair as alt
 import polars as pl
@@ -31,29 +31,6 @@ PAIRS = [
 WIDTH, HEIGHT = 250, 200
 
 
-def _present(rows: pl.DataFrame, series: Sequence[Series]) -> list[Series]:
-    known = set(rows["method"])
-    return [one for one in series if one.label in known]
-
-
-def _curves(
-    metric: str, y_title: str, series: Sequence[Series], tasks: Mapping[str, str] = TASKS
-) -> Callable[[Paper], alt.TopLevelMixin]:
-    """One panel per task with the curves of a metric over episodes."""
-
-    def figure(paper: Paper) -> alt.TopLevelMixin:
-        frame = tables.curves(paper, metric).filter(pl.col("method").is_in([one.label for one in series]))
-        return charts.panels(
-            frame,
-            tasks,
-            lambda rows: charts.curves(
-                rows, _present(rows, series), x_title="episodes per seed", y_title=y_title, width=WIDTH, height=HEIGHT
-            ),
-        )
-
-    return figure
-
-
 def pairs(metric: str, y_title: str) -> Callable[[Paper], alt.TopLevelMixin]:
     """A row of panels per task, one for each algorithm beside its twin."""
 
@@ -63,12 +40,10 @@ def pairs(metric: str, y_title: str) -> Callable[[Paper], alt.TopLevelMixin]:
         for task, title in TASKS.items():
             for name, (shown, _) in ALGORITHMS.items():
                 pair = [one for one in PAIRS if one.label == name or one.label.startswith(f"v_{name}/")]
-                rows = frame.filter(pl.col("task") == task, pl.col("method").is_in([one.label for one in pair]))
+                rows = charts.of(frame, pair).filter(pl.col("task") == task)
                 if rows.is_empty():
                     continue
-                chart = charts.curves(
-                    rows, _present(rows, pair), x_title="episodes per seed", y_title=y_title, width=165, height=130
-                )
+                chart = charts.curves(rows, pair, x_title="episodes per seed", y_title=y_title, width=165, height=130)
                 drawn.append(chart.properties(title=f"{title}: {shown}"))
         return alt.concat(*drawn, columns=3).resolve_scale(color="independent")
 
@@ -104,7 +79,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
     for metric, (y_title, log) in over.items():
         rows = tables.curves(paper, metric).filter(pl.col("task") == task)
         chart = charts.curves(
-            rows, _present(rows, series), x_title="episodes per seed", y_title=y_title, log_y=log, width=WIDTH,
+            rows, series, x_title="episodes per seed", y_title=y_title, log_y=log, width=WIDTH,
             height=HEIGHT,
         )  # fmt: skip
         drawn.append(chart.properties(title=f"{TASKS[task]}: {'σ' if metric == 'sigma' else 'entropy'}"))
@@ -193,14 +168,11 @@ def baselines(paper: Paper) -> alt.TopLevelMixin:
     """Score over all of training, and that of the mean-weight policy at the end, on the first task that ran."""
     present = set(paper.scores.filter(pl.col("metric") == "score")["task"])
     task = next(task for task in TASKS if task in present)
-    rows = paper.scores.filter(pl.col("metric") == "score", pl.col("task") == task)
-    mean = rows.group_by("paper", "method", "task", "seed", "metric").agg(pl.col("value").mean())
-    flat = mean.with_columns(step=pl.lit(0, pl.Int64)).select(paper.scores.columns)
-    whole = tables.curves(Paper(paper.id, flat, paper.cards, paper.scale, paper.timing), "score")
+    whole = tables.curves(tables.mean_over_steps(paper, "score"), "score").filter(pl.col("task") == task)
     end = tables.levels(paper, "mean_policy_score").filter(pl.col("task") == task)
     drawn = []
     for title, frame in (("mean over training", whole), ("mean-weight policy at the end", end)):
-        chart = charts.dots(frame, _present(frame, BASELINES), x_title="score", width=250)
+        chart = charts.dots(frame, BASELINES, x_title="score", width=250)
         drawn.append(chart.properties(title=f"{TASKS[task]}: {title}"))
     return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
 
@@ -266,6 +238,14 @@ FIGURES = [
         "Exploration where reward is rare",
         "Share of episodes that reach the goal of a mountain car whose only reward is at the goal. Weight noise, σ = "
         f"0.3 at the start, moves the car the same way for a whole episode; action noise does not. {BANDS}",
-        _curves("score", "share of episodes at the goal", EXPLORERS, SPARSE),
+        charts.metric_by_task(
+            "score",
+            SPARSE,
+            EXPLORERS,
+            x_title="episodes per seed",
+            y_title="share of episodes at the goal",
+            width=WIDTH,
+            height=HEIGHT,
+        ),
     ),
 ]

@@ -85,17 +85,9 @@ def _by_lambda(paper: Paper, metric: str) -> pl.DataFrame:
     return _split(frame).with_columns(l1=pl.col("method").replace_strict(places, return_dtype=pl.Float64))
 
 
-def _present(series: list[Series], rows: pl.DataFrame, column: str = "method") -> list[Series]:
-    here = set(rows[column])
-    return [one for one in series if one.label in here]
-
-
 def table(paper: Paper) -> alt.TopLevelMixin:
     """F of every learner at its lambda: table A of `docs/papers/vrda.md`."""
-    frame = tables.levels(paper, "f")
-    return charts.panels(
-        frame, TASKS, lambda rows: charts.dots(rows, _present(METHODS, rows), x_title="F on test", width=360)
-    )
+    return charts.by_task(tables.levels(paper, "f"), TASKS, METHODS, charts.dots, x_title="F on test", width=360)
 
 
 def nonzeros(paper: Paper) -> alt.TopLevelMixin:
@@ -109,13 +101,9 @@ def f_against_lambda(paper: Paper) -> alt.TopLevelMixin:
 
 
 def _lambda_panels(frame: pl.DataFrame, title: str, *, log_y: bool) -> alt.TopLevelMixin:
-    return charts.panels(
-        frame,
-        TASKS,
-        lambda rows: charts.curves(
-            rows, _present(LAMBDAS, rows, "kind"), x="l1", column="kind", x_title="λ", y_title=title, log_x=True,
-            log_y=log_y, points=True, x_ticks=TICKS, height=260, width=360,
-        ),
+    return charts.by_task(
+        frame, TASKS, LAMBDAS, column="kind", x="l1", x_title="λ", y_title=title, log_x=True, log_y=log_y, points=True,
+        x_ticks=TICKS, height=260, width=360,
     )  # fmt: skip
 
 
@@ -125,26 +113,17 @@ def frontier(paper: Paper) -> alt.TopLevelMixin:
     frame = _split(tables.levels(paper, "f").join(sizes, on=["method", "task"])).filter(
         pl.col("prediction") == "last", pl.col("nonzeros") > 0
     )
-    return charts.panels(
-        frame,
-        TASKS,
-        lambda rows: charts.curves(
-            rows, _present(FAMILIES, rows, "family"), x="nonzeros", column="family", x_title="non-zero weights",
-            y_title="F of the last predictor", log_x=True, points=True, height=300, width=420,
-        ),
+    return charts.by_task(
+        frame, TASKS, FAMILIES, column="family", x="nonzeros", x_title="non-zero weights",
+        y_title="F of the last predictor", log_x=True, points=True, height=300, width=420,
     )  # fmt: skip
 
 
 def learning(paper: Paper) -> alt.TopLevelMixin:
     """F against training lists presented, last and averaged."""
-    frame = tables.curves(paper, "f")
-    return charts.panels(
-        frame,
-        TASKS,
-        lambda rows: charts.curves(
-            rows, _present(LEARNING, rows), x_title="lists presented", y_title="F on test", points=True, height=260,
-            width=360,
-        ),
+    return charts.by_task(
+        tables.curves(paper, "f"), TASKS, LEARNING, x_title="lists presented", y_title="F on test", points=True,
+        height=260, width=360,
     )  # fmt: skip
 
 
@@ -185,13 +164,9 @@ def mistakes(paper: Paper) -> alt.TopLevelMixin:
             for metric in ("mistakes", "bound")
         ]
     )
-    return charts.panels(
-        frame,
-        TASKS,
-        lambda rows: charts.curves(
-            rows, _present(GROWING, rows, "kind"), column="kind", x_title="lists presented",
-            y_title="mistakes so far", log_y=True, points=True, height=260, width=360,
-        ),
+    return charts.by_task(
+        frame, TASKS, GROWING, column="kind", x_title="lists presented", y_title="mistakes so far", log_y=True,
+        points=True, height=260, width=360,
     )  # fmt: skip
 
 
@@ -201,9 +176,7 @@ def predictions(paper: Paper) -> alt.TopLevelMixin:
     frame = tables.levels(paper, "f").filter(
         pl.col("method").is_in([f"{stem}/{kind}" for stem in voted for kind in ("last", "averaged", "voted")])
     )
-    return charts.panels(
-        frame, TASKS, lambda rows: charts.dots(rows, _present(METHODS, rows), x_title="F on test", width=360)
-    )
+    return charts.by_task(frame, TASKS, METHODS, charts.dots, x_title="F on test", width=360)
 
 
 INTERVAL = "Bands and bars are 95 % bootstrap intervals over shuffles."

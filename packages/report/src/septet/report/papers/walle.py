@@ -45,14 +45,6 @@ SHARES = [
 ]
 
 
-def _runs(rows: pl.DataFrame) -> list[Series]:
-    return [one for one in RUNS if one.label in set(rows["method"])]
-
-
-def _returns(paper: Paper) -> pl.DataFrame:
-    return tables.curves(paper, "return").filter(pl.col("task").is_in(list(LEARNING)))
-
-
 def _minutes(paper: Paper) -> pl.DataFrame:
     """Minutes from the start of a run to the end of each iteration, per method and task."""
     spent = paper.timing.group_by("method", "task", "step").agg(pl.col("seconds").sum()).sort("step")
@@ -63,26 +55,11 @@ def _minutes(paper: Paper) -> pl.DataFrame:
 
 def return_against_time(paper: Paper) -> alt.TopLevelMixin:
     """Return against wall-clock time (the paper's figure 3)."""
-    frame = _returns(paper).join(_minutes(paper), on=["method", "task", "step"])
-    return charts.panels(
-        frame,
-        LEARNING,
-        lambda rows: charts.curves(
-            rows, _runs(rows), x="minutes", x_title="minutes for all seeds together", y_title="return", height=240,
-            width=250,
-        ),
+    frame = tables.curves(paper, "return").join(_minutes(paper), on=["method", "task", "step"])
+    return charts.by_task(
+        frame, LEARNING, RUNS, x="minutes", x_title="minutes for all seeds together", y_title="return", height=240,
+        width=250,
     )  # fmt: skip
-
-
-def return_against_samples(paper: Paper) -> alt.TopLevelMixin:
-    """Return against samples: where N changes nothing, the curves coincide."""
-    return charts.panels(
-        _returns(paper),
-        LEARNING,
-        lambda rows: charts.curves(
-            rows, _runs(rows), x_title="environment steps per seed", y_title="return", height=200, width=250
-        ),
-    )
 
 
 def _medians(values: Array, name: str, resamples: int = 2_000) -> Array:
@@ -131,7 +108,7 @@ def _seconds(metric: str, title: str) -> Callable[[Paper], alt.TopLevelMixin]:
             frame,
             SYSTEM,
             lambda rows: charts.curves(
-                rows, [one for one in (POOL, LOOP, ASYNCHRONOUS) if one.label in set(rows["kind"])], x="samplers",
+                rows, (POOL, LOOP, ASYNCHRONOUS), x="samplers",
                 column="kind", x_title="sampler processes N", y_title=title, points=True,
                 x_ticks=_sizes(rows), height=200, width=250,
                 y_domain=(0.0, 1.08 * float(np.max(rows["high"].to_numpy()))),
@@ -210,7 +187,9 @@ FIGURES = [
         "The same runs against environment steps. The number of samplers alone changes no sample, so N = 1 lies under "
         "N = 2; what differs is a scaler per sampler, or the policy of the authors' script for N = 1. "
         "Bands are 95 % bootstrap intervals over seeds.",
-        return_against_samples,
+        charts.metric_by_task(
+            "return", LEARNING, RUNS, x_title="environment steps per seed", y_title="return", height=200, width=250
+        ),
     ),
     Figure(
         "collection_time",

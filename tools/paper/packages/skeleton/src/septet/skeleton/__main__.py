@@ -1,4 +1,4 @@
-"""`python -m septet.skeleton train`."""
+"""`python -m septet.skeleton train|bench`."""
 
 from pathlib import Path
 
@@ -14,4 +14,4 @@ def _train(config: Job, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main("skeleton", {"train": Verb(Job, _train)})
+    main("skeleton", {"train": Verb(Job, _train)}, "septet.skeleton.bench")

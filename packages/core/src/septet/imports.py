@@ -1,0 +1,63 @@
+"""Which source files a module runs: what the workflow reruns a job for is what its program imports."""
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from septet.errors import InputError
+
+
+def files_of(modules: Iterable[str], roots: Sequence[Path]) -> list[Path]:
+    """The files of modules and of all that they import, as far as these lie below `roots`; sorted.
+
+    Imports at the top of a file count, as they run with it. Those inside a function or below `if TYPE_CHECKING` do not:
+    a verb imports so what another verb needs.
+
+    Args:
+        modules: dotted names.
+        roots: folders that hold packages.
+
+    Raises:
+        InputError: one of `modules` is not below `roots`.
+    """
+    found: dict[str, Path] = {}
+    open_ends = list(modules)
+    for name in open_ends:
+        if _file(name, tuple(roots)) is None:
+            raise InputError("packages", expected=f"the module {name}", found="none")
+    while open_ends:
+        name = open_ends.pop()
+        for part in _with_parents(name):
+            file = _file(part, tuple(roots))
+            if file is not None and part not in found:
+                found[part] = file
+                open_ends += _imported(file)
+    return sorted(found.values())
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    """A module's name after those of the packages that hold it: importing it runs them too."""
+    parts = name.split(".")
+    yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
+
+
+@cache
+def _file(name: str, roots: tuple[Path, ...]) -> Path | None:
+    for root in roots:
+        place = root.joinpath(*name.split("."))
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
+
+
+def _imported(file: Path) -> list[str]:
+    """Names that a file imports at its top; what `from x import y` brings may be a module or not."""
+    names = []
+    for node in ast.parse(file.read_bytes()).body:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names

@@ -1,0 +1,1 @@
+"""What stands around a run: plan it, follow it, trace a point, compare, publish, describe and track what came."""

@@ -1,0 +1,294 @@
+"""Which verdicts and numbers moved between two runs: `make compare A=published B=results/laptop`.
+
+Each claim's estimate is compared, B less A, and the last score of each method on each task in a metric that claims
+read. The interval of the difference is ``d ± t_{n-1} sqrt(n / (n - 1)) s`` with s the bootstrap's standard error over
+seeds, paired where both runs have the same seeds. It is as wide as the number of comparisons asks for (Bonferroni): if
+nothing has moved, none of the intervals leaves zero out with a probability of 95 %. A number moved if its interval lies
+wholly further from zero than the tolerance, a share of A's value; a verdict moved if it is another one.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.special import stdtrit
+
+from septet.config import Settings
+from septet.errors import InputError
+from septet.files import write_text
+from septet.reading import is_file, is_folder
+from septet.report import tables, verdicts
+from septet.report.claims import Claim, ClaimsFile, read_claims
+from septet.report.statistics import Array, bootstrap
+from septet.report.tables import Paper, paper_of, papers_in
+from septet.seeding import stream
+
+LEVEL = 0.95
+TOLERANCE = 0.01
+RESAMPLES = 2_000
+
+
+class Difference(Settings):
+    """One number of both runs."""
+
+    paper: str
+    kind: str
+    """`claim` or `score`."""
+    name: str
+    """Id of the claim, or `method on task: metric`."""
+    a: float | None
+    b: float | None
+    difference: float | None
+    """b - a; none if one of the runs has no such number."""
+    low: float | None
+    high: float | None
+    verdict_a: str | None
+    verdict_b: str | None
+    moved: bool
+    counts: bool
+    """False for a claim about time, which moves with the machine."""
+
+
+class Comparison(Settings):
+    """What `compare` found."""
+
+    a: str
+    b: str
+    scale: str
+    level: float
+    tolerance: float
+    compared: int
+    identical: list[str]
+    """Papers whose score tables are the same, byte for byte."""
+    only_in_a: list[str]
+    only_in_b: list[str]
+    differences: list[Difference]
+
+    @property
+    def moved(self) -> list[Difference]:
+        """The numbers and verdicts that moved and count."""
+        return [one for one in self.differences if one.moved and one.counts]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One number before its interval: the difference, its standard error, and the number of seeds."""
+
+    paper: str
+    kind: str
+    name: str
+    a: float | None
+    b: float | None
+    error: float
+    seeds: int
+    verdict_a: str | None = None
+    verdict_b: str | None = None
+    counts: bool = True
+
+
+def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Comparison:
+    """Compare two folders with one folder per paper.
+
+    Args:
+        claims: folder of the claims files, one per paper.
+        tolerance: share of A's value that counts as no move.
+
+    Raises:
+        InputError: a folder is missing, no paper is in both, a table is torn, or the scales differ.
+    """
+    names_a, names_b = _papers(a), _papers(b)
+    shared = sorted(names_a & names_b)
+    if not shared:
+        raise InputError(str(b), expected=f"a paper of {a}", found=", ".join(sorted(names_b)) or "no paper")
+    identical, pairs, scales = [], [], set()
+    for name in shared:
+        one, two = paper_of(a, name), paper_of(b, name)
+        scales.add(one.scale)
+        if one.scale != two.scale:
+            raise InputError(str(b / name), expected=f"runs of scale {one.scale}", found=two.scale)
+        file = read_claims(claims / f"{name}.yaml") if is_file(claims / f"{name}.yaml") else None
+        if one.table == two.table:
+            identical.append(name)
+            continue
+        pairs += [*_claims(one, two, file), *_scores(one, two, _metrics(file))]
+    count = sum(pair.a is not None and pair.b is not None for pair in pairs)
+    return Comparison(
+        a=str(a),
+        b=str(b),
+        scale=", ".join(sorted(scales)),
+        level=LEVEL,
+        tolerance=tolerance,
+        compared=count,
+        identical=identical,
+        only_in_a=sorted(names_a - names_b),
+        only_in_b=sorted(names_b - names_a),
+        differences=[_difference(pair, count, tolerance) for pair in pairs],
+    )
+
+
+def _papers(folder: Path) -> set[str]:
+    if not is_folder(folder):
+        raise InputError(str(folder), expected="a folder with one folder per paper", found="none")
+    return set(papers_in(folder))
+
+
+def _metrics(file: ClaimsFile | None) -> set[str]:
+    """The metrics that the claims read; none for all, where a paper has no claims. The others are diagnostics."""
+    return {claim.column for claim in file.claims if not claim.is_timed} if file else set()
+
+
+def _claims(a: Paper, b: Paper, file: ClaimsFile | None) -> list[_Pair]:
+    return [_claim(claim, a, b) for claim in file.claims] if file else []
+
+
+def _claim(claim: Claim, a: Paper, b: Paper) -> _Pair:
+    """A claim's estimate on both runs; no number where it is not judged on one of them."""
+    judged = [verdicts.judge_claim(claim, paper.id, paper, paper.scale) for paper in (a, b)]
+    fixed: dict[str, Any] = {
+        "paper": a.id,
+        "kind": "claim",
+        "name": claim.id,
+        "verdict_a": judged[0].verdict,
+        "verdict_b": judged[1].verdict,
+        "counts": not claim.is_timed,
+    }
+    if any(one.estimate is None for one in judged):
+        return _Pair(a=judged[0].estimate, b=judged[1].estimate, error=0.0, seeds=0, **fixed)
+    draws, seeds = zip(*(_draws(claim, paper) for paper in (a, b)), strict=True)
+    paired = seeds[0] == seeds[1]  # the same stream draws the same seeds for both
+    error = _spread(draws[1] - draws[0]) if paired else float(np.hypot(_spread(draws[0]), _spread(draws[1])))
+    return _Pair(a=judged[0].estimate, b=judged[1].estimate, error=error, seeds=min(len(one) for one in seeds), **fixed)
+
+
+def _draws(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
+    """Bootstrap values of the claim's estimate, and the seeds that were resampled."""
+    results = tables.timed(paper) if claim.is_timed else paper
+    scores, seeds = verdicts.seed_array(claim, results)
+    rng = stream(0, "compare", paper.id, claim.id)
+    return bootstrap(verdicts.Statistic(claim, results), scores, rng, RESAMPLES), seeds
+
+
+def _scores(a: Paper, b: Paper, metrics: set[str]) -> list[_Pair]:
+    """The last score of each method on each task, its mean over seeds."""
+    last = [_last(paper, metrics) for paper in (a, b)]
+    pairs = []
+    for key in sorted(last[0].keys() | last[1].keys()):
+        one, two = (values.get(key) for values in last)
+        name = f"{key[0]} on {key[1]}: {key[2]}"
+        means = [None if values is None else float(np.mean(list(values.values()))) for values in (one, two)]
+        if one is None or two is None:
+            pairs.append(_Pair(a.id, "score", name, means[0], means[1], 0.0, 0))
+            continue
+        if one.keys() == two.keys():
+            error = _mean_error(np.array([two[seed] - one[seed] for seed in one]))
+        else:
+            error = float(np.hypot(_mean_error(np.array([*one.values()])), _mean_error(np.array([*two.values()]))))
+        pairs.append(_Pair(a.id, "score", name, means[0], means[1], error, min(len(one), len(two))))
+    return pairs
+
+
+def _last(paper: Paper, metrics: set[str]) -> dict[tuple[str, str, str], dict[int, float]]:
+    """Method, task, metric -> seed -> the value at the last step."""
+    key = ["method", "task", "metric"]
+    rows = paper.scores.filter(pl.col("metric").is_in(metrics)) if metrics else paper.scores
+    rows = rows.filter(pl.col("step") == pl.col("step").max().over(key))
+    found: dict[tuple[str, str, str], dict[int, float]] = {}
+    for method, task, metric, seed, value in rows.select(*key, "seed", "value").iter_rows():
+        found.setdefault((method, task, metric), {})[seed] = value
+    return found
+
+
+def _spread(draws: Array) -> float:
+    return float(np.std(draws)) if np.isfinite(draws).all() else float("inf")
+
+
+def _mean_error(values: Array) -> float:
+    """The bootstrap's standard error of a mean, in closed form: ``sd / sqrt(n)`` with the n of the resamples."""
+    return float(np.std(values) / np.sqrt(len(values)))
+
+
+def _difference(pair: _Pair, count: int, tolerance: float) -> Difference:
+    fixed = {
+        name: getattr(pair, name) for name in ("paper", "kind", "name", "a", "b", "verdict_a", "verdict_b", "counts")
+    }
+    other = pair.verdict_a != pair.verdict_b
+    if pair.a is None or pair.b is None:
+        gone = (pair.a is None) != (pair.b is None)
+        return Difference(**fixed, difference=None, low=None, high=None, moved=other or gone)
+    value = pair.b - pair.a
+    n = pair.seeds
+    if pair.error == 0:
+        half = 0.0
+    elif n < 2:
+        half = float("inf")
+    else:
+        half = -float(stdtrit(n - 1, (1 - LEVEL) / 2 / count)) * np.sqrt(n / (n - 1)) * pair.error
+    margin = tolerance * abs(pair.a)
+    moved = value - half > margin or value + half < -margin
+    low, high = (value - half, value + half) if np.isfinite(half) else (None, None)
+    return Difference(**fixed, difference=value, low=low, high=high, moved=bool(other or moved))
+
+
+def text(found: Comparison, most: int = 40) -> str:
+    """The comparison as lines: what moved, verdicts first, then the sums."""
+    lines = []
+    ordered = sorted(found.moved, key=lambda one: (one.verdict_a == one.verdict_b, one.kind, one.paper, one.name))
+    for one in ordered[:most]:
+        verdict = f"  {one.verdict_a} -> {one.verdict_b}" if one.verdict_a != one.verdict_b else ""
+        lines.append(f"moved  {one.paper:12}{one.kind:6} {one.name}{verdict}{_numbers(one)}")
+    if len(ordered) > most:
+        lines.append(f"... and {len(ordered) - most} more, in the JSON file")
+    lines += [
+        f"time   {one.paper:12}{one.kind:6} {one.name}{_numbers(one)}  (moves with the machine: not counted)"
+        for one in found.differences
+        if one.moved and not one.counts
+    ]
+    for names, what in (
+        (found.identical, "identical score tables"),
+        (found.only_in_a, f"only in {found.a}"),
+        (found.only_in_b, f"only in {found.b}"),
+    ):
+        if names:
+            lines.append(f"{what}: {', '.join(names)}")
+    if not found.differences:
+        lines.append("identical")
+    else:
+        changed = sum(one.verdict_a != one.verdict_b for one in found.moved)
+        numbers = len(found.moved) - changed
+        lines.append(
+            f"{changed} verdicts and {numbers} numbers moved, of {found.compared} compared "
+            f"({found.level:.0%} for all together, tolerance {found.tolerance:.1%})"
+        )
+    return "\n".join(lines)
+
+
+def _numbers(one: Difference) -> str:
+    if one.a is None or one.b is None:
+        gone = "new in B" if one.a is None else "gone in B"
+        return f"  {gone}" if (one.a is None) != (one.b is None) else ""
+    ends = "" if one.low is None else f" [{one.low:+.4g}, {one.high:+.4g}]"
+    return f"  {one.a:.4g} -> {one.b:.4g}, {one.difference:+.4g}{ends}"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Compare, print, and exit: 0 nothing moved, 1 something moved, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m septet.ops compare", allow_abbrev=False)
+    parser.add_argument("a", type=Path, help="folder of the older run, such as published")
+    parser.add_argument("b", type=Path, help="folder of the newer run, such as results/laptop")
+    parser.add_argument("--claims", type=Path, default=Path("config/claims"), help="folder of the claims files")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="share of A's value that is no move")
+    parser.add_argument("--json", type=Path, help="file for the whole comparison")
+    given = parser.parse_args(arguments)
+    if not given.tolerance >= 0:
+        raise InputError("--tolerance", expected="a number from 0 on", found=given.tolerance)
+    found = compare(given.a, given.b, given.claims, given.tolerance)
+    if given.json:
+        write_text(given.json, json.dumps(found.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+    print(text(found))
+    sys.exit(1 if found.moved else 0)

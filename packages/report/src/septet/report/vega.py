@@ -1,0 +1,70 @@
+"""Draw a chart panel by panel with Vega, and find where each point lies."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import vl_convert
+
+from septet.report import compact_svg
+from septet.report.figure_files import Panel, Point
+
+Spec = dict[str, Any]
+INSIDE = ("layer", "concat", "hconcat", "vconcat")
+
+
+def panels(spec: Spec, version: str) -> list[Panel]:
+    """The panels of a specification: those of a concatenation, or the whole as one.
+
+    Args:
+        version: the Vega-Lite version of the specification, as vl-convert names it.
+    """
+    views = spec.get("concat") or [{name: part for name, part in spec.items() if name not in ("config", "usermeta")}]
+    return [_panel(view, spec, version) for view in views]
+
+
+def _panel(view: Spec, spec: Spec, version: str) -> Panel:
+    rows: list[Mapping[str, Any]] = []
+    titles: dict[str, str] = {}
+    tagged = _tagged(view, spec.get("datasets", {}), spec.get("data"), rows, titles)
+    config = {name: part for name, part in spec.get("config", {}).items() if name != "aria"}
+    # No base URL is allowed, so a chart that points at a remote file fails instead of fetching it.
+    drawn = vl_convert.vegalite_to_svg({**tagged, "config": config}, vl_version=version, allowed_base_urls=[])
+    picture, places = compact_svg.compact(drawn)
+    points = [Point(round(x, 1), round(y, 1), rows[index]) for index, (x, y) in sorted(places.items())]
+    title = view.get("title", "")
+    return Panel(title if isinstance(title, str) else str(title.get("text", "")), picture, points, titles)
+
+
+def _tagged(
+    view: Spec, datasets: Mapping[str, Any], above: Any, rows: list[Mapping[str, Any]], titles: dict[str, str]
+) -> Spec:
+    """The view with its data inside and every mark that has a tooltip tagged with the number of its row."""
+    view = {name: part for name, part in view.items() if name != "datasets"}
+    data = view.pop("data", above)
+    for name in INSIDE:
+        if name in view:
+            view[name] = [_tagged(part, datasets, data, rows, titles) for part in view[name]]
+            return view
+    if data and "url" in data:
+        return {**view, "data": data}  # Vega is to refuse it
+    values = datasets[data["name"]] if data and "name" in data else (data or {}).get("values", [])
+    values = json.loads(values) if isinstance(values, str) else values
+    told = list(_told(view.get("encoding", {})))
+    if told:
+        titles.update(told)
+        first = len(rows)
+        rows += values
+        values = [{**row, "_tag": f"{compact_svg.TAG}{first + place}"} for place, row in enumerate(values)]
+        mark = view["mark"] if isinstance(view["mark"], dict) else {"type": view["mark"]}
+        encoding = {name: part for name, part in view["encoding"].items() if name != "tooltip"}
+        description = {"field": "_tag", "type": "nominal"}
+        view = {**view, "mark": {**mark, "aria": True}, "encoding": {**encoding, "description": description}}
+    return {**view, "data": {"values": values}}
+
+
+def _told(encoding: Spec) -> Iterator[tuple[str, str]]:
+    """The columns that a tooltip names, with their titles."""
+    given = encoding.get("tooltip", [])
+    for one in given if isinstance(given, list) else [given]:
+        yield one["field"], one.get("title", one["field"])
