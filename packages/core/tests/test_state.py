@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 from septet.state import load_state_dict, state_dict
 from septet.testing import forgotten
@@ -112,7 +113,6 @@ def test_a_number_that_was_whole_when_built_comes_back_unrounded():
 
 
 def test_tensors_are_filled_in_place_as_their_optimiser_holds_them():
-    torch = pytest.importorskip("torch")
     flat = torch.zeros(2, 3, requires_grad=True)
     held = {"flat": flat, "steps": torch.zeros(())}
     load_state_dict(held, {"flat": np.ones((2, 3), "f4"), "steps": np.array(4.0, "f4")})
@@ -173,7 +173,7 @@ def test_a_forgotten_name_is_found():
     first, second = trained(), Agent(0.0)
     second.rows = [(np.zeros(1), 0)] * 2
     load_state_dict(second, state_dict(first))
-    assert forgotten(first, second) == {"scratch"}
+    assert forgotten(first, second) == {"scratch"} and forgotten(first, second, ["scratch"]) == set()
     first.noise, first.ring.records[0], first.rows[1] = Networks(np.ones(1), np.ones(1)), 0.0, (np.zeros(4), 3)
     first.generator, second.generator = np.random.default_rng(0), np.random.default_rng(0)
     first.inner, second.inner = One(One(1.0)), One(One(1.0))

@@ -10,9 +10,12 @@ import pytest
 
 from septet.card import RunCard
 from septet.dynts.config import Experiments, Job
+from septet.dynts.engines import engine
 from septet.dynts.train import train
 from septet.dynts.upworthy import Preparation, prepare
 from septet.scores import read_scores
+from septet.state import load_state_dict, state_dict
+from septet.testing import forgotten
 
 EXPERIMENTS = Experiments()
 
@@ -63,6 +66,23 @@ def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batc
     shared = alone.join(batch, on=key, suffix="_batch")  # the path of one weight is that of the first seed only
     assert len(shared) >= len(batch) > 0
     assert np.allclose(shared["value"], shared["value_batch"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_all_that_a_block_depends_on_is_declared(case, headlines):
+    method, task = case
+    settings = {"horizon": 200, "points": 10, "data_file": headlines if "headline" in task else None}
+    whole, first, second = (engine(job(method, task, **settings)) for _ in range(3))
+    block = ["block", "before", "draw", "discount", "generators", "world"]  # made when a block begins
+    for point in range(4):
+        first.advance(point)
+        whole.advance(point)
+    load_state_dict(second, state_dict(first))
+    assert forgotten(first, second, block) <= {"weights"}  # of the block as well
+    for point in range(4, 6):
+        whole.advance(point)
+        second.advance(point)
+    assert forgotten(whole, second) == set()
 
 
 def test_adding_a_seed_moves_no_other(tmp_path, headlines):

@@ -16,7 +16,7 @@ from septet.empg.forward import batches, log_probabilities
 from septet.empg.policy import Policy
 from septet.empg.sample import generate
 from septet.empg.self_check import Room, check_log_probabilities, own_log_probabilities
-from septet.empg.train import Run
+from septet.empg.train import Trainer
 from septet.errors import InputError
 
 V, ENDS = 64, (2, 5)
@@ -307,9 +307,9 @@ def test_a_model_that_breaks_is_one_line():
 
 
 def test_a_run_begins_with_the_check(monkeypatch):
-    run = Run(job())
+    run = Trainer(job())
     assert 0 <= run.agreement < 1e-5
     run.close()
     monkeypatch.setattr(sys.modules["septet.empg.self_check"], "BOUND", {torch.float32: -1.0})
     with pytest.raises(InputError, match=r"model tiny: expected log-probabilities of sampler and trainer"):
-        Run(job())
+        Trainer(job())

@@ -19,9 +19,10 @@ from septet.empg.config import Method
 from septet.empg.policy import Masters, Policy
 from septet.empg.process_group import Fleet
 from septet.empg.sample import generate
-from septet.empg.train import Run, train
+from septet.empg.train import Trainer, train
 from septet.empg.update import improve, lesson
 from septet.errors import InputError
+from septet.state import state_dict
 
 
 def parts(shard):
@@ -44,14 +45,18 @@ def bfloat16(shard):
     return {f"{name}.{shard}": shards.whole(like, weight.detach()).numpy() for name, like, weight in masters.each()}
 
 
+def state_of(trainer):
+    return {**trainer.state, **state_dict(trainer.history)}
+
+
 def in_each_process(folder):
     """What `test_sharded_weights_are_those_of_whole_ones` runs twice at a time."""
     found = {}
     for shard in ("none", "full"):
-        run = Run(parts(shard))
+        run = Trainer(parts(shard))
         for step in (1, 2, 3):
             run.advance()
-            state = run.state()
+            state = state_of(run)
             found |= {f"{shard}.{step}.{n}": a.copy() for n, a in state.items() if not n.endswith("seconds")}
     low = {**bfloat16("none"), **bfloat16("full")}
     if run.fleet.leads:
@@ -74,9 +79,9 @@ def two(tmp_path_factory):
 
 def test_sharded_weights_are_those_of_whole_ones_and_of_one_process(two):
     """Adam's moments are linear in the gradient; its first step is as long as the rate even where that is rounding."""
-    found, run = load_file(two / "state.safetensors"), Run(parts("none"))
+    found, run = load_file(two / "state.safetensors"), Trainer(parts("none"))
     run.advance()
-    one = run.state()
+    one = state_of(run)
     assert sum(name.startswith("weight") for name in one) == 30
     for name, array in one.items():
         for shard in ("none", "full"):
@@ -125,12 +130,12 @@ def test_a_stopped_job_of_two_processes_goes_on(two, tmp_path):
 def test_more_processes_than_prompts_are_refused(monkeypatch):
     monkeypatch.setattr("septet.empg.train.Fleet", lambda: SimpleNamespace(size=5))
     with pytest.raises(InputError, match="processes: expected at most one for each of 4 prompts, found 5"):
-        Run(job())
+        Trainer(job())
 
 
 def test_one_process_cannot_shard():
     with pytest.raises(InputError, match=r"task\.shard: expected none, or several .* found full in one process"):
-        Run(job(task_settings={"shard": "full"}))
+        Trainer(job(task_settings={"shard": "full"}))
 
 
 def test_shares_are_whole_prompts_and_cover_all():

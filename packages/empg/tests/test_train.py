@@ -16,10 +16,12 @@ from septet.card import RunCard
 from septet.empg.config import Method
 from septet.empg.policy import Masters, Policy
 from septet.empg.sample import generate
-from septet.empg.train import Run, train
+from septet.empg.train import Trainer, train
 from septet.empg.update import improve, lesson
 from septet.errors import NotFinite
 from septet.scores import read_scores, read_timing
+from septet.state import load_state_dict, state_dict
+from septet.testing import forgotten
 
 
 @pytest.mark.parametrize("method", [*EXPERIMENTS.methods])
@@ -49,19 +51,25 @@ def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batc
     assert len(alone) >= 20 and np.allclose(alone["value"], alone["value_batch"])
 
 
+def parts_of(trainer):
+    return {"trainer": trainer, "history": trainer.history}
+
+
 def test_a_state_restored_goes_on_as_if_nothing_had_been(tmp_path):
-    whole, first = Run(job("ppo")), Run(job("ppo"))
+    whole, first = Trainer(job("ppo")), Trainer(job("ppo"))
     for run in (whole, first):
         for _ in range(3):
             run.advance()
-    second = Run(job("ppo"))
-    second.restore({name: value.copy() for name, value in first.state().items()})
+    second = Trainer(job("ppo"))
+    load_state_dict(parts_of(second), state_dict(parts_of(first)))
+    assert forgotten(first, second, ["grad", "seconds"]) == set()
     for run in (whole, second):
         run.advance()
         run.advance()
-    for name, value in whole.state().items():
+    expected, found = state_dict(parts_of(whole)), state_dict(parts_of(second))
+    for name, value in expected.items():
         if not name.endswith("seconds"):
-            assert np.array_equal(value, second.state()[name], equal_nan=True), name
+            assert np.array_equal(value, found[name], equal_nan=True), name
 
 
 def command(config, out):

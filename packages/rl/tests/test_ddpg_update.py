@@ -9,6 +9,7 @@ from septet.rl.ddpg import Agent
 from septet.rl.dense import adam_and_polyak, backward, forward, input_gradient, weight_gradient
 from septet.rl.networks import Network
 from septet.rl.replay import Replay
+from septet.state import load_state_dict, state_dict
 
 OBS, ACT, BATCH = 5, 2, 32
 HIDDEN = (24, 16)
@@ -215,10 +216,9 @@ def test_gradients_of_a_dense_net_are_those_of_autograd() -> None:
 def test_state_restores_every_array() -> None:
     first, replay = agent([3, 5]), filled([3, 5])
     first.learn(replay, rows([3, 5], 0))
-    saved = first.state
-    first.learn(replay, rows([3, 5], 1))
     second = agent([3, 5])
-    second.state = saved
+    load_state_dict(second, state_dict(first))
+    first.learn(replay, rows([3, 5], 1))
     second.learn(replay, rows([3, 5], 1))
-    for name, array in first.state.items():
-        np.testing.assert_array_equal(array, second.state[name])
+    for name, array in state_dict(first).items():
+        np.testing.assert_array_equal(array, state_dict(second)[name])

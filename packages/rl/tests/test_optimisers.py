@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from septet.rl.optimisers import Adam, AMSGrad, clip_norms
+from septet.state import load_state_dict, state_dict
 
 
 def test_adam_takes_the_steps_of_torch():
@@ -26,7 +27,7 @@ def test_adam_goes_on_from_a_saved_state():
     first = Adam(w.clone(), g, 0.1)
     first.step()
     second = Adam(first.flat.clone(), g, 0.1)
-    second.state = first.state
+    load_state_dict(second, state_dict(first))
     first.step()
     second.step()
     assert torch.equal(first.flat, second.flat)

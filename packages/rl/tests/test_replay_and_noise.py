@@ -17,6 +17,7 @@ from septet.rl.noise import (
     ornstein_uhlenbeck,
 )
 from septet.rl.replay import Replay, Sampler
+from septet.state import load_state_dict, state_dict
 
 
 def add(replay: Replay, number: int) -> None:
@@ -109,9 +110,9 @@ def test_ornstein_uhlenbeck_forgets_and_resumes() -> None:
     for t in range(10):
         noise.at(t)
     noise.reset(np.array([True, False]))
-    assert (noise.state["x"][0] == 0).all()
-    assert (noise.state["x"][1] != 0).all()
-    again.state = noise.state
+    assert (noise.x[0] == 0).all()
+    assert (noise.x[1] != 0).all()
+    load_state_dict(again, state_dict(noise))
     np.testing.assert_array_equal(again.at(10), noise.at(10))
 
 

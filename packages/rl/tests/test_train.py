@@ -8,11 +8,13 @@ import pytest
 from septet.card import RunCard
 from septet.config import validate
 from septet.errors import InputError, NotFinite
-from septet.rl import loop
+from septet.history import History
 from septet.rl.config import Job
-from septet.rl.train import History, build, train
+from septet.rl.train import build, score_tables, train
 from septet.sampler.samplers import SamplerDied, Samplers
 from septet.scores import read_scores
+from septet.state import load_state_dict, state_dict
+from septet.testing import forgotten
 
 METHODS = {
     "ppo": {"algorithm": "ppo", "steps": 128},
@@ -20,6 +22,8 @@ METHODS = {
     "vpg": {"algorithm": "vpg", "steps": 128, "normalise_observations": True},
     "ppo_kl": {"algorithm": "ppo_kl", "steps": 128},
 }
+SCRATCH = ["gradient"]
+"""Filled by each backward pass."""
 
 
 def job(method, seeds=(0, 1), steps=600, task="Pendulum-v1", **settings):
@@ -59,44 +63,37 @@ def test_the_run_card_says_what_ran(tmp_path):
     assert (tmp_path / "again/scores.parquet").read_bytes() == (tmp_path / "scores.parquet").read_bytes()
 
 
-def iteration(steps, **scores):
-    return loop.Iteration(np.array(steps), {name: np.array(values) for name, values in scores.items()}, {"learn": 1.0})
-
-
-def rows_of(history, window):
-    table = pl.concat(history.scores(job("ppo"), window)).sort("metric", "seed", "step")
+def rows_of(frames):
+    table = pl.concat(frames).sort("metric", "seed", "step")
     return {name: own.select("seed", "step", "value").rows() for (name,), own in table.group_by("metric")}
 
 
-def test_returns_stand_until_the_next_episode_ends():
+def test_iterations_of_whole_episodes_stand_at_the_steps_of_the_plan_and_returns_until_the_next_episode():
     history = History(2)
-    for given in ([np.nan, 1.0], [np.nan, np.nan], [5.0, 2.0]):
-        history.add(iteration([10, 10], **{"return": given}))
-    assert rows_of(history, 10) == {"return": [(0, 30, 5.0), (1, 10, 1.0), (1, 20, 1.0), (1, 30, 2.0)]}
-
-
-def test_a_metric_stands_at_the_steps_where_it_was_measured():
-    """It starts late, rests, and one seed has no value: gaps, also after a restart."""
-    given = [{}, {"loss": [1.0, 2.0]}, {}, {"loss": [3.0, np.nan]}]
-    history = History(2)
-    for scores in given[:2]:
-        history.add(iteration([10, 10], episodes=[0.0, 0.0], **scores))
-    resumed = History(2)
-    resumed.state = history.state
-    for scores in given[2:]:
-        resumed.add(iteration([10, 10], episodes=[0.0, 0.0], **scores))
-    assert rows_of(resumed, 10)["loss"] == [(0, 20, 1.0), (0, 40, 3.0), (1, 20, 2.0)]
-
-
-def test_iterations_of_whole_episodes_stand_at_the_steps_of_the_plan():
-    history = History(2)
-    for steps in ([10, 13], [12, 10]):
-        history.add(iteration(steps, **{"return": [1.0, 2.0]}))
-    assert rows_of(history, 10) == {
+    for steps, given in (([10, 13], [np.nan, 1.0]), ([22, 23], [3.0, np.nan])):
+        history.add(steps, {"return": given})
+    assert rows_of(score_tables(history, ("mine", "ppo", "task"), [0, 1], [10, 20])) == {
         "environment_steps": [(0, 10, 10.0), (0, 20, 22.0), (1, 10, 13.0), (1, 20, 23.0)],
-        "return": [(0, 10, 1.0), (0, 20, 1.0), (1, 10, 2.0), (1, 20, 2.0)],
+        "return": [(0, 20, 3.0), (1, 10, 1.0), (1, 20, 1.0)],
     }
-    assert history.timing(job("ppo"), 10)["step"].to_list() == [10, 20]
+    even = History(1)
+    even.add([10], {"return": [1.0]})
+    assert rows_of(score_tables(even, ("mine", "ppo", "task"), [0], [10])) == {"return": [(0, 10, 1.0)]}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_that_an_iteration_depends_on_is_declared(method):
+    whole, first, second = (build(job(method)) for _ in range(3))
+    for k in range(2):
+        first.iterate(k)
+        whole.iterate(k)
+    load_state_dict(second, state_dict(first))
+    assert forgotten(first, second, SCRATCH) == set()
+    for k in (2, 3):
+        expected, found = whole.iterate(k), second.iterate(k)
+        for name, values in expected.scores.items():
+            np.testing.assert_array_equal(found.scores[name], values)
+    assert forgotten(whole, second, SCRATCH) == set()
 
 
 def test_ddpg_s_losses_stand_after_its_warm_up(tmp_path):
@@ -122,7 +119,7 @@ def test_a_value_that_is_no_number_stops_with_its_name_and_keeps_the_checkpoint(
 
     monkeypatch.setattr(one, "iterate", broken)
     monkeypatch.setattr(module, "build", lambda _: one)
-    monkeypatch.setattr(module.Checkpoints, "due", lambda _: True)
+    monkeypatch.setattr("septet.checkpoint.Checkpoints.due", lambda _: True)
     with pytest.raises(NotFinite, match=r"iteration 2.*not finite.*seed 1"):
         train(job("ppo"), tmp_path)
     assert (tmp_path / "checkpoint/000000000002.json").is_file() and not (tmp_path / "scores.parquet").exists()

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from septet.card import RunCard
 from septet.errors import InputError, Interrupted, NotFinite
 from septet.scores import read_scores, read_timing
+from septet.state import load_state_dict, state_dict
 from septet.svrpo.config import Experiments, Job, Task
 from septet.svrpo.train import build, train
+from septet.testing import forgotten
 
 EXPERIMENTS = Experiments()
 POLE = Task(
@@ -42,6 +44,20 @@ def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batc
     assert len(both) == len(batch) > 0
     assert np.allclose(both["value"], both["value_batch"], rtol=1e-6)
     assert not (tmp_path / "first/checkpoint").exists()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_all_that_an_iteration_depends_on_is_declared(case):
+    whole, first, second = (build(job(*case)) for _ in range(3))
+    for k in range(2):
+        first.iterate(k)
+        whole.iterate(k)
+    load_state_dict(second, state_dict(first))
+    assert forgotten(first, second) == set()
+    expected, found = whole.iterate(2), second.iterate(2)
+    for name, values in expected.scores.items():
+        np.testing.assert_array_equal(found.scores[name], values)
+    assert forgotten(whole, second) == set()
 
 
 def test_threads_change_nothing(tmp_path):

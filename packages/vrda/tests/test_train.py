@@ -97,7 +97,7 @@ def test_stopped_and_resumed_gives_the_same_bytes(lists, tmp_path):
 def test_a_metric_that_is_no_number_stops_with_its_place(lists, tmp_path, monkeypatch):
     import septet.vrda.train as module
 
-    whole = module.run
+    whole = module.learn
 
     def spoiled(job, l1, seed, *rest):
         curves, ends = whole(job, l1, seed, *rest)
@@ -105,7 +105,7 @@ def test_a_metric_that_is_no_number_stops_with_its_place(lists, tmp_path, monkey
             curves[0, 0] = np.nan
         return curves, ends
 
-    monkeypatch.setattr(module, "run", spoiled)
+    monkeypatch.setattr(module, "learn", spoiled)
     with pytest.raises(NotFinite, match=r"run 1: a metric at l1 0\.01 is not finite \(seed 3\)"):
         train(job(lists, l1=[0.01]), tmp_path)
     assert not (tmp_path / "scores.parquet").exists()

@@ -27,28 +27,13 @@ LENGTH = "length"
 """A list is saved with its length, as an item that is None or empty has no arrays."""
 
 
-def state_dict(node: Any, where: str = "state") -> Arrays:
+def state_dict(node: Any) -> Arrays:
     """The arrays of `node` by name. They are the node's own, not copies: write or copy them before it changes.
-
-    Args:
-        node: the object; where: what an error calls it.
 
     Raises:
         TypeError: a part does not say what its state is.
     """
-    if node is None:
-        return {}
-    if isinstance(node, NUMBERS | np.ndarray):
-        return {"": np.asarray(node)}
-    if _is_tensor(node):
-        return {"": node.detach().cpu().numpy()}
-    if has_state_property(node):
-        return dict(node.state)
-    arrays: Arrays = {LENGTH: np.array(len(node))} if isinstance(node, list) else {}
-    for name, child in children(node, where).items():
-        for key, array in state_dict(child, f"{where}/{name}").items():
-            arrays[f"{name}/{key}" if key else name] = array
-    return arrays
+    return _arrays(node, "state", properties=True)
 
 
 def load_state_dict(node: Any, saved: Mapping[str, NDArray[Any]]) -> None:
@@ -63,9 +48,8 @@ def load_state_dict(node: Any, saved: Mapping[str, NDArray[Any]]) -> None:
         ValueError: what was loaded does not read back the same, as when two parts share an array.
     """
     _load(node, saved, "state", fixed=True)
-    found = state_dict(node)
-    for name in sorted(found.keys() | saved.keys()):
-        if name not in found or name not in saved or not _equal(found[name], saved[name]):
+    for name, array in _arrays(node, "state", properties=False).items():
+        if not _equal(array, saved[name]):
             raise ValueError(f"state/{name}: expected to read back what was loaded, found another value")
 
 
@@ -89,6 +73,23 @@ def children(node: Any, where: str) -> dict[str, Any]:
 def has_state_property(node: Any) -> bool:
     """Whether an object gives and takes its state in a property instead of naming attributes."""
     return not hasattr(node, "checkpointed") and isinstance(getattr(type(node), "state", None), property)
+
+
+def _arrays(node: Any, where: str, properties: bool) -> Arrays:
+    """As `state_dict`; with those of `state` properties or without."""
+    if node is None:
+        return {}
+    if isinstance(node, NUMBERS | np.ndarray):
+        return {"": np.asarray(node)}
+    if _is_tensor(node):
+        return {"": node.detach().cpu().numpy()}
+    if has_state_property(node):
+        return dict(node.state) if properties else {}
+    arrays: Arrays = {LENGTH: np.array(len(node))} if isinstance(node, list) else {}
+    for name, child in children(node, where).items():
+        for key, array in _arrays(child, f"{where}/{name}", properties).items():
+            arrays[f"{name}/{key}" if key else name] = array
+    return arrays
 
 
 def _load(node: Any, saved: Mapping[str, NDArray[Any]], where: str, fixed: bool) -> Any:

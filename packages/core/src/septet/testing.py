@@ -1,7 +1,7 @@
 """For the tests of packages: does `checkpointed` name all that a job's objects must keep?"""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,18 @@ from septet.state import has_state_property
 PLAIN = str | bytes | bool | int | float | complex | np.generic | Settings | None
 
 
-def forgotten(trained: object, resumed: object) -> set[str]:
+def forgotten(trained: object, resumed: object, scratch: Collection[str] = ()) -> set[str]:
     """Paths of the attributes, declared or not, in which a resumed object differs from the one that it resumes.
 
     Train an object, load its state into a second one that was built from the same job, and compare the two: what is
-    found is a name missing in `checkpointed`, or scratch that the next iteration overwrites before it reads it.
+    found is a name missing in `checkpointed`, or scratch.
 
     Args:
         trained: the object whose state was saved, as it was then; resumed: the one that the state was loaded into.
+        scratch: names of attributes that the next iteration writes before it reads them.
     """
-    return set(_differences(trained, resumed, "", set()))
+    found = _differences(trained, resumed, "", set())
+    return {path for path in found if not set(path.split(".")) & set(scratch)}
 
 
 def _differences(one: Any, other: Any, path: str, seen: set[int]) -> Iterator[str]:
@@ -56,6 +58,6 @@ def _parts(node: Any) -> dict[Any, Any]:
         return dict(node.bit_generator.state)
     if has_state_property(node):
         return dict(node.state)
-    if type(node).__module__.partition(".")[0] in sys.stdlib_module_names or callable(node):
+    if type(node).__module__.partition(".")[0] in sys.stdlib_module_names:
         return {}  # functions, threads, locks, weak references
     return dict(getattr(node, "__dict__", {}))

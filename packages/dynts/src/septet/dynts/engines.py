@@ -1,6 +1,6 @@
 """One engine per kind of job: its state as named arrays, and how to move it to the next mark.
 
-An engine plays all schedules (V) and seeds (S) of a job in lockstep. `state` is all that must survive
+An engine plays all schedules (V) and seeds (S) of a job in lockstep. `state` and `history` are all that must survive
 an interruption; random numbers come from streams named by seed and round, so none of it is a generator.
 """
 
@@ -20,6 +20,7 @@ from septet.dynts.shared import play_shared
 from septet.dynts.tracking import Headlines, track
 from septet.dynts.worlds import initial_weights, simulate
 from septet.errors import InputError
+from septet.history import History
 from septet.nonfinite import check_finite
 from septet.seeding import stream
 
@@ -29,7 +30,9 @@ FINE = 5  # marks per point of the score table: the path of one weight is drawn 
 
 
 class Engine(ABC):
-    """Common parts: marks, schedules and the curves that are read at each mark."""
+    """Common parts: marks, schedules and the history, whose values ``(V, S)`` are read at each mark."""
+
+    checkpointed = ("state", "history")
 
     def __init__(self, job: Job, rounds: int, origin: str) -> None:
         self.job = job
@@ -43,6 +46,7 @@ class Engine(ABC):
         self.schedules = [schedules.parse(text) for text in job.method.schedules]
         self.shape = (len(self.schedules), len(job.seeds))
         self.state: Arrays = {"totals": np.zeros((*self.shape, TOTALS))}
+        self.history = History(len(job.seeds))
 
     @abstractmethod
     def enter(self, start: int, marks: NDArray[np.int64]) -> None:
@@ -66,29 +70,26 @@ class Engine(ABC):
         return {"regret": totals[..., REGRET], "best_arm": totals[..., BEST], "log_loss": totals[..., LOG_LOSS]}
 
     def advance(self, point: int) -> None:
-        """Play the block that ends at point number `point` and read the curves at its marks."""
+        """Play the block that ends at point number `point` and record the curves at its marks."""
         start, stop = int(self.points[point - 1]) if point else 0, int(self.points[point])
         inside = np.flatnonzero((self.marks > start) & (self.marks <= stop))
         self.enter(start, self.marks[inside])
         begin = 0
-        for place, mark in enumerate(inside):
-            self.play(begin, int(self.marks[mark]) - start)
-            begin = int(self.marks[mark]) - start
-            for name, values in self.read(place).items():
-                curve = f"curve.{name}"
-                if curve not in self.state:
-                    self.state[curve] = np.zeros((*self.shape, len(self.marks)))
-                self.state[curve][..., mark] = values / self.marks[mark] if name in MEANS else values
+        for place, mark in enumerate(self.marks[inside].tolist()):
+            self.play(begin, mark - start)
+            begin = mark - start
+            read = self.read(place)
+            self.history.add(mark, {name: x / mark if name in MEANS else x for name, x in read.items()})
+
+    def played(self) -> int:
+        """Rounds played so far."""
+        return int(self.history.last_steps[0])
 
     def check_finite(self, point: int) -> None:
-        """Raise NotFinite if the block that ended at `point` left a number in the state that is none."""
-        for name, values in self.state.items():
+        """Raise NotFinite if the block that ended at `point` left a non-finite value in the state or the curves."""
+        for name, values in {**self.history.last(), **self.state}.items():
             if values.dtype == np.float64 and values.shape[:2] == self.shape:
                 check_finite(name, values.swapaxes(0, 1), int(self.points[point]), self.job.seeds, "round")
-
-    def curves(self) -> dict[str, Array]:
-        """All curves of the finished job, each of shape ``(V, S, marks)``."""
-        return {name.removeprefix("curve."): values for name, values in self.state.items() if name.startswith("curve.")}
 
     def gammas(self, start: int, stop: int) -> Array:
         """Decay factors of rounds ``start + 1 .. stop``, ``(V, T)``."""

@@ -5,62 +5,35 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from septet.card import Stopwatch
-from septet.checkpoint import Checkpoints, identity
 from septet.dynts.config import Job
 from septet.dynts.decay import effective_samples
 from septet.dynts.engines import Engine, Tracker, engine
 from septet.dynts.tracking import reference_losses
-from septet.progress import Progress
-from septet.scores import TIMING, score_rows, write_scores, write_timing
+from septet.run import Run
+from septet.scores import score_rows
 
 PAPER = "dynts"
 PACKAGES = ["septet", f"septet.{PAPER}"]
+LIBRARIES = ["numpy", "numba", "polars"]
 
 
 def train(job: Job, out: Path) -> None:
     """Run one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
-    watch = Stopwatch()
-
-    # data or environment, model
-    bandit = engine(job)
-    seeds, points = job.seeds, len(bandit.points)
-    settings = job.model_dump(mode="json")
-    with Checkpoints(out / "checkpoint", identity(settings, PACKAGES, bandit.origin)) as store:
-        point = 0
-        if (saved := store.load()) is not None:
-            point, bandit.state = saved
+    with Run(
+        out, job, paper=PAPER, method=job.method.name, task=job.task.name, seeds=job.seeds, packages=PACKAGES,
+        libraries=LIBRARIES,
+    ) as run:  # fmt: skip
+        # data or environment, model
+        bandit = engine(job)
 
         # loop
-        done = int(bandit.points[point - 1]) if point else 0
-        progress = Progress(f"dynts {job.method.name} on {job.task.name}", bandit.rounds, "rounds", store.folder, done)
-        while point < points:
+        for point in run.loop(bandit.rounds, bandit, unit="rounds", done=bandit.played, data=bandit.origin):
             bandit.advance(point)
             bandit.check_finite(point)
-            point += 1
-            progress.update(int(bandit.points[point - 1]))
-            store.safe_point(point, lambda: bandit.state, f"point {point} of {points}")
 
         # write
         methods, frames = score_tables(job, bandit)
-        steps = len(bandit.schedules) * len(seeds) * bandit.rounds
-        card = watch.card(
-            paper=PAPER,
-            verb="train",
-            task=job.task.name,
-            methods=methods,
-            seeds=seeds,
-            config=job,
-            packages=PACKAGES,
-            libraries=["numpy", "numba", "polars"],
-            steps=steps,
-            data=bandit.origin,
-        )
-        time = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": seeds[0]}
-        row = {**time, "step": bandit.rounds, "phase": "train", "seconds": watch.seconds}
-        write_timing(out / "timing.parquet", [pl.DataFrame([row], TIMING)])
-        write_scores(out / "scores.parquet", frames)
-        card.write(out / "run.json")
+        run.write(frames, methods=methods, steps=len(bandit.schedules) * len(job.seeds) * bandit.rounds)
 
 
 def score_tables(job: Job, bandit: Engine) -> tuple[dict[str, dict[str, object]], list[pl.DataFrame]]:
@@ -73,7 +46,7 @@ def score_tables(job: Job, bandit: Engine) -> tuple[dict[str, dict[str, object]]
     coarse = np.isin(marks, bandit.points)
     last = np.arange(len(marks)) == len(marks) - 1
     shown = {"regret", "posterior_variance"} if job.method.trace else {"regret"}
-    curves = bandit.curves()
+    curves = bandit.history.metrics  # (marks, V, S)
     if isinstance(bandit, Tracker):
         shown = {"log_loss"}
     methods: dict[str, dict[str, object]] = {}
@@ -85,7 +58,7 @@ def score_tables(job: Job, bandit: Engine) -> tuple[dict[str, dict[str, object]]
             "schedule": job.method.schedules[index],
             "forgetting": schedule.forgetting,
         }
-        of = {name: values[index] for name, values in curves.items()}
+        of = {name: values[:, index].T for name, values in curves.items()}
         paths = {name: of.pop(name) for name in list(of) if name.startswith("path_")}
         for keep, names in ((coarse, shown & of.keys()), (last, of.keys() - shown)):
             frames.append(_rows(label, job, seeds, marks[keep], {name: of[name][:, keep] for name in sorted(names)}))

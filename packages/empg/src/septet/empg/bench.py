@@ -18,7 +18,7 @@ from septet.empg import models
 from septet.empg.config import Job
 from septet.empg.experiments import Experiments, Real
 from septet.empg.sample import common
-from septet.empg.train import Run
+from septet.empg.train import Trainer
 
 PEER = "TRL GRPO"
 METHODS = ("empg", "grpo", "raft")
@@ -102,7 +102,7 @@ def own_seconds(job: Job, steps: int) -> Cost:
     for all prompts, in generation and in update; the head only where a token is drawn or learned. The update goes
     forward and, at twice that, backward.
     """
-    run = Run(job)
+    run = Trainer(job)
     head = run.policy.lm.get_output_embeddings().weight.numel()
     body = sum(weight.numel() for weight in run.policy.lm.parameters()) - head
     for _ in range(steps + 1):
@@ -155,7 +155,7 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
     lm.set_attn_implementation("sdpa")  # as it comes
     bf16 = next(lm.parameters()).dtype == torch.bfloat16
     size = job.task.prompts * job.samples
-    run = Run(job)
+    run = Trainer(job)
     grade = run.grade
     by_prompt = {problem.prompt: problem for problem in run.questions.train}
 

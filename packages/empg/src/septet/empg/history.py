@@ -23,7 +23,7 @@ TABLE_LAST = 10
 
 
 class History:
-    """Measurements of S seeds over T steps with P evaluations.
+    """Measurements of S seeds over T steps with P evaluations; one seed after the other, unlike `septet.history`.
 
     Args:
         seeds: S.
@@ -31,6 +31,8 @@ class History:
         every: steps between evaluations; one comes before the first step, and one after the last.
         examples: completions that are kept as text, with the most tokens of each.
     """
+
+    checkpointed = ("arrays",)
 
     def __init__(self, seeds: int, steps: int, every: int, examples: tuple[int, int]) -> None:
         self.points = sorted({*range(0, steps + 1, every), steps})
@@ -57,14 +59,6 @@ class History:
         kept = self.arrays["examples"][when, seed]
         for row, tokens in zip(kept, completions, strict=False):
             row[: len(tokens)] = tokens
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """The arrays for a checkpoint."""
-        return {f"history.{name}": value for name, value in self.arrays.items()}
-
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take over the arrays of a checkpoint."""
-        self.arrays = {name: arrays[f"history.{name}"].copy() for name in self.arrays}
 
 
 def score_tables(

@@ -10,7 +10,7 @@ import torch
 from septet.empg.tokens import Tokenizer
 
 if TYPE_CHECKING:
-    from septet.empg.train import Run
+    from septet.empg.train import Trainer
 
 EXAMPLES = 8
 
@@ -20,31 +20,31 @@ def stride(problems: int) -> int:
     return max(1, problems // EXAMPLES)
 
 
-def cost(run: Run) -> dict[str, Any]:
+def cost(trainer: Trainer) -> dict[str, Any]:
     """What the training took, for the run card: memory of this process, and tokens drawn and trained on per second."""
-    arrays, (drawing, _, updating) = run.history.arrays, run.history.arrays["seconds"].sum((0, 1))
-    drawn = arrays["step.length"].sum() * run.job.task.prompts * run.job.samples
+    arrays, (drawing, _, updating) = trainer.history.arrays, trainer.history.arrays["seconds"].sum((0, 1))
+    drawn = arrays["step.length"].sum() * trainer.job.task.prompts * trainer.job.samples
     return {
-        "processes": run.fleet.size,
-        "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "cpu",
-        "training_memory_mb": round(run.meter.peak(), 1) if np.isfinite(run.meter.peak()) else None,
-        "log_pi_difference_at_start": run.agreement,
+        "processes": trainer.fleet.size,
+        "device": torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else "cpu",
+        "training_memory_mb": round(trainer.meter.peak(), 1) if np.isfinite(trainer.meter.peak()) else None,
+        "log_pi_difference_at_start": trainer.agreement,
         "drawn_tokens_per_second": round(float(drawn / drawing), 1),
         "trained_tokens_per_second": round(float(arrays["step.trained"].sum() / updating), 1),
     }
 
 
-def examples(run: Run) -> list[dict[str, str]]:
+def examples(trainer: Trainer) -> list[dict[str, str]]:
     """Test prompts with the first seed's completions before and after, for tasks in language."""
-    if not run.language:
+    if not trainer.language:
         return []
-    asked = run.questions.test[:: stride(len(run.questions.test))]
-    before, after = run.history.arrays["examples"][:, 0]
+    asked = trainer.questions.test[:: stride(len(trainer.questions.test))]
+    before, after = trainer.history.arrays["examples"][:, 0]
     return [
         {
-            "prompt": _shown(problem.prompt, run.tokenizer),
-            "before": run.tokenizer.decode([token for token in old.tolist() if token >= 0]),
-            "after": run.tokenizer.decode([token for token in new.tolist() if token >= 0]),
+            "prompt": _shown(problem.prompt, trainer.tokenizer),
+            "before": trainer.tokenizer.decode([token for token in old.tolist() if token >= 0]),
+            "after": trainer.tokenizer.decode([token for token in new.tolist() if token >= 0]),
             "answer": problem.answer,
         }
         for problem, old, new in zip(asked, before, after, strict=False)

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from septet.card import Stopwatch
-from septet.checkpoint import Checkpoints, identity
 from septet.empg import models, summary, tasks
 from septet.empg.behaviours import rates
 from septet.empg.config import Chain, Chat, Job, Steps
@@ -27,19 +25,19 @@ from septet.empg.shards import cut, local, shard, whole
 from septet.empg.tokens import Tokenizer
 from septet.empg.update import improve, lesson
 from septet.errors import InputError
-from septet.progress import Progress
-from septet.scores import write_scores, write_timing
+from septet.run import Run
 from septet.seeding import stream
 
 PAPER, REAL = "empg", "empgreal"
 PACKAGES = ["septet", f"septet.{PAPER}"]
+LIBRARIES = ["numpy", "polars", "torch", "transformers"]
 
 
-class Run:
+class Trainer:
     """The trainer's parts and its state; `seed` and `step` say where it stands."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.fleet = job, Fleet()
+    def __init__(self, job: Job, fleet: Fleet | None = None) -> None:
+        self.job, self.fleet = job, fleet or Fleet()
         threads = max(1, job.task.threads // self.fleet.size)
         torch.set_num_threads(threads)
         self.sharded, self.device = job.task.shard == "full", models.device_of(job)
@@ -106,11 +104,6 @@ class Run:
         """Let go of the engine and of the other processes."""
         self.engine.close()
         self.fleet.close()
-
-    @property
-    def done(self) -> int:
-        """Steps so far, over all seeds."""
-        return self.seed * self.job.task.steps + self.step
 
     def next_seed(self) -> None:
         """Begin the next seed, if there is one."""
@@ -246,12 +239,14 @@ class Run:
                 self.history.example(int(self.step > 0), self.seed, rollout.completions()[::stride])
         self.history.test(self.seed, point, found)
 
+    @property
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything that the rest of the run depends on; random streams are named, so they have no state.
+        """Everything that the next step depends on; random streams are named, so they have no state.
 
-        Sharded arrays are put together, which all processes have to do; the one that writes files keeps them.
+        Sharded arrays are put together, which all processes have to do; the one that writes files keeps them. To set is
+        to resume.
         """
-        arrays = {"place": np.array([self.seed, self.step]), **self.history.state()}
+        arrays = {"place": np.array([self.seed, self.step])}
         for name, cut_like, weight in self.masters.each():
             parts = {f"weight.{name}": weight.detach()}
             parts |= {f"adam.{key}.{name}": value for key, value in self.optimiser.state.get(weight, {}).items()}
@@ -261,16 +256,15 @@ class Run:
                     arrays[key] = array.cpu().numpy()
         return arrays
 
+    @state.setter
     @torch.no_grad()
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Go on from a state."""
+    def state(self, arrays: dict[str, NDArray[Any]]) -> None:
         self.seed, self.step = (int(value) for value in arrays["place"])
-        self.history.restore(arrays)
         for name, cut_like, weight in self.masters.each():
             weight.copy_(cut(cut_like, torch.from_numpy(arrays[f"weight.{name}"])))
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 if (saved := arrays.get(f"adam.{key}.{name}")) is not None:
-                    array = torch.from_numpy(saved.copy())
+                    array = torch.from_numpy(saved)
                     part = cut(cut_like, array).clone() if array.dim() else array
                     self.optimiser.state[weight][key] = part.to(weight.device)
         self.masters.publish()
@@ -279,54 +273,33 @@ class Run:
 
 def train(job: Job, out: Path) -> None:
     """Run one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
-    watch = Stopwatch()
-
-    # configuration, data, model
+    task, name, seeds, fleet = job.task, job.method.name, job.seeds, Fleet()
+    paper = REAL if isinstance(task, Chat) else PAPER  # reported on its own: it runs on request
     with (
-        closing(Run(job)) as run,
-        Checkpoints(
-            out / "checkpoint", identity(job.model_dump(mode="json"), PACKAGES, run.questions.origin), run.fleet.leads
-        ) as store,
-    ):
-        task = job.task
-        if (saved := store.load()) is not None:
-            run.restore(saved[1])
-        total = len(job.seeds) * task.steps
-        label = f"empg {job.method.name} on {task.name}"
-        progress = Progress(label, total, "steps", store.folder, run.done) if run.fleet.leads else None
-
+        Run(
+            out, job, paper=paper, method=name, task=task.name, seeds=seeds, packages=PACKAGES, libraries=LIBRARIES,
+            processes=fleet,
+        ) as run,
+        closing(Trainer(job, fleet)) as trainer,  # data, model
+    ):  # fmt: skip
         # loop
-        while run.seed < len(job.seeds):
-            if run.step == 0:
-                run.evaluate()
-            while run.step < task.steps:
-                run.advance()
-                if run.step in run.history.points:
-                    run.evaluate()
-                if progress:
-                    progress.update(run.done)
-                store.safe_point(run.done, run.state, f"step {run.done} of {total}", run.fleet.any)
-            run.next_seed()
-        run.close()  # the card counts the processes that have ended
-        if progress is None:
-            return
+        total, history = len(seeds) * task.steps, trainer.history
+        state = {"trainer": trainer, "history": history}
+        for _ in run.loop(total, state, unit="steps", data=trainer.questions.origin):
+            if trainer.step == 0:
+                trainer.evaluate()
+            trainer.advance()
+            if trainer.step in history.points:
+                trainer.evaluate()
+            if trainer.step == task.steps:
+                trainer.next_seed()
+        trainer.close()  # the card counts the processes that have ended
 
         # write
-        paper = REAL if isinstance(task, Chat) else PAPER  # reported on its own: it runs on request
-        name = job.method.name
         settings = job.method.model_dump(mode="json", exclude={"name"})
-        card = watch.card(
-            paper=paper,
-            verb="train",
-            task=task.name,
-            methods={name: {**settings, **summary.cost(run), "examples": summary.examples(run)}},
-            seeds=job.seeds,
-            config=job,
-            packages=PACKAGES,
-            libraries=["numpy", "polars", "torch", "transformers"],
+        run.write(
+            score_tables(history, paper, name, task.name, seeds, trainer.language),
+            methods={name: {**settings, **summary.cost(trainer), "examples": summary.examples(trainer)}},
             steps=total * task.prompts * job.samples,
-            data=run.questions.origin,
+            timing=timing_table(history, paper, name, task.name, seeds[0]),
         )
-        write_timing(out / "timing.parquet", [timing_table(run.history, paper, name, task.name, job.seeds[0])])
-        write_scores(out / "scores.parquet", score_tables(run.history, paper, name, task.name, job.seeds, run.language))
-        card.write(out / "run.json")

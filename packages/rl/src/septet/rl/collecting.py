@@ -2,8 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +21,6 @@ from septet.sampler.samplers import Samplers
 from septet.seeding import stream
 
 Array = NDArray[np.float64]
-Arrays = dict[str, NDArray[Any]]
 B = TypeVar("B")
 
 
@@ -98,6 +96,8 @@ class Collecting(ABC, Generic[B]):
         options: of `septet.sampler.samplers.Samplers`.
     """
 
+    checkpointed: ClassVar[tuple[str, ...]] = ("moments", "samplers")
+
     def __init__(self, job: Job, policy: GaussianPolicy, steps: int, **options: Any) -> None:
         self.job, self.shape = job, policy
         self.moments = Moments.none(len(job.seeds), policy.observation_size)
@@ -133,14 +133,6 @@ class Collecting(ABC, Generic[B]):
     def learn(self, batch: B, iteration: int) -> dict[str, Array]:
         """Update policy and value net on one iteration's samples; diagnostics (S,)."""
 
-    @abstractmethod
-    def own_state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
-        """What the method itself must keep: part -> name -> array."""
-
-    @abstractmethod
-    def restore(self, parts: Mapping[str, Arrays]) -> None:
-        """Take back what `own_state` gave."""
-
     def iterate(self, iteration: int) -> Iteration:
         """Broadcast, collect, learn; then merge the moments of what was seen."""
         seeds = self.job.seeds
@@ -168,22 +160,6 @@ class Collecting(ABC, Generic[B]):
             "learn": time.perf_counter() - collected,
         }
         return Iteration(by_seed(rollout.valid, len(seeds)).sum(1), scores, seconds)
-
-    @property
-    def state(self) -> Arrays:
-        """Everything that the next iteration depends on; to set is to restore."""
-        parts = {**self.own_state(), "moments": vars(self.moments), "samplers": self.samplers.state}
-        return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-
-    @state.setter
-    def state(self, saved: Arrays) -> None:
-        parts: dict[str, Arrays] = {}
-        for key, array in saved.items():
-            part, _, name = key.partition("/")
-            parts.setdefault(part, {})[name] = array
-        self.moments = Moments(**parts.pop("moments"))
-        self.samplers.state = parts.pop("samplers")
-        self.restore(parts)
 
     def close(self) -> None:
         """End the samplers."""

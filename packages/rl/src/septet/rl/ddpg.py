@@ -29,7 +29,6 @@ from septet.sampler.batch import scaling
 from septet.sampler.nonfinite import check, check_step
 
 Array = NDArray[np.float64]
-State = dict[str, NDArray[Any]]
 
 
 class Agent:
@@ -44,6 +43,8 @@ class Agent:
         networks: weights and moments, ``(S, P)`` each.
         updates: updates done so far.
     """
+
+    checkpointed = ("networks", "updates")
 
     def __init__(
         self,
@@ -136,20 +137,6 @@ class Agent:
             self._shares[part + 1],
         )
 
-    @property
-    def state(self) -> State:
-        """Copies of weights, targets and moments, and the number of updates; to set is to restore exactly."""
-        return {
-            **{name: array.copy() for name, array in self.networks._asdict().items()},
-            "updates": np.array([self.updates]),
-        }
-
-    @state.setter
-    def state(self, saved: State) -> None:
-        for name, array in self.networks._asdict().items():
-            array[:] = saved[name]
-        self.updates = int(saved["updates"][0])
-
     def close(self) -> None:
         """End the threads."""
         if self._pool is not None:
@@ -169,6 +156,10 @@ class DDPGLearner:
     Raises:
         InputError: the job asks for what an off-policy method does not do.
     """
+
+    checkpointed = (
+        "agent", "replay", "batch", "noise", "parameter_noise", "perturbed", "observation", "step", "running",
+    )  # fmt: skip
 
     def __init__(self, job: Job) -> None:
         assert isinstance(job.method, DDPG)
@@ -254,32 +245,6 @@ class DDPGLearner:
             observation = self.replay.fields(rows)["observation"]
             noise.adapt(self.agent.act(observation), self.agent.act(observation, self.perturbed), which)
         noise.perturb(self.agent.networks.actor, self.perturbed, which)
-
-    @property
-    def state(self) -> State:
-        """Everything that the next iteration depends on."""
-        own = {"observation": self.observation, "step": np.array([self.step]), "running": self.running.copy()}
-        parts = {"agent": self.agent.state, "replay": self.replay.state, "batch": self.batch.state, "own": own}
-        if self.noise is not None:
-            parts["noise"] = self.noise.state
-        if self.parameter_noise is not None:
-            parts["noise"] = {**self.parameter_noise.state, "perturbed": self.perturbed.copy()}
-        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-
-    @state.setter
-    def state(self, saved: State) -> None:
-        parts: dict[str, State] = {part: {} for part in ("agent", "replay", "batch", "own", "noise")}
-        for key, array in saved.items():
-            part, _, name = key.partition(".")
-            parts[part][name] = array
-        self.agent.state, self.replay.state, self.batch.state = parts["agent"], parts["replay"], parts["batch"]
-        self.observation, self.running = parts["own"]["observation"], parts["own"]["running"].copy()
-        self.step = int(parts["own"]["step"][0])
-        if self.noise is not None:
-            self.noise.state = parts["noise"]
-        if self.parameter_noise is not None:
-            self.parameter_noise.state = parts["noise"]
-            self.perturbed[:] = parts["noise"]["perturbed"]
 
     def close(self) -> None:
         """Let go of environments and threads."""

@@ -1,4 +1,4 @@
-"""What `train` asks of a method: one iteration at a time, with a state that can be saved."""
+"""What `train` asks of a method: one iteration at a time; `septet.state` says how its state is declared."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,19 +22,12 @@ class Iteration:
 
 
 class Learner(Protocol):
-    """A method on a task, all seeds in lockstep."""
+    """A method on a task, all seeds in lockstep; its state is all that the next iteration depends on."""
 
     window: int
     """Environment steps of a seed in an iteration; with whole episodes, at least so many."""
     iterations: int
     """Iterations of the whole job."""
-
-    @property
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Everything that the next iteration depends on."""
-
-    @state.setter
-    def state(self, saved: dict[str, NDArray[np.generic]]) -> None: ...
 
     def iterate(self, iteration: int) -> Iteration:
         """Collect, learn, broadcast. Raises NotFinite when a loss or a parameter is no number."""

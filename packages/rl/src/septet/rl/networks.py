@@ -90,6 +90,8 @@ class Parameters:
     buffer and the optimiser takes one step over one tensor. For second derivatives use the network on `flat` itself.
     """
 
+    checkpointed = ("flat",)
+
     def __init__(self, network: Network, flat: Tensor) -> None:
         self.network, self.flat, self.gradient = network, flat, torch.zeros_like(flat)
         layers, free = network.split(flat)

@@ -67,15 +67,10 @@ class ActionNoise(Protocol):
     def reset(self, ended: NDArray[np.bool_]) -> None:
         """Forget the seeds ``(S,)`` whose episode ended."""
 
-    @property
-    def state(self) -> dict[str, NDArray[Any]]:
-        """What restores the noise exactly."""
-
-    @state.setter
-    def state(self, saved: dict[str, NDArray[Any]]) -> None: ...
-
 
 class _Memoryless:
+    checkpointed: tuple[str, ...] = ()
+
     def __init__(self, root: int, task: str, seeds: Sequence[int], action_size: int, scale: float) -> None:
         kind = normal if isinstance(self, Gaussian) else uniform
         self._draws = Draws(kind, root, ("act", task), seeds, (action_size,))
@@ -83,13 +78,6 @@ class _Memoryless:
 
     def reset(self, ended: NDArray[np.bool_]) -> None:
         """Nothing to forget."""
-
-    @property
-    def state(self) -> dict[str, NDArray[Any]]:
-        return {}
-
-    @state.setter
-    def state(self, saved: dict[str, NDArray[Any]]) -> None: ...
 
 
 class Gaussian(_Memoryless):
@@ -111,6 +99,8 @@ class Uniform(_Memoryless):
 class OrnsteinUhlenbeck:
     """Temporally correlated noise, from 0 at each start of an episode; see `ornstein_uhlenbeck`."""
 
+    checkpointed = ("x",)
+
     def __init__(
         self,
         root: int,
@@ -123,26 +113,17 @@ class OrnsteinUhlenbeck:
     ) -> None:
         self._draws = Draws(normal, root, ("act", task), seeds, (action_size,))
         self._constants = theta, scale, dt
-        self._x: Array = np.zeros((len(seeds), action_size))
+        self.x: Array = np.zeros((len(seeds), action_size))
 
     def at(self, step: int) -> Array:
         """Noise ``(S, A)`` of the next step; advances the process."""
-        self._x = ornstein_uhlenbeck(self._x, self._draws.at(step), *self._constants)
-        return self._x
+        self.x = ornstein_uhlenbeck(self.x, self._draws.at(step), *self._constants)
+        return self.x
 
     def reset(self, ended: NDArray[np.bool_]) -> None:
         """Back to 0 for the seeds whose episode ended."""
         if ended.any():
-            self._x = np.where(ended[:, None], 0.0, self._x)
-
-    @property
-    def state(self) -> dict[str, NDArray[Any]]:
-        """The process's value."""
-        return {"x": self._x.copy()}
-
-    @state.setter
-    def state(self, saved: dict[str, NDArray[Any]]) -> None:
-        self._x = saved["x"].copy()
+            self.x = np.where(ended[:, None], 0.0, self.x)
 
 
 class ParameterNoise:
@@ -159,6 +140,8 @@ class ParameterNoise:
         scale: ``(S,)``.
         episode: perturbations drawn so far, ``(S,)``.
     """
+
+    checkpointed = ("scale", "episode")
 
     def __init__(self, root: int, task: str, seeds: Sequence[int], target: float, scale: float | None = None) -> None:
         self._name, self._seeds, self._target = (root, "perturb", task), tuple(seeds), target
@@ -180,12 +163,3 @@ class ParameterNoise:
         """Adapt the scale of the seeds of `which` to the distance of the actions ``(S, N, A)``."""
         distance = action_distance(action, perturbed_action)
         self.scale = np.where(which, adapt_scale(self.scale, distance, self._target), self.scale)
-
-    @property
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Scales and counts."""
-        return {"scale": self.scale.copy(), "episode": self.episode.copy()}
-
-    @state.setter
-    def state(self, saved: dict[str, NDArray[Any]]) -> None:
-        self.scale, self.episode = saved["scale"].copy(), saved["episode"].copy()

@@ -1,8 +1,6 @@
 """What VPG, TRPO and PPO share: orthogonal tanh nets, generalised advantages, the value net's regression."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +9,6 @@ from numpy.typing import NDArray
 from septet.rl import gaussian, returns, values
 from septet.rl.collecting import (
     Array,
-    Arrays,
     Batch,
     Collecting,
     by_seed,
@@ -39,6 +36,8 @@ class OnPolicy(Collecting[Batch]):
         method: its method.
         rates: Adam's, of policy and value net.
     """
+
+    checkpointed = (*Collecting.checkpointed, "policy", "value", "policy_optimiser", "value_optimiser")
 
     def __init__(self, job: Job, method: VPG | TRPO | PPO, rates: tuple[float, float]) -> None:
         shape = GaussianPolicy(*sizes_of(job.task.environment), method.hidden, clip=method.clip_observations)
@@ -114,18 +113,3 @@ class OnPolicy(Collecting[Batch]):
         loss = values.fit(self.value, self.value_optimiser, x, target, list(order), [size] * len(order), done)
         self.value_optimiser.steps += epochs * -(-n // size)
         return loss
-
-    def own_state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
-        """Parameters and optimisers."""
-        return {
-            "parameters": {"policy": self.policy.flat.numpy(), "value": self.value.flat.numpy()},
-            "policy_optimiser": self.policy_optimiser.state,
-            "value_optimiser": self.value_optimiser.state,
-        }
-
-    def restore(self, parts: Mapping[str, Arrays]) -> None:
-        """Take them back."""
-        self.policy.flat.copy_(torch.from_numpy(parts["parameters"]["policy"]))
-        self.value.flat.copy_(torch.from_numpy(parts["parameters"]["value"]))
-        self.policy_optimiser.state = parts["policy_optimiser"]
-        self.value_optimiser.state = parts["value_optimiser"]

@@ -1,8 +1,6 @@
 """Optimisers over one flat (S, P) tensor: all layers of all seeds in one step."""
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -21,6 +19,8 @@ class Adam:
         betas: b1, b2.
         eps: eps.
     """
+
+    checkpointed = ("mean", "square", "steps")
 
     def __init__(
         self, flat: Tensor, gradient: Tensor, rate: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
@@ -47,18 +47,6 @@ class Adam:
             amsgrad=False,
             maximize=False,
         )
-
-    @property
-    def state(self) -> dict[str, NDArray[np.float32]]:
-        """Moments and number of steps, as arrays; to set is to restore."""
-        tensors = {"mean": self.mean, "square": self.square, "steps": self.steps}
-        return {name: tensor.numpy().copy() for name, tensor in tensors.items()}
-
-    @state.setter
-    def state(self, saved: dict[str, NDArray[np.float32]]) -> None:
-        self.mean.copy_(torch.from_numpy(saved["mean"]))
-        self.square.copy_(torch.from_numpy(saved["square"]))
-        self.steps.fill_(float(saved["steps"]))
 
 
 def clip_norms(gradients: list[Tensor], limit: float) -> Tensor:
@@ -95,6 +83,8 @@ class AMSGrad:
         eps: eps.
     """
 
+    checkpointed = ("mean", "square", "largest")
+
     def __init__(self, flat: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
         self.flat, self.betas, self.eps = flat, betas, eps
         self.mean, self.square, self.largest = (torch.zeros_like(flat) for _ in range(3))
@@ -108,14 +98,3 @@ class AMSGrad:
         largest = torch.maximum(self.largest[rows], square)
         self.mean[rows], self.square[rows], self.largest[rows] = mean, square, largest
         self.flat[rows] -= rate[rows].unsqueeze(1) * mean / (largest.sqrt() + self.eps)
-
-    @property
-    def state(self) -> dict[str, NDArray[np.float32]]:
-        """Moments, as arrays; to set is to restore."""
-        tensors = {"mean": self.mean, "square": self.square, "largest": self.largest}
-        return {name: tensor.numpy().copy() for name, tensor in tensors.items()}
-
-    @state.setter
-    def state(self, saved: dict[str, NDArray[np.float32]]) -> None:
-        for name, tensor in (("mean", self.mean), ("square", self.square), ("largest", self.largest)):
-            tensor.copy_(torch.from_numpy(saved[name]))

@@ -4,8 +4,7 @@ Sections are those of `docs/papers/walle.md`.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from septet.rl import gaussian, returns, values
-from septet.rl.collecting import Array, Arrays, Collecting, by_seed, by_step, normalised, sizes_of, values_at
+from septet.rl.collecting import Array, Collecting, by_seed, by_step, normalised, sizes_of, values_at
 from septet.rl.config import PPOKL, Job
 from septet.rl.networks import Activation, Draw, Network, Parameters, backward, initial
 from septet.rl.optimisers import Adam, AMSGrad
@@ -131,6 +130,11 @@ def update(
 
 class PPOKLLearner(Collecting[Samples]):
     """The paper's learner on a task, all seeds in lockstep (section 2.2)."""
+
+    checkpointed = (
+        *Collecting.checkpointed, "policy", "value", "policy_optimiser", "value_optimiser", "beta", "multiplier",
+        "value_steps", "previous",
+    )  # fmt: skip
 
     def __init__(self, job: Job) -> None:
         method = job.method
@@ -258,33 +262,6 @@ class PPOKLLearner(Collecting[Samples]):
         self.value_steps += [rows.size // size for rows, size in zip(order, sizes, strict=True)]
         self.previous = [(x_new.clone(), y_new.clone()) for x_new, y_new in new]
         return loss
-
-    def own_state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
-        """Parameters, optimisers, penalty and rate, and the batch before."""
-        own = {
-            "policy": self.policy.flat.numpy(),
-            "value": self.value.flat.numpy(),
-            "beta": self.beta,
-            "multiplier": self.multiplier,
-            "value_steps": self.value_steps,
-            "previous_count": np.array([len(x) for x, _ in self.previous]),
-            "previous_x": torch.cat([x for x, _ in self.previous]).numpy(),
-            "previous_returns": torch.cat([y for _, y in self.previous]).numpy(),
-        }
-        optimisers = {"policy_optimiser": self.policy_optimiser.state, "value_optimiser": self.value_optimiser.state}
-        return {"own": own, **optimisers}
-
-    def restore(self, parts: Mapping[str, Arrays]) -> None:
-        """Take them back."""
-        own = parts["own"]
-        self.policy.flat.copy_(torch.from_numpy(own["policy"]))
-        self.value.flat.copy_(torch.from_numpy(own["value"]))
-        self.beta, self.multiplier, self.value_steps = own["beta"], own["multiplier"], own["value_steps"]
-        cuts = np.cumsum(own["previous_count"])[:-1]
-        pieces = np.split(own["previous_x"], cuts), np.split(own["previous_returns"], cuts)
-        self.previous = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in zip(*pieces, strict=True)]
-        self.policy_optimiser.state = parts["policy_optimiser"]
-        self.value_optimiser.state = parts["value_optimiser"]
 
 
 def _normal(rng: np.random.Generator, layer: int, fan_in: int, fan_out: int) -> tuple[Array, Array]:

@@ -15,7 +15,6 @@ from septet.svrpo import baseline
 from septet.svrpo.config import Job
 
 Array = NDArray[np.float64]
-Arrays = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class Source:
     Raises:
         InputError: `steps` is less than the task's time limit, or there is none.
     """
+
+    checkpointed = ("samplers", "coefficients", "elapsed")
 
     def __init__(self, job: Job, environments: int, steps: int) -> None:
         self.job, self.environments, self.steps = job, environments, steps
@@ -112,19 +113,6 @@ class Source:
             episode_return=totals / episodes,
             terminated=bool(rollout.terminated.any()),
         )
-
-    @property
-    def state(self) -> Arrays:
-        """Everything that the next collection depends on, the policy apart."""
-        own = {"coefficients": self.coefficients, "elapsed": self.elapsed}
-        return {**own, **{f"samplers.{name}": value for name, value in self.samplers.state.items()}}
-
-    @state.setter
-    def state(self, saved: Arrays) -> None:
-        self.coefficients, self.elapsed = saved["coefficients"].astype(float), saved["elapsed"].astype(np.int64)
-        self.samplers.state = {
-            name.removeprefix("samplers."): value for name, value in saved.items() if name.startswith("samplers.")
-        }
 
     def close(self) -> None:
         """Let go of the environments."""

@@ -16,13 +16,15 @@ from septet.nonfinite import check_finite
 from septet.rl.loop import Iteration
 from septet.svrpo import srvrpg, svrpg, trajectories
 from septet.svrpo.config import SRVRPG, SVRPG, Job
-from septet.svrpo.experience import Arrays, Experience, Source
+from septet.svrpo.experience import Experience, Source
 
 Array = NDArray[np.float64]
 
 
 class RowAdam:
     """Adam (Kingma and Ba 2015, algorithm 1) whose rows step one by one, each with its own count."""
+
+    checkpointed = ("mean", "square", "count")
 
     def __init__(self, like: Tensor, rate: float) -> None:
         self.rate = rate
@@ -38,16 +40,6 @@ class RowAdam:
         scale = (self.square[row] / (1.0 - 0.999**t)).sqrt_().add_(1e-8)
         return self.mean[row].mul(self.rate / (1.0 - 0.9**t)).div_(scale)
 
-    @property
-    def state(self) -> Arrays:
-        """Moments and counts."""
-        return {"mean": self.mean.numpy(), "square": self.square.numpy(), "count": self.count}
-
-    @state.setter
-    def state(self, saved: Arrays) -> None:
-        self.mean, self.square = (torch.from_numpy(np.array(saved[name])) for name in ("mean", "square"))
-        self.count = np.array(saved["count"], np.int64)
-
 
 EARLY_ENDS = ("Hopper-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5", "InvertedPendulum-v5", "InvertedDoublePendulum-v5",
               "ContinuousCartPole")  # fmt: skip
@@ -60,6 +52,10 @@ class FirstOrderLearner:
     Raises:
         InputError: a task whose iteration is not a whole number of collections, or whose episodes end early.
     """
+
+    checkpointed = (
+        "w", "reference", "base", "total", "gathered", "inner", "snapshot_rate", "adams", "source",
+    )  # fmt: skip
 
     def __init__(self, job: Job, method: SVRPG | SRVRPG) -> None:
         self.job, self.method = job, method
@@ -160,24 +156,6 @@ class FirstOrderLearner:
     def final_scores(self) -> dict[str, Array]:
         """None: these methods have no inner positions in common."""
         return {}
-
-    @property
-    def state(self) -> Arrays:
-        """Everything that the next iteration depends on."""
-        tensors = {name: getattr(self, name).numpy() for name in ("w", "reference", "base", "total")}
-        arrays = {name: getattr(self, name) for name in ("gathered", "inner", "snapshot_rate")}
-        adams = {f"{which}.{name}": x for which, adam in self.adams.items() for name, x in adam.state.items()}
-        return {**tensors, **arrays, **adams, **self.source.state}
-
-    @state.setter
-    def state(self, saved: Arrays) -> None:
-        for name in ("w", "reference", "base", "total"):
-            setattr(self, name, torch.from_numpy(np.array(saved[name])))
-        for name in ("gathered", "inner", "snapshot_rate"):
-            setattr(self, name, np.array(saved[name]))
-        for which, adam in self.adams.items():
-            adam.state = {name.removeprefix(f"{which}."): x for name, x in saved.items() if name.startswith(which)}
-        self.source.state = saved
 
     def close(self) -> None:
         """Let go of the environments."""

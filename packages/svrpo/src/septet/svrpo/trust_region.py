@@ -15,7 +15,7 @@ from septet.rl.loop import Iteration
 from septet.seeding import stream
 from septet.svrpo import baseline
 from septet.svrpo.config import InnerLoop, Job
-from septet.svrpo.experience import Arrays, Experience, Source
+from septet.svrpo.experience import Experience, Source
 from septet.svrpo.network_passes import CHUNK, Samples, forward, split
 from septet.svrpo.problem import Problem
 from septet.svrpo.svrpo import Inner, InnerSettings, inner_loop, variance_ratio
@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 
 class TrustRegionLearner:
     """SVRPO, its controls and TRPO on one task; see `septet.rl.loop.Learner`."""
+
+    checkpointed = ("w", "redraws", "by_position", "source")
 
     def __init__(self, job: Job, method: InnerLoop) -> None:
         self.job, self.method, self.iterations = job, method, job.task.iterations
@@ -146,19 +148,6 @@ class TrustRegionLearner:
         if self.redraws:
             out["variance_ratio_at"] = self.by_position["variance_ratio"] / self.redraws
         return out
-
-    @property
-    def state(self) -> Arrays:
-        """Everything that the next iteration depends on."""
-        sums = {f"by_position.{name}": values for name, values in self.by_position.items()}
-        return {"w": self.w.numpy(), "redraws": np.array(self.redraws), **sums, **self.source.state}
-
-    @state.setter
-    def state(self, saved: Arrays) -> None:
-        self.w = torch.from_numpy(np.array(saved["w"]))
-        self.redraws = int(saved["redraws"])
-        self.by_position = {name: np.array(saved[f"by_position.{name}"], float) for name in self.by_position}
-        self.source.state = saved
 
     def close(self) -> None:
         """Let go of environments and threads."""

@@ -7,12 +7,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from septet.card import Stopwatch
-from septet.checkpoint import Checkpoints, identity
 from septet.files import sha256
 from septet.nonfinite import check_finite
-from septet.progress import Progress
-from septet.scores import TIMING, score_rows, write_scores, write_timing
+from septet.run import Run
+from septet.scores import score_rows
 from septet.seeding import stream
 from septet.vrda.baselines import Schedule
 from septet.vrda.config import Job, Method
@@ -23,6 +21,7 @@ from septet.vrda.vrda import Regulariser
 Array = NDArray[Any]
 PAPER = "vrda"
 PACKAGES = ["septet", f"septet.{PAPER}"]
+LIBRARIES = ["numpy", "numba", "polars", "scipy"]
 CURVES = [f"{name}_{kind}" for kind in ("last", "averaged") for name in ("f", "nonzeros")] + ["mistakes"]
 BOUND = ["bound", "strength"]
 READ = [*CURVES, *BOUND]
@@ -31,63 +30,38 @@ ENDS = ["f_voted"]
 
 def train(job: Job, out: Path) -> None:
     """Run one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
-    watch = Stopwatch()
+    method, seeds = job.method, job.seeds
+    with Run(
+        out, job, paper=PAPER, method=method.name, task=job.task.name, seeds=seeds, packages=PACKAGES,
+        libraries=LIBRARIES,
+    ) as run:  # fmt: skip
+        # data
+        file = Path(job.data_file)
+        lists, test = read_lists(file, "train"), read_lists(file, "test")
+        origin = f"{read_note(file)}; file {sha256(file)[:12]}"
 
-    # data
-    file = Path(job.data_file)
-    lists, test = read_lists(file, "train"), read_lists(file, "test")
-    origin = f"{read_note(file)}; file {sha256(file)[:12]}"
-
-    # state: what has been read so far, one unit per lambda and shuffle
-    units = [(l1, seed) for l1 in range(len(job.method.l1)) for seed in range(len(job.seeds))]
-    steps = np.round(np.array(job.reads) * len(lists.gold)).astype(np.int64)
-    state = {
-        "curves": np.zeros((len(job.method.l1), len(job.seeds), len(steps), len(READ))),
-        "ends": np.zeros((len(job.method.l1), len(job.seeds), len(ENDS))),
-    }
-    settings = job.model_dump(mode="json", exclude={"data_file"})
-    with Checkpoints(out / "checkpoint", identity(settings, PACKAGES, origin)) as store:
-        done = 0
-        if (saved := store.load()) is not None:
-            done, state = saved
+        # state: what has been read so far, one unit per lambda and shuffle; maxent has no shuffles
+        shuffles = 1 if method.learner == "maxent" else len(seeds)
+        units = [(l1, seed) for l1 in range(len(method.l1)) for seed in range(shuffles)]
+        steps = np.round(np.array(job.reads) * len(lists.gold)).astype(np.int64)
+        curves = np.zeros((len(method.l1), len(seeds), len(steps), len(READ)))
+        ends = np.zeros((len(method.l1), len(seeds), len(ENDS)))
 
         # loop
-        progress = Progress(f"vrda {job.method.name} on {job.task.name}", len(units), "runs", store.folder, done)
-        while done < len(units):
+        for done in run.loop(len(units), {"curves": curves, "ends": ends}, unit="runs", data=origin):
             l1, seed = units[done]
-            unit = run(job, l1, seed, lists, test, steps)
+            unit = learn(job, l1, seed, lists, test, steps)
             for values in unit:
-                check_finite(f"a metric at l1 {job.method.l1[l1]}", values[None], done, [job.seeds[seed]], "run")
-            state["curves"][l1, seed], state["ends"][l1, seed] = unit
-            if job.method.learner == "maxent":  # no order of examples, no shuffles
-                state["curves"][l1], state["ends"][l1] = unit
-                done += len(job.seeds) - 1
-            done += 1
-            progress.update(done)
-            store.safe_point(done, lambda: state, f"run {done} of {len(units)}")
+                check_finite(f"a metric at l1 {method.l1[l1]}", values[None], done, [seeds[seed]], "run")
+            same = slice(None) if method.learner == "maxent" else seed
+            curves[l1, same], ends[l1, same] = unit
 
         # write
-        methods, frames = score_tables(job, state, [int(step) for step in steps])
-        card = watch.card(
-            paper=PAPER,
-            verb="train",
-            task=job.task.name,
-            methods=methods,
-            seeds=job.seeds,
-            config=job,
-            packages=PACKAGES,
-            libraries=["numpy", "numba", "polars", "scipy"],
-            steps=len(units) * job.epochs * len(lists.gold),
-            data=origin,
-        )
-        time = {"paper": PAPER, "method": job.method.name, "task": job.task.name, "seed": job.seeds[0]}
-        row = {**time, "step": int(steps[-1]), "phase": "train", "seconds": watch.seconds}
-        write_timing(out / "timing.parquet", [pl.DataFrame([row], TIMING)])
-        write_scores(out / "scores.parquet", frames)
-        card.write(out / "run.json")
+        methods, frames = score_tables(job, curves, ends, steps.tolist())
+        run.write(frames, methods=methods, steps=len(method.l1) * len(seeds) * job.epochs * len(lists.gold))
 
 
-def run(job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array) -> tuple[Array, Array]:
+def learn(job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array) -> tuple[Array, Array]:
     """One lambda, one shuffle: metrics at each step, shape ``(P, len(READ))``, and at the end, ``(len(ENDS),)``."""
     method, penalty = job.method, job.method.l1[l1]
     curves, ends = np.zeros((len(steps), len(READ))), np.zeros(len(ENDS))
@@ -133,7 +107,7 @@ def make(method: Method, l1: float, lists: NBest, ticks: int) -> Learner:
 
 
 def score_tables(
-    job: Job, state: dict[str, Array], steps: list[int]
+    job: Job, curves: Array, ends: Array, steps: list[int]
 ) -> tuple[dict[str, dict[str, object]], list[pl.DataFrame]]:
     """The method labels with their settings, and the rows of the score table.
 
@@ -148,8 +122,8 @@ def score_tables(
 
     settings = job.method.model_dump(mode="json", exclude={"name", "l1", "vote_l1", "bound"})
     for index, l1 in enumerate(job.method.l1):
-        curve = {name: state["curves"][index, :, :, at] for at, name in enumerate(READ)}
-        end = {name: state["ends"][index, :, at, None] for at, name in enumerate(ENDS)}
+        curve = {name: curves[index, :, :, at] for at, name in enumerate(READ)}
+        end = {name: ends[index, :, at, None] for at, name in enumerate(ENDS)}
         for kind in job.method.predictions(l1):
             label = job.method.label(l1, kind)
             methods[label] = {**settings, "l1": l1, "prediction": kind}
