@@ -27,7 +27,7 @@ def test_a_job_that_was_accepted_ends_in_a_usable_table(name, tmp_path):
     job = {"paper": "learner", "method": method, "task": task, "seeds": [0, 1, 2, 3, 4], "steps": steps}
     run, merged = tmp_path / "run", tmp_path / "results"
     for package, verb, config, out in (
-        ("learner", "train", job, run),
+        ("septet.rl.walle_paper" if method["algorithm"] == "ppo_kl" else "learner", "train", job, run),
         ("septet.report", "evaluate", {"paper": "learner", "scale": "laptop", "runs": [str(run)]}, merged),
     ):
         command = [sys.executable, "-m", package, verb, "--config", "-", "--out", str(out)]

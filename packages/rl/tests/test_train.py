@@ -10,7 +10,10 @@ from septet.config import validate
 from septet.errors import InputError, NotFinite
 from septet.rl import loop
 from septet.rl.config import Job
-from septet.rl.train import History, build, train
+from septet.rl.train import History, build
+from septet.rl.train import train as train_ours
+from septet.rl.walle_paper import config as walle_config
+from septet.rl.walle_paper.train import train as train_walle
 from septet.sampler.samplers import SamplerDied, Samplers
 from septet.scores import read_scores
 
@@ -22,8 +25,12 @@ METHODS = {
 }
 
 
+def train(job, out):
+    (train_walle if isinstance(job, walle_config.Job) else train_ours)(job, out)
+
+
 def job(method, seeds=(0, 1), steps=600, task="Pendulum-v1", **settings):
-    return Job.model_validate(
+    return (walle_config.Job if method == "ppo_kl" else Job).model_validate(
         {
             "method": METHODS[method] if isinstance(method, str) else method,
             "task": {"environment": task},

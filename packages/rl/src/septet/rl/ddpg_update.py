@@ -21,7 +21,7 @@ from septet.errors import InputError
 from septet.rl import shapes as of_nets
 from septet.rl.adam import adam_and_polyak
 from septet.rl.dense import add_decay, backward, forward, join, late_gradient, weight_gradient
-from septet.rl.shapes import TAPE, Float32, Net, Tape, tape
+from septet.rl.shapes import Float32, Net, Tape, tape, tape_spec
 
 
 class Networks(NamedTuple):
@@ -123,12 +123,6 @@ def sides(networks: object, shapes: Shapes, *_: Any) -> dict[str, int]:
     return own | tapes
 
 
-def _tape(prefix: str, weights: str) -> dict[str, Spec]:
-    """The specs of a net's tape, whose sides have a prefix."""
-    whole = {name: spec.replace("N*", f"N*{prefix}") for name, spec in TAPE.items()}
-    return {**whole, "gradient": f"out f4 {weights}"}
-
-
 WEIGHTS: dict[str, Spec] = {name: f"out f4 S {'P' if 'actor' in name else 'Q'}" for name in Networks._fields}
 WORK: dict[str, Spec] = {
     "observation": "out f4 N O",
@@ -141,8 +135,8 @@ WORK: dict[str, Spec] = {
     "target": "out f4 N 1",
     "error": "out f4 N",
     "action_delta": "out f4 N A",
-    "actor": _tape("a", "P"),
-    "critic": _tape("c", "Q"),
+    "actor": tape_spec(renamed=lambda name: "P" if name == "P" else f"a{name}"),
+    "critic": tape_spec(renamed=lambda name: "Q" if name == "P" else f"c{name}"),
 }
 RATES: dict[str, Spec] = dict.fromkeys(Rates._fields, "float")
 

@@ -14,7 +14,7 @@ hidden layer :math:`g_l, c_l` (the layout of `septet.sampler.policy`). What a ba
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,3 +156,9 @@ TAPE = {
     "gradient": "out f4 P",
 }
 """What `checked` asks of a `Tape`."""
+
+
+def tape_spec(count: str = "N", renamed: Callable[[str], str] = str) -> dict[str, str]:
+    """The same for passes of `count` examples, with the names of other sides changed by `renamed`."""
+    names = {name: f"out f4 {count}*{renamed(spec[-1])}" for name, spec in TAPE.items()}
+    return {**names, "gradient": f"out f4 {renamed('P')}"}

@@ -2,9 +2,10 @@
 
 import importlib
 import math
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from septet.card import Stopwatch
 from septet.checkpoint import Checkpoints, identity
 from septet.progress import Progress
-from septet.rl.config import Job
+from septet.rl.config import BaseJob, Job
 from septet.rl.loop import Iteration, Learner
 from septet.sampler.samplers import SamplerDied
 from septet.scores import TIMING, score_rows, write_scores, write_timing
@@ -23,11 +24,11 @@ LEARNERS = {
     "vpg": "septet.rl.vpg.VPGLearner",
     "trpo": "septet.rl.trpo.TRPOLearner",
     "ppo": "septet.rl.ppo.PPOLearner",
-    "ppo_kl": "septet.rl.ppo_kl.PPOKLLearner",
     "ddpg": "septet.rl.ddpg.DDPGLearner",
 }
 PEER = "septet.rl.validation.PeerLearner"
 LIBRARIES, PEERS = ["numpy", "numba", "torch", "mujoco", "gymnasium", "polars"], ["stable-baselines3", "sb3-contrib"]
+AnyJob = TypeVar("AnyJob", bound=BaseJob)
 PACKAGES = ["septet", "septet.sampler", "septet.rl"]
 
 
@@ -39,8 +40,12 @@ def build(job: Job) -> Learner:
     return learner
 
 
-def train(job: Job, out: Path) -> None:
-    """Train one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
+def train(job: AnyJob, out: Path, build: Callable[[AnyJob], Learner] = build) -> None:
+    """Train one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json.
+
+    Args:
+        build: makes the learner of a job; papers built on this package bring their own.
+    """
     watch = Stopwatch()
     torch.set_num_threads(1)
 
@@ -133,7 +138,7 @@ class History:
         self.metrics = {name: list(values) for name, values in _part("metric", saved).items()}
         self.seconds = {phase: values.tolist() for phase, values in _part("seconds", saved).items()}
 
-    def scores(self, job: Job, window: int) -> list[pl.DataFrame]:
+    def scores(self, job: BaseJob, window: int) -> list[pl.DataFrame]:
         """Rows of the score table: every metric of every seed.
 
         The step of a row is that of the plan, the same for all seeds and methods. Where whole episodes make an
@@ -155,7 +160,7 @@ class History:
             if (known := ~np.isnan(values[s])).any()
         ]
 
-    def timing(self, job: Job, window: int) -> pl.DataFrame:
+    def timing(self, job: BaseJob, window: int) -> pl.DataFrame:
         """Rows of the timing table: seconds of each phase of each iteration of all seeds, under the first one's."""
         of = {"paper": job.paper, "method": job.method.label, "task": job.task.label, "seed": job.seeds[0]}
         rows = [
