@@ -27,8 +27,8 @@ def test_a_job_that_was_accepted_ends_in_a_usable_table(name, tmp_path):
     job = {"paper": "rl", "method": method, "task": task, "seeds": [0, 1, 2, 3, 4], "steps": steps}
     run, merged = tmp_path / "run", tmp_path / "results"
     for package, verb, config, out in (
-        ("rl", "train", job, run),
-        ("septet.report", "evaluate", {"paper": "rl", "scale": "laptop", "runs": [str(run)]}, merged),
+        ("walle" if method["algorithm"] == "ppo_kl" else "rl", "train", job, run),
+        ("report", "evaluate", {"paper": "rl", "scale": "laptop", "runs": [str(run)]}, merged),
     ):
         command = [sys.executable, "-m", f"septet.{package}", verb, "--config", "-", "--out", str(out)]
         done = subprocess.run(command, input=json.dumps(config), capture_output=True, text=True, timeout=300)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from septet.errors import InputError
-from septet.rl import dense, kernels, values
+from septet.rl import adam, dense, ppo, shapes, values
 from septet.rl.config import DDPG
 from septet.rl.ddpg import Agent
 from septet.rl.networks import Network, Parameters
@@ -16,9 +16,9 @@ from septet.rl.returns import discounted, gae
 F4 = np.float32
 
 
-def refused(text, function, *arguments):
+def refused(text, function, *arguments, **named):
     with pytest.raises(InputError, match=text) as caught:
-        function(*arguments)
+        function(*arguments, **named)
     assert "\n" not in str(caught.value)
 
 
@@ -46,38 +46,43 @@ def test_returns():
 
 
 def ppo_arguments():
-    sizes, n = (3, 4, 2), 5
-    p = Network(sizes, free=2).size
-    v = Network((3, 4, 1)).size
+    nets, n = (shapes.net((3, 4, 2), tanh=True), shapes.net((3, 4, 1), tanh=True)), 5
+    p, v = (shapes.weight_count(net) for net in nets)
+    p += 2
     zeros = [np.zeros(k, F4) for k in (p, v, p, p, v, v)]
     sample = [np.zeros(shape, F4) for shape in ((n, 3), (n, 2), n, n, n)]
+    tapes = shapes.tape(nets[0], 2)._replace(gradient=np.zeros(p, F4)), shapes.tape(nets[1], 2)
     order = np.arange(n)[None]
-    return [sizes, (3, 4, 1), *zeros[:2], tuple(zeros[2:]), *sample, order, 2, 0, 1e-3, 1e-8, 0.2, 0.0, 0.5, 0.5]
+    return [nets, *zeros[:2], tuple(zeros[2:]), *sample, order, 2, tapes, 0, 1e-3, 1e-8, 0.2, 0.0, 0.5, 0.5]
+
+
+NETS = ppo_arguments()[0]
 
 
 @pytest.mark.parametrize(
     ("place", "value", "text"),
     [
-        (0, (3, 5, 2), "policy: expected writable contiguous float32"),
-        (0, (3,), "sizes: expected two or more layer widths"),
-        (1, (3, 4, 2), "value_sizes: expected layer widths from 3 to 1"),
-        (2, np.zeros(10, F4), "policy"),
-        (2, np.zeros(28), "policy: expected writable contiguous float32 .* found float64"),
-        (4, tuple(np.zeros(28, F4) for _ in range(4)), r"moments\[2\]"),
-        (5, np.zeros((5, 4), F4), "observation"),
-        (6, np.zeros((4, 2), F4), "action"),
-        (7, np.zeros(4, F4), "log_prob"),
-        (9, np.zeros(6, F4), "returns"),
-        (10, np.arange(1, 6)[None], "order: expected indices from 0 to 4, found 1 to 5"),
-        (10, -np.arange(5)[None], "order"),
-        (10, np.zeros((0, 5), int), "order"),
-        (11, 0, "batch: expected an integer of at least 1"),
+        (0, (shapes.net((3, 5, 2), tanh=True), NETS[1]), "policy: expected writable contiguous float32"),
+        (0, ((3, 4, 2), NETS[1]), "shape: expected a shape"),
+        (0, (NETS[0], NETS[0]), "nets: expected a value net from 3 to 1"),
+        (1, np.zeros(10, F4), "policy"),
+        (1, np.zeros(28), "policy: expected writable contiguous float32 .* found float64"),
+        (3, tuple(np.zeros(28, F4) for _ in range(4)), r"moments\[2\]"),
+        (4, np.zeros((5, 4), F4), "observation"),
+        (5, np.zeros((4, 2), F4), "action"),
+        (6, np.zeros(4, F4), "log_prob"),
+        (8, np.zeros(6, F4), "returns"),
+        (9, np.arange(1, 6)[None], "order: expected indices from 0 to 4, found 1 to 5"),
+        (9, -np.arange(5)[None], "order"),
+        (9, np.zeros((0, 5), int), "order"),
+        (10, 0, "batch: expected an integer of at least 1"),
+        (10, 3, r"tapes\[0\]"),
         (12, -1, "first"),
     ],
 )
 def test_ppo(place, value, text):
-    kernels.ppo_epochs(*ppo_arguments())
-    refused(text, kernels.ppo_epochs, *replaced(ppo_arguments(), place, value))
+    ppo.ppo_epochs(*ppo_arguments())
+    refused(text, ppo.ppo_epochs, *replaced(ppo_arguments(), place, value))
 
 
 def net(sizes=(3, 4, 1), activation="tanh", seeds=2):
@@ -103,21 +108,23 @@ def test_value_fit():
 
 
 def test_dense():
-    sizes, n = np.array([3, 4, 2]), 5
-    w, hidden = np.zeros(dense.weight_count(sizes), F4), np.zeros(n * 4, F4)
-    x, out = np.zeros((n, 3), F4), np.zeros((n, 2), F4)
-    dense.forward(w, sizes, x, hidden, out, True)
-    refused("weights", dense.forward, w[:-1], sizes, x, hidden, out, True)
-    refused("sizes", dense.forward, w, np.array([3, -4, 2]), x, hidden, out, True)
-    refused("hidden", dense.forward, w, sizes, x, hidden[:4], out, True)
-    refused("out", dense.forward, w, sizes, x, hidden, out[:4], True)
-    refused("out", dense.forward_one, w, sizes, x[0], hidden[:4], out[0, :1])
-    refused("delta", dense.backward, w, sizes, hidden, out[:, :1], hidden)
-    refused("gradient", dense.weight_gradient, sizes, x, hidden, out, hidden, w[:-1])
-    refused("first", dense.input_gradient, w, sizes, hidden, 4, x)
-    refused("out", dense.input_gradient, w, sizes, hidden, 1, x)
-    refused("target", dense.adam_and_polyak, w, w, w, w, w[:-1], 1, 1e-3, 0.0, 0.1)
-    refused("step", dense.adam_and_polyak, w, w, w, w, w, 0, 1e-3, 0.0, 0.1)
+    shape, n = shapes.net((3, 4, 2), late=1), 5
+    w, room = np.zeros(shapes.weight_count(shape), F4), shapes.tape(shape, n)
+    x, out = np.zeros((n, 4), F4), np.zeros((n, 2), F4)
+    dense.forward(w, shape, x, room, out, True)
+    refused("weights", dense.forward, w[:-1], shape, x, room, out, True)
+    refused("shape: expected a shape", dense.forward, w, np.array([3, 4, 2]), x, room, out, True)
+    refused("sizes", shapes.net, (3, -4, 2))
+    refused("net: expected relu layers", shapes.net, (3, 4, 2), tanh=True, normalised=True)
+    refused("tape.hidden", dense.forward, w, shape, x, shapes.tape(shape, 4), out, True)
+    refused("out", dense.forward, w, shape, x, room, out[:4], True)
+    refused("out", dense.apply, w[None], shape, x[None, :, :3], x[None, :, :1], out[None, :, :1].copy(), True)
+    refused("late", dense.apply, w[None], shape, x[None, :, :3], x[None, :, :2], out[None], True)
+    refused("delta", dense.backward, w, shape, room, out[:, :1], 0)
+    refused("tape.gradient", dense.weight_gradient, w, shape, x, room._replace(gradient=w[:-1]), out)
+    refused("out", dense.late_gradient, w, shape, room, out)
+    refused("target", adam.adam_and_polyak, w, w, w, w, 1, 1e-3, w[:-1], 0.1)
+    refused("step", adam.adam, w, w, w, w, 0, 1e-3)
 
 
 def test_ddpg_agent():
@@ -130,6 +137,6 @@ def test_ddpg_agent():
     refused("learn: records", agent.learn, Replay([0, 1], 3, 1, 8), np.zeros((2, 3), np.int64))
     refused("learn: records", agent.learn, Replay([0], 2, 1, 8), np.zeros((2, 3), np.int64))
     assert agent.act(np.zeros((2, 2))).shape == (2, 1)
-    refused("actions: observation", agent.act, np.zeros((1, 2)))
-    refused("actions: observation", agent.act, np.zeros((2, 3)))
-    refused("actions: actor", agent.act, np.zeros((2, 2)), np.zeros((2, 9), F4))
+    refused("apply: x", agent.act, np.zeros((1, 2)))
+    refused("apply: x", agent.act, np.zeros((2, 3)))
+    refused("apply: weights", agent.act, np.zeros((2, 2)), np.zeros((2, 9), F4))

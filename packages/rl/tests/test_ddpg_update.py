@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from septet.errors import InputError
+from septet.rl.adam import adam_and_polyak
 from septet.rl.config import DDPG
 from septet.rl.ddpg import Agent
-from septet.rl.dense import adam_and_polyak, backward, forward, input_gradient, weight_gradient
+from septet.rl.dense import apply, backward, forward, join, late_gradient, weight_gradient
 from septet.rl.networks import Network
 from septet.rl.replay import Replay
+from septet.rl.shapes import initial, net, tape
 from septet.state import load_state_dict, state_dict
 
 OBS, ACT, BATCH = 5, 2, 32
@@ -40,8 +43,8 @@ class Reference:
     def __init__(self, of: Agent, index: int, method: DDPG = METHOD) -> None:
         self.method, self.updates = method, 0
         self.nets = {
-            "actor": Network(tuple(int(n) for n in of.actor_sizes), "relu"),
-            "critic": Network(tuple(int(n) for n in of.critic_sizes), "relu"),
+            "actor": Network((OBS, *method.hidden, ACT), "relu"),
+            "critic": Network((OBS + ACT, *method.hidden, 1), "relu"),
         }
         self.flat = {
             name: torch.from_numpy(getattr(of.networks, name)[index : index + 1].copy()).requires_grad_()
@@ -184,33 +187,64 @@ def test_the_critics_target_by_hand() -> None:
 def test_adam_and_polyak_by_hand() -> None:
     w, g = np.array([1.0, -2.0], "f4"), np.array([0.5, -4.0], "f4")
     m, v, target = (np.zeros(2, "f4") for _ in range(3))
-    adam_and_polyak(w, g, m, v, target, 1, 0.1, 0.0, 0.25)
+    adam_and_polyak(w, g, m, v, 1, 0.1, target, 0.25)
     np.testing.assert_allclose(w, [0.9, -1.9], rtol=1e-6)
     np.testing.assert_allclose(target, [0.225, -0.475], rtol=1e-6)
-    adam_and_polyak(w, -g, m, v, target, 2, 0.1, 0.0, 0.25)
+    adam_and_polyak(w, -g, m, v, 2, 0.1, target, 0.25)
     # m = .09 g - .1 g... = -.01 g / .19 after correction, v = g^2: the step is .1 * .01 / .19 * sign(g)
     np.testing.assert_allclose(w, [0.9 + 0.001 / 0.19, -1.9 - 0.001 / 0.19], rtol=1e-5)
 
 
-def test_gradients_of_a_dense_net_are_those_of_autograd() -> None:
-    sizes = np.array([3, 7, 6, 2])
-    network = Network((3, 7, 6, 2), "relu")
-    rng = np.random.default_rng(1)
-    weights, x = rng.standard_normal(network.size, dtype=np.float32), rng.standard_normal((4, 3), dtype=np.float32)
-    delta = rng.standard_normal((4, 2), dtype=np.float32)
-    hidden, deltas = np.zeros(4 * 13, "f4"), np.zeros(4 * 13, "f4")
-    out, gradient, dx = np.zeros((4, 2), "f4"), np.zeros_like(weights), np.zeros((4, 2), "f4")
-    forward(weights, sizes, x, hidden, out, False)
-    backward(weights, sizes, hidden, delta, deltas)
-    weight_gradient(sizes, x, hidden, delta, deltas, gradient)
-    input_gradient(weights, sizes, deltas, 1, dx)
+def normalised_layers(shape, flat, x, late):
+    """The normalised net of `septet.rl.shapes` in torch, written as its docstring has it."""
+    at, h, last = 0, x, len(shape.sizes) - 2
+    for layer, columns in enumerate(shape.sizes[1:].tolist()):
+        if layer == shape.at:
+            h = torch.cat([h, late], 1)
+        rows = h.shape[1]
+        h = h @ flat[at : at + rows * columns].reshape(rows, columns) + flat[at + rows * columns :][:columns]
+        at += (rows + 1) * columns
+        if layer < last:
+            gain, offset = flat[at : at + columns], flat[at + columns : at + 2 * columns]
+            at += 2 * columns
+            spread = (h.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+            h = torch.relu((h - h.mean(1, keepdim=True)) / spread * gain + offset)
+    return h
 
-    flat, inputs = torch.from_numpy(weights)[None].requires_grad_(), torch.from_numpy(x)[None].requires_grad_()
-    y = network(flat, inputs)
-    y.backward(torch.from_numpy(delta)[None])
-    np.testing.assert_allclose(out, y.detach().numpy()[0], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(gradient, flat.grad.numpy()[0], rtol=1e-4, atol=1e-5)  # type: ignore[union-attr]
-    np.testing.assert_allclose(dx, inputs.grad.numpy()[0, :, 1:], rtol=1e-4, atol=1e-5)  # type: ignore[union-attr]
+
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_gradients_of_a_net_with_late_inputs_are_those_of_autograd(normalised, at):
+    if at and not normalised:
+        with pytest.raises(InputError, match="net: expected relu layers"):
+            net((3, 7, 6, 2), late=2, at=1)
+        return
+    shape, rng = net((3, 7, 6, 2), normalised=normalised, late=2, at=at), np.random.default_rng(1)
+    weights = initial(shape, 0, ("x",), [0], last=0.5)[0]
+    weights += 0.1 * rng.standard_normal(weights.shape, dtype=np.float32)  # gains and offsets other than 1 and 0
+    x, late, delta = (rng.standard_normal((4, k), dtype=np.float32) for k in (3, 2, 2))
+    room, out, dlate = tape(shape, 4), np.zeros((4, 2), "f4"), np.zeros((4, 2), "f4")
+    inputs = np.zeros((4, 3 if at else 5), "f4")
+    inputs[:, :3] = x
+    join(shape, inputs, room, late)
+    forward(weights, shape, inputs, room, out, False)
+    backward(weights, shape, room, delta, shape.at)
+    late_gradient(weights, shape, room, dlate)
+    backward(weights, shape, room, delta, 0)
+    weight_gradient(weights, shape, inputs, room, delta)
+    single = np.zeros((1, 4, 2), "f4")
+    apply(weights[None], shape, x[None], late[None], single, False)
+
+    flat, actions = torch.from_numpy(weights).requires_grad_(), torch.from_numpy(late).requires_grad_()
+    if normalised:
+        y = normalised_layers(shape, flat, torch.from_numpy(x), actions)
+    else:
+        y = Network((5, 7, 6, 2), "relu")(flat[None], torch.cat([torch.from_numpy(x), actions], 1)[None])[0]
+    y.backward(torch.from_numpy(delta))
+    np.testing.assert_allclose(out, y.detach().numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(single[0], out, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(room.gradient, flat.grad.numpy(), rtol=1e-3, atol=2e-5)
+    np.testing.assert_allclose(dlate, actions.grad.numpy(), rtol=1e-3, atol=2e-5)
 
 
 def test_state_restores_every_array() -> None:

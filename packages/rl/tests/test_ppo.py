@@ -1,17 +1,19 @@
 """PPO: the loss by hand and against a loop, the compiled update against the readable one and Stable-Baselines3's."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from septet.rl import kernels
+from septet.rl import dense, gaussian, shapes
 from septet.rl.collecting import Batch, permutations
 from septet.rl.config import PPO
-from septet.rl.on_policy import EPS
-from septet.rl.optimisers import Adam
-from septet.rl.ppo import clipped_surrogate, losses, standardised, train_epochs, update
+from septet.rl.networks import Network, Parameters, backward, initial, orthogonal
+from septet.rl.optimisers import Adam, clip_norms
+from septet.rl.ppo import EPS, clipped_surrogate, standardised, train_epochs
 
 SETTINGS = PPO(algorithm="ppo", epochs=3, batch=64, rate=1e-3, entropy_weight=0.01)
 
@@ -26,6 +28,77 @@ def test_the_clipped_surrogate_by_hand():
 def test_standardised_by_hand():
     assert standardised(torch.tensor([[1.0, 3.0]]))[0].tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5])
     assert standardised(torch.tensor([[7.0]])).tolist() == [[7.0]]
+
+
+class Losses(NamedTuple):
+    """Loss (S,) of a mini-batch and its parts."""
+
+    loss: Tensor
+    policy: Tensor
+    value: Tensor
+    divergence: Tensor
+    clipped: Tensor
+
+
+def losses(
+    mean: Tensor, log_std: Tensor, value: Tensor, batch: Batch, clip: float, entropy_weight: float, value_weight: float
+) -> Losses:
+    """L = mean clipped surrogate - c_h H + c_v mean (V - R)², per seed.
+
+    Schulman et al. 2017, equation 9; advantages standardised over the mini-batch. The divergence is the
+    estimate mean(rho - 1 - log rho) of KL(old | new).
+
+    Args:
+        mean: of the policy, (S, n, A).
+        log_std: (S, A).
+        value: (S, n).
+        batch: samples (S, n, ...).
+        clip: c of the surrogate.
+        entropy_weight: c_h.
+        value_weight: c_v.
+    """
+    log_ratio = gaussian.log_prob(mean, log_std, batch.action) - batch.log_prob
+    ratio = log_ratio.exp()
+    policy = clipped_surrogate(ratio, standardised(batch.advantage), clip).mean(1)
+    squared = (value - batch.returns).square().mean(1)
+    loss = policy - entropy_weight * gaussian.entropy(log_std) + value_weight * squared
+    far = ((ratio - 1.0).abs() > clip).to(loss.dtype)
+    return Losses(loss, policy, squared, (ratio - 1.0 - log_ratio).mean(1), far.mean(1))
+
+
+def update(
+    policy: Parameters,
+    value: Parameters,
+    optimisers: tuple[Adam, Adam],
+    batch: Batch,
+    order: np.ndarray,
+    method: PPO,
+) -> np.ndarray:
+    """All mini-batch steps of one iteration, by automatic differentiation: the reference of `septet.rl.ppo.ppo_epochs`.
+
+    Args:
+        policy, value: parameters, changed in place.
+        optimisers: of the two, on their flat tensors.
+        batch: samples (S, n, ...).
+        order: permutations (S, epochs, n).
+        method: settings.
+
+    Returns:
+        (S, 4): means over the mini-batches of policy loss, value loss, divergence and clipped share.
+    """
+    seeds = torch.arange(len(order)).unsqueeze(1)
+    found = []
+    for epoch in torch.from_numpy(order).unbind(1):
+        for rows in torch.split(epoch, method.batch, dim=1):
+            part = Batch(*(each[seeds, rows] for each in batch))
+            mean, v = policy(part.observation), value(part.observation).squeeze(2)
+            of = losses(mean, policy.free, v, part, method.clip, method.entropy_weight, method.value_weight)
+            backward(of.loss.sum(), policy, value)
+            clip_norms([policy.gradient, value.gradient], method.max_gradient)
+            for optimiser in optimisers:
+                optimiser.step()
+            found.append(torch.stack([part.detach() for part in of[1:]], 1))
+    return torch.stack(found).mean(0).double().numpy()
 
 
 def naive_loss(mean, log_std, value, batch, clip, entropy_weight, value_weight):
@@ -62,8 +135,6 @@ def adams(policy, value, rate=SETTINGS.rate):
 
 def copies(case, seeds=slice(None)):
     """The same nets once more, of some seeds."""
-    from septet.rl.networks import Parameters
-
     policy, value, batch = case
     one, other = (Parameters(net.network, net.flat[seeds].clone()) for net in (policy, value))
     return one, other, Batch(*(part[seeds] for part in batch))
@@ -120,20 +191,14 @@ def test_the_order_depends_on_seed_and_iteration_alone():
 
 
 def test_forward_and_backward_of_a_deeper_net():
-    from septet.rl.networks import Network, backward, initial, orthogonal
-    from septet.rl.networks import Parameters as Net
-
     network = Network((3, 7, 5, 6, 2))
     flat = initial(network, 0, ("x",), [0], orthogonal((1.0,) * 4))
-    net, x = Net(network, flat), torch.randn(1, 9, 3)
+    net, x = Parameters(network, flat), torch.randn(1, 9, 3)
     backward(net(x).square().sum(), net)
-    units = np.zeros(9 * sum(network.sizes), np.float32)
-    units[: 9 * 3] = x.numpy().ravel()
-    kernels.forward(network.sizes, flat[0].numpy(), 9, units)
-    out = units[-9 * 2 :]
-    assert np.allclose(out, net(x).detach().numpy().ravel(), atol=1e-6)
-    delta, spare = np.zeros(9 * 7, np.float32), np.zeros(9 * 7, np.float32)
-    delta[: 9 * 2] = 2 * out
-    gradient = np.zeros(network.size, np.float32)
-    kernels.backward(network.sizes, flat[0].numpy(), 9, units, delta, spare, gradient)
-    assert np.allclose(gradient, net.gradient[0].numpy(), atol=1e-5)
+    shape = shapes.net(network.sizes, tanh=True)
+    room, out = shapes.tape(shape, 9), np.zeros((9, 2), np.float32)
+    dense.forward(flat[0].numpy(), shape, x[0].numpy(), room, out, False)
+    assert np.allclose(out, net(x).detach().numpy()[0], atol=1e-6)
+    dense.backward(flat[0].numpy(), shape, room, 2 * out, 0)
+    dense.weight_gradient(flat[0].numpy(), shape, x[0].numpy(), room, 2 * out)
+    assert np.allclose(room.gradient, net.gradient[0].numpy(), atol=1e-5)

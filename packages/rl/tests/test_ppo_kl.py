@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from septet.rl import gaussian
-from septet.rl.config import PPOKL, Job, Task
+from septet.rl.config import Task
 from septet.rl.networks import Network, Parameters
 from septet.rl.optimisers import AMSGrad
-from septet.rl.ppo_kl import PPOKLLearner, Samples, adapted, log_std_of, penalised, update, widths
+from septet.rl.walle_paper.config import PPOKL, Job
+from septet.rl.walle_paper.ppo_kl import PPOKLLearner, Samples, adapted, log_std_of, penalised, update, widths
 
 METHOD = PPOKL(algorithm="ppo_kl", steps=200)
 

@@ -10,7 +10,10 @@ from septet.config import validate
 from septet.errors import InputError, NotFinite
 from septet.history import History
 from septet.rl.config import Job
-from septet.rl.train import build, score_tables, train
+from septet.rl.train import build, score_tables
+from septet.rl.train import train as train_ours
+from septet.rl.walle_paper import config as walle_config
+from septet.rl.walle_paper.train import train as train_walle
 from septet.sampler.samplers import SamplerDied, Samplers
 from septet.scores import read_scores
 from septet.state import load_state_dict, state_dict
@@ -26,8 +29,12 @@ SCRATCH = ["gradient"]
 """Filled by each backward pass."""
 
 
+def train(job, out):
+    (train_walle if isinstance(job, walle_config.Job) else train_ours)(job, out)
+
+
 def job(method, seeds=(0, 1), steps=600, task="Pendulum-v1", **settings):
-    return Job.model_validate(
+    return (walle_config.Job if method == "ppo_kl" else Job).model_validate(
         {
             "method": METHODS[method] if isinstance(method, str) else method,
             "task": {"environment": task},

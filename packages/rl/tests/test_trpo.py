@@ -7,9 +7,9 @@ import torch
 from septet.rl import gaussian, trpo, values, vpg
 from septet.rl.collecting import permutations
 from septet.rl.config import TRPO
-from septet.rl.networks import Network, Parameters
-from septet.rl.on_policy import EPS
+from septet.rl.networks import Network, Parameters, backward
 from septet.rl.optimisers import Adam
+from septet.rl.ppo import EPS
 
 
 def test_surrogates_by_hand():
@@ -62,6 +62,25 @@ def test_the_step_stays_in_the_trust_region_and_lowers_the_surrogate(case):
     assert torch.allclose(measured, divergence, atol=1e-6) and (divergence <= 0.01).all() and (taken > 0).all()
 
 
+def regress(value, optimiser, x, target, order, batch):
+    """Minimise mean (V(x) - R)² in mini-batches by automatic differentiation: the reference of `values.fit`.
+
+    Args:
+        value: parameters, changed in place.
+        optimiser: on its flat tensor.
+        x: (S, n, in).
+        target: R, (S, n).
+        order: (S, epochs, used), rows in the order of their use.
+        batch: samples in a mini-batch.
+    """
+    seeds = torch.arange(len(order)).unsqueeze(1)
+    for epoch in torch.from_numpy(order).unbind(1):
+        for rows in torch.split(epoch, batch, dim=1):
+            errors = value(x[seeds, rows]).squeeze(2) - target[seeds, rows]
+            backward(errors.square().mean(1).sum(), value)
+            optimiser.step()
+
+
 def test_the_compiled_regression_is_the_readable_one():
     torch.manual_seed(0)
     network = Network((4, 9, 6, 1))
@@ -70,7 +89,7 @@ def test_the_compiled_regression_is_the_readable_one():
     order = permutations(0, [0, 1], 0, 3, 50)
     one, other = Parameters(network, flat.clone()), Parameters(network, flat.clone())
     readable, compiled = (Adam(net.flat, net.gradient, 1e-2) for net in (one, other))
-    values.update(one, readable, x, target, order, 16)
+    regress(one, readable, x, target, order, 16)
     loss = values.fit(other, compiled, list(x), list(target), list(order), [16, 16], [0, 0])
     assert torch.allclose(one.flat, other.flat, atol=1e-5)
     assert (loss > 0).all() and np.isfinite(loss).all()

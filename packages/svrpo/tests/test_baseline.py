@@ -6,22 +6,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from septet.rl import baseline as linear
 from septet.rl import gaussian
 from septet.rl.networks import Network
-from septet.svrpo import baseline, srvrpg, svrpg, trajectories
+from septet.svrpo import baseline, problem, srvrpg, svrpg, trajectories
 
 NETWORK = Network((3, 4, 2), "tanh", free=2)
 
 
 def test_features_by_hand():
-    found = baseline.features(np.array([[2.0, -30.0]]), np.array([50]))
+    found = linear.features(np.array([[2.0, -30.0]]), np.array([50]))
     assert found.tolist() == [[2.0, -10.0, 4.0, 100.0, 0.5, 0.25, 0.125, 1.0]]
 
 
 def test_the_fit_is_ridge_regression():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((2, 30, 5)), rng.standard_normal((2, 30))
-    beta = baseline.fit(x, y, ridge=0.3)
+    beta = linear.fit(x, y, ridge=0.3)
     for s in range(2):
         augmented = np.r_[x[s], np.sqrt(0.3) * np.eye(5)]
         expected = np.linalg.lstsq(augmented, np.r_[y[s], np.zeros(5)], rcond=None)[0]
@@ -55,8 +56,9 @@ def test_returns_end_with_episodes_and_go_on_where_the_batch_cuts(seed):
 
 
 def test_standardised_advantages():
-    out = baseline.standardise(np.array([[1.0, 2.0, 3.0, 4.0], [5.0, 5.0, 5.0, 5.0]]))
-    assert np.allclose(out.mean(1), 0.0) and np.allclose(out.std(1), [1.0, 0.0])
+    for advantage, spread in (([1.0, 2.0, 3.0, 4.0], 1.0), ([5.0, 5.0, 5.0, 5.0], 0.0)):
+        out = problem.standardise(np.array(advantage))
+        assert np.isclose(out.mean(), 0.0) and np.isclose(out.std(), spread)
 
 
 @pytest.fixture

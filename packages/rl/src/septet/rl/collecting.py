@@ -1,8 +1,7 @@
-"""The loop of every on-policy method: broadcast weights, collect with them, learn."""
+"""Collection for on-policy methods, and the shapes that their samples take."""
 
 import time
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from septet import sampler
 from septet.nonfinite import check_finite
-from septet.rl.config import Job
+from septet.rl.config import BaseJob
 from septet.rl.loop import Iteration
 from septet.rl.networks import Network
 from septet.rl.normalise import Moments
@@ -21,7 +20,6 @@ from septet.sampler.samplers import Samplers
 from septet.seeding import stream
 
 Array = NDArray[np.float64]
-B = TypeVar("B")
 
 
 class Batch(NamedTuple):
@@ -86,8 +84,8 @@ def values_at(network: Network, flat: Tensor, x: NDArray[np.float32], seed: NDAr
     return values
 
 
-class Collecting(ABC, Generic[B]):
-    """S seeds of one method, in lockstep.
+class Collecting:
+    """What on-policy methods share around learning: samplers, moments of the observations, state.
 
     Args:
         job: what to train.
@@ -98,7 +96,7 @@ class Collecting(ABC, Generic[B]):
 
     checkpointed: ClassVar[tuple[str, ...]] = ("moments", "samplers")
 
-    def __init__(self, job: Job, policy: GaussianPolicy, steps: int, **options: Any) -> None:
+    def __init__(self, job: BaseJob, policy: GaussianPolicy, steps: int, **options: Any) -> None:
         self.job, self.shape = job, policy
         self.moments = Moments.none(len(job.seeds), policy.observation_size)
         self.window = steps * job.environments
@@ -117,34 +115,29 @@ class Collecting(ABC, Generic[B]):
             **options,
         )
 
-    @abstractmethod
     def weights(self) -> NDArray[np.float32]:
         """Weights (S, P) that the samplers act with."""
+        raise NotImplementedError
 
-    @abstractmethod
     def scaling(self) -> tuple[Array, Array]:
         """Mean and scale (S, in) of observations, from `moments`."""
+        raise NotImplementedError
 
-    @abstractmethod
-    def prepare(self, rollout: Rollout) -> tuple[B, dict[str, Array]]:
-        """The batch that `learn` takes, and what there is to say of it (S,)."""
-
-    @abstractmethod
-    def learn(self, batch: B, iteration: int) -> dict[str, Array]:
-        """Update policy and value net on one iteration's samples; diagnostics (S,)."""
-
-    def iterate(self, iteration: int) -> Iteration:
-        """Broadcast, collect, learn; then merge the moments of what was seen."""
-        seeds = self.job.seeds
+    def collect(self) -> tuple[Rollout, dict[str, float]]:
+        """Broadcast the policy and collect with it; the rollout, and the seconds of both."""
         start = time.perf_counter()
-        weights = self.weights()
-        self.samplers.broadcast(weights, *self.scaling())
+        self.samplers.broadcast(self.weights(), *self.scaling())
         sent = time.perf_counter()
         rollout = self.samplers.collect()
-        collected = time.perf_counter()
-        batch, scores = self.prepare(rollout)
+        self._collected = time.perf_counter()
+        return rollout, {"broadcast": sent - start, "collect": self._collected - sent}
+
+    def finish(
+        self, iteration: int, rollout: Rollout, scores: dict[str, Array], seconds: dict[str, float]
+    ) -> Iteration:
+        """Check what was learned, merge the moments of what was seen, and write the iteration down."""
+        seeds = self.job.seeds
         mean_return, episodes = returns_of(rollout, len(seeds))
-        scores |= self.learn(batch, iteration)
         for name, value in scores.items():
             check_finite(name, value, iteration, seeds)
         check_finite("policy", self.weights(), iteration, seeds)
@@ -154,11 +147,7 @@ class Collecting(ABC, Generic[B]):
         scores |= {"return": mean_return, "episodes": episodes}
         if self.job.mode == "asynchronous":
             scores["lag"] = rollout.lag.reshape(len(seeds), -1).mean(1)
-        seconds = {
-            "broadcast": sent - start,
-            "collect": collected - sent,
-            "learn": time.perf_counter() - collected,
-        }
+        seconds["learn"] = time.perf_counter() - self._collected
         return Iteration(by_seed(rollout.valid, len(seeds)).sum(1), scores, seconds)
 
     def close(self) -> None:

@@ -11,7 +11,9 @@ Widths = tuple[Annotated[int, Field(ge=1)], ...]
 """Units of each hidden layer."""
 
 
-class _Method(Settings):
+class BaseMethod(Settings):
+    """What every method has."""
+
     name: str = ""
     """Label of the method in the score table; the algorithm's name if empty, with /sb3 for the peer."""
     implementation: Literal["septet", "stable_baselines3"] = "septet"
@@ -26,7 +28,7 @@ class _Method(Settings):
         return self.name or (algorithm if self.implementation == "septet" else f"{algorithm}/sb3")
 
 
-class _OnPolicy(_Method):
+class _OnPolicy(BaseMethod):
     steps: int = Field(default=2048, ge=1)
     """T, steps of each environment between two updates."""
     gae_lambda: float = Field(default=0.95, ge=0.0, le=1.0)
@@ -107,7 +109,7 @@ class PPO(_OnPolicy):
     """Largest norm of the gradient of policy and value net together."""
 
 
-class DDPG(_Method):
+class DDPG(BaseMethod):
     """Deep deterministic policy gradient, with Stable-Baselines3's settings as defaults."""
 
     algorithm: Literal["ddpg"]
@@ -149,45 +151,7 @@ class DDPG(_Method):
     """Environment steps per seed between two rows of the score table."""
 
 
-class PPOKL(_Method):
-    """The paper walle's learner: proximal policy optimisation with an adaptive KL penalty (section 2.2)."""
-
-    algorithm: Literal["ppo_kl"]
-    """Selects this method."""
-    gamma: float = Field(default=0.995, gt=0.0, lt=1.0)
-    """Discount per step; rewards are scaled by 1 - gamma."""
-    gae_lambda: float = Field(default=0.98, ge=0.0, le=1.0)
-    """lambda of the generalised advantage estimate."""
-    steps: int = Field(default=1000, ge=1)
-    """b, least steps of each environment between two updates; episodes are whole."""
-    target_kl: float = Field(default=0.003, gt=0.0)
-    """kappa, target of the mean KL divergence."""
-    beta: float = Field(default=1.0, gt=0.0)
-    """beta_0, weight of the divergence at the start."""
-    hinge: float = Field(default=50.0, ge=0.0)
-    """eta, weight of the squared divergence beyond 2 kappa."""
-    policy_steps: int = Field(default=20, ge=1)
-    """Most full-batch steps of the policy in an iteration."""
-    rate: float = Field(default=9e-4, gt=0.0)
-    """AMSGrad's rate for the policy, times the square root of h2."""
-    value_rate: float = Field(default=1e-2, gt=0.0)
-    """Adam's rate for the value net, times the square root of its h2."""
-    value_epochs: int = Field(default=10, ge=1)
-    """Passes of the value net."""
-    value_batch: int = Field(default=256, ge=1)
-    """Samples in a mini-batch of the value net, about."""
-    small_net: bool = False
-    """h1 = d_o, h3 = d_a, as for Humanoid, HumanoidStandup and Ant, in place of ten times as many."""
-    policy: Literal["linear", "tanh"] = "linear"
-    """linear: uniform ±.05 weights and a linear third layer, as in the parallel script; tanh: normal weights and tanh
-    on all three layers, as in the script for one sampler (pitfall 1)."""
-    bootstrap_time_limits: bool = False
-    """Count the value of the last observation when a time limit cut the episode (pitfall 6)."""
-    per_sampler_scaling: bool = False
-    """Each sampler scales observations by its own moments, as published (pitfall 3)."""
-
-
-Method = Annotated[VPG | TRPO | PPO | PPOKL | DDPG, Field(discriminator="algorithm")]
+Method = Annotated[VPG | TRPO | PPO | DDPG, Field(discriminator="algorithm")]
 
 
 class Task(Settings):
@@ -210,12 +174,12 @@ OF_A_TASK = {"seeds", "steps", "environments"}
 OF_A_POOL = {"samplers", "mode", "threads"}
 
 
-class Job(Settings):
-    """One training job."""
+class BaseJob(Settings):
+    """One training job, of whatever method."""
 
     paper: str = "walle"
     """Paper that the scores belong to."""
-    method: Method
+    method: BaseMethod
     """The method."""
     task: Task
     """The task."""
@@ -234,14 +198,6 @@ class Job(Settings):
     threads: int = Field(default=1, ge=1)
     """Threads that step environments when there is no sampler process, and learn where a method divides its seeds."""
 
-    @model_validator(mode="after")
-    def _learns(self) -> "Job":
-        if isinstance(self.method, DDPG) and self.steps <= self.method.learning_starts:
-            raise ValueError(
-                f"more steps than the {self.method.learning_starts} before learning starts, not {self.steps}"
-            )
-        return self
-
     @model_validator(mode="before")
     @classmethod
     def _of_its_parts(cls, data: Any) -> Any:
@@ -255,3 +211,18 @@ class Job(Settings):
         if "iteration_steps" in data["task"]:
             data["method"]["steps"] = data["task"].pop("iteration_steps")
         return data
+
+
+class Job(BaseJob):
+    """One training job of a method of this package."""
+
+    method: Method
+    """The method."""
+
+    @model_validator(mode="after")
+    def _learns(self) -> "Job":
+        if isinstance(self.method, DDPG) and self.steps <= self.method.learning_starts:
+            raise ValueError(
+                f"more steps than the {self.method.learning_starts} before learning starts, not {self.steps}"
+            )
+        return self

@@ -1,15 +1,16 @@
 """The `train` verb: one method on one task, all seeds in lockstep."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 import torch
 
 from septet.history import History
-from septet.rl.config import Job
+from septet.rl.config import BaseJob, Job
 from septet.rl.loop import Learner
 from septet.run import Run
 from septet.sampler.samplers import SamplerDied
@@ -19,11 +20,11 @@ LEARNERS = {
     "vpg": "septet.rl.vpg.VPGLearner",
     "trpo": "septet.rl.trpo.TRPOLearner",
     "ppo": "septet.rl.ppo.PPOLearner",
-    "ppo_kl": "septet.rl.ppo_kl.PPOKLLearner",
     "ddpg": "septet.rl.ddpg.DDPGLearner",
 }
 PEER = "septet.rl.validation.PeerLearner"
 LIBRARIES, PEERS = ["numpy", "numba", "torch", "mujoco", "gymnasium", "polars"], ["stable-baselines3", "sb3-contrib"]
+AnyJob = TypeVar("AnyJob", bound=BaseJob)
 PACKAGES = ["septet", "septet.sampler", "septet.rl"]
 
 
@@ -35,8 +36,12 @@ def build(job: Job) -> Learner:
     return learner
 
 
-def train(job: Job, out: Path) -> None:
-    """Train one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
+def train(job: AnyJob, out: Path, build: Callable[[AnyJob], Learner] = build) -> None:
+    """Train one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json.
+
+    Args:
+        build: makes the learner of a job; papers built on this package bring their own.
+    """
     torch.set_num_threads(1)
     method, seeds = job.method, job.seeds
     peers = PEERS if method.implementation == "stable_baselines3" else []

@@ -9,8 +9,7 @@ from septet.rl import gaussian, trust_region
 from septet.rl.collecting import Batch
 from septet.rl.config import TRPO, Job
 from septet.rl.networks import Network
-from septet.rl.on_policy import OnPolicy
-from septet.rl.ppo import standardised
+from septet.rl.ppo import OnPolicy, standardised
 
 
 def surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor) -> Tensor:

@@ -4,40 +4,29 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from septet.arrays import checked
+from septet.compiled import compiled
 from septet.errors import InputError
-from septet.rl import kernels
-from septet.rl.networks import Network, Parameters, backward
+from septet.rl.adam import scaled_adam
+from septet.rl.dense import backward, forward, weight_gradient
+from septet.rl.networks import Network, Parameters
 from septet.rl.optimisers import Adam
+from septet.rl.shapes import Float32, Net, Tape, net, sides, tape, tape_spec
 
 
-def update(value: Parameters, optimiser: Adam, x: Tensor, target: Tensor, order: NDArray[np.int64], batch: int) -> None:
-    """Minimise mean (V(x) - R)² in mini-batches by automatic differentiation: the reference of `fit`.
+def tanh_net(network: Network) -> Net:
+    """The shape of a network for compiled training.
 
-    Args:
-        value: parameters, changed in place.
-        optimiser: on its flat tensor.
-        x: (S, n, in).
-        target: R, (S, n).
-        order: (S, epochs, used), rows in the order of their use.
-        batch: samples in a mini-batch.
+    Raises:
+        InputError: hidden layers that are not tanh, or an output that is not linear.
     """
-    seeds = torch.arange(len(order)).unsqueeze(1)
-    for epoch in torch.from_numpy(order).unbind(1):
-        for rows in torch.split(epoch, batch, dim=1):
-            errors = value(x[seeds, rows]).squeeze(2) - target[seeds, rows]
-            backward(errors.square().mean(1).sum(), value)
-            optimiser.step()
-
-
-def need_tanh(network: Network) -> None:
-    """Raise an InputError unless the hidden layers are tanh and the output is linear: what `kernels` compute."""
     *hidden, output = network.activations
     if output != "linear" or not {"tanh"}.issuperset(hidden):
-        raise InputError("kernels: activation", expected="tanh, and a linear output", found=network.activation)
+        raise InputError("network: activation", expected="tanh, and a linear output", found=network.activation)
+    return net(network.sizes, tanh=True)
 
 
 def fit(
@@ -68,21 +57,22 @@ def fit(
     Raises:
         InputError: an array that does not fit, a list that has not one item per seed, or another net.
     """
-    need_tanh(value.network)
+    shape = tanh_net(value.network)
     for name, given in (("x", x), ("target", target), ("order", order), ("batch", batch), ("done", done)):
         if len(given) != len(value.flat):
             raise InputError(f"fit: {name}", expected=f"one of each of the {len(value.flat)} seeds", found=len(given))
 
     def one(s: int) -> float:
-        return kernels.value_epochs(
-            value.network.sizes,
+        return value_epochs(
             value.flat[s].numpy(),
+            shape,
             optimiser.mean[s].numpy(),
             optimiser.square[s].numpy(),
             x[s].contiguous().numpy(),
             target[s].contiguous().numpy(),
             order[s],
             batch[s],
+            tape(shape, batch[s]),
             done[s],
             optimiser.rate,
             optimiser.eps,
@@ -90,3 +80,72 @@ def fit(
 
     with ThreadPoolExecutor(threads) as pool:
         return np.array(list(pool.map(one, range(len(order)))))
+
+
+@checked(
+    sides,
+    w="out f4 P",
+    shape=Net,
+    m="out f4 P",
+    v="out f4 P",
+    observation="f4 N>0 F",
+    target="f4 N",
+    order="i8 K>0 M>0 < N",
+    batch="int 1",
+    tape=tape_spec("batch"),
+    first="int 0",
+    rate="float",
+    eps="float",
+)
+@compiled(reassociate=True, nogil=True, uses=("septet.sampler",))
+def value_epochs(
+    w: Float32,
+    shape: Net,
+    m: Float32,
+    v: Float32,
+    observation: Float32,
+    target: Float32,
+    order: NDArray[np.int64],
+    batch: int,
+    tape: Tape,
+    first: int,
+    rate: float,
+    eps: float,
+) -> float:
+    """Least squares of one seed's value net in mini-batches, compiled.
+
+    Args:
+        w: flat parameters; m, v: Adam's moments; changed in place.
+        shape: of the net.
+        observation: (n, in), normalised; target: (n,).
+        order: (epochs, used), rows of an epoch's samples one after the other.
+        batch: samples in a mini-batch; the last one of an epoch may be smaller.
+        tape: room for a pass of a mini-batch.
+        first: Adam steps before this call; rate, eps: Adam's.
+
+    Returns:
+        Mean over the mini-batches of the mean squared error.
+    """
+    d = observation.shape[1]
+    x, values = np.empty(batch * d, np.float32), np.empty((batch, 1), np.float32)
+    loss, steps = 0.0, 0
+    for epoch in range(order.shape[0]):
+        for start in range(0, order.shape[1], batch):
+            rows = order[epoch, start : min(start + batch, order.shape[1])]
+            b = rows.size
+            for r in range(b):
+                for i in range(d):
+                    x[r * d + i] = observation[rows[r], i]
+            seen, out = x[: b * d].reshape(b, d), values[:b]
+            forward(w, shape, seen, tape, out, False)
+            square = 0.0
+            for r in range(b):
+                error = out[r, 0] - target[rows[r]]
+                square += error * error
+                out[r, 0] = 2.0 * error / b
+            backward(w, shape, tape, out, 0)
+            weight_gradient(w, shape, seen, tape, out)
+            steps += 1
+            scaled_adam(w, tape.gradient, m, v, first + steps, rate, 1.0, eps)
+            loss += square / b
+    return loss / steps

@@ -9,8 +9,7 @@ from septet.rl import gaussian
 from septet.rl.collecting import Batch
 from septet.rl.config import VPG, Job
 from septet.rl.networks import backward
-from septet.rl.on_policy import OnPolicy
-from septet.rl.ppo import standardised
+from septet.rl.ppo import OnPolicy, standardised
 
 
 def loss(log_prob: Tensor, advantage: Tensor) -> Tensor:

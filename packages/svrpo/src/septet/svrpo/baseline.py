@@ -1,4 +1,4 @@
-"""The ridge baseline of section 2.6 and the advantages made with it."""
+"""Returns for the ridge baseline of section 2.6 (`septet.rl.baseline`), and the time that it knows."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,31 +8,6 @@ from septet.rl.returns import discounted
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Integers = NDArray[np.int64]
-
-RIDGE = 1e-5
-
-
-def features(observation: Array, elapsed: Integers) -> Array:
-    """Features [o, o², t/100, (t/100)², (t/100)³, 1] with o clipped to ±10, (..., 2 o + 4).
-
-    Args:
-        observation: (..., o).
-        elapsed: steps since the episode began, (...,).
-    """
-    o, t = np.clip(observation, -10.0, 10.0), elapsed[..., None] / 100.0
-    return np.concatenate([o, o**2, t, t**2, t**3, np.ones_like(t)], axis=-1)
-
-
-def fit(x: Array, target: Array, ridge: float = RIDGE) -> Array:
-    """Coefficients (S, d) of ridge regression, (X'X + ridge I) beta = X'y, for each seed.
-
-    Args:
-        x: features (S, n, d).
-        target: (S, n).
-    """
-    transposed = x.swapaxes(1, 2)
-    gram = transposed @ x + ridge * np.eye(x.shape[-1])
-    return np.asarray(np.linalg.solve(gram, transposed @ target[..., None])[..., 0], np.float64)
 
 
 def steps_since_reset(start: Integers, ended: Flags) -> Integers:
@@ -72,9 +47,3 @@ def returns(
     following = np.zeros_like(reward) if final_value is None else final_value.copy()
     following[-1] = np.where(truncated[-1] | terminated[-1], following[-1], last_value)
     return discounted(reward, following, terminated, truncated, np.ones_like(terminated), gamma)
-
-
-def standardise(advantage: Array) -> Array:
-    """Mean 0 and standard deviation 1 over each seed's batch, (S, n)."""
-    centred = advantage - advantage.mean(1, keepdims=True)
-    return centred / (centred.std(1, keepdims=True) + 1e-8)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from septet.errors import InputError
+from septet.rl.baseline import features, fit
 from septet.rl.networks import Draw, Network, initial
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.samplers import Samplers
@@ -87,20 +88,20 @@ class Source:
         rollout, gamma = self.samplers.collect(), self.job.task.gamma
         ended = rollout.terminated | rollout.truncated
         elapsed = baseline.steps_since_reset(self.elapsed, ended)
-        x = self._by_seed(baseline.features(rollout.observation, elapsed))
+        x = self._by_seed(features(rollout.observation, elapsed))
         prediction = (x @ self.coefficients[..., None])[..., 0]
         following = np.where(ended[-1], 0, elapsed[-1] + 1)
         last_value = self._value(rollout.last_observation, following)
         final_value = None
         if self.job.bootstrap_time_limits:
             at = rollout.final_step, rollout.final_environment
-            x_final = baseline.features(rollout.final_observation, elapsed[at] + 1)
+            x_final = features(rollout.final_observation, elapsed[at] + 1)
             final_value = np.zeros(rollout.reward.shape)
             final_value[at] = (x_final * self.coefficients[at[1] // self.environments]).sum(1)
         target = baseline.returns(rollout.reward, rollout.terminated, rollout.truncated, last_value, final_value, gamma)
         target = self._by_seed(target)
         self.elapsed = following
-        self.coefficients = baseline.fit(x, target)
+        self.coefficients = fit(x, target)
         seed = rollout.final_environment // self.environments
         episodes = np.bincount(seed, minlength=len(self.job.seeds))
         totals = np.bincount(seed, rollout.episode_return, minlength=len(self.job.seeds))
@@ -121,7 +122,7 @@ class Source:
     def _value(self, observation: Array, elapsed: NDArray[np.int64]) -> Array:
         """The baseline's value (E,) of states (E, o)."""
         coefficients = self.coefficients.repeat(self.environments, axis=0)
-        return (baseline.features(observation, elapsed) * coefficients).sum(1)
+        return (features(observation, elapsed) * coefficients).sum(1)
 
     def _by_seed(self, x: Array) -> Array:
         """(T, E, ...) -> (S, B T, ...), contiguous."""

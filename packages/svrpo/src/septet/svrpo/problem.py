@@ -1,12 +1,16 @@
 """The finite sum of one iteration, of one seed: its blocks, their gradients, Hessian products and values."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from septet.rl.networks import Network
 from septet.rl.trust_region import Product
 from septet.svrpo import network_passes as passes
 from septet.svrpo.network_passes import Parts, Samples
+
+Array = NDArray[np.float64]
 
 
 class Problem:
@@ -73,6 +77,40 @@ class Problem:
 
     def _gradient(self, w: Tensor, parts: Parts) -> Tensor:
         return passes.surrogate_gradient(self.network, w, parts, self.old_log_std, self.ratio)
+
+
+def standardise(advantage: Array) -> Array:
+    """Mean 0 and standard deviation 1 over a batch, (n,)."""
+    centred = advantage - advantage.mean()
+    return centred / (centred.std() + 1e-8)
+
+
+def problem_of(
+    network: Network,
+    w: Tensor,
+    observation: Tensor,
+    action: Tensor,
+    advantage: Array,
+    draws: np.random.Generator,
+    *,
+    block: int,
+    hessian_block: int,
+    ratio: bool = False,
+) -> Problem:
+    """The problem of N samples that the policy w (P,) collected, shuffled into blocks.
+
+    Args:
+        observation: (N, O), as the policy saw it; action: (N, A); advantage: (N,), standardised here.
+        draws: the generator that shuffles.
+        network, block, hessian_block, ratio: as of `Problem`.
+    """
+    layers, log_std = passes.split(network, w)
+    mean = torch.cat([passes.forward(layers, part)[1] for part in torch.split(observation, passes.CHUNK)])
+    samples = Samples(observation, action, torch.from_numpy(standardise(advantage)).to(w.dtype), mean)
+    order, hessian_order = (torch.from_numpy(draws.permutation(len(advantage))) for _ in range(2))
+    return Problem(
+        network, samples, log_std, order, hessian_order, block=block, hessian_block=hessian_block, ratio=ratio
+    )
 
 
 def _ordered(samples: Samples, order: Tensor) -> Samples:

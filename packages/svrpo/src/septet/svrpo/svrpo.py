@@ -5,7 +5,6 @@ are. TRPO is the full gradient, one step, and the ratio surrogate.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,35 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from septet.rl.trust_region import Product, conjugate_gradient, line_search
+from septet.svrpo.config import InnerLoop
 from septet.svrpo.problem import Problem
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Gradient = Literal["svrg", "sgd", "full"]
-
-
-@dataclass(frozen=True)
-class InnerSettings:
-    """Settings of an inner loop."""
-
-    gradient: Gradient = "svrg"
-    """svrg: control variate (section 2.2); sgd: the mini-batch alone; full: all N samples."""
-    steps: int = 20
-    """m, inner steps."""
-    radius: float = 0.01
-    """delta, the KL budget that all steps share."""
-    cg_steps: int = 10
-    """Conjugate-gradient steps."""
-    damping: float = 1e-5
-    """Multiple of the identity that is added to the Hessian."""
-    shrink: float = 0.5
-    """Factor between two trials of the line search."""
-    trials: int = 10
-    """Trials of the line search."""
-    stop_at: float | None = None
-    """Stop once this share of the budget is used; none for the faithful loop."""
-    stop_after: int | None = None
-    """Stop after so many rejections in a row; none for the faithful loop."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +83,7 @@ def inner_loop(
     snapshot: Tensor,
     blocks: Integers,
     hessian_blocks: Integers,
-    settings: InnerSettings,
+    settings: InnerLoop,
     keep_iterates: bool = False,
 ) -> Inner:
     """The inner loop of section 2.5.
@@ -124,7 +99,7 @@ def inner_loop(
         settings: see there.
         keep_iterates: keep w before each step, for `variance_ratio`.
     """
-    m, radius = settings.steps, settings.radius
+    m, radius = len(blocks), settings.radius
     at_snapshot = problem.block_gradients(snapshot)
     full = at_snapshot.mean(0)
     w, total = snapshot.clone(), torch.zeros_like(snapshot)
@@ -191,7 +166,7 @@ def _spread(gradients: Tensor) -> float:
     return float((gradients - gradients.mean(0)).square().sum())
 
 
-def _is_over(settings: InnerSettings, divergence: float, rejections: int) -> bool:
+def _is_over(settings: InnerLoop, divergence: float, rejections: int) -> bool:
     """Whether the loop stops early (section 6, 'late inner steps are mostly wasted')."""
     spent = settings.stop_at is not None and divergence >= settings.stop_at * settings.radius
     return spent or (settings.stop_after is not None and rejections >= settings.stop_after)

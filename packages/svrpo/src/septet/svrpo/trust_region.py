@@ -13,12 +13,10 @@ from torch import Tensor
 from septet.nonfinite import check_finite
 from septet.rl.loop import Iteration
 from septet.seeding import stream
-from septet.svrpo import baseline
 from septet.svrpo.config import InnerLoop, Job
 from septet.svrpo.experience import Experience, Source
-from septet.svrpo.network_passes import CHUNK, Samples, forward, split
-from septet.svrpo.problem import Problem
-from septet.svrpo.svrpo import Inner, InnerSettings, inner_loop, variance_ratio
+from septet.svrpo.problem import Problem, problem_of
+from septet.svrpo.svrpo import Inner, inner_loop, variance_ratio
 
 Array = NDArray[np.float64]
 
@@ -33,19 +31,9 @@ class TrustRegionLearner:
         self.source = Source(job, job.task.environments, job.task.steps)
         self.network = self.source.network
         self.w = self.source.initial()
-        self.settings = InnerSettings(
-            gradient=method.gradient,
-            steps=1 if method.single_step else job.task.inner_steps,
-            radius=method.radius,
-            cg_steps=method.cg_steps,
-            damping=method.damping,
-            shrink=method.shrink,
-            trials=method.trials,
-            stop_at=method.stop_at,
-            stop_after=method.stop_after,
-        )
+        self.steps = 1 if method.single_step else job.task.inner_steps
         self._pool = ThreadPoolExecutor(job.threads) if job.threads > 1 else None
-        shape = (len(job.seeds), self.settings.steps)
+        shape = (len(job.seeds), self.steps)
         # Sums over iterations, by inner position: steps tried, accepted, KL divergence, variance ratio.
         self.by_position = {name: np.zeros(shape) for name in ("made", "accepted", "kl", "variance_ratio")}
         self.redraws = 0
@@ -79,11 +67,11 @@ class TrustRegionLearner:
 
     def inner_loop(self, s: int, experience: Experience, iteration: int, keep_iterates: bool) -> Inner:
         """The inner loop of one seed."""
-        problem, m = self.problem(s, experience, iteration, "blocks"), self.settings.steps
+        problem, m = self.problem(s, experience, iteration, "blocks"), self.steps
         draws = self._stream("choices", s, iteration)
         blocks = draws.integers(len(problem.gradient_blocks), size=m)
         hessian_blocks = draws.integers(len(problem.hessian_blocks), size=m)
-        return inner_loop(problem, self.w[s].clone(), blocks, hessian_blocks, self.settings, keep_iterates)
+        return inner_loop(problem, self.w[s].clone(), blocks, hessian_blocks, self.method, keep_iterates)
 
     def redrawn(self, s: int, experience: Experience, iteration: int, inner: Inner) -> Array:
         """The variance ratio of one seed on mini-batches that had no part in its inner loop."""
@@ -92,17 +80,14 @@ class TrustRegionLearner:
 
     def problem(self, s: int, experience: Experience, iteration: int, name: str) -> Problem:
         """The batch of one seed as a finite sum, cut into blocks by the random stream `name`."""
-        task, w, draws = self.job.task, self.w[s].clone(), self._stream(name, s, iteration)
-        layers, log_std = split(self.network, w)
-        observation = experience.observation[s]
-        mean = torch.cat([forward(layers, part)[1] for part in torch.split(observation, CHUNK)])
-        advantage = torch.from_numpy(baseline.standardise(experience.advantage[s : s + 1])[0].astype(np.float32))
-        return Problem(
+        task = self.job.task
+        return problem_of(
             self.network,
-            Samples(observation, experience.action[s], advantage, mean),
-            log_std,
-            torch.from_numpy(draws.permutation(task.batch)),
-            torch.from_numpy(draws.permutation(task.batch)),
+            self.w[s].clone(),
+            experience.observation[s],
+            experience.action[s],
+            experience.advantage[s],
+            self._stream(name, s, iteration),
             block=task.mini_batch,
             hessian_block=task.batch // self.method.hessian_blocks,
             ratio=self.method.ratio,
@@ -111,8 +96,8 @@ class TrustRegionLearner:
     def diagnostics(self, before: Tensor, inner: Inner) -> dict[str, float]:
         """What section 2.5 logs for a seed, and the cost in passes over the batch."""
         made, share = inner.made.sum(), self.job.task.mini_batch / self.job.task.batch
-        per_step = {"svrg": share, "sgd": share, "full": 1.0}[self.settings.gradient]
-        published = {"svrg": 2.0 * share, "sgd": share, "full": 1.0}[self.settings.gradient]
+        per_step = {"svrg": share, "sgd": share, "full": 1.0}[self.method.gradient]
+        published = {"svrg": 2.0 * share, "sgd": share, "full": 1.0}[self.method.gradient]
         return {
             "gradient_norm": float(inner.snapshot_gradient.norm()),
             "gradient_distance": float((inner.mean_gradient - inner.snapshot_gradient).norm()),
@@ -123,8 +108,8 @@ class TrustRegionLearner:
             "accepted_steps": inner.accepted.sum(),
             "inner_steps": made,
             # The full gradient at the snapshot is known when the first step is made.
-            "gradient_passes": 1.0 + per_step * (made - (self.settings.gradient == "full")),
-            "gradient_passes_published": 1.0 + published * (made - (self.settings.gradient == "full")),
+            "gradient_passes": 1.0 + per_step * (made - (self.method.gradient == "full")),
+            "gradient_passes_published": 1.0 + published * (made - (self.method.gradient == "full")),
             "hessian_passes": inner.products.sum() / self.method.hessian_blocks,
             "evaluations": 1.0 + inner.trials.sum(),
         }

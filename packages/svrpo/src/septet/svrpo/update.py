@@ -6,9 +6,9 @@ from torch import Tensor
 from septet.errors import InputError
 from septet.rl.networks import Network
 from septet.seeding import stream
-from septet.svrpo.network_passes import CHUNK, Samples, forward, split
-from septet.svrpo.problem import Problem
-from septet.svrpo.svrpo import Inner, InnerSettings, inner_loop
+from septet.svrpo import config
+from septet.svrpo.problem import problem_of
+from septet.svrpo.svrpo import Inner, inner_loop
 
 
 def update(
@@ -19,8 +19,9 @@ def update(
     advantage: Tensor,
     *,
     mini_batch: int,
+    steps: int = 20,
     hessian_batch: int | None = None,
-    settings: InnerSettings | None = None,
+    settings: config.InnerLoop | None = None,
     seed: int = 0,
 ) -> Inner:
     """One iteration of section 2.5 on N samples: m variance-reduced Newton-CG steps inside one KL budget.
@@ -32,8 +33,9 @@ def update(
         action: (N, A), before clipping.
         advantage: (N,); standardised here.
         mini_batch: b, samples of an inner gradient; divides N.
+        steps: m, inner steps.
         hessian_batch: samples of a Hessian product; divides N; `mini_batch` if none.
-        settings: of the inner loop; `steps` is m, `radius` the KL budget.
+        settings: of the inner loop, `config.inner_loop(radius=0.01)`: the KL budget and more.
         seed: of the blocks.
 
     Returns:
@@ -42,7 +44,7 @@ def update(
     Raises:
         InputError: shapes that do not fit, a block that does not divide N, or a number that is not finite.
     """
-    settings = settings or InnerSettings()
+    settings = settings or config.inner_loop()
     n, inputs, outputs = len(advantage), network.sizes[0], network.sizes[-1]
     given = {"w": w, "observation": observation, "action": action, "advantage": advantage}
     for (name, tensor), shape in zip(given.items(), [(network.size,), (n, inputs), (n, outputs), (n,)], strict=True):
@@ -54,13 +56,11 @@ def update(
     for name, size in blocks.items():
         if size < 1 or n % size:
             raise InputError(name, expected=f"a divisor of the {n} samples", found=size)
-    layers, log_std = split(network, w.detach())
-    mean = torch.cat([forward(layers, part)[1] for part in torch.split(observation, CHUNK)])
-    standard = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
-    rng = stream(seed, "update")
-    order, hessian_order = (torch.from_numpy(rng.permutation(n)) for _ in range(2))
-    samples = Samples(observation, action, standard.to(w.dtype), mean)
+    w, rng = w.detach(), stream(seed, "update")
     small = blocks["hessian_batch"]
-    problem = Problem(network, samples, log_std, order, hessian_order, block=mini_batch, hessian_block=small)
-    first, second = (rng.integers(n // size, size=settings.steps) for size in blocks.values())
-    return inner_loop(problem, w.detach().clone(), first, second, settings)
+    problem = problem_of(
+        network, w, observation, action, advantage.double().numpy(), rng,
+        block=mini_batch, hessian_block=small, ratio=settings.ratio,
+    )  # fmt: skip
+    first, second = (rng.integers(n // size, size=steps) for size in blocks.values())
+    return inner_loop(problem, w.clone(), first, second, settings)

@@ -18,30 +18,13 @@ from septet.seeding import stream
 from septet.vipg import baseline, experience, objective, updates
 from septet.vipg.ascent import Moments
 from septet.vipg.config import Environment, Job, PolicyMethod
-from septet.vipg.flows import Coupling, Planar
-from septet.vipg.samplers import Cholesky, LowRank, MeanField, Particles, Sampler
+from septet.vipg.flows import sampler_of
+from septet.vipg.samplers import Particles
 from septet.vipg.surrogate import Problem
 
 Array = NDArray[np.float64]
 SIGMA_BOUNDS = (1e-4, 1.0)  # section 6
 EVALUATION_ROOT = 1_000_003  # added to the root seed: evaluations start from states of their own
-
-
-def sampler_of(method: PolicyMethod, weights: int) -> Sampler:
-    """The sampler that a method asks for."""
-    match method.family:
-        case "particles":
-            return Particles(weights, method.particles)
-        case "mean_field":
-            return MeanField(weights)
-        case "full":
-            return Cholesky(weights)
-        case "low_rank":
-            return LowRank(weights, rank=method.rank)
-        case "planar":
-            return Planar(weights, layers=method.layers)
-        case "coupling":
-            return Coupling(weights, layers=method.layers, hidden=method.flow_hidden)
 
 
 class Agent:
@@ -62,7 +45,14 @@ class Agent:
         )
         sizes = self.collector.collection.policy.sizes
         self.network = Network(sizes, free=sizes[-1])
-        self.sampler = sampler_of(method, self.network.size - self.network.free)
+        self.sampler = sampler_of(
+            method.family,
+            self.network.size - self.network.free,
+            particles=method.particles,
+            rank=method.rank,
+            layers=method.layers,
+            hidden=method.flow_hidden,
+        )
         gains = [math.sqrt(2.0)] * len(task.hidden)
         start = initial(self.network, job.root_seed, ("policy",), self.seeds, orthogonal([*gains, 0.01]))
         generators = [stream(job.root_seed, "sampler", method.family, seed) for seed in self.seeds]

@@ -3,17 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from septet.rl import baseline as linear
+
 Array = NDArray[np.float64]
-RIDGE = 1e-5
-UNIT = 100.0  # steps of the time features
 
 
 def features(observation: Array) -> Array:
-    """[o, o², t, t², t³, 1] of observations (T, E, o), t in hundreds of steps, o clipped to ±10."""
+    """Features (T, E, 2 o + 4) of `septet.rl.baseline`, of whole episodes: observations (T, E, o)."""
     steps, environments, _ = observation.shape
-    o = np.clip(observation, -10.0, 10.0)
-    t = np.broadcast_to((np.arange(steps) / UNIT)[:, None, None], (steps, environments, 1))
-    return np.concatenate([o, o**2, t, t**2, t**3, np.ones_like(t)], axis=2)
+    return linear.features(observation, np.broadcast_to(np.arange(steps)[:, None], (steps, environments)))
 
 
 def values(weights: Array, x: Array) -> Array:
@@ -34,7 +32,6 @@ def fit(x: Array, target: Array, valid: NDArray[np.bool_], rows: int) -> Array:
     """
     width = x.shape[2]
     masked = (x * valid[:, :, None]).reshape(len(x), rows, -1, width).swapaxes(0, 1).reshape(rows, -1, width)
-    y = (target * valid).reshape(len(x), rows, -1).swapaxes(0, 1).reshape(rows, -1, 1)
+    y = (target * valid).reshape(len(x), rows, -1).swapaxes(0, 1).reshape(rows, -1)
     n = valid.reshape(len(x), rows, -1).sum(axis=(0, 2))[:, None, None]
-    gram = masked.swapaxes(1, 2) @ masked + RIDGE * n * np.eye(width)
-    return np.asarray(np.linalg.solve(gram, masked.swapaxes(1, 2) @ y)[..., 0])
+    return linear.fit(masked, y, linear.RIDGE * n)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from septet.vipg.samplers import Sampler
+from septet.errors import InputError
+from septet.vipg.samplers import Cholesky, LowRank, MeanField, Particles, Sampler
 
 SHIFT = math.log(math.e - 1.0)  # softplus(SHIFT) = 1
 HALVINGS = 60
@@ -147,3 +148,21 @@ class Coupling(Sampler):
             parts.append(rng.standard_normal((read + 1) * self.hidden) / math.sqrt(read + 1))
             parts.append(np.zeros((self.hidden + 1) * 2 * moved))
         return np.concatenate(parts)
+
+
+def sampler_of(family: str, weights: int, *, particles: int, rank: int, layers: int, hidden: int) -> Sampler:
+    """The sampler of a family over `weights` weights; each takes of the settings what it has."""
+    match family:
+        case "particles":
+            return Particles(weights, particles)
+        case "mean_field":
+            return MeanField(weights)
+        case "full":
+            return Cholesky(weights)
+        case "low_rank":
+            return LowRank(weights, rank=rank)
+        case "planar":
+            return Planar(weights, layers=layers)
+        case "coupling":
+            return Coupling(weights, layers=layers, hidden=hidden)
+    raise InputError("sampler: family", expected="a family that septet.vipg.config knows", found=family)

@@ -11,9 +11,9 @@ from septet.nonfinite import check_finite
 from septet.seeding import stream
 from septet.vipg.ascent import Moments, ascend
 from septet.vipg.config import Job, Posterior, Quadratic, Surface
-from septet.vipg.flows import Coupling, Planar
+from septet.vipg.flows import sampler_of
 from septet.vipg.objective import noise, pathwise
-from septet.vipg.samplers import Cholesky, LowRank, MeanField, Particles, Sampler
+from septet.vipg.samplers import Particles, Sampler
 from septet.vipg.stein import direction
 from septet.vipg.targets import Target
 
@@ -25,19 +25,15 @@ SHOWN = 400  # written down for the figure
 
 def family(method: Posterior, variant: str, weights: int) -> Sampler:
     """The sampler of a variant."""
-    match variant.removesuffix("_collapse"):
-        case "mean_field" | "amortised_svgd":
-            return MeanField(weights)
-        case "full":
-            return Cholesky(weights)
-        case "low_rank":
-            return LowRank(weights, rank=method.rank)
-        case "planar":
-            return Planar(weights, layers=method.layers)
-        case "coupling":
-            return Coupling(weights, layers=method.layers, hidden=method.flow_hidden)
-        case _:
-            return Particles(weights, method.particles)
+    name = {"svgd": "particles", "amortised_svgd": "mean_field"}.get(variant, variant.removesuffix("_collapse"))
+    return sampler_of(
+        name,
+        weights,
+        particles=method.particles,
+        rank=method.rank,
+        layers=method.layers,
+        hidden=method.flow_hidden,
+    )
 
 
 def fit(job: Job, variant: str) -> tuple[Sampler, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from septet.rl import gaussian
 from septet.rl.networks import Network
+from septet.rl.ppo import clipped_surrogate
 from septet.vipg.experience import Batch
 from septet.vipg.objective import regulariser
 from septet.vipg.samplers import Sampler
@@ -111,8 +112,7 @@ class Problem:
         """PPO's clipped surrogate plus L_alpha (R,), over some columns of the samples."""
         flat, theta, log_det = self.policies(parameters)
         ratio = self.log_ratio(flat, columns)[0].exp()
-        advantage = self.advantage[:, columns]
-        least = torch.minimum(ratio * advantage, ratio.clamp(1.0 - epsilon, 1.0 + epsilon) * advantage)
+        least = -clipped_surrogate(ratio, self.advantage[:, columns], epsilon)
         return self.pooled(least, columns) + self.entropy_term(parameters, theta, log_det)
 
     def drive(self) -> tuple[Tensor, Tensor]:

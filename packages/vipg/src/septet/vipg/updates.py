@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from septet.rl.trust_region import conjugate_gradient, fisher_product, step_length
+from septet.rl.trust_region import conjugate_gradient, fisher_product, line_search, step_length
 from septet.vipg.ascent import Moments, ascend
 from septet.vipg.config import PPO, TRPO, VPG
 from septet.vipg.objective import pathwise, score_function
@@ -90,25 +90,22 @@ def natural_step(problem: Problem, method: TRPO, slope: Tensor) -> tuple[Tensor,
     Returns:
         New parameters, the share of the full step that was taken (R,), 0 for none, and how far it went, D (R,).
     """
-    out, taken, moved = problem.old.clone(), torch.zeros(problem.rows), torch.zeros(problem.rows)
     if not bool(slope.any()):  # no reward was seen
-        return out, taken, moved
+        return problem.old.clone(), torch.zeros(problem.rows), torch.zeros(problem.rows)
     product = curvature(problem, method.states, method.damping, method.sampler_damping)
     s = conjugate_gradient(product, slope, method.cg_steps)
     s = frozen(problem, s) if method.freeze_sigma else s
     full = step_length(s, product(s), method.target_kl).unsqueeze(1) * s
+
+    def evaluate(candidate: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        whole = problem.old.clone()  # a row's noise and samples are its own: those of all rows are computed
+        whole[rows] = candidate
+        merit, far = problem.evaluate(whole, method.merit)
+        return -merit[rows], far[rows]
+
     with torch.no_grad():
-        base = problem.merit_before(method.merit)
-        fraction = 1.0
-        for _ in range(method.trials):
-            candidate = problem.old + fraction * full
-            merit, far = problem.evaluate(candidate, method.merit)
-            good = (merit > base) & (far <= method.target_kl) & (taken == 0.0)  # false for NaN
-            out[good], taken[good], moved[good] = candidate[good], fraction, far[good]
-            if bool((taken > 0.0).all()):
-                break
-            fraction *= method.shrink
-    return out, taken, moved
+        base = -problem.merit_before(method.merit)
+        return line_search(evaluate, problem.old, full, base, method.target_kl, method.shrink, method.trials)
 
 
 def frozen(problem: Problem, slope: Tensor) -> Tensor:

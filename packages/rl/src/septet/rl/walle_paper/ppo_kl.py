@@ -13,9 +13,10 @@ from torch import Tensor
 
 from septet.rl import gaussian, returns, values
 from septet.rl.collecting import Array, Collecting, by_seed, by_step, normalised, sizes_of, values_at
-from septet.rl.config import PPOKL, Job
+from septet.rl.loop import Iteration
 from septet.rl.networks import Activation, Draw, Network, Parameters, backward, initial
 from septet.rl.optimisers import Adam, AMSGrad
+from septet.rl.walle_paper.config import PPOKL, Job
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.rollout import Rollout
 from septet.seeding import stream
@@ -128,7 +129,7 @@ def update(
     return divergence.double().numpy(), steps.numpy()
 
 
-class PPOKLLearner(Collecting[Samples]):
+class PPOKLLearner(Collecting):
     """The paper's learner on a task, all seeds in lockstep (section 2.2)."""
 
     checkpointed = (
@@ -137,9 +138,7 @@ class PPOKLLearner(Collecting[Samples]):
     )  # fmt: skip
 
     def __init__(self, job: Job) -> None:
-        method = job.method
-        assert isinstance(method, PPOKL)
-        self.method, seeds = method, len(job.seeds)
+        self.method, seeds = (method := job.method), len(job.seeds)
         observation, actions = sizes_of(job.task.environment)
         inputs, small = observation + 1, method.small_net
         h1, h2, h3 = widths(inputs, actions if small else 10 * actions, small)
@@ -188,6 +187,13 @@ class PPOKLLearner(Collecting[Samples]):
         mean[:, -1], scale[:, -1] = 0.0, 1.0
         mean[fresh], scale[fresh] = 0.0, 1.0
         return mean, scale
+
+    def iterate(self, iteration: int) -> Iteration:
+        """Collect with the current policy, form the samples, learn from them."""
+        rollout, seconds = self.collect()
+        batch, scores = self.prepare(rollout)
+        scores |= self.learn(batch, iteration)
+        return self.finish(iteration, rollout, scores, seconds)
 
     @torch.no_grad()
     def prepare(self, rollout: Rollout) -> tuple[Samples, dict[str, Array]]:
