@@ -14,8 +14,8 @@ import septet.metaexplore.config
 import septet.metaexplore.train
 import septet.rl.config
 import septet.rl.train
-import septet.rl.walle_paper.config
-import septet.rl.walle_paper.train
+import septet.walle.config
+import septet.walle.train
 import septet.svrpo.config
 import septet.svrpo.train
 import septet.vipg.config
@@ -69,7 +69,7 @@ LEARNERS = {
 }
 SIZES = {"batch": 20, "mini_batch": 10, "environments": 1, "iterations": 2, "hidden": [8]}
 JOBS = {name: (septet.rl, method, {}, {"steps": 40}) for name, method in LEARNERS.items()}
-JOBS["ppo_kl"] = septet.rl.walle_paper, {"algorithm": "ppo_kl", "steps": 10, "policy_steps": 1}, {}, {"steps": 40}
+JOBS["ppo_kl"] = septet.walle, {"algorithm": "ppo_kl", "steps": 10, "policy_steps": 1}, {}, {"steps": 40}
 JOBS["svrpo"] = septet.svrpo, {"algorithm": "inner_loop", "hessian_blocks": 1}, SIZES, {}
 JOBS["srvrpg"] = septet.svrpo, {"algorithm": "srvrpg", "snapshot": 1, "trajectories": 1}, SIZES, {}
 

@@ -177,7 +177,7 @@ OF_A_POOL = {"samplers", "mode", "threads"}
 class BaseJob(Settings):
     """One training job, of whatever method."""
 
-    paper: str = "walle"
+    paper: str = "rl"
     """Paper that the scores belong to."""
     method: BaseMethod
     """The method."""

@@ -10,8 +10,8 @@ from septet.rl import gaussian
 from septet.rl.config import Task
 from septet.rl.networks import Network, Parameters
 from septet.rl.optimisers import AMSGrad
-from septet.rl.walle_paper.config import PPOKL, Job
-from septet.rl.walle_paper.ppo_kl import PPOKLLearner, Samples, adapted, log_std_of, penalised, update, widths
+from septet.walle.config import PPOKL, Job
+from septet.walle.ppo_kl import PPOKLLearner, Samples, adapted, log_std_of, penalised, update, widths
 
 METHOD = PPOKL(algorithm="ppo_kl", steps=200)
 

@@ -16,7 +16,7 @@ from septet.rl.collecting import Array, Collecting, by_seed, by_step, normalised
 from septet.rl.loop import Iteration
 from septet.rl.networks import Activation, Draw, Network, Parameters, backward, initial
 from septet.rl.optimisers import Adam, AMSGrad
-from septet.rl.walle_paper.config import PPOKL, Job
+from septet.walle.config import PPOKL, Job
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.rollout import Rollout
 from septet.seeding import stream

@@ -52,6 +52,8 @@ class PPOKL(BaseMethod):
 class Job(BaseJob):
     """One training job of the paper."""
 
+    paper: str = "walle"
+    """Paper that the scores belong to."""
     method: PPOKL
     """The method."""
 

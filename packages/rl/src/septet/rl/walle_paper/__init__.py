@@ -1,1 +1,0 @@
-"""The paper WALL-E: PPO with an adaptive KL penalty, and its experiments. Nothing else in learner imports it."""

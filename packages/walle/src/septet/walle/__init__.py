@@ -1,0 +1,1 @@
+"""The paper WALL-E: PPO with an adaptive KL penalty, parallel samplers, and its experiments."""
