@@ -216,7 +216,8 @@ def sources(*packages):
 
 def in_no_job(file):
     """Whether a source file of a package runs in no job: benches, costs, and of core what plans jobs and shows progress."""
-    return file.stem.partition("_")[0] in ("bench", "cost") or (file.parts[0] == "septet" and file.name in NOT_IN_A_JOB)
+    of_core = len(file.parts) == 2  # directly below septet/
+    return file.stem.partition("_")[0] in ("bench", "cost") or (of_core and file.name in NOT_IN_A_JOB)
 
 
 @functools.cache
