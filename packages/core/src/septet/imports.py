@@ -52,6 +52,7 @@ def _file(name: str, roots: tuple[Path, ...]) -> Path | None:
     return None
 
 
+@cache
 def _imported(file: Path) -> list[str]:
     """Names that a file imports at its top; what `from x import y` brings may be a module or not."""
     names = []
