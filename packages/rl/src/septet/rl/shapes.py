@@ -85,11 +85,6 @@ def weight_count(shape: Net) -> int:
     return plain + (2 * int(shape.sizes[1:-1].sum()) if shape.normalised else 0)
 
 
-def multiply_adds(shape: Net) -> int:
-    """Multiply-adds of one forward pass per example."""
-    return sum(rows * int(columns) for rows, columns in zip(inputs(shape), shape.sizes[1:], strict=True))
-
-
 def initial(
     shape: Net, root: int, name: Sequence[str | int], seeds: Sequence[int], last: float | None = None
 ) -> Float32:
