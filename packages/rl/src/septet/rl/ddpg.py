@@ -17,14 +17,13 @@ from septet.arrays import fit
 from septet.errors import InputError
 from septet.nonfinite import check_finite
 from septet.rl.config import DDPG, Job
-from septet.rl.ddpg_update import Float32, Networks, actions, update, workspace
-from septet.rl.dense import hidden_count, weight_count
+from septet.rl.ddpg_update import Rates, Shapes, networks, update, workspace
+from septet.rl.dense import apply
 from septet.rl.draws import Draws, uniform
 from septet.rl.loop import Iteration
-from septet.rl.networks import Network, initial
-from septet.rl.networks import uniform as uniform_weights
 from septet.rl.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoise, Uniform
 from septet.rl.replay import Replay, Sampler, record_size
+from septet.rl.shapes import Float32, initial, net
 from septet.sampler.batch import scaling
 from septet.sampler.nonfinite import check, check_step
 
@@ -57,26 +56,21 @@ class Agent:
     ) -> None:
         threadpool_limits(1, "blas")  # the threads are ours: one per share of the seeds
         self.method, self.seeds, self.updates = method, seeds, 0
-        self.actor_sizes = np.array([observation_size, *method.hidden, action_size])
-        self.critic_sizes = np.array([observation_size + action_size, *method.hidden, 1])
-        draw = uniform_weights([*(None for _ in method.hidden), method.last_layer])
-        weights = {}
-        for name, sizes in (("actor", self.actor_sizes), ("critic", self.critic_sizes)):
-            network = Network(tuple(int(n) for n in sizes), "relu")
-            weights[name] = initial(network, root, ("ddpg", name, task), seeds, draw).numpy()
-        moments = {
-            f"{name}_{moment}": np.zeros_like(weights[name])
-            for name in ("actor", "critic")
-            for moment in ("mean", "square")
-        }
-        targets = {f"target_{name}": weights[name].copy() for name in ("actor", "critic")}
-        self.networks = Networks(**weights, **targets, **moments)
-        assert weights["actor"].shape[1] == weight_count(self.actor_sizes)
+        self.sizes = observation_size, action_size
+        self.shapes = Shapes(
+            net((observation_size, *method.hidden, action_size)),
+            net((observation_size, *method.hidden, 1), late=action_size),
+        )
+        actor, critic = (
+            initial(shape, root, ("ddpg", name, task), seeds, method.last_layer)
+            for name, shape in zip(Shapes._fields, self.shapes, strict=True)
+        )
+        self.networks = networks(actor, critic)
+        self.rates = Rates(method.actor_rate, method.critic_rate, method.critic_decay, method.gamma, method.tau)
         parts = min(threads, len(seeds))
         self._shares = np.linspace(0, len(seeds), parts + 1).astype(int)
-        self._work = [workspace(self.actor_sizes, self.critic_sizes, method.batch) for _ in range(parts)]
+        self._work = [workspace(self.shapes, method.batch) for _ in range(parts)]
         self._pool = ThreadPoolExecutor(parts) if parts > 1 else None
-        self._hidden = np.empty(hidden_count(self.actor_sizes), dtype=np.float32)
 
     def act(self, observation: NDArray[np.floating[Any]], weights: Float32 | None = None) -> Float32:
         """Actions of the actors in [-1, 1], without noise.
@@ -91,10 +85,11 @@ class Agent:
         batch = np.asarray(observation, dtype=np.float32)
         single = batch.ndim == 2
         batch = np.ascontiguousarray(batch[:, None] if single else batch)
-        out = np.empty((*batch.shape[:2], int(self.actor_sizes[-1])), dtype=np.float32)
-        fits = weights is None and batch.ndim == 3 and batch.shape[::2] == (len(self.seeds), self.actor_sizes[0])
-        run = actions.unchecked if fits else actions  # an environment step is short beside the full check
-        run(self.networks.actor if weights is None else weights, self.actor_sizes, batch, self._hidden, out)
+        size, width = self.sizes
+        out = np.empty((*batch.shape[:2], width), dtype=np.float32)
+        fits = weights is None and batch.ndim == 3 and batch.shape[::2] == (len(self.seeds), size)
+        run = apply.unchecked if fits else apply  # an environment step is short beside the full check
+        run(self.networks.actor if weights is None else weights, self.shapes.actor, batch, batch[..., :0], out, True)
         return out[:, 0] if single else out
 
     def learn(self, replay: Replay, rows: NDArray[np.int64]) -> Array:
@@ -103,8 +98,7 @@ class Agent:
         Raises:
             InputError: rows that the replay does not have, or a replay of other seeds or sizes.
         """
-        width = record_size(int(self.actor_sizes[0]), int(self.actor_sizes[-1]))
-        sides = {"S": len(self.seeds), "N": self.method.batch, "R": width}
+        sides = {"S": len(self.seeds), "N": self.method.batch, "R": record_size(*self.sizes)}
         fit("learn: records", "any f4 S C R", replay.records, sides)
         rows = fit("learn: rows", "i8 S N < C", rows, sides)
         self.updates += 1
@@ -116,24 +110,10 @@ class Agent:
         return losses
 
     def _update(self, records: Float32, rows: NDArray[np.int64], losses: Array, part: int) -> None:
-        method = self.method
+        first, last = self._shares[part], self._shares[part + 1]
+        work, every = self._work[part], self.method.actor_every
         update.unchecked(
-            self.networks,
-            self.actor_sizes,
-            self.critic_sizes,
-            records,
-            rows,
-            self._work[part],
-            self.updates,
-            method.actor_every,
-            method.actor_rate,
-            method.critic_rate,
-            method.critic_decay,
-            method.gamma,
-            method.tau,
-            losses,
-            self._shares[part],
-            self._shares[part + 1],
+            self.networks, self.shapes, records, rows, work, self.updates, every, self.rates, losses, first, last
         )
 
     @property

@@ -15,23 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.arrays import checked, layers, parameter_count
+from septet.arrays import Spec, checked
 from septet.compiled import compiled
 from septet.errors import InputError
-from septet.rl.dense import (
-    adam_and_polyak,
-    backward,
-    forward,
-    forward_one,
-    hidden_count,
-    input_gradient,
-    layer_sides,
-    weight_count,
-    weight_gradient,
-)
-
-Float32 = NDArray[np.float32]
-Sizes = NDArray[np.int64]
+from septet.rl import shapes as of_nets
+from septet.rl.adam import adam_and_polyak
+from septet.rl.dense import add_decay, backward, forward, join, late_gradient, weight_gradient
+from septet.rl.shapes import TAPE, Float32, Net, Tape, tape
 
 
 class Networks(NamedTuple):
@@ -47,125 +37,205 @@ class Networks(NamedTuple):
     critic_square: Float32
 
 
+class Shapes(NamedTuple):
+    """Shapes of the nets: the actor from O to A, the critic from O, with A late inputs, to 1."""
+
+    actor: Net
+    critic: Net
+
+
+class Rates(NamedTuple):
+    """Numbers of the update."""
+
+    actor: float
+    """Adam's rate for the actor."""
+    critic: float
+    """Adam's rate for the critic."""
+    decay: float
+    """L2 on the critic's weights, see `septet.rl.dense.add_decay`."""
+    gamma: float
+    """Discount per step."""
+    tau: float
+    """Share of the new weights in the targets."""
+
+
 class Workspace(NamedTuple):
-    """Arrays that one update of one seed writes and nobody reads after it; N examples, O + A inputs."""
+    """A mini-batch of N transitions, and what one update of one seed writes; nobody reads it after the update."""
 
     observation: Float32
-    joint: Float32
+    """o, (N, O)."""
     next_observation: Float32
-    next_joint: Float32
+    """o', (N, O)."""
     reward: Float32
+    """r, (N,)."""
     going_on: Float32
+    """1 - d, (N,)."""
     action: Float32
-    next_action: Float32
+    """a, (N, A); overwritten by the actor's own."""
+    joint: Float32
+    """Inputs of the critic, o with the actions beside it if they enter its first layer."""
     value: Float32
     target: Float32
+    error: Float32
+    """Q(o, a) - y, (N,)."""
     action_delta: Float32
-    actor_hidden: Float32
-    actor_deltas: Float32
-    actor_gradient: Float32
-    critic_hidden: Float32
-    critic_deltas: Float32
-    critic_gradient: Float32
+    actor: Tape
+    critic: Tape
 
 
-def workspace(actor: Sizes, critic: Sizes, batch: int) -> Workspace:
-    """A workspace for nets of these sizes and mini-batches of `batch`."""
-    size, actions = int(actor[0]), int(actor[-1])
-    shapes: dict[str, tuple[int, ...]] = {
-        "observation": (batch, size),
-        "joint": (batch, size + actions),
-        "next_observation": (batch, size),
-        "next_joint": (batch, size + actions),
-        "reward": (batch,),
-        "going_on": (batch,),
-        "action": (batch, actions),
-        "next_action": (batch, actions),
-        "value": (batch, 1),
-        "target": (batch, 1),
-        "action_delta": (batch, actions),
-        "actor_hidden": (batch * hidden_count(actor),),
-        "actor_deltas": (batch * hidden_count(actor),),
-        "actor_gradient": (weight_count(actor),),
-        "critic_hidden": (batch * hidden_count(critic),),
-        "critic_deltas": (batch * hidden_count(critic),),
-        "critic_gradient": (weight_count(critic),),
+def networks(actor: Float32, critic: Float32) -> Networks:
+    """New nets: targets are copies, moments are 0."""
+    zeros = [np.zeros_like(each) for each in (actor, actor, critic, critic)]
+    return Networks(actor, critic, actor.copy(), critic.copy(), *zeros)
+
+
+def workspace(shapes: Shapes, batch: int) -> Workspace:
+    """A workspace for mini-batches of `batch`."""
+    own = sides(None, shapes)
+    columns = {
+        "observation": (own["O"],),
+        "next_observation": (own["O"],),
+        "reward": (),
+        "going_on": (),
+        "action": (own["A"],),
+        "joint": (own["J"],),
+        "value": (1,),
+        "target": (1,),
+        "error": (),
+        "action_delta": (own["A"],),
     }
-    return Workspace(**{name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()})
+    arrays = {name: np.zeros((batch, *more), np.float32) for name, more in columns.items()}
+    return Workspace(**arrays, actor=tape(shapes.actor, batch), critic=tape(shapes.critic, batch))
 
 
-def _sides(networks: object, actor_sizes: Sizes, critic_sizes: Sizes, *_: Any) -> dict[str, int]:
-    """Numbers that both nets fix: P and Q weights, O observations, A actions, inputs J, records R, hidden H and G."""
+def sides(networks: object, shapes: Shapes, *_: Any) -> dict[str, int]:
+    """Numbers that both nets fix: P and Q weights, O observations, A actions, inputs J of the critic, records R."""
     del networks
-    actor, critic = (
-        layers(f"update: {n}", s) for n, s in (("actor_sizes", actor_sizes), ("critic_sizes", critic_sizes))
-    )
-    size, actions, joint = actor[0], actor[-1], actor[0] + actor[-1]
-    if (critic[0], critic[-1]) != (joint, 1) or len(critic) < 3:
-        expected = f"layer widths from {joint} to 1, and a hidden layer"
-        raise InputError("update: critic_sizes", expected=expected, found=critic_sizes)
-    sides = {
-        "P": parameter_count(actor),
-        "Q": parameter_count(critic),
-        "O": size,
-        "A": actions,
-        "J": joint,
-    }
-    return {**sides, "R": size + joint + 2, "H": sum(actor[1:-1]), "G": sum(critic[1:-1])}
+    if not isinstance(shapes, Shapes):
+        raise InputError("update: shapes", expected="the shapes of actor and critic", found=shapes)
+    actor, critic = of_nets.sides(None, shapes.actor), of_nets.sides(None, shapes.critic)
+    size, actions = actor["F"], actor["O"]
+    if actor["L"] or (critic["F"], critic["L"], critic["O"]) != (size, actions, 1) or not critic["H"]:
+        expected = f"from {size} inputs, with {actions} late ones, to 1, and a hidden layer"
+        raise InputError("update: critic", expected=expected, found=shapes.critic)
+    own = {"P": actor["P"], "Q": critic["P"], "O": size, "A": actions, "J": critic["I"], "R": 2 * size + actions + 2}
+    tapes = {f"a{name}": actor[name] for name in "JUVHD"} | {f"c{name}": critic[name] for name in "JUVHD"}
+    return own | tapes
 
 
-WEIGHTS = {name: f"out f4 S {'P' if 'actor' in name else 'Q'}" for name in Networks._fields}
-WORK = {
+def _tape(prefix: str, weights: str) -> dict[str, Spec]:
+    """The specs of a net's tape, whose sides have a prefix."""
+    whole = {name: spec.replace("N*", f"N*{prefix}") for name, spec in TAPE.items()}
+    return {**whole, "gradient": f"out f4 {weights}"}
+
+
+WEIGHTS: dict[str, Spec] = {name: f"out f4 S {'P' if 'actor' in name else 'Q'}" for name in Networks._fields}
+WORK: dict[str, Spec] = {
     "observation": "out f4 N O",
-    "joint": "out f4 N J",
     "next_observation": "out f4 N O",
-    "next_joint": "out f4 N J",
     "reward": "out f4 N",
     "going_on": "out f4 N",
     "action": "out f4 N A",
-    "next_action": "out f4 N A",
+    "joint": "out f4 N J",
     "value": "out f4 N 1",
     "target": "out f4 N 1",
+    "error": "out f4 N",
     "action_delta": "out f4 N A",
-    "actor_hidden": "out f4 N*H",
-    "actor_deltas": "out f4 N*H",
-    "actor_gradient": "out f4 P",
-    "critic_hidden": "out f4 N*G",
-    "critic_deltas": "out f4 N*G",
-    "critic_gradient": "out f4 Q",
+    "actor": _tape("a", "P"),
+    "critic": _tape("c", "Q"),
 }
+RATES: dict[str, Spec] = dict.fromkeys(Rates._fields, "float")
+
+
+@compiled(reassociate=True, nogil=True, uses=("septet.sampler",))
+def step(
+    networks: Networks, shapes: Shapes, s: int, work: Workspace, number: int, actor_every: int, rates: Rates
+) -> tuple[float, float]:
+    """One update of seed s in place, on the mini-batch in `work`; L_Q, and L_mu or 0 if the actor rests.
+
+    For compiled callers that have checked their arrays: `update` here, and other packages' loops.
+
+    Args:
+        networks: weights and moments of all S seeds.
+        work: the mini-batch, and room.
+        number: of this update, from 1.
+        actor_every: the actor and the targets move at every such update (1: always, as in the paper).
+    """
+    n, size = work.observation.shape
+    climb = number % actor_every == 0
+    tau = rates.tau if climb else 0.0
+
+    # the target of the critic
+    forward(networks.target_actor[s], shapes.actor, work.next_observation, work.actor, work.action_delta, True)
+    work.joint[:, :size] = work.next_observation
+    join(shapes.critic, work.joint, work.critic, work.action_delta)
+    forward(networks.target_critic[s], shapes.critic, work.joint, work.critic, work.target, False)
+
+    # the critic
+    critic, gradient = networks.critic[s], work.critic.gradient
+    work.joint[:, :size] = work.observation
+    join(shapes.critic, work.joint, work.critic, work.action)
+    forward(critic, shapes.critic, work.joint, work.critic, work.value, False)
+    loss = 0.0
+    for i in range(n):
+        y = work.reward[i] + np.float32(rates.gamma) * work.going_on[i] * work.target[i, 0]
+        error = work.value[i, 0] - y
+        loss += error * error
+        work.error[i] = error
+        work.value[i, 0] = np.float32(2.0 / n) * error
+    backward(critic, shapes.critic, work.critic, work.value, 0)
+    weight_gradient(critic, shapes.critic, work.joint, work.critic, work.value)
+    if rates.decay > 0.0:
+        add_decay(critic, shapes.critic, rates.decay, gradient)
+    mean, square, target = networks.critic_mean[s], networks.critic_square[s], networks.target_critic[s]
+    adam_and_polyak(critic, gradient, mean, square, number, rates.critic, target, tau)
+    if not climb:
+        return loss / n, 0.0
+
+    # the actor
+    actor, gradient = networks.actor[s], work.actor.gradient
+    forward(actor, shapes.actor, work.observation, work.actor, work.action, True)
+    join(shapes.critic, work.joint, work.critic, work.action)
+    forward(critic, shapes.critic, work.joint, work.critic, work.value, False)
+    climbed = -np.sum(work.value) / n
+    work.value[:] = np.float32(-1.0 / n)
+    backward(critic, shapes.critic, work.critic, work.value, shapes.critic.at)
+    delta = work.action_delta
+    late_gradient(critic, shapes.critic, work.critic, delta)
+    for i in range(n):
+        for j in range(delta.shape[1]):
+            delta[i, j] *= np.float32(1.0) - work.action[i, j] * work.action[i, j]  # through tanh
+    backward(actor, shapes.actor, work.actor, delta, 0)
+    weight_gradient(actor, shapes.actor, work.observation, work.actor, delta)
+    mean, square, target = networks.actor_mean[s], networks.actor_square[s], networks.target_actor[s]
+    adam_and_polyak(actor, gradient, mean, square, number // actor_every, rates.actor, target, tau)
+    return loss / n, climbed
 
 
 @checked(
-    _sides,
+    sides,
     networks=WEIGHTS,
-    actor_sizes="i8 K",
-    critic_sizes="i8 L",
+    shapes=Shapes,
     records="any f4 S C R",
     rows="i8 S N>0 < C",
     work=WORK,
-    step="int 1",
+    number="int 1",
     actor_every="int 1",
+    rates=RATES,
     losses="out f8 S 2",
     first="int 0 S",
     last="int 0 S",
-    **dict.fromkeys(("actor_rate", "critic_rate", "critic_decay", "gamma", "tau"), "float"),
 )
-@compiled(reassociate=True, nogil=True)
+@compiled(reassociate=True, nogil=True, uses=("septet.sampler",))
 def update(
     networks: Networks,
-    actor_sizes: Sizes,
-    critic_sizes: Sizes,
+    shapes: Shapes,
     records: Float32,
     rows: NDArray[np.int64],
     work: Workspace,
-    step: int,
+    number: int,
     actor_every: int,
-    actor_rate: float,
-    critic_rate: float,
-    critic_decay: float,
-    gamma: float,
-    tau: float,
+    rates: Rates,
     losses: NDArray[np.float64],
     first: int,
     last: int,
@@ -174,95 +244,27 @@ def update(
 
     Args:
         networks: weights and moments of all S seeds.
-        actor_sizes, critic_sizes: sizes of the layers, ``(L + 1,)``.
         records: the replay, ``(S, capacity, 2 O + A + 2)``; rows: the mini-batches, ``(S, N)``.
         work: a workspace of this thread's own.
-        step: number of this update, from 1.
-        actor_every: the actor and the targets move at every such update (1: always, as in the paper).
-        actor_rate, critic_rate: learning rates; critic_decay: L2 on the critic's weights.
-        gamma: discount per step; tau: share of the new weights in the targets.
+        number, actor_every, rates: as of `step`.
         losses: written, ``(S, 2)``: L_Q and L_mu.
     """
-    n, size = work.observation.shape
-    climb = step % actor_every == 0
     for s in range(first, last):
         _gather(records[s], rows[s], work)
-
-        # the target of the critic
-        forward(networks.target_actor[s], actor_sizes, work.next_observation, work.actor_hidden, work.next_action, True)
-        work.next_joint[:, size:] = work.next_action
-        forward(networks.target_critic[s], critic_sizes, work.next_joint, work.critic_hidden, work.target, False)
-
-        # the critic
-        critic = networks.critic[s]
-        forward(critic, critic_sizes, work.joint, work.critic_hidden, work.value, False)
-        loss = 0.0
-        for i in range(n):
-            y = work.reward[i] + np.float32(gamma) * work.going_on[i] * work.target[i, 0]
-            error = work.value[i, 0] - y
-            loss += error * error
-            work.value[i, 0] = np.float32(2.0 / n) * error
-        losses[s, 0] = loss / n
-        backward(critic, critic_sizes, work.critic_hidden, work.value, work.critic_deltas)
-        gradient = work.critic_gradient
-        weight_gradient(critic_sizes, work.joint, work.critic_hidden, work.value, work.critic_deltas, gradient)
-        mean, square, target = networks.critic_mean[s], networks.critic_square[s], networks.target_critic[s]
-        adam_and_polyak(critic, gradient, mean, square, target, step, critic_rate, critic_decay, tau if climb else 0.0)
-        if not climb:
-            continue
-
-        # the actor
-        actor = networks.actor[s]
-        forward(actor, actor_sizes, work.observation, work.actor_hidden, work.action, True)
-        work.joint[:, size:] = work.action
-        forward(critic, critic_sizes, work.joint, work.critic_hidden, work.value, False)
-        losses[s, 1] = -np.sum(work.value) / n
-        work.value[:] = np.float32(-1.0 / n)
-        backward(critic, critic_sizes, work.critic_hidden, work.value, work.critic_deltas)
-        delta = work.action_delta
-        input_gradient(critic, critic_sizes, work.critic_deltas, size, delta)
-        for i in range(n):
-            for j in range(delta.shape[1]):
-                delta[i, j] *= np.float32(1.0) - work.action[i, j] * work.action[i, j]  # through tanh
-        backward(actor, actor_sizes, work.actor_hidden, delta, work.actor_deltas)
-        gradient = work.actor_gradient
-        weight_gradient(actor_sizes, work.observation, work.actor_hidden, delta, work.actor_deltas, gradient)
-        mean, square, target = networks.actor_mean[s], networks.actor_square[s], networks.target_actor[s]
-        adam_and_polyak(actor, gradient, mean, square, target, step // actor_every, actor_rate, 0.0, tau)
+        losses[s] = step(networks, shapes, s, work, number, actor_every, rates)
 
 
 @compiled(nogil=True)
 def _gather(records: Float32, rows: NDArray[np.int64], work: Workspace) -> None:
     """Copy the records ``(capacity, 2 O + A + 2)`` at `rows` ``(N,)`` to the workspace."""
-    size, both = work.observation.shape[1], work.joint.shape[1]
+    size = work.observation.shape[1]
+    both = size + work.action.shape[1]
     for i in range(len(rows)):
         record = records[rows[i]]
         for j in range(size):
             work.observation[i, j] = record[j]
-            work.joint[i, j] = record[j]
             work.next_observation[i, j] = record[both + 2 + j]
-            work.next_joint[i, j] = record[both + 2 + j]
         for j in range(size, both):
-            work.joint[i, j] = record[j]
+            work.action[i, j - size] = record[j]
         work.reward[i] = record[both]
         work.going_on[i] = np.float32(1.0) - record[both + 1]
-
-
-@checked(
-    layer_sides,
-    actor="f4 S P",
-    sizes="i8 L",
-    observation="f4 S N I",
-    hidden="out f4 H",
-    out="out f4 S N O",
-)
-@compiled(reassociate=True, nogil=True)
-def actions(actor: Float32, sizes: Sizes, observation: Float32, hidden: Float32, out: Float32) -> None:
-    """Actions ``(S, N, A)`` in [-1, 1] of S actors ``(S, P)`` at observations ``(S, N, O)``.
-
-    Args:
-        hidden: workspace, ``(hidden units,)``.
-    """
-    for s in range(actor.shape[0]):
-        for i in range(observation.shape[1]):
-            forward_one(actor[s], sizes, observation[s, i], hidden, out[s, i])

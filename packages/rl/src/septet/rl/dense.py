@@ -1,277 +1,346 @@
-r"""Dense networks on flat weights: forward, backward and Adam, compiled and without an allocation.
+r"""The small network: forward and backward on flat weights, compiled and without an allocation.
 
-A network of sizes :math:`(n_0, \dots, n_L)` has relu hidden layers :math:`h_l = \max(0, h_{l-1} W_l + b_l)`.
-Its weights are one flat float32 row, for each layer :math:`W_l` (in, out) row by row, then :math:`b_l`
-(the layout of `septet.sampler.policy`). The hidden layers of a batch of N lie one after the other in one flat
-array too, each ``(N, n_l)``; so do the derivatives of the loss in their pre-activations ("deltas").
-
-Matrix products go to BLAS; what surrounds them is one loop per layer. Derivatives are separate
-functions because an update needs different ones of each network: the critic's weights in its own step,
-but only its actions in the actor's.
+Matrix products go to BLAS; what surrounds them is one loop per layer: torch spends ten times the arithmetic on
+dispatching the operations of a mini-batch. Derivatives are separate functions because an update needs different ones
+of each network: the critic's weights in its own step, but only its actions in the actor's.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from septet.arrays import checked, layers, parameter_count
+from septet.arrays import checked
 from septet.compiled import compiled
-from septet.errors import InputError
+from septet.rl.shapes import TAPE, Float32, Net, Tape, sides
+from septet.sampler.policy import tanh
 
-Float32 = NDArray[np.float32]
-Sizes = NDArray[np.int64]
-
-
-def layer_sides(weights: Any, sizes: Sizes, *_: Any) -> dict[str, int]:
-    """Numbers that the layers fix: P weights, I inputs, O outputs, H hidden units."""
-    del weights
-    widths = layers("dense: sizes", sizes)
-    return {"P": parameter_count(widths), "I": widths[0], "O": widths[-1], "H": sum(widths[1:-1])}
+EPS = 1e-5
+"""Added to the variance of a layer normalisation."""
 
 
-def weight_count(sizes: Sizes) -> int:
-    """P, numbers in a flat row of weights."""
-    return int(np.sum((sizes[:-1] + 1) * sizes[1:]))
+@compiled(reassociate=True, nogil=True, uses=("septet.sampler",))
+def _activate(units: Float32, bias: Float32, is_tanh: bool) -> None:
+    """Bias and activation of a layer's units ``(N, H)``, in place."""
+    zero = np.float32(0.0)
+    for i in range(units.shape[0]):
+        row = units[i]
+        if is_tanh:
+            for j in range(len(row)):
+                row[j] = tanh(row[j] + bias[j])
+        else:
+            for j in range(len(row)):
+                value = row[j] + bias[j]
+                row[j] = value if value > zero else zero
 
 
-def hidden_count(sizes: Sizes) -> int:
-    """Hidden units, over all layers."""
-    return int(np.sum(sizes[1:-1]))
-
-
-def multiply_adds(sizes: Sizes) -> int:
-    """Multiply-adds of one forward pass per example."""
-    return int(np.sum(sizes[:-1] * sizes[1:]))
-
-
-@checked(layer_sides, weights="f4 P", sizes="i8 L", x="f4 N I", hidden="out f4 N*H", out="out f4 N O")
 @compiled(reassociate=True, nogil=True)
-def forward(weights: Float32, sizes: Sizes, x: Float32, hidden: Float32, out: Float32, squash: bool) -> None:
+def _normalise(unit: Float32, vectors: Float32, inverse: Float32, hidden: Float32) -> None:
+    """Bias, normalisation, gain, offset and relu of a layer, row by row.
+
+    Args:
+        unit: products ``(N, H)``, overwritten by the normalised numbers.
+        vectors: b, g and c one after the other, ``(3 H,)``.
+        inverse: written, ``(N,)``; hidden: its first H columns are written.
+    """
+    count, width = unit.shape
+    zero, part = np.float32(0.0), np.float32(1.0 / width)
+    bias, gain, offset = vectors[:width], vectors[width : 2 * width], vectors[2 * width :]
+    for i in range(count):
+        row, out = unit[i], hidden[i]
+        mean = zero
+        for j in range(width):
+            row[j] += bias[j]
+            mean += row[j]
+        mean *= part
+        square = zero
+        for j in range(width):
+            row[j] -= mean
+            square += row[j] * row[j]
+        factor = np.float32(1.0) / np.sqrt(square * part + np.float32(EPS))
+        inverse[i] = factor
+        for j in range(width):
+            row[j] *= factor
+            value = row[j] * gain[j] + offset[j]
+            out[j] = value if value > zero else zero
+
+
+@compiled(reassociate=True, nogil=True)
+def _normalise_back(
+    unit: Float32,
+    vectors: Float32,
+    inverse: Float32,
+    hidden: Float32,
+    above: Float32,
+    delta: Float32,
+    gradient: Float32,
+) -> None:
+    r"""From the derivative in a layer's output to the one in its products, and the gradient in b, g and c.
+
+    .. math:: \delta = \frac{1}{\sigma}\big(u' - \overline{u'} - u\,\overline{u' u}\big),\qquad u' = g \odot h'[h > 0]
+
+    Args:
+        unit, vectors, inverse, hidden: as `_normalise` had and left them.
+        above: derivative in `hidden`, whose first H columns are read; delta: written, ``(N, H)``.
+        gradient: written, ``(3 H,)``.
+    """
+    count, width = unit.shape
+    zero, part = np.float32(0.0), np.float32(1.0 / width)
+    gain = vectors[width : 2 * width]
+    of_bias, of_gain, of_offset = gradient[:width], gradient[width : 2 * width], gradient[2 * width :]
+    gradient[:] = zero
+    for i in range(count):
+        u, d, h, up = unit[i], delta[i], hidden[i], above[i]
+        mean, along = zero, zero
+        for j in range(width):
+            value = up[j] if h[j] > zero else zero
+            of_offset[j] += value
+            of_gain[j] += value * u[j]
+            value *= gain[j]
+            d[j] = value
+            mean += value
+            along += value * u[j]
+        mean *= part
+        along *= part
+        factor = inverse[i]
+        for j in range(width):
+            d[j] = factor * (d[j] - mean - u[j] * along)
+            of_bias[j] += d[j]
+
+
+@checked(sides, weights="f4 P", shape=Net, x="f4 N I", tape=TAPE, out="out f4 N O")
+@compiled(reassociate=True, nogil=True, uses=("septet.sampler",))
+def forward(weights: Float32, shape: Net, x: Float32, tape: Tape, out: Float32, squash: bool) -> None:
     """Outputs of the network; writes the hidden layers and `out`.
 
     Args:
-        weights: ``(P,)``; sizes: ``(L + 1,)``; x: ``(N, n_0)``.
-        hidden: ``(N * sum(n_1 .. n_L-1),)``; out: ``(N, n_L)``.
+        weights: ``(P,)``; x: ``(N, n_0)``, and late inputs of the first layer beside them.
+        tape: late inputs of a later layer stand in it already, see `join`.
+        out: ``(N, n_L)``.
         squash: tanh on the output.
     """
-    zero = np.float32(0.0)
-    n, layers = x.shape[0], len(sizes) - 1
+    sizes, n, last = shape.sizes, x.shape[0], len(shape.sizes) - 2
     before = x
-    at, start = 0, 0
-    for layer in range(layers):
-        rows, columns = sizes[layer], sizes[layer + 1]
+    at, start, unit = 0, 0, 0
+    for layer in range(last):
+        rows, columns = before.shape[1], sizes[layer + 1]
         matrix = weights[at : at + rows * columns].reshape(rows, columns)
         at += rows * columns
-        bias = weights[at : at + columns]
-        at += columns
-        if layer < layers - 1:
-            after = hidden[start : start + n * columns].reshape(n, columns)
-            start += n * columns
-            np.dot(before, matrix, after)
-            for i in range(n):
-                row = after[i]
-                for j in range(columns):
-                    value = row[j] + bias[j]
-                    row[j] = value if value > zero else zero
-            before = after
+        width = columns + shape.late if layer + 1 == shape.at else columns
+        after = tape.hidden[start : start + n * width].reshape(n, width)
+        start += n * width
+        if shape.normalised:
+            products = tape.unit[unit : unit + n * columns].reshape(n, columns)
+            unit += n * columns
+            np.dot(before, matrix, products)
+            _normalise(products, weights[at : at + 3 * columns], tape.inverse[layer * n : (layer + 1) * n], after)
+            at += 3 * columns
         else:
-            np.dot(before, matrix, out)
-            for i in range(n):
-                for j in range(columns):
-                    value = out[i, j] + bias[j]
-                    out[i, j] = np.tanh(value) if squash else value
-
-
-@checked(layer_sides, weights="f4 P", sizes="i8 L", x="f4 I", hidden="out f4 H", out="out f4 O")
-@compiled(reassociate=True, nogil=True)
-def forward_one(weights: Float32, sizes: Sizes, x: Float32, hidden: Float32, out: Float32) -> None:
-    """Outputs ``(n_L,)``, squashed, for one input ``(n_0,)``: reads the weights once, not those of units that are 0.
-
-    Args:
-        hidden: workspace, ``(sum(n_1 .. n_L-1),)``.
-    """
-    zero = np.float32(0.0)
-    layers = len(sizes) - 1
-    before = x
-    at, start = 0, 0
-    for layer in range(layers):
-        rows, columns = sizes[layer], sizes[layer + 1]
-        after = out if layer == layers - 1 else hidden[start : start + columns]
-        start += columns
-        bias = weights[at + rows * columns : at + (rows + 1) * columns]
-        for j in range(columns):
-            after[j] = bias[j]
-        for i in range(rows):
-            value = before[i]
-            if value != zero:
-                row = weights[at + i * columns : at + (i + 1) * columns]
-                for j in range(columns):
-                    after[j] += value * row[j]
-        at += (rows + 1) * columns
-        for j in range(columns):
-            after[j] = np.tanh(after[j]) if layer == layers - 1 else max(after[j], zero)
+            np.dot(before, matrix, after)
+            _activate(after, weights[at : at + columns], shape.tanh)
+            at += columns
         before = after
+    rows, columns = before.shape[1], sizes[last + 1]
+    np.dot(before, weights[at : at + rows * columns].reshape(rows, columns), out)
+    bias = weights[at + rows * columns :]
+    for i in range(n):
+        for j in range(columns):
+            value = out[i, j] + bias[j]
+            out[i, j] = np.tanh(value) if squash else value
 
 
-@checked(
-    layer_sides,
-    weights="f4 P",
-    sizes="i8 L",
-    delta="f4 N O",
-    hidden="f4 N*H",
-    deltas="out f4 N*H",
-)
+@compiled(nogil=True)
+def join(shape: Net, x: Float32, tape: Tape, late: Float32) -> None:
+    """Put late inputs ``(N, late)`` where they enter: beside the first ones in x, or in the tape."""
+    n, width, start = late.shape[0], shape.sizes[shape.at], 0
+    for layer in range(1, shape.at):
+        start += n * shape.sizes[layer]
+    rows = tape.hidden[start : start + n * (width + shape.late)].reshape(n, width + shape.late) if shape.at else x
+    rows[:, width:] = late
+
+
+@checked(sides, weights="f4 P", shape=Net, tape=TAPE, delta="f4 N O", down_to="int 0")
 @compiled(reassociate=True, nogil=True)
-def backward(weights: Float32, sizes: Sizes, hidden: Float32, delta: Float32, deltas: Float32) -> None:
-    r"""Deltas of the hidden layers, :math:`\delta_{l-1} = (\delta_l W_l^\top) \odot 1[h_{l-1} > 0]`.
+def backward(weights: Float32, shape: Net, tape: Tape, delta: Float32, down_to: int) -> None:
+    r"""Deltas of the hidden layers, :math:`\delta_{l-1} = (\delta_l W_l^\top) \odot f'_{l-1}`, into the tape.
+
+    Of a normalised net also the gradient in b, g and c of those layers.
 
     Args:
-        weights, sizes, hidden: as `forward` had and left them.
-        delta: derivative of the loss in the output's pre-activation, ``(N, n_L)``.
-        deltas: written, laid out as `hidden`.
+        weights, shape, tape: as `forward` had and left them.
+        delta: derivative of the loss in the output before any squashing, ``(N, n_L)``.
+        down_to: number of the last hidden layer of which they are wanted, counted from 0; 0 for all.
     """
-    zero = np.float32(0.0)
-    n, layers = delta.shape[0], len(sizes) - 1
-    at, end = len(weights), len(hidden)
+    zero, one = np.float32(0.0), np.float32(1.0)
+    sizes, n, last = shape.sizes, delta.shape[0], len(shape.sizes) - 2
+    at, end, unit = len(weights), 0, 0
+    for layer in range(1, last + 1):
+        end += n * (sizes[layer] + shape.late if layer == shape.at else sizes[layer])
+        unit += n * sizes[layer]
     above = delta
-    for layer in range(layers - 1, 0, -1):
-        rows, columns = sizes[layer], sizes[layer + 1]
+    for layer in range(last, down_to, -1):
+        columns, units = sizes[layer + 1], sizes[layer]
+        rows = units + shape.late if layer == shape.at else units
+        if shape.normalised and layer < last:
+            at -= 2 * columns
         at -= (rows + 1) * columns
         matrix = weights[at : at + rows * columns].reshape(rows, columns)
-        values = hidden[end - n * rows : end]
-        flat = deltas[end - n * rows : end]
-        below = flat.reshape(n, rows)
-        np.dot(above, matrix.T, below)
-        for i in range(n * rows):
-            flat[i] = flat[i] if values[i] > zero else zero
+        values = tape.hidden[end - n * rows : end]
+        flat = tape.delta[unit - n * units : unit]
+        if shape.normalised:
+            derivative = tape.below[: n * rows].reshape(n, rows)
+            np.dot(above, matrix.T, derivative)
+            vectors, gradient = weights[at - 3 * units : at], tape.gradient[at - 3 * units : at]
+            products, inverse = tape.unit[unit - n * units : unit].reshape(n, units), tape.inverse[(layer - 1) * n :]
+            below, hidden = flat.reshape(n, units), values.reshape(n, rows)
+            _normalise_back(products, vectors, inverse, hidden, derivative, below, gradient)
+        else:
+            np.dot(above, matrix.T, flat.reshape(n, rows))
+            if shape.tanh:
+                for i in range(n * rows):
+                    flat[i] *= one - values[i] * values[i]
+            else:
+                for i in range(n * rows):
+                    flat[i] = flat[i] if values[i] > zero else zero
         end -= n * rows
-        above = below
+        unit -= n * units
+        above = flat.reshape(n, units)
 
 
-@checked(
-    lambda sizes, *_: layer_sides(None, sizes),
-    sizes="i8 L",
-    x="f4 N I",
-    hidden="f4 N*H",
-    delta="f4 N O",
-    deltas="f4 N*H",
-    gradient="out f4 P",
-)
+@checked(sides, weights="f4 P", shape=Net, x="f4 N I", tape=TAPE, delta="f4 N O")
 @compiled(reassociate=True, nogil=True)
-def weight_gradient(
-    sizes: Sizes, x: Float32, hidden: Float32, delta: Float32, deltas: Float32, gradient: Float32
-) -> None:
-    r"""Gradient in the weights, :math:`h_{l-1}^\top \delta_l` and :math:`\sum_n \delta_l`; written to ``(P,)``.
+def weight_gradient(weights: Float32, shape: Net, x: Float32, tape: Tape, delta: Float32) -> None:
+    r"""Gradient in the weights, :math:`h_{l-1}^\top \delta_l` and :math:`\sum_n \delta_l`, into the tape.
 
     Args:
-        sizes, x, hidden: as `forward` had and left them; delta, deltas: as `backward` had and left them.
+        weights, shape, x, tape: as `forward` had and left them; delta, tape: as `backward` had and left them.
     """
-    n, layers = x.shape[0], len(sizes) - 1
-    at, start = 0, 0
-    before = x
-    for layer in range(layers):
-        rows, columns = sizes[layer], sizes[layer + 1]
+    sizes, n, last = shape.sizes, x.shape[0], len(shape.sizes) - 2
+    at, start, unit = 0, 0, 0
+    before, gradient = x, tape.gradient
+    for layer in range(last + 1):
+        rows, columns = before.shape[1], sizes[layer + 1]
         here = delta
-        if layer < layers - 1:
-            here = deltas[start : start + n * columns].reshape(n, columns)
+        if layer < last:
+            here = tape.delta[unit : unit + n * columns].reshape(n, columns)
+            unit += n * columns
         np.dot(before.T, here, gradient[at : at + rows * columns].reshape(rows, columns))
         at += rows * columns
-        bias = gradient[at : at + columns]
-        at += columns
-        bias[:] = np.float32(0.0)
-        for i in range(n):
-            row = here[i]
-            for j in range(columns):
-                bias[j] += row[j]
-        if layer < layers - 1:
-            before = hidden[start : start + n * columns].reshape(n, columns)
-            start += n * columns
+        if shape.normalised and layer < last:
+            at += 3 * columns  # `backward` has them
+        else:
+            bias = gradient[at : at + columns]
+            at += columns
+            bias[:] = np.float32(0.0)
+            for i in range(n):
+                row = here[i]
+                for j in range(columns):
+                    bias[j] += row[j]
+        if layer < last:
+            width = columns + shape.late if layer + 1 == shape.at else columns
+            before = tape.hidden[start : start + n * width].reshape(n, width)
+            start += n * width
 
 
-def _input_sides(weights: Any, sizes: Sizes, deltas: Any, first: int, out: Any) -> dict[str, int]:
-    """As `layer_sides`, and J inputs from number `first` on."""
-    del deltas, out
-    sides = layer_sides(weights, sizes)
-    if len(sizes) < 3:
-        raise InputError("input_gradient: sizes", expected="a net with a hidden layer", found=sizes)
-    if isinstance(first, bool) or not isinstance(first, int | np.integer) or not 0 <= first <= sides["I"]:
-        raise InputError("input_gradient: first", expected=f"an integer from 0 to {sides['I']}", found=first)
-    return {**sides, "J": sides["I"] - int(first)}
-
-
-@checked(
-    _input_sides,
-    weights="f4 P",
-    sizes="i8 L",
-    out="out f4 N J",
-    deltas="f4 N*H",
-)
+@checked(sides, weights="f4 P", shape=Net, tape=TAPE, out="out f4 N L")
 @compiled(reassociate=True, nogil=True)
-def input_gradient(weights: Float32, sizes: Sizes, deltas: Float32, first: int, out: Float32) -> None:
-    """Derivative in the inputs from number `first` on, ``(N, n_0 - first)``; of a net with a hidden layer.
+def late_gradient(weights: Float32, shape: Net, tape: Tape, out: Float32) -> None:
+    """Derivative in the late inputs, ``(N, late)``, of a net with a hidden layer, after `backward` down to `at`."""
+    sizes, n, start, unit = shape.sizes, out.shape[0], 0, 0
+    for layer in range(shape.at):
+        start += (sizes[layer] + (3 if shape.normalised else 1)) * sizes[layer + 1]
+        unit += n * sizes[layer + 1]
+    rows, columns = sizes[shape.at], sizes[shape.at + 1]
+    start += rows * columns
+    matrix = weights[start : start + shape.late * columns].reshape(shape.late, columns)
+    np.dot(tape.delta[unit : unit + n * columns].reshape(n, columns), matrix.T, out)
 
-    Args:
-        weights, sizes: as `forward` had them; deltas: as `backward` left them.
-    """
-    n, rows, columns = out.shape[0], sizes[0], sizes[1]
-    matrix = weights[first * columns : rows * columns].reshape(rows - first, columns)
-    np.dot(deltas[: n * columns].reshape(n, columns), matrix.T, out)
 
-
-@checked(
-    weights="out f4 P",
-    gradient="f4 P",
-    mean="out f4 P",
-    square="out f4 P",
-    target="out f4 P",
-    step="int 1",
-    rate="float",
-    decay="float",
-    tau="float",
-)
+@checked(sides, weights="f4 P", shape=Net, decay="float", gradient="out f4 P")
 @compiled(reassociate=True, nogil=True)
-def adam_and_polyak(
-    weights: Float32,
-    gradient: Float32,
-    mean: Float32,
-    square: Float32,
-    target: Float32,
-    step: int,
-    rate: float,
-    decay: float,
-    tau: float,
-) -> None:
-    r"""One step of Adam, and the target network drawn after it, in one pass over memory.
+def add_decay(weights: Float32, shape: Net, decay: float, gradient: Float32) -> None:
+    """Add decay * w to the gradient: of all weights, as torch does; of the hidden matrices alone in a normalised net.
 
-    .. math::
-        m \leftarrow .9\,m + .1\,g,\qquad v \leftarrow .999\,v + .001\,g^2,\qquad
-        w \leftarrow w - \alpha\,\hat m / (\sqrt{\hat v} + 10^{-8}),\qquad \bar w \leftarrow \bar w + \tau(w - \bar w)
-
-    Kingma and Ba (2015), algorithm 1, with g = gradient + decay * w; all in place.
-
-    Args:
-        weights, gradient, mean, square, target: ``(P,)``; step: number of this step, from 1.
-        rate: alpha; decay: L2 on the weights; tau: share of the new weights in the target.
+    OpenAI Baselines, whose nets those are, leaves biases, normalisations and the last layer out.
     """
-    size = np.float32(rate / (1.0 - 0.9**step))
-    root = np.float32(1.0 / np.sqrt(1.0 - 0.999**step))
-    keep, pull, part = np.float32(0.1), np.float32(0.001), np.float32(tau)
-    small, l2 = np.float32(1e-8), np.float32(decay)
-    for start in range(0, len(weights), 4096):  # a block stays in the first cache; one loop has too many arrays
-        end = min(start + 4096, len(weights))
-        w, g, m, v, drawn = (
-            weights[start:end],
-            gradient[start:end],
-            mean[start:end],
-            square[start:end],
-            target[start:end],
-        )
-        for i in range(len(w)):
-            slope = g[i] + l2 * w[i]
-            first = m[i] + keep * (slope - m[i])
-            second = v[i] + pull * (slope * slope - v[i])
-            m[i], v[i] = first, second
-            w[i] -= np.divide(size * first, np.sqrt(second) * root + small)  # `/` would test for 0, one by one
-        for i in range(len(w)):
-            drawn[i] += part * (w[i] - drawn[i])
+    l2, sizes = np.float32(decay), shape.sizes
+    if not shape.normalised:
+        for i in range(len(weights)):
+            gradient[i] += l2 * weights[i]
+        return
+    at = 0
+    for layer in range(len(sizes) - 2):
+        end = at + (sizes[layer] + shape.late if layer == shape.at else sizes[layer]) * sizes[layer + 1]
+        for i in range(at, end):
+            gradient[i] += l2 * weights[i]
+        at = end + 3 * sizes[layer + 1]
+
+
+@compiled(reassociate=True, nogil=True)
+def _layer_one(x: Float32, matrix: Float32, vectors: Float32, out: Float32, normalised: bool, is_last: bool) -> None:
+    """One layer for one input: reads the weights once, not those of units that are 0."""
+    width = len(out)
+    zero, part = np.float32(0.0), np.float32(1.0 / width)
+    for j in range(width):
+        out[j] = vectors[j]
+    for i in range(len(x)):
+        value = x[i]
+        if value != zero:
+            row = matrix[i * width : (i + 1) * width]
+            for j in range(width):
+                out[j] += value * row[j]
+    if is_last:
+        return
+    if not normalised:
+        for j in range(width):
+            out[j] = max(out[j], zero)
+        return
+    mean = zero
+    for j in range(width):
+        mean += out[j]
+    mean *= part
+    square = zero
+    for j in range(width):
+        out[j] -= mean
+        square += out[j] * out[j]
+    factor = np.float32(1.0) / np.sqrt(square * part + np.float32(EPS))
+    for j in range(width):
+        value = out[j] * factor * vectors[width + j] + vectors[2 * width + j]
+        out[j] = value if value > zero else zero
+
+
+@checked(sides, weights="f4 S P", shape=Net, x="f4 S N F", late="f4 S N L", out="out f4 S N O")
+@compiled(reassociate=True, nogil=True)
+def apply(weights: Float32, shape: Net, x: Float32, late: Float32, out: Float32, squash: bool) -> None:
+    """Outputs ``(S, N, n_L)`` of S relu nets ``(S, P)`` on inputs ``(S, N, n_0)`` with late ones ``(S, N, late)``.
+
+    No BLAS: an output does not depend on the inputs beside it, and a call on one input is cheap.
+    """
+    sizes, last = shape.sizes, len(shape.sizes) - 2
+    widest = np.max(sizes) + shape.late
+    first, second = np.empty(widest, np.float32), np.empty(widest, np.float32)
+    for s in range(x.shape[0]):
+        w = weights[s]
+        for n in range(x.shape[1]):
+            here, there, at = first, second, 0
+            for i in range(x.shape[2]):
+                here[i] = x[s, n, i]
+            for layer in range(last + 1):
+                rows, columns = sizes[layer], sizes[layer + 1]
+                if layer == shape.at:
+                    for j in range(shape.late):
+                        here[rows + j] = late[s, n, j]
+                    rows += shape.late
+                start = at + rows * columns
+                if layer < last:
+                    end = start + (3 if shape.normalised else 1) * columns
+                    _layer_one(here[:rows], w[at:start], w[start:end], there[:columns], shape.normalised, False)
+                    here, there, at = there, here, end
+                elif shape.normalised:  # sums in the order of the published results of metaexplore
+                    for j in range(columns):
+                        value = w[start + j]
+                        for m in range(rows):
+                            value += here[m] * w[at + m * columns + j]
+                        out[s, n, j] = value
+                else:
+                    _layer_one(here[:rows], w[at:start], w[start:], out[s, n], False, True)
+            if squash:
+                for j in range(out.shape[2]):
+                    out[s, n, j] = np.tanh(out[s, n, j])
