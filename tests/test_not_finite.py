@@ -91,7 +91,7 @@ def test_what_an_environment_gave_is_named(name, what, tmp_path):
 ENVIRONMENT = {"kind": "environment", "episodes": 2, "return_low": 0, "return_high": 9}
 OWN = {
     "vipg": (septet.vipg, {"algorithm": "vpg", "particles": 2}, ENVIRONMENT),
-    "precursor": (septet.vipg, {"algorithm": "action_space"}, ENVIRONMENT),
+    "vipg, action space": (septet.vipg, {"algorithm": "action_space"}, ENVIRONMENT),
     "metaexplore": (septet.metaexplore, {"hidden": [8, 8]}, {}),
     "metaexplore, plain": (septet.metaexplore, {"hidden": [8, 8], "explorer": "gaussian"}, {}),
 }

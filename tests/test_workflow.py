@@ -108,7 +108,7 @@ def test_a_second_run_has_nothing_to_do_and_says_so_quickly(smoke):
             {*WALLE, *SVRPO, *META, *VIPG, *after("walle", "svrpo", "metaexplore", "vipg")},
         ),
         ("packages/svrpo/src/septet/svrpo/network_passes.py", {*SVRPO, *after("svrpo")}),
-        ("packages/metaexplore/src/septet/metaexplore/nets.py", {*META, *after("metaexplore")}),
+        ("packages/metaexplore/src/septet/metaexplore/teacher.py", {*META, *after("metaexplore")}),
         ("packages/vipg/src/septet/vipg/samplers.py", {*VIPG, *after("vipg")}),
         ("packages/core/src/septet/seeding.py", EVERY),
         ("packages/report/src/septet/report/charts.py", {*FIGURES, *END}),

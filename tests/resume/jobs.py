@@ -81,6 +81,8 @@ MORE = {
     "rl, the peer": Training("rl", "rl", "ppo_sb3", "inverted_pendulum", of_task={"steps": 8192}),
     "svrpo, svrpg": Training("svrpo", "svrpo", "svrpg", "pendulum", of_task={"iterations": 8}),
     "metaexplore, signal": Training("metaexplore", "metaexplore", "signal", "navigation"),
+    "metaexplore, parameter noise": Training("metaexplore", "metaexplore", "parameter", "pendulum"),
+    "vipg, action space": Training("vipg", "vipg", "action_trust", "cart_pole", of_task={"iterations": 8}),
     "vipg, posterior": Training("vipg", "vipg", "posterior_modes", "surface", of_method={"steps": 60}),
     "dynts, tracker": Training("dynts", "dynts", "ts_diagonal", "shared1000", {"horizon": 4000, "points": 40}),
 }  # fmt: skip

@@ -1,12 +1,14 @@
-"""Arrays that do not fit never reach the compiled nets of students and teachers."""
+"""Arrays that do not fit never reach the compiled update of students and teachers; of nets, see learner's tests."""
 
 import numpy as np
 import pytest
 
 from septet.errors import InputError
-from septet.metaexplore import nets, student
+from septet.metaexplore import student, teacher
+from septet.rl.ddpg_update import Rates, networks, workspace
+from septet.rl.shapes import initial, tape
 
-ACTOR, CRITIC = np.array([2, 4, 3, 1, 0]), np.array([2, 4, 3, 1, 1])
+SHAPES = student.shapes(2, (4, 3), 1)
 K, N = 2, 5
 
 
@@ -17,52 +19,44 @@ def refused(text, function, *arguments):
 
 
 def weights(shape):
-    return nets.initial(shape, 0, ("x",), list(range(K)))
+    return initial(shape, 0, ("x",), list(range(K)))
 
 
-def test_nets():
-    w, x, out = weights(CRITIC)[0], np.zeros((N, 2), np.float32), np.zeros((N, 1), np.float32)
-    room, to = nets.tape(CRITIC, N), nets.deltas(CRITIC, N)
-    nets.forward(w, CRITIC, x, room, out)
-    refused("forward: weights", nets.forward, w[:-1], CRITIC, x, room, out)
-    refused("forward: tape.unit1", nets.forward, w, CRITIC, x, nets.tape(CRITIC, 4), out)
-    refused("forward: tape.joined", nets.forward, w, CRITIC, x, nets.tape(ACTOR, N), out)
-    refused("shape: expected", nets.forward, w, CRITIC[:4], x, room, out)
-    refused("shape: expected", nets.forward, w, -CRITIC, x, room, out)
-    refused("to.joined", nets.back_to_second, w, CRITIC, room, out, nets.deltas(CRITIC, 1))
-    refused("late_gradient: out", nets.late_gradient, w, CRITIC, to, np.zeros((N, 2), np.float32))
-    refused("weight_gradient: tape.unit1", nets.weight_gradient, w, CRITIC, x[:1], room, out, to)
-    refused("adam: square", nets.adam, w, w, w, w[:3], 1, 0.1)
-    refused("polyak: weights", nets.polyak, w, w[:3], 0.1)
+def test_mean_gradient():
+    shape = SHAPES.actor
+    w, x, f = weights(shape)[0], np.zeros((N, 2), np.float32), np.zeros((N, 1), np.float32)
+    teacher.mean_gradient(w, shape, x, f, tape(shape, N), f.copy())
+    refused("mean_gradient: weights", teacher.mean_gradient, w[:-1], shape, x, f, tape(shape, N), f)
+    refused("mean_gradient: room.hidden", teacher.mean_gradient, w, shape, x, f, tape(shape, N - 1), f)
+    refused("mean_gradient: delta", teacher.mean_gradient, w, shape, x, f[:1], tape(shape, N), f)
 
 
 def test_actions_and_values():
-    x = np.zeros((K, N, 2), np.float32)
-    assert student.actions(weights(ACTOR), ACTOR, x.tolist()).shape == (K, N, 1)
-    refused("apply: x", student.actions, weights(ACTOR), ACTOR, x[:1])
-    refused("apply: x", student.actions, weights(ACTOR), ACTOR, x[..., :1])
-    refused("apply: weights", student.actions, weights(CRITIC), ACTOR, x)
-    refused("apply: late", student.values, weights(CRITIC), CRITIC, x, x)
-    refused("actions: x", student.actions, weights(ACTOR), ACTOR, x[0])
+    x, (actor, critic) = np.zeros((K, N, 2), np.float32), SHAPES
+    assert student.actions(weights(actor), actor, x.tolist()).shape == (K, N, 1)
+    refused("apply: x", student.actions, weights(actor), actor, x[:1])
+    refused("apply: x", student.actions, weights(actor), actor, x[..., :1])
+    refused("apply: weights", student.actions, weights(critic), actor, x)
+    refused("apply: late", student.values, weights(critic), critic, x, x)
+    refused("actions: x", student.actions, weights(actor), actor, x[0])
 
 
 @pytest.mark.parametrize(
     ("place", "value", "text"),
     [
-        (1, CRITIC, "train: critic_shape"),
-        (3, np.zeros((K, 7, 6), np.float32), "train: records"),
-        (3, np.zeros((1, 7, 7), np.float32), "train: records"),
-        (4, np.full((K, 1, N), 7), "train: rows: expected indices from 0 to 6"),
-        (4, np.zeros((K + 1, 1, N), int), "train: rows"),
-        (5, np.zeros((K, 3), np.float32), "train: mean"),
-        (7, student.workspace(ACTOR, CRITIC, N + 1), "train: work.observation"),
-        (10, np.zeros((1, 2)), "train: losses"),
+        (1, SHAPES._replace(critic=SHAPES.actor), "update: critic"),
+        (2, np.zeros((K, 7, 6), np.float32), "update: records"),
+        (2, np.zeros((1, 7, 7), np.float32), "update: records"),
+        (3, np.full((K, 1, N), 7), "update: rows: expected indices from 0 to 6"),
+        (3, np.zeros((K + 1, 1, N), int), "update: rows"),
+        (4, np.zeros((K, 3), np.float32), "update: mean"),
+        (6, workspace(SHAPES, N + 1), "update: work.observation"),
+        (9, np.zeros((1, 2)), "update: losses"),
     ],
 )
-def test_train(place, value, text):
-    students = student.networks(weights(ACTOR), weights(CRITIC))
-    work, rates = student.workspace(ACTOR, CRITIC, N), student.Rates(1e-3, 1e-3, 0.0, 0.99, 0.01)
+def test_update(place, value, text):
+    students, work = networks(*(weights(shape) for shape in SHAPES)), workspace(SHAPES, N)
     records, mean = np.zeros((K, 7, 7), np.float32), np.zeros((K, 2), np.float32)
-    rows, losses = np.zeros((K, 1, N), int), np.zeros((K, 2))
-    good = [students, ACTOR, CRITIC, records, rows, mean, mean + 1, work, 0, rates, losses]
-    refused(text, student.train, *good[:place], value, *good[place + 1 :])
+    rows, losses, rates = np.zeros((K, 1, N), int), np.zeros((K, 2)), Rates(1e-3, 1e-3, 0.0, 0.99, 0.01)
+    good = [students, SHAPES, records, rows, mean, mean + 1, work, 0, rates, losses]
+    refused(text, student.update, *good[:place], value, *good[place + 1 :])

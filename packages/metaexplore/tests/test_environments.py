@@ -48,9 +48,12 @@ def test_the_return_estimate():
 
 def test_episodes_end_and_start_by_their_purpose():
     world = environments(number=2)
-    found = rollout(world, world.reset(), lambda t, o: np.zeros((4, 2)), 120)
+    world.reset()
+    found = rollout(world, lambda t, o: np.zeros((4, 2)), 120)
     assert found.records.shape == (4, 120, 8)
-    assert not found.falls.any()
+    assert found.by_seed.shape == (2, 240, 8) and not found.records[:, :, 5].any()  # a time limit is no terminal state
+    reward = found.records[:, :, 4].sum(axis=1).reshape(2, 2)
+    np.testing.assert_allclose(found.returns, reward * 50 / 120, rtol=1e-5)
     starts = found.records[:, [0, 50, 100], :2].reshape(-1, 2)
     assert len(np.unique(starts, axis=0)) == 12
     again = world.restart(3)
@@ -60,11 +63,10 @@ def test_episodes_end_and_start_by_their_purpose():
 
 def test_test_episodes_are_whole_and_always_the_same():
     world = environments("InvertedDoublePendulum-v5", 3)
-    seen = []
-    first = noise_free_return(world, lambda o: np.ones((6, 1)), seen)
-    second = noise_free_return(world, lambda o: np.ones((6, 1)), [])
+    first, seen = noise_free_return(world, lambda o: np.ones((6, 1)))
+    second, _ = noise_free_return(world, lambda o: np.ones((6, 1)))
     np.testing.assert_array_equal(first, second)
-    assert len(seen) < 50 and np.isnan(seen[-1]).any(axis=1).sum() < 6
+    assert seen.shape[1] < 50 and np.isnan(seen[:, -1]).any(axis=1).sum() < 6
 
 
 def test_unknown_tasks_are_refused():

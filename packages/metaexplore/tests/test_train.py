@@ -9,9 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from septet.errors import NotFinite
+from septet.metaexplore import train as module
 from septet.metaexplore.config import Job
-from septet.metaexplore.cycle import Cycle
-from septet.metaexplore.train import train as train_job
 from septet.scores import read_scores
 
 JOB = {
@@ -26,7 +25,7 @@ JOB = {
 def test_the_same_job_gives_the_same_bytes(tmp_path):
     job = Job.model_validate(JOB)
     for name in ("one", "two"):
-        train_job(job, tmp_path / name)
+        module.train(job, tmp_path / name)
     assert (tmp_path / "one/scores.parquet").read_bytes() == (tmp_path / "two/scores.parquet").read_bytes()
     scores = read_scores(tmp_path / "one/scores.parquet")
     assert scores.filter(metric="return")["step"].unique().sort().to_list() == [600 * k for k in range(1, 7)]
@@ -36,16 +35,16 @@ def test_the_same_job_gives_the_same_bytes(tmp_path):
 
 
 def test_a_student_that_is_no_number_stops_with_its_name(tmp_path, monkeypatch):
-    train = Cycle.train
+    learn = module.learn
 
-    def spoiled(self):
-        self.students.actor[1, 0] = np.nan
-        train(self)
+    def spoiled(learner, number):
+        learner.student.networks.actor[1, 0] = np.nan
+        learn(learner, number)
 
-    monkeypatch.setattr(Cycle, "train", spoiled)
+    monkeypatch.setattr(module, "learn", spoiled)
     job = Job.model_validate(JOB)
     with pytest.raises(NotFinite, match=r"is not finite \(seed 2\)"):
-        train_job(job, tmp_path)
+        module.train(job, tmp_path)
     assert not (tmp_path / "scores.parquet").exists()
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from septet.vipg import objective, posterior, stein
-from septet.vipg.ascent import Moments, ascend
+from septet.vipg.adam import Moments, ascend
 from septet.vipg.config import Job, Posterior, Quadratic, Surface
 from septet.vipg.flows import Coupling, Planar
 from septet.vipg.samplers import Cholesky, LowRank, MeanField

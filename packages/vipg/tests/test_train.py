@@ -12,12 +12,16 @@ import yaml
 from pydantic import ValidationError
 
 from septet.card import RunCard
-from septet.errors import InputError, NotFinite
+from septet.checkpoint import Checkpoints
+from septet.cli import stop_request
+from septet.errors import InputError, Interrupted, NotFinite
 from septet.scores import read_scores, read_timing
+from septet.state import load_state_dict, state_dict
+from septet.testing import forgotten
 from septet.vipg import updates
+from septet.vipg.action_space import ActionSpaceAgent
 from septet.vipg.agent import Agent
 from septet.vipg.config import Job
-from septet.vipg.precursor import Precursor
 from septet.vipg.train import train
 
 CART = {"kind": "environment", "environment": "ContinuousCartPole", "return_low": 20.0, "return_high": 200.0}
@@ -29,8 +33,8 @@ METHODS = {
     "v_ppo": {"algorithm": "ppo", "alphas": [0.1], "family": "planar"},
     "svpg": {"algorithm": "vpg", "family": "particles", "particles": 8, "gradient": "stein", "alphas": [0.1]},
     "score": {"algorithm": "vpg", "gradient": "score", "normalise_observations": True},
-    "precursor": {"algorithm": "action_space"},
-    "precursor_trust": {"algorithm": "action_space", "update": "trust_region", "alphas": [0.0, 0.1]},
+    "action_sgd": {"algorithm": "action_space"},
+    "action_trust": {"algorithm": "action_space", "update": "trust_region", "alphas": [0.0, 0.1]},
 }
 
 
@@ -40,9 +44,9 @@ def job(name, seeds=(1000, 1001), task=CART, **settings):
     return Job(method={"name": name, **METHODS[name]}, task=own, seeds=list(seeds), **few, **settings)
 
 
-def posterior(**settings):
-    method = {"name": "p", "algorithm": "posterior", "variants": ["mean_field", "svgd"], "steps": 20}
-    return Job(method=method, task={"kind": "surface", "name": "surface"}, seeds=[1000, 1001], **settings)
+def posterior(variants=("mean_field", "svgd")):
+    method = {"name": "p", "algorithm": "posterior", "variants": list(variants), "steps": 20}
+    return Job(method=method, task={"kind": "surface", "name": "surface"}, seeds=[1000, 1001])
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -104,9 +108,9 @@ def test_labels_that_read_alike_are_refused():
         Job(method={"algorithm": "vpg", "alphas": [0.1, 0.1000001]}, task=CART)
 
 
-def test_the_precursor_refuses_an_environment_that_it_cannot_rewind():
+def test_action_space_refuses_an_environment_that_it_cannot_rewind():
     with pytest.raises(InputError, match="expected a task that septet.sampler steps itself"):
-        Precursor(job("precursor", task={**CART, "environment": "MountainCarContinuous-v0"}))
+        ActionSpaceAgent(job("action_sgd", task={**CART, "environment": "MountainCarContinuous-v0"}))
 
 
 def test_sparse_car_reaches_its_goal_with_the_known_policy():
@@ -144,19 +148,45 @@ def command(config, out):
     return [sys.executable, "-m", "septet.vipg", "train", "--config", str(config), "--out", str(out)]
 
 
-@pytest.mark.parametrize("name", ["v_vpg", "score", "svpg", "precursor"])
-def test_state_goes_on_exactly(name):
-    from septet.vipg.train import Training
+def agent_of(name):
+    one = job(name)
+    return ActionSpaceAgent(one) if name.startswith("action") else Agent(one)
 
-    whole, first, second = (Training(job(name)) for _ in range(3))
-    for part in range(3):
-        whole.advance(part)
-    first.advance(0)
-    second.state = first.state
+
+@pytest.mark.parametrize("name", ["v_vpg", "score", "svpg", "action_sgd", "action_trust"])
+def test_an_agent_declares_all_that_its_next_iteration_needs(name):
+    whole, first, second = (agent_of(name) for _ in range(3))
+    found = [whole.iterate(k) for k in range(3)]
+    first.iterate(0)
+    load_state_dict(second, {key: array.copy() for key, array in state_dict(first).items()})
+    scratch = ("collector.buffers", "evaluator", "collector.member")  # written before they are read
+    assert {path for path in forgotten(first, second) if not path.startswith(scratch)} == set()
     for part in (1, 2):
-        second.advance(part)
-    frames = [pl.concat(run.finish()[0]) for run in (whole, second)]
-    assert frames[0].equals(frames[1])
+        again = second.iterate(part)
+        for metric, values in found[part].scores.items():
+            np.testing.assert_array_equal(again.scores[metric], values)
+    for key, array in state_dict(whole).items():
+        assert array.tobytes() == state_dict(second)[key].tobytes(), key
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+@pytest.mark.parametrize("one", [job("v_vpg"), posterior(variants=["mean_field", "svgd", "full"])])
+def test_a_stopped_job_ends_with_the_bytes_of_the_whole_one(one, stop, tmp_path, monkeypatch):
+    train(one, tmp_path / "whole")
+    safe_point, count = Checkpoints.safe_point, [0]
+
+    def stopping(self, *given):
+        count[0] += 1
+        stop_request.signal = 15 if count[0] == stop else None
+        safe_point(self, *given)
+
+    monkeypatch.setattr(Checkpoints, "safe_point", stopping)
+    with pytest.raises(Interrupted):
+        train(one, tmp_path / "out")
+    assert not (tmp_path / "out/scores.parquet").exists()
+    train(one, tmp_path / "out")
+    assert count[0] == 3
+    assert (tmp_path / "out/scores.parquet").read_bytes() == (tmp_path / "whole/scores.parquet").read_bytes()
 
 
 def test_a_nan_stops_with_its_name(monkeypatch):

@@ -9,8 +9,8 @@ import torch
 
 from septet.rl.trust_region import kl_hessian_product
 from septet.vipg import baseline, experience, updates
+from septet.vipg.adam import Moments
 from septet.vipg.agent import Agent
-from septet.vipg.ascent import Moments
 from septet.vipg.config import PPO, TRPO, VPG, Job
 from septet.vipg.surrogate import Problem
 

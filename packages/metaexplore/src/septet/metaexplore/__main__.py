@@ -6,14 +6,19 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy loads it: the products are small
 
 from septet.cli import Verb, main
-from septet.metaexplore.config import Job
+from septet.metaexplore.config import Job, Study
 
 
 def _train(config: Job, out: Path) -> None:
     """Train one method on one task, or study the meta signal there; all seeds in lockstep."""
-    from septet.metaexplore.train import train
+    if isinstance(config.method, Study):
+        from septet.metaexplore.study import study
 
-    train(config, out)
+        study(config, out)
+    else:
+        from septet.metaexplore.train import train
+
+        train(config, out)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,11 @@ import numpy as np
 from septet.bench import Bench, Row, in_turns, row, seconds
 from septet.compiled import compiled
 from septet.config import Settings
-from septet.metaexplore import nets, student
+from septet.metaexplore import student
 from septet.metaexplore.config import Method
+from septet.metaexplore.train import rates
+from septet.rl.ddpg_update import networks, workspace
+from septet.rl.shapes import initial
 
 SIZES = {"Pendulum-v1": (3, 1), "HalfCheetah-v5": (17, 6)}
 HELD, BATCH, HIDDEN = 10_000, 64, 64
@@ -72,25 +75,18 @@ def _products(a: Any, b: Any, c: Any, repeats: int) -> None:
 
 class _Ours:
     def __init__(self, task: str, seeds: list[int]) -> None:
-        (size, actions), method = SIZES[task], Method()
-        self.shapes = np.array([size, HIDDEN, HIDDEN, actions, 0]), np.array([size, HIDDEN, HIDDEN, 1, actions])
-        weights = (nets.initial(shape, 0, ("bench", int(shape[3])), seeds) for shape in self.shapes)
-        self.students, self.count = student.networks(*weights), len(seeds)
-        self.rng = np.random.default_rng(0)
-        self.records = self.rng.standard_normal((len(seeds), HELD, 2 * size + actions + 2)).astype(np.float32)
-        self.mean, self.scale = np.zeros((len(seeds), size), np.float32), np.ones((len(seeds), size), np.float32)
-        self.work = student.workspace(*self.shapes, BATCH)
-        decay, gamma, tau = method.critic_decay, method.gamma, method.tau
-        self.rates = student.Rates(method.actor_rate, method.critic_rate, decay, gamma, tau)
+        (size, actions), method, rng = SIZES[task], Method(), np.random.default_rng(0)
+        shapes, count = student.shapes(size, (HIDDEN, HIDDEN), actions), len(seeds)
+        weights = (initial(shape, 0, ("bench", int(shape.sizes[-1])), seeds, student.LAST) for shape in shapes)
+        self.students, self.shapes, self.count, self.rng = networks(*weights), shapes, count, rng
+        self.records = rng.standard_normal((count, HELD, 2 * size + actions + 2)).astype(np.float32)
+        self.scaling = np.zeros((count, size), np.float32), np.ones((count, size), np.float32)
+        self.work, self.rates = workspace(shapes, BATCH), rates(method)
 
     def learn(self, updates: int) -> None:
         """Updates of every seed, mini-batches drawn."""
-        rows = self.rng.integers(0, HELD, (self.count, updates, BATCH))
-        actor, critic = self.shapes
-        losses, held = np.zeros((self.count, 2)), self.records
-        student.train(
-            self.students, actor, critic, held, rows, self.mean, self.scale, self.work, 0, self.rates, losses
-        )  # fmt: skip
+        rows, losses = self.rng.integers(0, HELD, (self.count, updates, BATCH)), np.zeros((self.count, 2))
+        student.update(self.students, self.shapes, self.records, rows, *self.scaling, self.work, 0, self.rates, losses)
 
 
 class _Peer:

@@ -79,17 +79,25 @@ class Method(Settings):
         return self.explorer in TEACHERS
 
     @property
+    def fresh(self) -> bool:
+        """Whether each cycle evaluates the student itself too; the baseline of a group needs no R."""
+        return self.reference == "fresh" and self.trials == 1
+
+    @property
     def cycle_steps(self) -> int:
         """Environment steps of one cycle, evaluations included."""
         if not self.teaches:
             return self.explore_steps
-        fresh = self.evaluate_steps if self.trials == 1 and self.reference == "fresh" else 0
-        return self.trials * (self.explore_steps + self.evaluate_steps) + fresh
+        return self.trials * (self.explore_steps + self.evaluate_steps) + self.fresh * self.evaluate_steps
 
     @property
     def first_steps(self) -> int:
         """Environment steps before the first cycle."""
         return self.trials * self.evaluate_steps if self.teaches else 0
+
+    def cycles(self, steps: int) -> int:
+        """Whole cycles in so many environment steps."""
+        return (steps - self.first_steps) // self.cycle_steps
 
     @model_validator(mode="after")
     def _fits(self) -> "Method":

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from septet import sampler
 from septet.errors import InputError
 from septet.metaexplore import navigation
-from septet.metaexplore.nets import Float32
 from septet.metaexplore.student import Array
 from septet.rl.replay import record_size
+from septet.rl.shapes import Float32
 from septet.sampler.batch import CompiledBatch
 from septet.sampler.nonfinite import check_step
 
@@ -49,6 +49,11 @@ class Environments(CompiledBatch):
         round_purpose = f"{self.purpose} in rounds"
         return self.root, round_purpose, self.task, self.seeds[seed], self._round, episode - int(self._first[row])
 
+    @property
+    def observation(self) -> Array:
+        """The observations ``(S B, O)`` that the next actions answer."""
+        return self._observation
+
     def restart(self, round_: int) -> Array:
         """End all episodes; the B environments of a seed start this round's episodes from common states."""
         self._round = round_
@@ -62,31 +67,30 @@ class Environments(CompiledBatch):
 
 
 class Experience(NamedTuple):
-    """What a rollout of n steps gave; rows are S * B environments."""
+    """What a rollout of n steps in B environments of each of S seeds gave."""
 
     records: Float32
     """Transitions (S B, n, 2 O + A + 2) as `septet.rl.replay` lays them out."""
-    reward: Array
-    """Sum of the rewards, (S B,)."""
-    falls: Array
-    """Terminal states, (S B,)."""
-    observation: Array
-    """On which to go on, (S B, O)."""
+    returns: Array
+    """Return estimates, (S, B)."""
+
+    @property
+    def by_seed(self) -> Float32:
+        """The transitions ``(S, B n, 2 O + A + 2)``."""
+        return self.records.reshape(len(self.returns), -1, self.records.shape[2])
 
 
-def rollout(
-    environments: Environments, observation: Array, act: Callable[[int, Array], NDArray[Any]], steps: int
-) -> Experience:
-    """Take `steps` steps in every environment.
+def rollout(environments: Environments, act: Callable[[int, Array], NDArray[Any]], steps: int) -> Experience:
+    """Take `steps` steps in every environment, from where it stands.
 
     Args:
-        observation: ``(S B, O)``.
         act: actions ``(S B, A)`` in [-1, 1] from the number of the step and the observations ``(S B, O)``.
     """
     size, width = environments.observation_size, environments.action_size
     records = np.empty((environments.size, steps, record_size(size, width)), np.float32)
     reward, falls = np.zeros(environments.size), np.zeros(environments.size)
     for t in range(steps):
+        observation = environments.observation
         action = act(t, observation)
         step = environments.step(environments.scaled(action))
         check_step(step, environments.seeds, f"{environments.purpose}, step {t + 1}")
@@ -98,8 +102,8 @@ def rollout(
         row[:, size + width + 2 :] = step.next_observation
         reward += step.reward
         falls += step.terminated
-        observation = step.observation
-    return Experience(records, reward, falls, observation)
+    returns = return_estimate(reward, falls, steps, environments.time_limit)
+    return Experience(records, returns.reshape(len(environments.seeds), -1))
 
 
 def return_estimate(reward: Array, falls: Array, steps: int, horizon: int) -> Array:
@@ -117,15 +121,18 @@ def return_estimate(reward: Array, falls: Array, steps: int, horizon: int) -> Ar
     return estimate
 
 
-def noise_free_return(environments: Environments, act: Callable[[Array], NDArray[Any]], visits: list[Array]) -> Array:
-    """Mean return ``(S,)`` of one whole episode in each environment, from the same starts every time.
+def noise_free_return(environments: Environments, act: Callable[[Array], NDArray[Any]]) -> tuple[Array, Array]:
+    """One whole episode in each environment, from the same starts every time.
 
     Args:
         act: actions ``(S B, A)`` in [-1, 1] from the observations.
-        visits: gets the observations of each step before any end, ``(S, B, O)`` with NaN after it.
+
+    Returns:
+        Mean returns ``(S,)``, and the observations of each step with NaN after an episode's end, ``(S B, T, O)``.
     """
     observation = environments.restart(0)
     total, running = np.zeros(environments.size), np.ones(environments.size, dtype=bool)
+    visits = []
     for t in range(environments.time_limit):
         visits.append(np.where(running[:, None], observation, np.nan))
         step = environments.step(environments.scaled(act(observation)), running)  # who is done rests
@@ -136,4 +143,4 @@ def noise_free_return(environments: Environments, act: Callable[[Array], NDArray
             break
         observation = step.observation
     mean: Array = total.reshape(len(environments.seeds), -1).mean(axis=1)
-    return mean
+    return mean, np.stack(visits, axis=1)

@@ -3,6 +3,9 @@ r"""The student: DDPG of section 2.1 for K rows in lockstep (seeds, or the trial
 .. math::
     y = r + \gamma (1 - d)\,Q'(s', \mu'(s')),\qquad L_Q = E[(Q(s, a) - y)^2] + \tfrac c2\|W^Q\|^2,\qquad
     L_\mu = -E[Q(s, \mu(s))]
+
+The nets are normalised, and the critic takes the action at its second layer (section 3). Nets and update are those of
+`learner`; a mini-batch is normalised by running moments of the observations on the way.
 """
 
 from typing import Any, NamedTuple
@@ -10,186 +13,105 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.arrays import Spec, checked, fit
+from septet.arrays import checked, fit
 from septet.compiled import compiled
-from septet.errors import InputError
-from septet.metaexplore.nets import (
-    DELTAS,
-    TAPE,
-    Deltas,
-    Float32,
-    Shape,
-    Tape,
-    adam,
-    apply,
-    back_to_second,
-    decay_matrices,
-    deltas,
-    forward,
-    late_gradient,
-    polyak,
-    sides,
-    tape,
-    weight_gradient,
-)
+from septet.rl import ddpg_update
+from septet.rl.ddpg_update import Networks, Rates, Shapes, Workspace, workspace
+from septet.rl.dense import apply
+from septet.rl.normalise import Moments, standard
+from septet.rl.shapes import Float32, Net, net
 
 Array = NDArray[np.float64]
-State = dict[str, NDArray[Any]]
 CLIP = 5.0
 """Bound of a normalised observation (section 3)."""
+LAST = 3e-3
+"""The last layers begin with U(±LAST) (section 3)."""
 
 
-class Networks(NamedTuple):
-    """Weights and moments of K students: ``(K, P)`` each, P of the actor or of the critic."""
+class Scaling(NamedTuple):
+    """What observations of K rows are normalised by: less the mean, times the scale, ``(K, O)`` each."""
 
-    actor: Float32
-    critic: Float32
-    target_actor: Float32
-    target_critic: Float32
-    actor_mean: Float32
-    actor_square: Float32
-    critic_mean: Float32
-    critic_square: Float32
+    mean: Float32
+    scale: Float32
 
 
-class Workspace(NamedTuple):
-    """Arrays that an update writes and nobody reads after it."""
+class Student(NamedTuple):
+    """K students: of seeds, or the trial students of seeds."""
 
-    observation: Float32
-    next_observation: Float32
-    action: Float32
-    value: Float32
-    target: Float32
-    action_delta: Float32
-    reward: Float32
-    going_on: Float32
-    actor_tape: Tape
-    critic_tape: Tape
-    actor_deltas: Deltas
-    critic_deltas: Deltas
+    networks: Networks
+    shapes: Shapes
+    scaling: Scaling
 
+    def normalised(self, observation: NDArray[Any]) -> Float32:
+        """Observations ``(K B, O)`` by the scaling of their row and clipped, ``(K, B, O)``."""
+        return normalised(observation.reshape(len(self.networks.actor), -1, observation.shape[-1]), self.scaling)
 
-class Rates(NamedTuple):
-    """Numbers of the update: Adam's rates, L2 on the critic, gamma and tau."""
-
-    actor: float
-    critic: float
-    decay: float
-    gamma: float
-    tau: float
+    def act(self, observation: NDArray[Any]) -> Float32:
+        """Noise-free actions ``(K B, A)`` in [-1, 1] at observations ``(K B, O)``."""
+        acts = actions(self.networks.actor, self.shapes.actor, self.normalised(observation))
+        return acts.reshape(len(observation), -1)
 
 
-def networks(actor: Float32, critic: Float32) -> Networks:
-    """New students: targets are copies, moments are 0."""
-    zeros = [np.zeros_like(each) for each in (actor, actor, critic, critic)]
-    return Networks(actor, critic, actor.copy(), critic.copy(), *zeros)
+def shapes(observation_size: int, hidden: tuple[int, int], action_size: int) -> Shapes:
+    """Actor o -> a; critic o -> Q with the action at its second layer (section 3)."""
+    actor = net((observation_size, *hidden, action_size), normalised=True)
+    return Shapes(actor, net((observation_size, *hidden, 1), normalised=True, late=action_size, at=1))
 
 
-def repeat(students: Networks, times: int) -> Networks:
+def repeat(student: Student, times: int) -> Student:
     """Copies of the students, `times` of each one after the other: trial students, moments and targets included."""
-    return Networks(*(np.repeat(array, times, axis=0) for array in students))
+    copies = Networks(*(np.repeat(array, times, axis=0) for array in student.networks))
+    return Student(copies, student.shapes, Scaling(*(np.repeat(a, times, axis=0) for a in student.scaling)))
 
 
-def workspace(actor: Shape, critic: Shape, batch: int) -> Workspace:
-    """A workspace for mini-batches of `batch`."""
-    size, actions = int(actor[0]), int(actor[3])
-    return Workspace(
-        observation=np.zeros((batch, size), np.float32),
-        next_observation=np.zeros((batch, size), np.float32),
-        action=np.zeros((batch, actions), np.float32),
-        value=np.zeros((batch, 1), np.float32),
-        target=np.zeros((batch, 1), np.float32),
-        action_delta=np.zeros((batch, actions), np.float32),
-        reward=np.zeros(batch, np.float32),
-        going_on=np.zeros(batch, np.float32),
-        actor_tape=tape(actor, batch),
-        critic_tape=tape(critic, batch),
-        actor_deltas=deltas(actor, batch),
-        critic_deltas=deltas(critic, batch),
-    )
+def merged(seen: Moments, found: NDArray[np.floating[Any]]) -> Moments:
+    """The moments of S seeds with more numbers ``(S, n, d)``."""
+    found = found.astype(np.float64)
+    centre = found.mean(axis=1)
+    squares = ((found - centre[:, None]) ** 2).sum(axis=1)
+    return seen.merge(Moments(np.full(len(found), float(found.shape[1])), centre, squares))
+
+
+def scaling(seen: Moments) -> Scaling:
+    """The scaling of S seeds from the moments of what they observed."""
+    mean, scale = standard(seen)
+    return Scaling(mean.astype(np.float32), scale.astype(np.float32))
 
 
 @compiled(nogil=True)
 def _gather(records: Float32, rows: NDArray[np.int64], mean: Float32, scale: Float32, work: Workspace) -> None:
-    """Copy the records ``(n, 2 O + A + 2)`` at `rows` ``(N,)``, observations normalised, to the workspace."""
-    size = work.observation.shape[1]
-    actions = work.action.shape[1]
-    first = work.critic_tape.joined.shape[1] - actions
+    """Copy the records ``(n, 2 O + A + 2)`` at `rows` ``(N,)`` to the workspace, observations normalised."""
+    size, width = work.observation.shape[1], work.action.shape[1]
     bound = np.float32(CLIP)
     for i in range(len(rows)):
         record = records[rows[i]]
         for j in range(size):
-            now, then = (record[j] - mean[j]) * scale[j], (record[size + actions + 2 + j] - mean[j]) * scale[j]
+            now, then = (record[j] - mean[j]) * scale[j], (record[size + width + 2 + j] - mean[j]) * scale[j]
             work.observation[i, j] = min(max(now, -bound), bound)
             work.next_observation[i, j] = min(max(then, -bound), bound)
-        for j in range(actions):
-            work.critic_tape.joined[i, first + j] = record[size + j]
+        for j in range(width):
             work.action[i, j] = record[size + j]
-        work.reward[i] = record[size + actions]
-        work.going_on[i] = np.float32(1.0) - record[size + actions + 1]
-
-
-@compiled(reassociate=True, nogil=True)
-def _squashed(weights: Float32, shape: Shape, x: Float32, tape: Tape, out: Float32) -> None:
-    """Actions ``(N, A)`` of an actor: tanh of its outputs."""
-    forward(weights, shape, x, tape, out)
-    for i in range(len(out)):
-        for j in range(out.shape[1]):
-            out[i, j] = np.tanh(out[i, j])
-
-
-def _sides(students: object, actor_shape: Shape, critic_shape: Shape, *_: object) -> dict[str, int]:
-    """Numbers of both nets, those of the critic in small letters, and R of a record."""
-    actor, critic = sides(None, actor_shape), sides(students, critic_shape)
-    if actor["L"] or (critic["I"], critic["O"], critic["L"]) != (actor["I"], 1, actor["O"]):
-        expected = f"{actor['I']} inputs, 1 output and {actor['O']} late, after an actor without late inputs"
-        raise InputError("train: critic_shape", expected=expected, found=critic_shape)
-    small = {name.lower(): number for name, number in critic.items()}
-    return {**actor, **small, "R": 2 * actor["I"] + actor["O"] + 2}
-
-
-def _critics(specs: dict[str, str]) -> dict[str, str]:
-    """The specs of a critic's arrays, whose sizes have small letters."""
-    small = {"F": "f", "G": "g", "J": "j", "P": "p"}
-    return {name: " ".join(small.get(word, word) for word in spec.split()) for name, spec in specs.items()}
-
-
-WEIGHTS = {name: f"out f4 K {'P' if 'actor' in name else 'p'}" for name in Networks._fields}
-WORK: dict[str, Spec] = {
-    "observation": "out f4 N I",
-    "next_observation": "out f4 N I",
-    "action": "out f4 N O",
-    "value": "out f4 N 1",
-    "target": "out f4 N 1",
-    "action_delta": "out f4 N O",
-    "reward": "out f4 N",
-    "going_on": "out f4 N",
-    "actor_tape": TAPE,
-    "critic_tape": _critics(TAPE),
-    "actor_deltas": DELTAS,
-    "critic_deltas": _critics(DELTAS),
-}
+        work.reward[i] = record[size + width]
+        work.going_on[i] = np.float32(1.0) - record[size + width + 1]
 
 
 @checked(
-    _sides,
-    students=WEIGHTS,
-    actor_shape="i8 5",
-    critic_shape="i8 5",
-    records="any f4 K C R",
-    rows="i8 K U N>0 < C",
-    mean="f4 K I",
-    scale="f4 K I",
-    work=WORK,
+    ddpg_update.sides,
+    students=ddpg_update.WEIGHTS,
+    shapes=Shapes,
+    records="any f4 S C R",
+    rows="i8 S U N>0 < C",
+    mean="f4 S O",
+    scale="f4 S O",
+    work=ddpg_update.WORK,
     step="int 0",
-    rates=dict.fromkeys(Rates._fields, "float"),
-    losses="out f8 K 2",
+    rates=ddpg_update.RATES,
+    losses="out f8 S 2",
 )
-@compiled(reassociate=True, nogil=True)
-def train(
+@compiled(reassociate=True, nogil=True, uses=("septet.rl", "septet.sampler"))
+def update(
     students: Networks,
-    actor_shape: Shape,
-    critic_shape: Shape,
+    shapes: Shapes,
     records: Float32,
     rows: NDArray[np.int64],
     mean: Float32,
@@ -199,81 +121,56 @@ def train(
     rates: Rates,
     losses: Array,
 ) -> None:
-    """U updates of each of K students, in place.
+    """U updates of each of K students, in place; see `ddpg`.
 
     Args:
-        records: transitions ``(K, n, 2 O + A + 2)`` as `septet.rl.replay` lays them out; rows: ``(K, U, N)``.
         mean, scale: of the observations, ``(K, O)``.
-        step: updates done before.
-        losses: written, ``(K, 2)``: mean L_Q and L_mu of these updates.
+        losses: written, ``(K, 2)``.
     """
-    n, actions = work.action.shape
-    first = int(critic_shape[1])
-    one, discount = np.float32(1.0), np.float32(rates.gamma)
     for k in range(rows.shape[0]):
-        actor, critic = students.actor[k], students.critic[k]
-        target_actor, target_critic = students.target_actor[k], students.target_critic[k]
         losses[k] = 0.0
         for u in range(rows.shape[1]):
             _gather(records[k], rows[k, u], mean[k], scale[k], work)
-
-            # the target of the critic
-            _squashed(target_actor, actor_shape, work.next_observation, work.actor_tape, work.action_delta)
-            work.critic_tape.joined[:, first:] = work.action_delta
-            forward(target_critic, critic_shape, work.next_observation, work.critic_tape, work.target)
-
-            # the critic
-            work.critic_tape.joined[:, first:] = work.action
-            forward(critic, critic_shape, work.observation, work.critic_tape, work.value)
-            for i in range(n):
-                error = work.value[i, 0] - (work.reward[i] + discount * work.going_on[i] * work.target[i, 0])
-                losses[k, 0] += error * error / n
-                work.value[i, 0] = np.float32(2.0 / n) * error
-            to = work.critic_deltas
-            back_to_second(critic, critic_shape, work.critic_tape, work.value, to)
-            weight_gradient(critic, critic_shape, work.observation, work.critic_tape, work.value, to)
-            decay_matrices(critic, critic_shape, rates.decay, to.weights)
-            adam(critic, to.weights, students.critic_mean[k], students.critic_square[k], step + u + 1, rates.critic)
-
-            # the actor
-            _squashed(actor, actor_shape, work.observation, work.actor_tape, work.action)
-            work.critic_tape.joined[:, first:] = work.action
-            forward(critic, critic_shape, work.observation, work.critic_tape, work.value)
-            losses[k, 1] -= np.sum(work.value) / n
-            work.value[:] = np.float32(-1.0 / n)
-            back_to_second(critic, critic_shape, work.critic_tape, work.value, to)
-            delta = work.action_delta
-            late_gradient(critic, critic_shape, to, delta)
-            for i in range(n):
-                for j in range(actions):
-                    delta[i, j] *= one - work.action[i, j] * work.action[i, j]  # through tanh
-            own = work.actor_deltas
-            back_to_second(actor, actor_shape, work.actor_tape, delta, own)
-            weight_gradient(actor, actor_shape, work.observation, work.actor_tape, delta, own)
-            adam(actor, own.weights, students.actor_mean[k], students.actor_square[k], step + u + 1, rates.actor)
-
-            polyak(target_actor, actor, rates.tau)
-            polyak(target_critic, critic, rates.tau)
+            _, climbed = ddpg_update.step(students, shapes, k, work, step + u + 1, 1, rates)
+            for error in work.error:
+                losses[k, 0] += error * error / len(work.error)
+            losses[k, 1] += climbed
         losses[k] /= max(rows.shape[1], 1)
 
 
-def normalised(observation: NDArray[Any], mean: Float32, scale: Float32) -> Float32:
-    """Observations ``(K, B, O)`` less the means ``(K, O)``, times the scales, clipped to ±5; float32."""
-    x = (observation.astype(np.float32) - mean[:, None]) * scale[:, None]
-    return np.clip(x, -CLIP, CLIP)
+def ddpg(student: Student, records: Float32, rows: NDArray[np.int64], rates: Rates, step: int) -> tuple[Student, Array]:
+    """U updates of each of K students (section 2.1): the new students, and their losses; the given ones stay.
+
+    Args:
+        records: transitions ``(K, n, 2 O + A + 2)`` as `septet.rl.replay` lays them out.
+        rows: of the mini-batches, ``(K, U, N)``.
+        step: updates done before.
+
+    Returns:
+        The students, and means of L_Q and L_mu over the updates, ``(K, 2)``.
+    """
+    new, losses = repeat(student, 1), np.zeros((len(records), 2))
+    work = workspace(student.shapes, rows.shape[2])
+    update(new.networks, new.shapes, records, rows, *new.scaling, work, step, rates, losses)
+    return new, losses
 
 
-def actions(weights: Float32, shape: Shape, x: Float32) -> Float32:
+def normalised(x: NDArray[Any], scaling: Scaling) -> Float32:
+    """Numbers ``(K, B, O)`` by the scaling of their row, clipped to ±5; float32."""
+    return np.clip((x.astype(np.float32) - scaling.mean[:, None]) * scaling.scale[:, None], -CLIP, CLIP)
+
+
+def actions(weights: Float32, shape: Net, x: Float32) -> Float32:
     """Actions in [-1, 1] of K actors ``(K, P)`` at normalised observations ``(K, B, O)``: ``(K, B, A)``."""
     x = fit("actions: x", "f4 K B I", x, {})
-    out = np.empty((*x.shape[:2], int(shape[3])), np.float32)
-    apply(weights, shape, x, x[..., :0], out)
+    out = np.empty((*x.shape[:2], int(shape.sizes[-1])), np.float32)
+    apply(weights, shape, x, x[..., :0], out, False)
     return np.tanh(out)
 
 
-def values(weights: Float32, shape: Shape, x: Float32, action: Float32) -> Float32:
+def values(weights: Float32, shape: Net, x: Float32, action: Float32) -> Float32:
     """Q of K critics at normalised observations ``(K, B, O)`` and actions ``(K, B, A)``: ``(K, B)``."""
     x = fit("values: x", "f4 K B I", x, {})
     out = np.empty((*x.shape[:2], 1), np.float32)
-    apply(weights, shape, x, action, out)
+    apply(weights, shape, x, action, out, False)
     return out[..., 0]

@@ -14,6 +14,8 @@ students learn from B and D0 together. `alignment` is the correlation of their r
 first setting on the same data sets.
 """
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +23,22 @@ import polars as pl
 
 from septet.metaexplore.config import Job, Method, Study
 from septet.metaexplore.curve import PAPER
-from septet.metaexplore.cycle import Cycle
-from septet.metaexplore.explorers import TeacherExplorer
-from septet.metaexplore.nets import Float32
-from septet.metaexplore.student import Array, Networks, State, repeat
-from septet.metaexplore.teacher import meta_gradient
+from septet.metaexplore.student import Array
+from septet.metaexplore.teacher import Lesson, Teacher, meta_gradient
+from septet.metaexplore.train import (
+    LIBRARIES,
+    PACKAGES,
+    Learner,
+    draw,
+    evaluate,
+    explore,
+    first_evaluation,
+    meta_cycle,
+    trials_of,
+)
+from septet.nonfinite import check_finite
+from septet.rl.shapes import Float32, Net
+from septet.run import Run
 from septet.scores import score_rows
 
 GROUPS = (2, 4, 8)
@@ -62,22 +75,49 @@ def agreement(scores: Array, reward: Array, trials: int) -> float:
     return float(np.mean(pairs)) if pairs else float("nan")
 
 
-class Signal:
-    """The study on one task: a student is trained, stopped at some cycles, and judged under every setting."""
+def study(job: Job, out: Path) -> None:
+    """Train a student and judge, at each stage and under each setting, its meta-rewards; write as `train` does."""
+    assert isinstance(job.method, Study)
+    seeds = job.method.seeds
+    with (
+        Run(
+            out, job, paper=PAPER, method=job.method.name, task=job.task.name, seeds=seeds, packages=PACKAGES,
+            libraries=LIBRARIES,
+        ) as run,
+        closing(Learner(job.method.learner, job.task, seeds, job.root_seed)) as learner,
+    ):  # fmt: skip
+        signal = Signal(job.method)
+        first_evaluation(learner)
+        state = {"learner": learner, "signal": signal}
+        for _ in run.loop(signal.total, state, unit="judgements", done=lambda: signal.judged):
+            stage, setting = divmod(signal.judged, len(signal.settings))
+            if signal.cycles < job.method.stages[stage]:
+                meta_cycle(learner, signal.cycles)
+                signal.cycles += 1
+            else:
+                signal.judge(learner, stage, setting)
+        run.write(signal.score_rows(job.task.name), methods=signal.methods(), steps=learner.steps * len(seeds))
 
-    def __init__(self, job: Job) -> None:
-        assert isinstance(job.method, Study)
-        self.study = job.method
-        self.job = job
-        self.seeds = job.replicates
-        self.base = job.method.learner
-        self.cycle = Cycle(self.base, job.task, self.seeds, job.root_seed)
-        self.settings = list(self.study.settings)
-        self.found = np.full((len(self.study.stages), len(self.settings), len(METRICS), len(self.seeds)), np.nan)
-        self.steps = np.zeros(len(self.study.stages), dtype=np.int64)
-        self.first = np.zeros((len(self.seeds), self.study.trials))  # meta-rewards of the stage's first setting
-        self.unit = 0  # judgements so far
-        # of the stage, under settings that do not differ in it; made again after a restart
+
+class Signal:
+    """The judgements of a study: metrics of each stage and setting.
+
+    Attributes:
+        found: metrics, ``(stages, settings, METRICS, S)``; steps: environment steps at each stage.
+        first: meta-rewards of the stage's first setting, ``(S, K)``.
+        cycles: of training so far; judged: judgements so far.
+    """
+
+    checkpointed = ("found", "steps", "first", "cycles", "judged")
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.settings = study, list(study.settings)
+        count, stages = len(study.seeds), len(study.stages)
+        self.found = np.full((stages, len(self.settings), len(METRICS), count), np.nan)
+        self.steps = np.zeros(stages, dtype=np.int64)
+        self.first = np.zeros((count, study.trials))
+        self.cycles = self.judged = 0
+        # of the stage, under settings that do not differ in it; computed again after a restart
         self.drawn: dict[tuple[object, ...], tuple[Float32, list[Array]]] = {}
         self.untaught: dict[tuple[object, ...], list[Array]] = {}
 
@@ -86,140 +126,91 @@ class Signal:
         """Judgements in all."""
         return len(self.study.stages) * len(self.settings)
 
-    @property
-    def done(self) -> int:
-        """Judgements so far."""
-        return self.unit
-
-    def advance(self) -> None:
-        """One phase of training, or one judgement."""
-        stage, setting = divmod(self.unit, len(self.settings))
-        if self.cycle.cycle < self.study.stages[stage]:
-            self.cycle.advance()
-            return
-        self.steps[stage] = self.cycle.steps
+    def judge(self, learner: Learner, stage: int, setting: int) -> None:
+        """Judge the student as it is, under one setting."""
         given = dict(self.study.settings[self.settings[setting]])
         in_replay = bool(given.pop("replay", False))
-        method = Method.model_validate({**self.base.model_dump(), **given})
-        found, returns = self._judged(method.model_copy(update={"trials": self.study.trials}), in_replay)
-        if setting == 0:
-            self.first = returns
-        elif in_replay:
-            found[METRICS.index("alignment")] = reliability(self.first, returns)
-        self.found[stage, setting] = found
-        self.unit += 1
-
-    def _judged(self, method: Method, in_replay: bool) -> tuple[Array, Array]:
-        """The metrics ``(METRICS, S)`` under a setting, and the returns of the trial students ``(S, K)``."""
-        count, returns = len(self.seeds), []
-        cycle = self._stopped(method)
-        try:
-            data, scores = self._drawn(cycle)
-            for repetition in range(2):
-                cycle.cycle, cycle.new = JUDGED + repetition, [data]
-                if in_replay:
-                    self._learn_from_all(cycle, data)
-                else:
-                    cycle.trial()
-                cycle.evaluate()
-                returns.append(cycle.trial_return)
-        finally:
-            cycle.close()
-        references = self._untaught(method)
+        method = Method.model_validate({**self.study.learner.model_dump(), **given, "trials": self.study.trials})
+        data, scores = self._drawn(learner, method)
+        returns = judged(learner, method, data, in_replay)
         reward = (returns[0] + returns[1]) / 2
-        angles = [[agreement(scores[s], reward[s], m) for s in range(count)] for m in GROUPS]
         spread = np.sqrt(sum(r.var(axis=1, ddof=1) for r in returns) / 2)
-        gain = sum(r.mean(axis=1) - ref for r, ref in zip(returns, references, strict=True)) / 2
-        unknown = np.full(count, np.nan)  # `alignment` needs a setting that learned from the replay
-        found = np.stack([reliability(*returns), *np.array(angles), spread, np.asarray(gain), unknown])
-        return found, reward
+        untaught = self._untaught(learner, method)
+        gain = sum(r.mean(axis=1) - ref for r, ref in zip(returns, untaught, strict=True)) / 2
+        values = {"reliability": reliability(*returns), "meta_std": spread, "gain": np.asarray(gain)}
+        for m in GROUPS:
+            values[f"cosine[{m}]"] = np.array([agreement(*of_seed, m) for of_seed in zip(scores, reward, strict=True)])
+        if setting == 0:
+            self.first[:] = reward
+        elif in_replay:
+            values["alignment"] = reliability(self.first, reward)
+        for name, value in values.items():
+            self.found[stage, setting, METRICS.index(name)] = value
+        self.steps[stage] = learner.steps
+        self.judged += 1
 
-    def _stopped(self, method: Method) -> Cycle:
-        """A cycle of its own, with the student and the teacher that the study stopped."""
-        source = self.cycle
-        cycle = Cycle(method, self.job.task, self.seeds, self.job.root_seed, begin=False)
-        assert isinstance(cycle.explorer, TeacherExplorer) and isinstance(source.explorer, TeacherExplorer)
-        cycle.students = Networks(*(array.copy() for array in source.students))
-        cycle.updates, cycle.mean, cycle.scale = source.updates, source.mean, source.scale
-        cycle.explorer.teacher.state, cycle.explorer.q = source.explorer.teacher.state, source.explorer.q
-        cycle.cycle = JUDGED
-        return cycle
-
-    def _drawn(self, cycle: Cycle) -> tuple[Float32, list[Array]]:
-        """The data sets D0 ``(S, K T, ...)`` and their `_scores`, drawn once for settings that explore alike."""
-        of_explorer = cycle.method.model_dump(include=EXPLORING)
-        key = (self.cycle.cycle, *of_explorer.values())
+    def _drawn(self, learner: Learner, method: Method) -> tuple[Float32, list[Array]]:
+        """Data sets D0 ``(S K, T, ...)`` and their `scores`, drawn once for settings that explore alike."""
+        key = (self.cycles, *method.model_dump(include=EXPLORING).values())
         if key not in self.drawn:
-            assert isinstance(cycle.explorer, TeacherExplorer)
-            cycle.explore()
-            self.drawn[key] = cycle.new[0], self._scores(cycle.explorer)
+            with closing(learner.environments("explore", method.trials)) as exploring:
+                d0, lesson = explore(learner, method, exploring, JUDGED)
+            self.drawn[key] = d0.records, scores(learner.teacher, learner.teacher_shape, lesson)
         return self.drawn[key]
 
-    def _untaught(self, method: Method) -> list[Array]:
-        """R of the student that the study stopped, from the starts of each judgement: two of ``(S,)``."""
-        key = (self.cycle.cycle, method.evaluate_steps, method.starts)
+    def _untaught(self, learner: Learner, method: Method) -> list[Array]:
+        """R of the student itself, from the starts of each judgement: two of ``(S,)``."""
+        key = (self.cycles, method.evaluate_steps, method.starts)
         if key not in self.untaught:
-            cycle, found = self._stopped(method.model_copy(update={"trials": 1, "reference": "reuse"})), []
-            try:
-                for repetition in range(2):
-                    cycle.cycle, cycle.trials = JUDGED + repetition, cycle.students
-                    cycle.evaluate()
-                    found.append(cycle.trial_return[:, 0])
-            finally:
-                cycle.close()
-            self.untaught[key] = found
+            with closing(learner.environments("evaluate", 1)) as evaluating:
+                found = [evaluate(evaluating, learner.student, method, JUDGED + k).returns for k in range(2)]
+            self.untaught[key] = [returns[:, 0] for returns in found]
         return self.untaught[key]
 
-    def _learn_from_all(self, cycle: Cycle, data: Float32) -> None:
-        """Trial students that learn from the replay and their own D0, uniformly."""
-        trials = self.study.trials
-        held = np.repeat(self.cycle.replay.records[:, : len(self.cycle.replay)], trials, axis=0)
-        records = np.concatenate([held, data.reshape(len(held), -1, data.shape[2])], axis=1)
-        rows = cycle.draw("trial", cycle.method.trial_updates, records.shape[1])
-        cycle.trials = repeat(cycle.students, trials)
-        cycle.learn(cycle.trials, records, rows)
+    def methods(self) -> dict[str, dict[str, Any]]:
+        """A label per setting, ``name/setting``, and what it differs in."""
+        base = self.study.learner.model_dump(mode="json", exclude={"name"})
+        return {f"{self.study.name}/{name}": {**base, **given} for name, given in self.study.settings.items()}
 
-    def _scores(self, explorer: TeacherExplorer) -> list[Array]:
-        """Gradients of log pi_e of the trials, averaged over their steps: ``(K, P)`` per seed."""
-        teacher = explorer.teacher
-        scores = []
-        for s, sigma in enumerate(teacher.sigma):
-            weights = None if teacher.family == "local" else teacher.flat[s, :-1].copy()
-            rows = []
-            for k in range(explorer.action.shape[1]):
-                one = slice(k, k + 1)
-                given = explorer.inputs[s, one], explorer.action[s, one], explorer.mean[s, one]
-                of_mean, of_sigma = meta_gradient(weights, teacher.shape, *given, float(sigma), np.ones(1))
-                rows.append(np.append(of_mean, of_sigma))
-            scores.append(np.array(rows, dtype=np.float64))
-        return scores
-
-    def tables(self) -> tuple[dict[str, dict[str, Any]], list[pl.DataFrame]]:
-        """A label per setting, ``name/setting``, and the rows of the score table."""
-        job, methods, frames = self.job, {}, []
-        for k, setting in enumerate(self.settings):
-            label = f"{self.study.name}/{setting}"
-            methods[label] = {**self.base.model_dump(mode="json", exclude={"name"}), **self.study.settings[setting]}
+    def score_rows(self, task: str) -> list[pl.DataFrame]:
+        """The rows of the score table."""
+        frames = []
+        for k, label in enumerate(self.methods()):
             every = {name: self.found[:, k, m].T for m, name in enumerate(METRICS)}
             metrics = {name: values for name, values in every.items() if np.isfinite(values).all()}
             steps = self.steps.tolist()
-            frames.append(score_rows(PAPER, label, job.task.name, seeds=self.seeds, steps=steps, metrics=metrics))
-        return methods, frames
+            frames.append(score_rows(PAPER, label, task, seeds=self.study.seeds, steps=steps, metrics=metrics))
+        return frames
 
-    @property
-    def state(self) -> State:
-        """Everything that the next unit depends on; to set is to restore."""
-        own: State = {"study/found": self.found.copy(), "study/steps": self.steps.copy()}
-        own |= {"study/first": self.first.copy(), "study/unit": np.array([self.unit])}
-        return {**own, **{f"cycle/{name}": array for name, array in self.cycle.state.items()}}
 
-    @state.setter
-    def state(self, saved: State) -> None:
-        self.found[:], self.steps[:] = saved["study/found"], saved["study/steps"]
-        self.first = saved["study/first"].copy()
-        self.unit = int(saved["study/unit"][0])
-        self.cycle.state = {n.removeprefix("cycle/"): array for n, array in saved.items() if n.startswith("cycle/")}
+def judged(learner: Learner, method: Method, data: Float32, in_replay: bool) -> list[Array]:
+    """Returns of the trial students of each data set, judged twice: two of ``(S, K)``.
 
-    def close(self) -> None:
-        """Let go of the environments."""
-        self.cycle.close()
+    Args:
+        data: D0 of each trial, ``(S K, T, ...)``.
+        in_replay: a trial student learns from the replay and its D0 together, uniformly.
+    """
+    if in_replay:
+        held = learner.replay.records[:, : len(learner.replay)]
+        data = np.concatenate([np.repeat(held, method.trials, axis=0), data], axis=1)
+    returns = []
+    with closing(learner.environments("evaluate", method.trials)) as evaluating:
+        for number in (JUDGED, JUDGED + 1):
+            rows = draw(learner, "trial", number, method, method.trial_updates, data.shape[1])
+            trial, _ = trials_of(learner, method, data, rows)
+            returns.append(evaluate(evaluating, trial, method, number).returns)
+            check_finite("the meta-reward", returns[-1], number, learner.seeds)
+    return returns
+
+
+def scores(teacher: Teacher, shape: Net, lesson: Lesson) -> list[Array]:
+    """Gradients of log pi_e of the trials, averaged over their steps: ``(K, P)`` for each seed."""
+    found = []
+    for s, (weights, sigma) in enumerate(zip(teacher.weights, teacher.sigma, strict=True)):
+        rows = []
+        for k in range(lesson.action.shape[1]):
+            one = slice(k, k + 1)
+            given = lesson.inputs[s, one], lesson.action[s, one], lesson.mean[s, one]
+            rows.append(np.append(*meta_gradient(weights, shape, *given, float(sigma), np.ones(1))))
+        found.append(np.array(rows))
+    return found

@@ -8,17 +8,20 @@ r"""The teacher: a stochastic exploration policy and its score-function update (
 The score is averaged over the steps, not summed (section 6); a rate takes up the difference.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from septet.arrays import checked
 from septet.compiled import compiled
-from septet.metaexplore import nets
-from septet.metaexplore.nets import Float32, Shape
-from septet.metaexplore.student import Array, State
+from septet.metaexplore.environments import Environments, Experience, rollout
+from septet.metaexplore.student import LAST, Array, Scaling, Student, actions, normalised, values
+from septet.rl.adam import adam
+from septet.rl.dense import backward, forward, weight_gradient
+from septet.rl.shapes import TAPE, Float32, Net, Tape, sides, tape
+from septet.rl.shapes import initial as initial_weights
 
 
 def score_of_mean(action: Array, mean: Array, sigma: Array) -> Array:
@@ -40,60 +43,50 @@ def score_of_log_sigma(action: Array, mean: Array, sigma: Array) -> Array:
     return square - action.shape[-1]
 
 
-@checked(
-    nets.sides,
-    weights="f4 P",
-    shape="i8 5",
-    x="f4 N I",
-    delta="out f4 N O",
-    tape=nets.TAPE,
-    to=nets.DELTAS,
-    out="out f4 N O",
-)
-@compiled(reassociate=True, nogil=True)
-def mean_gradient(weights: Float32, shape: Shape, x: Float32, delta: Float32, tape: Any, to: Any, out: Float32) -> None:
-    """Gradient ``to.weights`` of sum(delta * f) in the weights of f = tanh(net), ``(P,)``.
+@checked(sides, weights="f4 P", shape=Net, x="f4 N I", delta="out f4 N O", room=TAPE, out="out f4 N O")
+@compiled(reassociate=True, nogil=True, uses=("septet.rl", "septet.sampler"))
+def mean_gradient(weights: Float32, shape: Net, x: Float32, delta: Float32, room: Tape, out: Float32) -> None:
+    """Gradient ``room.gradient`` of sum(delta * f) in the weights of f = tanh(net), ``(P,)``.
 
     Args:
         x: inputs ``(N, O)``; delta: ``(N, A)``, overwritten; out: room for f, ``(N, A)``.
     """
-    nets.forward(weights, shape, x, tape, out)
+    forward(weights, shape, x, room, out, True)
     for i in range(len(out)):
         for j in range(out.shape[1]):
-            f = np.tanh(out[i, j])
-            delta[i, j] *= np.float32(1.0) - f * f
-    nets.back_to_second(weights, shape, tape, delta, to)
-    nets.weight_gradient(weights, shape, x, tape, delta, to)
+            delta[i, j] *= np.float32(1.0) - out[i, j] * out[i, j]
+    backward(weights, shape, room, delta, 0)
+    weight_gradient(weights, shape, x, room, delta)
 
 
 def meta_gradient(
-    weights: Float32 | None,
-    shape: Shape,
+    weights: Float32,
+    shape: Net,
     inputs: Float32,
     action: Array,
     mean: Array,
     sigma: float,
     advantage: Array,
-) -> tuple[NDArray[np.float32], float]:
+) -> tuple[Float32, float]:
     r"""Score-function estimate of one seed from M trials of T steps: gradients in the weights of f and in log sigma.
 
     .. math:: \hat g = \frac1M \sum_m A_m \frac1T \sum_t \nabla \log \pi_e(a_{mt} | s_{mt})
 
     Args:
-        weights: ``(P,)``, or none where the mean is not learned (the local teacher).
+        weights: ``(P,)``, empty where the mean is not learned (the local teacher).
         inputs: ``(M, T, O)``; action: ``(M, T, A)`` before clipping; mean: f, ``(M, T, A)``.
         advantage: A, ``(M,)``.
     """
     trials, steps, width = action.shape
     of_sigma = float(advantage @ score_of_log_sigma(action, mean, np.array(sigma)).mean(axis=1)) / trials
-    if weights is None:
+    if not len(weights):
         return np.zeros(0, np.float32), of_sigma
     delta = score_of_mean(action, mean, np.array(sigma)) * (advantage / (trials * steps))[:, None, None]
     count = trials * steps
-    to = nets.deltas(shape, count)
     rows, flat = np.ascontiguousarray(inputs.reshape(count, -1)), delta.reshape(count, width).astype(np.float32)
-    mean_gradient(weights, shape, rows, flat, nets.tape(shape, count), to, np.empty((count, width), np.float32))
-    return to.weights, of_sigma
+    room = tape(shape, count)
+    mean_gradient(weights, shape, rows, flat, room, np.empty((count, width), np.float32))
+    return room.gradient, of_sigma
 
 
 def clipped(gradient: Float32, limit: float) -> Float32:
@@ -102,7 +95,7 @@ def clipped(gradient: Float32, limit: float) -> Float32:
     return gradient if norm <= limit else gradient * np.float32(limit / norm)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Spread:
     """Running count, mean and squares of numbers ``(S,)``, to standardise the next one with."""
 
@@ -115,16 +108,15 @@ class Spread:
         """Standard deviation ``(S,)``; 0 before the second number."""
         return np.sqrt(self.squares / np.maximum(self.count, 1.0))
 
-    def add(self, value: Array) -> None:
-        """Count one more number per seed (Welford)."""
-        self.count = self.count + 1.0
-        delta = value - self.mean
-        self.mean = self.mean + delta / self.count
-        self.squares = self.squares + delta * (value - self.mean)
+    def add(self, value: Array) -> "Spread":
+        """With one more number per seed (Welford)."""
+        count, delta = self.count + 1.0, value - self.mean
+        mean = self.mean + delta / count
+        return Spread(count, mean, self.squares + delta * (value - mean))
 
 
-def standardised(reward: Array, spread: Spread) -> Array:
-    """Advantage ``(S, M)`` of meta-rewards ``(S, M)``; `spread` then knows them.
+def standardised(reward: Array, spread: Spread) -> tuple[Array, Spread]:
+    """Advantage ``(S, M)`` of meta-rewards ``(S, M)``, and the spread that knows them too.
 
     One trial: less the mean of the rewards before it (a legal baseline), over their standard deviation; 0 for the
     first two. Several: less the mean of the group, over the running root mean square of such differences.
@@ -132,56 +124,41 @@ def standardised(reward: Array, spread: Spread) -> Array:
     if reward.shape[1] == 1:
         known = (spread.count >= 2) & (spread.std > 0)
         scale = np.where(known, spread.std, 1.0)
-        advantage = np.where(known, (reward[:, 0] - spread.mean) / scale, 0.0)[:, None]
-        spread.add(reward[:, 0])
-        return advantage
+        return np.where(known, (reward[:, 0] - spread.mean) / scale, 0.0)[:, None], spread.add(reward[:, 0])
     centred = reward - reward.mean(axis=1, keepdims=True)
-    spread.count = spread.count + 1.0
-    spread.squares = spread.squares + (centred**2).sum(axis=1) / (reward.shape[1] - 1)
-    return centred / np.where(spread.std > 0, spread.std, 1.0)[:, None]
+    squares = spread.squares + (centred**2).sum(axis=1) / (reward.shape[1] - 1)
+    spread = Spread(spread.count + 1.0, spread.mean, squares)
+    return centred / np.where(spread.std > 0, spread.std, 1.0)[:, None], spread
 
 
-class Teacher:
-    """Teachers of S seeds.
+def shuffled(
+    advantage: Array, past: list[Array], generators: Sequence[np.random.Generator]
+) -> tuple[Array, list[Array]]:
+    """Advantages ``(S, M)`` in random order: within the group, or for one trial drawn from those so far.
 
     Args:
-        family: independent (a net of its own), local (around the actor, sigma learned) or informed (independent, with
-            the student's Q as another input).
-        shape: of the net of f.
-        root, task, seeds: names of the streams.
-        sigma: initial standard deviation; floor, ceiling: bounds of it.
-        rate: Adam's; limit: largest norm of a gradient.
-    """
+        past: advantages ``(S,)`` of each cycle of one trial so far; generators: one per seed.
 
-    def __init__(
-        self,
-        family: str,
-        shape: Shape,
-        root: int,
-        task: str,
-        seeds: list[int],
-        *,
-        sigma: float,
-        floor: float,
-        ceiling: float,
-        rate: float,
-        limit: float = 1.0,
-    ) -> None:
-        self.family, self.shape, self.rate, self.limit = family, shape, rate, limit
-        self.bounds = float(np.log(floor)), float(np.log(ceiling))
-        learned = 0 if family == "local" else nets.weight_count(shape)
-        self.flat = np.zeros((len(seeds), learned + 1), np.float32)
-        if learned:
-            self.flat[:, :-1] = nets.initial(shape, root, ("teacher", task), seeds)
-        self.flat[:, -1] = np.log(sigma)
-        self.mean, self.square = np.zeros_like(self.flat), np.zeros_like(self.flat)
-        self.updates = 0
-        zeros = np.zeros(len(seeds))
-        self.spread = Spread(zeros, zeros, zeros)
+    Returns:
+        Advantages ``(S, M)``, and `past` with the present ones.
+    """
+    if advantage.shape[1] > 1:
+        return np.stack([g.permutation(row) for g, row in zip(generators, advantage, strict=True)]), past
+    past = [*past, advantage[:, 0]]
+    return np.array([[past[g.integers(len(past))][s]] for s, g in enumerate(generators)]), past
+
+
+class Teacher(NamedTuple):
+    """Teachers of S seeds with their moments: weights of f, and log sigma as the last number; ``(S, P + 1)`` each."""
+
+    flat: Float32
+    adam_mean: Float32
+    adam_square: Float32
+    updates: int
 
     @property
     def weights(self) -> Float32:
-        """Weights of f, ``(S, P)``."""
+        """Weights of f, ``(S, P)``; P is 0 where f is not learned."""
         return np.ascontiguousarray(self.flat[:, :-1])
 
     @property
@@ -189,35 +166,95 @@ class Teacher:
         """Standard deviations ``(S,)``."""
         return np.exp(self.flat[:, -1].astype(np.float64))
 
-    def update(self, inputs: Float32, action: Array, mean: Array, advantage: Array) -> Array:
-        """One step of Adam up the meta-policy gradient; norms of the gradients ``(S,)``.
 
-        Args:
-            inputs: ``(S, M, T, O)``; action, mean: ``(S, M, T, A)``; advantage: ``(S, M)``.
-        """
-        self.updates += 1
-        sigma, norms = self.sigma, np.zeros(len(self.flat))
-        for s in range(len(self.flat)):
-            weights = None if self.family == "local" else self.flat[s, :-1].copy()
-            of_mean, of_sigma = meta_gradient(
-                weights, self.shape, inputs[s], action[s], mean[s], float(sigma[s]), advantage[s]
-            )
-            gradient = np.append(of_mean, np.float32(of_sigma))
-            norms[s] = np.linalg.norm(gradient)
-            descent = -clipped(gradient, self.limit)
-            nets.adam(self.flat[s], descent, self.mean[s], self.square[s], self.updates, self.rate)
-            self.flat[s, -1] = np.clip(self.flat[s, -1], *self.bounds)
-        return norms
+def initial(family: str, shape: Net, root: int, task: str, seeds: list[int], sigma: float) -> Teacher:
+    """Untrained teachers of a family of section 2.4 (`septet.metaexplore.config.Explorer`); f of `local` is the actor."""
+    weights = np.zeros((len(seeds), 0), np.float32)
+    if family != "local":
+        weights = initial_weights(shape, root, ("teacher", task), seeds, LAST)
+    flat = np.column_stack([weights, np.full(len(seeds), np.log(sigma), np.float32)])
+    return Teacher(flat, np.zeros_like(flat), np.zeros_like(flat), 0)
 
-    @property
-    def state(self) -> State:
-        """All of it as arrays; to set is to restore."""
-        spread = {"count": self.spread.count, "mean_reward": self.spread.mean, "squares": self.spread.squares}
-        own = {"flat": self.flat, "mean": self.mean, "square": self.square, "updates": np.array([self.updates])}
-        return {name: array.copy() for name, array in {**own, **spread}.items()}
 
-    @state.setter
-    def state(self, saved: State) -> None:
-        self.flat[:], self.mean[:], self.square[:] = saved["flat"], saved["mean"], saved["square"]
-        self.updates = int(saved["updates"][0])
-        self.spread = Spread(saved["count"].copy(), saved["mean_reward"].copy(), saved["squares"].copy())
+class Lesson(NamedTuple):
+    """What a teacher did in a rollout of T steps of M trials of S seeds."""
+
+    inputs: Float32
+    """What f saw, (S, M, T, I)."""
+    action: Array
+    """Before clipping, (S, M, T, A)."""
+    mean: Array
+    """f, (S, M, T, A)."""
+    distance: Array
+    """Mean of |f - mu| over trials and steps, (S,)."""
+    value: Array
+    """Q(s, mu(s)) as an informed teacher sees it, else 0, (S, M T, 1)."""
+
+
+def explore(
+    teacher: Teacher,
+    family: str,
+    shape: Net,
+    student: Student,
+    of_value: Scaling,
+    environments: Environments,
+    noise: Array,
+) -> tuple[Experience, Lesson]:
+    r"""D0: T steps of :math:`a = f(s) + \sigma\epsilon` in each of M environments per seed (section 2.4).
+
+    Args:
+        of_value: scaling of Q, for a teacher that sees it.
+        noise: epsilon, or of a `random` teacher the actions, ``(S, M, T, A)``.
+    """
+    count, trials, steps, width = noise.shape
+    weights, sigma = teacher.weights, teacher.sigma[:, None, None]
+    inputs = np.zeros((count, trials, steps, int(shape.sizes[0])), np.float32)
+    action, mean, value = np.zeros_like(noise), np.zeros_like(noise), np.zeros((count, trials, steps, 1))
+    distance = np.zeros(count)
+
+    def act(t: int, observation: Array) -> Array:
+        x = student.normalised(observation)
+        own = actions(student.networks.actor, student.shapes.actor, x)
+        if family == "informed":
+            value[:, :, t, 0] = q = values(student.networks.critic, student.shapes.critic, x, own)
+            x = np.concatenate([x, normalised(q[..., None], of_value)], axis=2)
+        if family in ("local", "random"):
+            f = own if family == "local" else np.zeros_like(own)
+        else:
+            f = actions(weights, shape, x)
+        raw = noise[:, :, t] if family == "random" else f + sigma * noise[:, :, t]
+        inputs[:, :, t], action[:, :, t], mean[:, :, t] = x, raw, f
+        distance[:] += np.linalg.norm(f - own, axis=-1).mean(axis=1) / steps
+        return np.clip(raw, -1.0, 1.0).reshape(len(observation), width)
+
+    found = rollout(environments, act, steps)
+    return found, Lesson(inputs, action, mean, distance, value.reshape(count, -1, 1))
+
+
+def taught(
+    teacher: Teacher,
+    shape: Net,
+    lesson: Lesson,
+    advantage: Array,
+    rate: float,
+    bounds: tuple[float, float],
+    limit: float = 1.0,
+) -> tuple[Teacher, Array]:
+    """One step of Adam up the meta-policy gradient: the new teachers, and the gradients' norms ``(S,)``.
+
+    Args:
+        advantage: of each trial, ``(S, M)``.
+        bounds: least and largest sigma; limit: largest norm of a gradient.
+    """
+    new = Teacher(teacher.flat.copy(), teacher.adam_mean.copy(), teacher.adam_square.copy(), teacher.updates + 1)
+    low, high = (float(np.log(bound)) for bound in bounds)
+    norms = np.zeros(len(teacher.flat))
+    for s, (weights, sigma) in enumerate(zip(teacher.weights, teacher.sigma, strict=True)):
+        given = lesson.inputs[s], lesson.action[s], lesson.mean[s]
+        of_mean, of_sigma = meta_gradient(weights, shape, *given, float(sigma), advantage[s])
+        gradient = np.append(of_mean, np.float32(of_sigma))
+        norms[s] = np.linalg.norm(gradient)
+        descent = -clipped(gradient, limit)
+        adam(new.flat[s], descent, new.adam_mean[s], new.adam_square[s], new.updates, rate)
+        new.flat[s, -1] = np.clip(new.flat[s, -1], low, high)
+    return new, norms

@@ -16,7 +16,7 @@ from septet.rl.normalise import standard
 from septet.sampler.rollout import merge_moments
 from septet.seeding import stream
 from septet.vipg import baseline, experience, objective, updates
-from septet.vipg.ascent import Moments
+from septet.vipg.adam import Moments
 from septet.vipg.config import Environment, Job, PolicyMethod
 from septet.vipg.flows import sampler_of
 from septet.vipg.samplers import Particles
@@ -34,12 +34,14 @@ class Agent:
         job: what to train.
     """
 
+    checkpointed = ("parameters", "moments", "baseline", "seen", "collector")
+
     def __init__(self, job: Job) -> None:
         method, task = job.method, job.task
         assert isinstance(method, PolicyMethod) and isinstance(task, Environment)
         self.job, self.method, self.task = job, method, task
         self.seeds = [seed for _ in method.alphas for seed in job.seeds]
-        self.rows, self.iterations = len(self.seeds), task.iterations
+        self.rows = len(self.seeds)
         self.collector = experience.collector(
             task, self.seeds, method.particles, task.episodes // method.particles, job.root_seed, job.threads
         )
@@ -116,9 +118,9 @@ class Agent:
         scores |= {name: each.double().numpy() for name, each in found.items()}
         learned = time.perf_counter()
 
-        if (iteration + 1) % job.evaluate_every == 0 or iteration + 1 == self.iterations:
+        if job.evaluates(iteration):
             centre = self.evaluate()
-            scores["mean_policy_return"], scores["mean_policy_score"] = centre, self.score(centre)
+            scores["mean_policy_return"], scores["mean_policy_score"] = centre, task.score(centre)
         seconds = {
             "collect": collected - start,
             "learn": learned - collected,
@@ -134,9 +136,9 @@ class Agent:
         average = episodes.total.mean(axis=1)
         scores = {
             "return": average,
-            "score": self.score(average),
+            "score": self.task.score(average),
             "return_std": episodes.total.std(axis=1),
-            "best_score": self.score(by_particle.max(axis=1)),
+            "best_score": self.task.score(by_particle.max(axis=1)),
             "spread": by_particle.std(axis=1) / self.task.range,
             "action_std": log_std.exp().mean(1).double().numpy(),
             "unit": episodes.scale,
@@ -149,10 +151,6 @@ class Agent:
             scores["entropy"] = objective.entropy(self.sampler, log_det).double().numpy()
             scores["kl_prior"] = kl.double().numpy()
         return scores
-
-    def score(self, total: Array) -> Array:
-        """Returns on the task's scale from 0 to 1."""
-        return (total - self.task.return_low) / self.task.range
 
     def bound(self) -> None:
         """Keep the log-scales within bounds, so that the sampler stays invertible (section 6)."""
@@ -214,30 +212,7 @@ class Agent:
         runner.batch.close()
         return total, diversity.double().numpy()
 
-    @property
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Everything that the next iteration depends on."""
-        parts: dict[str, dict[str, NDArray[Any]]] = {
-            "agent": {"parameters": self.parameters.numpy().copy(), "baseline": self.baseline},
-            "moments": self.moments.state,
-            "seen": dict(vars(self.seen)),
-            "collector": self.collector.state,
-        }
-        return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-
-    @state.setter
-    def state(self, saved: dict[str, NDArray[Any]]) -> None:
-        def part(name: str) -> dict[str, NDArray[Any]]:
-            return {key.removeprefix(name + "/"): value for key, value in saved.items() if key.startswith(name + "/")}
-
-        own = part("agent")
-        self.parameters = torch.from_numpy(np.array(own["parameters"]))
-        self.baseline = np.array(own["baseline"])
-        self.moments = Moments.of(part("moments"))
-        self.seen = Seen(**part("seen"))
-        self.collector.state = part("collector")
-
     def close(self) -> None:
-        """Let go of the environments."""
+        """Close the environments."""
         for runner in (self.collector, self.evaluator):
             runner.batch.close()

@@ -99,7 +99,7 @@ class TRPO(_Policies):
     trials: int = Field(default=10, ge=1)
     """Trials of the line search (section 2.5)."""
     merit: Literal["joint", "surrogate"] = "joint"
-    """What the line search looks at: with the entropy (section 2.4), or without, as the precursor (section 6)."""
+    """What the line search looks at: with the entropy (section 2.4), or without, as action_space (section 6)."""
 
 
 class PPO(_Policies):
@@ -120,7 +120,7 @@ class PPO(_Policies):
 
 
 class ActionSpace(_Method):
-    """The author's precursor (section 2.5): the variational family is over actions, a = m(s) + sigma(s) xi."""
+    """The author's earlier method (section 2.5): the variational family is over actions, a = m(s) + sigma(s) xi."""
 
     algorithm: Literal["action_space"]
     """Selects this method."""
@@ -230,6 +230,10 @@ class Environment(Settings):
         """return_high - return_low."""
         return self.return_high - self.return_low
 
+    def score(self, total: Any) -> Any:
+        """Returns, a number or an array, on the scale of scores."""
+        return (total - self.return_low) / self.range
+
     @model_validator(mode="after")
     def _ordered(self) -> "Environment":
         if self.return_high <= self.return_low:
@@ -335,6 +339,11 @@ class Job(Common):
     """The method."""
     task: Task
     """The task."""
+
+    def evaluates(self, iteration: int) -> bool:
+        """Whether iteration number `iteration` ends with an evaluation; the last one does."""
+        assert isinstance(self.task, Environment)
+        return (iteration + 1) % self.evaluate_every == 0 or iteration + 1 == self.task.iterations
 
     @model_validator(mode="after")
     def _fits(self) -> "Job":

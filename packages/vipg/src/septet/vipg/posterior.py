@@ -9,7 +9,7 @@ from torch import Tensor
 
 from septet.nonfinite import check_finite
 from septet.seeding import stream
-from septet.vipg.ascent import Moments, ascend
+from septet.vipg.adam import Moments, ascend
 from septet.vipg.config import Job, Posterior, Quadratic, Surface
 from septet.vipg.flows import sampler_of
 from septet.vipg.objective import noise, pathwise

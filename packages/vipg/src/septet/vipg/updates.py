@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from septet.rl.trust_region import conjugate_gradient, fisher_product, line_search, step_length
-from septet.vipg.ascent import Moments, ascend
+from septet.vipg.adam import Moments, ascend
 from septet.vipg.config import PPO, TRPO, VPG
 from septet.vipg.objective import pathwise, score_function
 from septet.vipg.samplers import Particles

@@ -1,12 +1,8 @@
 """Adam for a sampler: one second moment per weight for the centre, one shared by all log-scales (section 6)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 B1, B2, EPS = 0.9, 0.999, 1e-8
@@ -14,7 +10,7 @@ B1, B2, EPS = 0.9, 0.999, 1e-8
 
 @dataclass
 class Moments:
-    """State of the ascent: moments (S, Q) and number of steps (S,)."""
+    """Adam's state: moments (S, Q) and number of steps (S,)."""
 
     first: Tensor
     second: Tensor
@@ -24,16 +20,6 @@ class Moments:
     def none(cls, phi: Tensor) -> "Moments":
         """Before the first step."""
         return cls(torch.zeros_like(phi), torch.zeros_like(phi), torch.zeros(len(phi), 1, dtype=phi.dtype))
-
-    @property
-    def state(self) -> dict[str, NDArray[Any]]:
-        """As arrays."""
-        return {name: value.numpy().copy() for name, value in vars(self).items()}
-
-    @classmethod
-    def of(cls, saved: Mapping[str, NDArray[Any]]) -> "Moments":
-        """From arrays."""
-        return cls(**{name: torch.from_numpy(np.array(saved[name])) for name in ("first", "second", "steps")})
 
 
 def ascend(
