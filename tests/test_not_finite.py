@@ -14,12 +14,12 @@ import septet.metaexplore.config
 import septet.metaexplore.train
 import septet.rl.config
 import septet.rl.train
-import septet.walle.config
-import septet.walle.train
 import septet.svrpo.config
 import septet.svrpo.train
 import septet.vipg.config
 import septet.vipg.train
+import septet.walle.config
+import septet.walle.train
 from septet.errors import NotFinite
 from septet.sampler.batch import CompiledBatch
 

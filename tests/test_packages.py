@@ -232,8 +232,8 @@ def test_wheels_install_by_name_without_the_checkout(elsewhere, tmp_path):
     outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run([python, "-c", code], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300)
     assert done.stdout == output, done.stderr[-3000:]
-    where = subprocess.run([python, "-c", "import septet.files, septet.vrda; print(septet.files.__file__, septet.vrda.__file__)"], cwd=tmp_path,
-                           env=outside, capture_output=True, text=True, timeout=300)  # fmt: skip
+    code = "import septet.files, septet.vrda; print(septet.files.__file__, septet.vrda.__file__)"
+    where = subprocess.run([python, "-c", code], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300)
     assert str(ROOT) not in where.stdout and where.stdout.count(str(tmp_path)) == 2
     refused = subprocess.run([*pip, elsewhere / next(elsewhere.glob("septet_dynts*.whl")), "septet==0.0.9"],
                              capture_output=True, text=True)  # fmt: skip

@@ -50,7 +50,16 @@ class Training:
         if not file.is_file():
             job = {key: every[key] for key in ("root_seed", "data_source")}
             job["task"] = {"name": self.task, **every["tasks"][self.task]}
-            command = [sys.executable, "-m", f"septet.{self.package}", "prepare", "--config", "-", "--out", str(file.parent)]
+            command = [
+                sys.executable,
+                "-m",
+                f"septet.{self.package}",
+                "prepare",
+                "--config",
+                "-",
+                "--out",
+                str(file.parent),
+            ]
             subprocess.run(command, input=json.dumps(job), text=True, check=True, capture_output=True)
         return file
 

@@ -12,12 +12,12 @@ from septet.history import History
 from septet.rl.config import Job
 from septet.rl.train import build, score_tables
 from septet.rl.train import train as train_ours
-from septet.walle import config as walle_config
-from septet.walle.train import train as train_walle
 from septet.sampler.samplers import SamplerDied, Samplers
 from septet.scores import read_scores
 from septet.state import load_state_dict, state_dict
 from septet.testing import forgotten
+from septet.walle import config as walle_config
+from septet.walle.train import train as train_walle
 
 METHODS = {
     "ppo": {"algorithm": "ppo", "steps": 128},

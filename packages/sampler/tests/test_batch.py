@@ -220,9 +220,9 @@ def test_any_gymnasium_environment_has_the_same_interface(task):
         assert reward.dtype == observation.dtype == np.float64
         ended += over.sum()
     assert ended >= 8
-    with pytest.raises(InputError, match="a task that septet.sampler steps itself"):
+    with pytest.raises(InputError, match=r"a task that septet\.sampler steps itself"):
         _ = batch.state
-    with pytest.raises(InputError, match="a task that septet.sampler steps itself"):
+    with pytest.raises(InputError, match=r"a task that septet\.sampler steps itself"):
         batch.state = {}
     with pytest.raises(InputError, match="finite"):
         batch.step(np.full((4, batch.action_size), np.nan))

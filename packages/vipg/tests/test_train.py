@@ -109,7 +109,7 @@ def test_labels_that_read_alike_are_refused():
 
 
 def test_action_space_refuses_an_environment_that_it_cannot_rewind():
-    with pytest.raises(InputError, match="expected a task that septet.sampler steps itself"):
+    with pytest.raises(InputError, match=r"expected a task that septet\.sampler steps itself"):
         ActionSpaceAgent(job("action_sgd", task={**CART, "environment": "MountainCarContinuous-v0"}))
 
 

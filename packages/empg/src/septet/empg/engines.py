@@ -55,7 +55,7 @@ class Local:
         uniforms: NDArray[np.float32] | None,
         temperature: float,
     ) -> Rollout:
-        """N completions of each prompt, see `septet.empg.sample.generate`; some prompts after the other if they are many."""
+        """N completions of each prompt, see `empg.sample.generate`; a few prompts at a time if they are many."""
         parts, size = [], max(1, self._rows // samples)
         for first in range(0, len(prompts), size):
             noise = None if uniforms is None else uniforms[first * samples : (first + size) * samples]

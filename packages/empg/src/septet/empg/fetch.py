@@ -1,6 +1,7 @@
 """Fetch the hub's models that a scale trains, at their pinned revisions: jobs in containers have no network.
 
-``python -m septet.empg.fetch config/scale/paper.yaml .cache/huggingface``; a job's home is the work folder, where transformers
+``python -m septet.empg.fetch config/scale/paper.yaml .cache/huggingface``; a job's home is the work folder, where
+transformers
 finds them.
 """
 

@@ -38,7 +38,7 @@ def gsm8k_strict(text: str, gold: str) -> float:
 def gsm8k_normalised(text: str, gold: str) -> float:
     """The number after the last `####`, or the last number of the text, equal to the gold answer in value.
 
-    Read exactly (`septet.empg.numerals`): money, separators, fractions, mixed numbers and sums with their right result count;
+    Read exactly (`empg.numerals`): money, separators, fractions, mixed numbers and sums with their right result count;
     several numbers, a time of day, a range, or a sum with a wrong result are no answer.
     """
     _, mark, after = text[-TEXT_CHARACTERS:].rpartition("####")

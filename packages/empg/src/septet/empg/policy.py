@@ -137,7 +137,7 @@ class Masters:
 
     Steps of 1e-6 vanish in bfloat16's rounding; here the optimiser moves float32 weights, and the model
     holds their rounded copy. A gradient goes to its master as soon as it is there, so that the parts of a
-    batch add up in float32. For a float32 model the masters are its own parameters; for a sharded one (`septet.empg.shards`)
+    batch add up in float32. For a float32 model the masters are its own parameters; for a sharded one (`empg.shards`)
     they are this process's parts of them.
     """
 

@@ -2,7 +2,7 @@
 
 Each process keeps its part of every float32 weight, of its gradient and of Adam's two moments. A layer is put together,
 in the type that the model computes in, when a forward or backward pass comes to it, and its gradient goes back in
-parts. All processes must therefore make the same passes; `septet.empg.forward.batches` sees to it. The parts are at the same
+parts. All processes must therefore make the same passes; `empg.forward.batches` sees to it. The parts are at the same
 time the masters of `septet.empg.policy.Masters`. Outside of this file few need to know whether a weight is whole.
 """
 

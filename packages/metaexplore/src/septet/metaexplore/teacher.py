@@ -168,7 +168,7 @@ class Teacher(NamedTuple):
 
 
 def initial(family: str, shape: Net, root: int, task: str, seeds: list[int], sigma: float) -> Teacher:
-    """Untrained teachers of a family of section 2.4 (`septet.metaexplore.config.Explorer`); f of `local` is the actor."""
+    """Untrained teachers of a family of section 2.4 (`config.Explorer`); f of `local` is the actor."""
     weights = np.zeros((len(seeds), 0), np.float32)
     if family != "local":
         weights = initial_weights(shape, root, ("teacher", task), seeds, LAST)

@@ -1,7 +1,7 @@
 """Networks of several seeds at once: one flat (S, P) tensor of parameters, batched matrix products.
 
-The layout of a row is that of `septet.sampler.policy`: for each layer W (in, out) row-major, then b (out); at the end the
-free parameters (a Gaussian policy's log-standard deviations).
+The layout of a row is that of `septet.sampler.policy`: for each layer W (in, out) row-major, then b (out); at the end
+the free parameters (a Gaussian policy's log-standard deviations).
 """
 
 import math

@@ -10,7 +10,8 @@ linear output. With layer normalisation they are
 "Late" inputs (the actions of a critic) join the inputs of layer `at`: ``[x, a] W_1`` for 0, ``[h_1, a] W_2`` for 1.
 
 The weights are one flat float32 row, for each layer :math:`W_l` (in, out) row by row, :math:`b_l`, and of a normalised
-hidden layer :math:`g_l, c_l` (the layout of `septet.sampler.policy`). What a batch of N leaves between the layers is flat too.
+hidden layer :math:`g_l, c_l` (the layout of `septet.sampler.policy`). What a batch of N leaves
+between the layers is flat too.
 """
 
 import math

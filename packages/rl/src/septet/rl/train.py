@@ -36,20 +36,22 @@ def build(job: Job) -> Learner:
     return learner
 
 
-def train(
-    job: AnyJob, out: Path, build: Callable[[AnyJob], Learner] = build, packages: Sequence[str] = tuple(PACKAGES)
-) -> None:
-    """Train one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json.
+def train(job: Job, out: Path) -> None:
+    """Train one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
+    train_with(build, job, out, PACKAGES)
+
+
+def train_with(build: Callable[[AnyJob], Learner], job: AnyJob, out: Path, packages: list[str]) -> None:
+    """Train the learner that `build` makes of a job: papers built on this package bring their own.
 
     Args:
-        build: makes the learner of a job; papers built on this package bring their own.
         packages: the import packages that run.
     """
     torch.set_num_threads(1)
     method, seeds = job.method, job.seeds
     peers = PEERS if method.implementation == "stable_baselines3" else []
     with Run(
-        out, job, paper=job.paper, method=method.label, task=job.task.label, seeds=seeds, packages=list(packages),
+        out, job, paper=job.paper, method=method.label, task=job.task.label, seeds=seeds, packages=packages,
         libraries=[*LIBRARIES, *peers],
     ) as run:  # fmt: skip
         # environments, model

@@ -141,7 +141,9 @@ class GymnasiumBatch(Batch):
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise NoState(f"{self.task}: state", expected="a task that septet.sampler steps itself", found="one of Gymnasium's")
+        raise NoState(
+            f"{self.task}: state", expected="a task that septet.sampler steps itself", found="one of Gymnasium's"
+        )
 
     def close(self) -> None:
         """See `Batch.close`."""

@@ -34,7 +34,7 @@ class Model:
         settings: parameters of the estimator when training started.
         form: regulariser and scale, see `septet.vrda.kernels`.
         slots: numbers of touched columns, or None where each column is its own slot.
-        arrays: `s`, `tally`, `prefix`, `run` of `septet.vrda.kernels`; `s` may lag behind `slots`, and has one entry at least.
+        arrays: `s`, `tally`, `prefix`, `run` of `vrda.kernels`; `s` may lag behind `slots`, and has one entry at least.
         log: the passes with their mistakes, or None if votes are not kept.
         averaged: averaged weights, once computed.
     """

@@ -16,10 +16,10 @@ from septet.rl.collecting import Array, Collecting, by_seed, by_step, normalised
 from septet.rl.loop import Iteration
 from septet.rl.networks import Activation, Draw, Network, Parameters, backward, initial
 from septet.rl.optimisers import Adam, AMSGrad
-from septet.walle.config import PPOKL, Job
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.rollout import Rollout
 from septet.seeding import stream
+from septet.walle.config import PPOKL, Job
 
 BLOCK = 1024
 """Samples that go through the net together: what lies between two layers stays in the cache."""
