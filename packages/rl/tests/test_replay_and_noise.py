@@ -16,7 +16,7 @@ from septet.rl.noise import (
     adapt_scale,
     ornstein_uhlenbeck,
 )
-from septet.rl.replay import Replay, Sampler
+from septet.rl.replay import IndexSampler, Replay
 from septet.state import load_state_dict, state_dict
 
 
@@ -63,7 +63,7 @@ def test_a_replay_refuses_foreign_records() -> None:
 
 
 def test_rows_are_uniform_and_a_seeds_own() -> None:
-    both, alone = Sampler(1, "toy", [4, 9], 64), Sampler(1, "toy", [9], 64)
+    both, alone = IndexSampler(1, "toy", [4, 9], 64), IndexSampler(1, "toy", [9], 64)
     np.testing.assert_array_equal(both.rows(700, 50)[1], alone.rows(700, 50)[0])
     counts = np.bincount(np.concatenate([both.rows(k, 10)[0] for k in range(400)]), minlength=10)
     assert len(counts) == 10

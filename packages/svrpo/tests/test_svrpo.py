@@ -12,7 +12,7 @@ from septet.rl.trust_region import conjugate_gradient, kl_hessian_product
 from septet.svrpo import network_passes as passes
 from septet.svrpo.config import inner_loop as loop_of
 from septet.svrpo.network_passes import Samples
-from septet.svrpo.problem import Problem
+from septet.svrpo.problem import FiniteSum
 from septet.svrpo.svrpo import control_variate, inner_loop, newton_step, variance_ratio
 
 N, BLOCK = 60, 10
@@ -28,7 +28,7 @@ def make(seed=0, dtype=torch.float64, ratio=False):
     action = mean + log_std.exp() * torch.randn(N, 2, generator=rng, dtype=dtype)
     samples = Samples(x, action, torch.randn(N, generator=rng, dtype=dtype), mean)
     orders = [torch.randperm(N, generator=rng) for _ in range(2)]
-    problem = Problem(NETWORK, samples, log_std, *orders, block=BLOCK, hessian_block=2 * BLOCK, ratio=ratio)
+    problem = FiniteSum(NETWORK, samples, log_std, *orders, block=BLOCK, hessian_block=2 * BLOCK, ratio=ratio)
     return w, samples, problem
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from septet.errors import InputError
 from septet.vipg.flows import Coupling, Planar
-from septet.vipg.samplers import Cholesky, LowRank, MeanField, Particles, Sampler
+from septet.vipg.samplers import Cholesky, LowRank, MeanField, Particles, PosteriorSampler
 
 FAMILIES = {
     "mean_field": lambda d: MeanField(d),
@@ -27,7 +27,7 @@ cases = given(
 tried = settings(max_examples=60, deadline=None)
 
 
-def drawn(name: str, d: int, size: float, number: int) -> tuple[Sampler, torch.Tensor, torch.Tensor]:
+def drawn(name: str, d: int, size: float, number: int) -> tuple[PosteriorSampler, torch.Tensor, torch.Tensor]:
     """A sampler with random parameters of two rows and noise of three particles."""
     rng = np.random.default_rng(number)
     sampler = FAMILIES[name](d)

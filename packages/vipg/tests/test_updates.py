@@ -12,7 +12,7 @@ from septet.vipg import baseline, experience, updates
 from septet.vipg.adam import Moments
 from septet.vipg.agent import Agent
 from septet.vipg.config import PPO, TRPO, VPG, Job
-from septet.vipg.surrogate import Problem
+from septet.vipg.surrogate import Surrogate
 
 FAMILIES = ["mean_field", "low_rank", "planar", "coupling", "full"]
 TASK = {
@@ -80,7 +80,7 @@ def test_curvature_is_the_hessian_of_the_divergence(family):
     one, _, _ = problem(family, alpha=0.0)
     shortest = int(one.batch.valid.sum(1).min())
     cut = type(one.batch)(*(part[:, :shortest] for part in one.batch))
-    one = Problem(one.network, one.sampler, one.xi, cut, one.advantage[:, :shortest], one.alpha, 1.0, one.old)
+    one = Surrogate(one.network, one.sampler, one.xi, cut, one.advantage[:, :shortest], one.alpha, 1.0, one.old)
     ours = updates.curvature(one, states=4 * shortest, damping=0.0)
     theirs = kl_hessian_product(lambda w: one.evaluate(w, "surrogate")[1], one.old)
     rng = np.random.default_rng(0)

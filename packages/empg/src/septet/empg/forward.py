@@ -30,7 +30,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PackedBatch:
     """Rows of about the same length, computed at once; arguments of `Policy.forward`, and where its results go."""
 
     members: Tensor
@@ -101,7 +101,7 @@ def batches(
     batch_tokens: int = 16384,
     device: torch.device | str = "cpu",
     rounds: Callable[[int], int] | None = None,
-) -> Iterator[Batch]:
+) -> Iterator[PackedBatch]:
     """The completions of a rollout as batches.
 
     Args:
@@ -125,7 +125,7 @@ def batches(
         yield from [replace(_assemble(rollout, [row], begin, device), spare=True)] * missing
 
 
-def _assemble(rollout: Rollout, rows: list[Row], begin: int, device: torch.device | str) -> Batch:
+def _assemble(rollout: Rollout, rows: list[Row], begin: int, device: torch.device | str) -> PackedBatch:
     width = rows[0].length
     ids, positions = np.zeros((2, len(rows), width), np.int64)
     family, branch = np.full((2, len(rows), width), -1)  # prompt and completion, from 1; 0 belongs to all; -1 padding
@@ -164,7 +164,7 @@ def _assemble(rollout: Rollout, rows: list[Row], begin: int, device: torch.devic
     def there(array: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(array).to(device)
 
-    return Batch(
+    return PackedBatch(
         members=torch.tensor(members),
         ids=there(ids),
         positions=there(positions),

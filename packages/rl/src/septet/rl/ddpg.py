@@ -22,7 +22,7 @@ from septet.rl.dense import apply
 from septet.rl.draws import Draws, uniform
 from septet.rl.loop import Iteration
 from septet.rl.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoise, Uniform
-from septet.rl.replay import Replay, Sampler, record_size
+from septet.rl.replay import IndexSampler, Replay, record_size
 from septet.rl.shapes import Float32, initial, net
 from septet.sampler.batch import scaling
 from septet.sampler.nonfinite import check, check_step
@@ -155,7 +155,7 @@ class DDPGLearner:
         self.iterations = -(-job.steps // self.window)
         self.agent = Agent(self.method, root, task, job.seeds, size, width, job.threads)
         self.replay = Replay(job.seeds, size, width, min(self.method.replay, self.iterations * self.window))
-        self.sampler = Sampler(root, task, job.seeds, self.method.batch)
+        self.sampler = IndexSampler(root, task, job.seeds, self.method.batch)
         self.warm_up = Draws(uniform, root, ("warm-up", task), job.seeds, (width,))
         self.noise, self.parameter_noise = exploration(self.method, root, task, job.seeds, width)
         self.perturbed = self.agent.networks.actor.copy()

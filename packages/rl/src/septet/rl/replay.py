@@ -97,7 +97,7 @@ def record_size(observation_size: int, action_size: int) -> int:
     return 2 * observation_size + action_size + 2
 
 
-class Sampler:
+class IndexSampler:
     """Rows of mini-batches, uniform with replacement, from one stream per seed.
 
     Args:

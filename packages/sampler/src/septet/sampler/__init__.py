@@ -6,10 +6,10 @@ from typing import Any
 from septet.arrays import fit
 from septet.sampler import classic, runners, walkers
 from septet.sampler import reacher_pendulums as balance
-from septet.sampler.batch import Batch, CompiledBatch, Step
+from septet.sampler.batch import CompiledBatch, EnvironmentBatch, Step
 from septet.sampler.task import Task
 
-__all__ = ["TASKS", "Batch", "Step", "make"]
+__all__ = ["TASKS", "EnvironmentBatch", "Step", "make"]
 
 TASKS: dict[str, Callable[[str, Mapping[str, Any]], Task]] = {
     "HalfCheetah-v5": runners.task,
@@ -36,7 +36,7 @@ def make(
     threads: int = 1,
     members: tuple[int, int] | None = None,
     **options: Any,
-) -> Batch:
+) -> EnvironmentBatch:
     """Make a batch of environments.
 
     Args:

@@ -42,7 +42,7 @@ class Step(NamedTuple):
     next_observation: Array
 
 
-class Batch(ABC):
+class EnvironmentBatch(ABC):
     """E = S * B environments of one task, seed-major: environment e belongs to seed number e // B.
 
     Episode k of environment b of seed s starts from ``stream(root, "reset", task, s, b, k)``, so nothing
@@ -128,12 +128,12 @@ class Batch(ABC):
         )
 
 
-class CompiledBatch(Batch):
+class CompiledBatch(EnvironmentBatch):
     """A batch whose task runs in compiled code, one simulator and one slice of the environments per thread.
 
     Args:
         task: the task.
-        seeds, environments, root, members: see `Batch`.
+        seeds, environments, root, members: see `EnvironmentBatch`.
         threads: threads that step the slices; 1 steps in the caller's.
     """
 
@@ -167,14 +167,14 @@ class CompiledBatch(Batch):
         self.elapsed = np.zeros(self.size, dtype=np.int64)
 
     def reset(self) -> Array:
-        """See `Batch.reset`."""
+        """See `EnvironmentBatch.reset`."""
         observation = np.empty((self.size, self.observation_size))
         self._begin(np.arange(self.size), observation)
         self._observation = observation
         return observation
 
     def step(self, action: Array, active: Flags | None = None) -> Step:
-        """See `Batch.step`."""
+        """See `EnvironmentBatch.step`."""
         size = self.size
         if self._episode[0] < 0:
             raise InputError(f"{self.task}: step", expected="a reset before it", found="none")
@@ -230,7 +230,7 @@ class CompiledBatch(Batch):
 
     @property
     def state(self) -> State:
-        """See `Batch.state`."""
+        """See `EnvironmentBatch.state`."""
         return {name: array.copy() for name, array in self._arrays().items()}
 
     @state.setter
@@ -249,7 +249,7 @@ class CompiledBatch(Batch):
         }
 
     def close(self) -> None:
-        """See `Batch.close`."""
+        """See `EnvironmentBatch.close`."""
         if self._crew is not None:
             self._crew.close()
 

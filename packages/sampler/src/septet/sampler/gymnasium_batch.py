@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from septet.errors import InputError, NoState
-from septet.sampler.batch import Batch, State, Step
+from septet.sampler.batch import EnvironmentBatch, State, Step
 from septet.sampler.gymnasium_env import Environment, Trial
 from septet.sampler.physics import Array, silence
 from septet.sampler.task import Flags
@@ -19,7 +19,7 @@ HIGHEST_SEED = 2**31 - 1  # what every library takes as a seed
 _warned: set[str] = set()
 
 
-class GymnasiumBatch(Batch):
+class GymnasiumBatch(EnvironmentBatch):
     """Environments that Gymnasium steps one after the other.
 
     Observations are flattened. Whole numbers and choices (Discrete, MultiDiscrete, MultiBinary) are rounded to the
@@ -28,7 +28,7 @@ class GymnasiumBatch(Batch):
 
     Args:
         task: an id that Gymnasium knows.
-        seeds, environments, root, members: see `Batch`.
+        seeds, environments, root, members: see `EnvironmentBatch`.
         options: keyword arguments of the environment, and ``time_limit``.
         listing: the tasks that walle steps itself, for the message about an unknown one.
 
@@ -80,7 +80,7 @@ class GymnasiumBatch(Batch):
         return int(stream(*self.stream_name(row, episode)).integers(HIGHEST_SEED))
 
     def reset(self) -> Array:
-        """See `Batch.reset`."""
+        """See `EnvironmentBatch.reset`."""
         self.elapsed[:] = 0
         self._observation = np.stack([self._begin(row) for row in range(self.size)])
         return self._observation
@@ -106,7 +106,7 @@ class GymnasiumBatch(Batch):
             print(f"{self.task}: warning: {text}", file=sys.stderr, flush=True)
 
     def step(self, action: Array, active: Flags | None = None) -> Step:
-        """See `Batch.step`."""
+        """See `EnvironmentBatch.step`."""
         if self._observation is None or not self._envs:
             raise InputError(f"{self.task}: step", expected="a reset before it, and an open batch", found="none")
         action, active = self.checked(action, active)
@@ -146,7 +146,7 @@ class GymnasiumBatch(Batch):
         )
 
     def close(self) -> None:
-        """See `Batch.close`."""
+        """See `EnvironmentBatch.close`."""
         self._judge()
         while self._envs:
             self._envs.pop().close()

@@ -40,7 +40,7 @@ class SamplerDied(RuntimeError):
 
 
 @dataclass
-class Sampler:
+class SamplerProcess:
     """A sampler process as the learner sees it.
 
     Attributes:
@@ -68,7 +68,7 @@ class Sampler:
     beat: int = -1
 
 
-class Pool:
+class SamplerPool:
     """N sampler processes that collect iterations into `slots` places in shared memory.
 
     Args:
@@ -103,7 +103,7 @@ class Pool:
         cuts = [collection.size * k // processes for k in range(processes + 1)]
         self._environment = pickled(collection)
         self._process = os.getpid()
-        self.samplers = [Sampler(k, first, last) for k, (first, last) in enumerate(pairwise(cuts))]
+        self.samplers = [SamplerProcess(k, first, last) for k, (first, last) in enumerate(pairwise(cuts))]
         try:
             for sampler in self.samplers:
                 self._launch(sampler)
@@ -207,7 +207,7 @@ class Pool:
             what = "a task that septet.sampler steps itself"
             raise InputError(f"{self.collection.task}: state", expected=what, found="one of Gymnasium's")
 
-    def _launch(self, sampler: Sampler) -> None:
+    def _launch(self, sampler: SamplerProcess) -> None:
         """Start the interpreter, which imports while we go on."""
         ours, theirs = Pipe()
         command = [
@@ -241,7 +241,7 @@ class Pool:
             if not sampler.begun:
                 self._begin(sampler)
 
-    def _begin(self, sampler: Sampler) -> None:
+    def _begin(self, sampler: SamplerProcess) -> None:
         """Give a launched process its environments and the iterations it may do."""
         start = Start(
             environment=self._environment,
@@ -260,15 +260,15 @@ class Pool:
         for iteration in range(sampler.done, self.granted):
             self._grant(sampler, iteration)
 
-    def _grant(self, sampler: Sampler, iteration: int) -> None:
+    def _grant(self, sampler: SamplerProcess, iteration: int) -> None:
         self._send(sampler, (iteration, self.given))
 
-    def _send(self, sampler: Sampler, message: object) -> None:
+    def _send(self, sampler: SamplerProcess, message: object) -> None:
         assert sampler.connection is not None
         with contextlib.suppress(ConnectionError):  # it died: whoever waits for its answer will see
             sampler.connection.send(message)
 
-    def _await(self, enough: Callable[[Sampler], bool]) -> None:
+    def _await(self, enough: Callable[[SamplerProcess], bool]) -> None:
         """Read what samplers say until each has said enough; those that die are started anew, once."""
         if self.gone is not None:
             raise SamplerDied(self.gone)
@@ -280,7 +280,7 @@ class Pool:
                 elif not spoke:
                     self._look(sampler)
 
-    def _listen(self, sampler: Sampler) -> None:
+    def _listen(self, sampler: SamplerProcess) -> None:
         """Take one message."""
         assert sampler.connection is not None
         try:
@@ -297,7 +297,7 @@ class Pool:
         else:
             self._lost(sampler, what[0])
 
-    def _look(self, sampler: Sampler) -> None:
+    def _look(self, sampler: SamplerProcess) -> None:
         """Is it still there, and does it get on?"""
         assert sampler.process is not None
         beat, now = int(self.shared["beat"][sampler.index]), time.monotonic()
@@ -308,7 +308,7 @@ class Pool:
         elif now - sampler.heard > (patience := self.patience if sampler.ready else max(self.patience, TIME_TO_START)):
             self._lost(sampler, f"no sign of life for {patience:g} s")
 
-    def _lost(self, sampler: Sampler, why: str) -> None:
+    def _lost(self, sampler: SamplerProcess, why: str) -> None:
         """Start a dead sampler anew from the iteration that it did not finish, or give up on the second time."""
         assert sampler.process is not None
         code = self._end(sampler) if why else sampler.process.wait()
@@ -329,7 +329,7 @@ class Pool:
         self._launch(sampler)
         self._begin(sampler)
 
-    def _end(self, sampler: Sampler) -> int:
+    def _end(self, sampler: SamplerProcess) -> int:
         """Kill a process and wait for its end."""
         assert sampler.process is not None and sampler.connection is not None
         sampler.connection.close()

@@ -12,7 +12,7 @@ from septet.sampler.batch import whole_seeds
 from septet.sampler.collect import Collection, Collector
 from septet.sampler.nonfinite import check_rollout
 from septet.sampler.policy import GaussianPolicy
-from septet.sampler.processes import Pool, SamplerDied
+from septet.sampler.processes import SamplerDied, SamplerPool
 from septet.sampler.rollout import Array, Arrays, Rollout
 
 __all__ = ["SamplerDied", "Samplers"]
@@ -83,13 +83,15 @@ class Samplers:
             expected = "at least one process and a max_lag of at least 1"
             raise InputError("samplers: asynchronous", expected=expected, found=f"{processes} and {max_lag}")
         self.asynchronous = mode == "asynchronous"
-        self._pool: Pool | None = None
+        self._pool: SamplerPool | None = None
         self._collector: Collector | None = None
         if processes == 0:
             self._collector = Collector(self.collection, threads=threads)
             self._collector.reset()
         else:
-            self._pool = Pool(self.collection, processes, slots=1 + max_lag * self.asynchronous, patience=patience)
+            self._pool = SamplerPool(
+                self.collection, processes, slots=1 + max_lag * self.asynchronous, patience=patience
+            )
 
     def broadcast(self, weights: Array, mean: Array | None = None, scale: Array | None = None) -> None:
         """Give the samplers new weights float32 ``(S, P)``, and the observations' mean and scale ``(S, obs)``.

@@ -13,7 +13,7 @@ from septet.svrpo.network_passes import Parts, Samples
 Array = NDArray[np.float64]
 
 
-class Problem:
+class FiniteSum:
     """F and D of section 2.1 on N samples that are cut into fixed blocks (section 2.5).
 
     D is shuffled once and cut into N/b blocks for gradients, and shuffled again and cut into blocks for Hessians.
@@ -85,7 +85,7 @@ def standardise(advantage: Array) -> Array:
     return centred / (centred.std() + 1e-8)
 
 
-def problem_of(
+def finite_sum_of(
     network: Network,
     w: Tensor,
     observation: Tensor,
@@ -96,19 +96,19 @@ def problem_of(
     block: int,
     hessian_block: int,
     ratio: bool = False,
-) -> Problem:
+) -> FiniteSum:
     """The problem of N samples that the policy w (P,) collected, shuffled into blocks.
 
     Args:
         observation: (N, O), as the policy saw it; action: (N, A); advantage: (N,), standardised here.
         draws: the generator that shuffles.
-        network, block, hessian_block, ratio: as of `Problem`.
+        network, block, hessian_block, ratio: as of `FiniteSum`.
     """
     layers, log_std = passes.split(network, w)
     mean = torch.cat([passes.forward(layers, part)[1] for part in torch.split(observation, passes.CHUNK)])
     samples = Samples(observation, action, torch.from_numpy(standardise(advantage)).to(w.dtype), mean)
     order, hessian_order = (torch.from_numpy(draws.permutation(len(advantage))) for _ in range(2))
-    return Problem(
+    return FiniteSum(
         network, samples, log_std, order, hessian_order, block=block, hessian_block=hessian_block, ratio=ratio
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from septet.rl.trust_region import Product, conjugate_gradient, line_search
 from septet.svrpo.config import InnerLoop
-from septet.svrpo.problem import Problem
+from septet.svrpo.problem import FiniteSum
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -79,7 +79,7 @@ def newton_step(product: Product, gradient: Tensor, radius: float, cg_steps: int
 
 
 def inner_loop(
-    problem: Problem,
+    problem: FiniteSum,
     snapshot: Tensor,
     blocks: Integers,
     hessian_blocks: Integers,
@@ -136,7 +136,7 @@ def inner_loop(
     return Inner(w, full, mean, kl, decrease, accepted, made, trials, products, largest, iterates)
 
 
-def variance_ratio(problem: Problem, snapshot: Tensor, iterates: list[Tensor]) -> Array:
+def variance_ratio(problem: FiniteSum, snapshot: Tensor, iterates: list[Tensor]) -> Array:
     """Conditional variance of the SVRG gradient over that of the plain mini-batch's, before each inner step, (m,).
 
         sum_k |d_k(w) - d(w)|² / sum_k |g_k(w) - g(w)|²,    d_k(w) = g_k(w) - g_k(w~)
@@ -175,7 +175,7 @@ def _is_over(settings: InnerLoop, divergence: float, rejections: int) -> bool:
 class _Search:
     """Evaluations of a line search: counts them, and remembers the last loss."""
 
-    def __init__(self, problem: Problem, radius: float) -> None:
+    def __init__(self, problem: FiniteSum, radius: float) -> None:
         self._problem, self._radius = problem, radius
         self.calls, self.loss = 0, 0.0
 

@@ -15,7 +15,7 @@ from septet.rl.loop import Iteration
 from septet.seeding import stream
 from septet.svrpo.config import InnerLoop, Job
 from septet.svrpo.experience import Experience, Source
-from septet.svrpo.problem import Problem, problem_of
+from septet.svrpo.problem import FiniteSum, finite_sum_of
 from septet.svrpo.svrpo import Inner, inner_loop, variance_ratio
 
 Array = NDArray[np.float64]
@@ -78,10 +78,10 @@ class TrustRegionLearner:
         problem = self.problem(s, experience, iteration, "redrawn blocks")
         return variance_ratio(problem, self.w[s].clone(), inner.iterates)
 
-    def problem(self, s: int, experience: Experience, iteration: int, name: str) -> Problem:
+    def problem(self, s: int, experience: Experience, iteration: int, name: str) -> FiniteSum:
         """The batch of one seed as a finite sum, cut into blocks by the random stream `name`."""
         task = self.job.task
-        return problem_of(
+        return finite_sum_of(
             self.network,
             self.w[s].clone(),
             experience.observation[s],

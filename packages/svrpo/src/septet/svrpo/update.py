@@ -7,7 +7,7 @@ from septet.errors import InputError
 from septet.rl.networks import Network
 from septet.seeding import stream
 from septet.svrpo import config
-from septet.svrpo.problem import problem_of
+from septet.svrpo.problem import finite_sum_of
 from septet.svrpo.svrpo import Inner, inner_loop
 
 
@@ -58,7 +58,7 @@ def update(
             raise InputError(name, expected=f"a divisor of the {n} samples", found=size)
     w, rng = w.detach(), stream(seed, "update")
     small = blocks["hessian_batch"]
-    problem = problem_of(
+    problem = finite_sum_of(
         network, w, observation, action, advantage.double().numpy(), rng,
         block=mini_batch, hessian_block=small, ratio=settings.ratio,
     )  # fmt: skip

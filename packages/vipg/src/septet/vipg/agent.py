@@ -20,7 +20,7 @@ from septet.vipg.adam import Moments
 from septet.vipg.config import Environment, Job, PolicyMethod
 from septet.vipg.flows import sampler_of
 from septet.vipg.samplers import Particles
-from septet.vipg.surrogate import Problem
+from septet.vipg.surrogate import Surrogate
 
 Array = NDArray[np.float64]
 SIGMA_BOUNDS = (1e-4, 1.0)  # section 6
@@ -104,7 +104,7 @@ class Agent:
             each = [part.reshape(self.rows, -1, *part.shape[1:]) for part in parts]
             self.seen = self.seen.merge(Seen(*merge_moments(*each)))
         unit = torch.from_numpy(episodes.scale)
-        problem = Problem(
+        problem = Surrogate(
             self.network, self.sampler, torch.from_numpy(xi.astype(np.float32)), batch,
             experience.standardised(batch, self.rows), (self.alpha / unit).float(), method.prior_scale, self.parameters,
         )  # fmt: skip

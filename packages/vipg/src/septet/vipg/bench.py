@@ -18,7 +18,7 @@ from septet.vipg import experience, objective, stein, updates
 from septet.vipg.agent import Agent
 from septet.vipg.config import Environment, Job
 from septet.vipg.experiments import Experiments
-from septet.vipg.surrogate import Problem
+from septet.vipg.surrogate import Surrogate
 
 PEER = "sb3-contrib TRPO"
 SEEDS = [2001, 2002, 2003, 2004, 2005]
@@ -155,12 +155,12 @@ def naive_stein(theta: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def caught(agent: Agent) -> Problem:
+def caught(agent: Agent) -> Surrogate:
     """The problem of an agent's first update."""
-    kept: list[Problem] = []
+    kept: list[Surrogate] = []
     original = updates.update
 
-    def keep(problem: Problem, *rest: Any) -> Any:
+    def keep(problem: Surrogate, *rest: Any) -> Any:
         kept.append(problem)
         return original(problem, *rest)
 

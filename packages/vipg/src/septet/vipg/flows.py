@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from septet.errors import InputError
-from septet.vipg.samplers import Cholesky, LowRank, MeanField, Particles, Sampler
+from septet.vipg.samplers import Cholesky, LowRank, MeanField, Particles, PosteriorSampler
 
 SHIFT = math.log(math.e - 1.0)  # softplus(SHIFT) = 1
 HALVINGS = 60
@@ -17,7 +17,7 @@ LARGEST_LOG_SCALE = 2.0  # of a coupling layer: keeps the inverse well condition
 
 
 @dataclass(frozen=True)
-class Planar(Sampler):
+class Planar(PosteriorSampler):
     r"""Planar layers :math:`z \leftarrow z + \hat u \tanh(w^\top z + b)` (Rezende and Mohamed 2015).
 
     log|det| is the sum of :math:`\log|1 + \hat u^\top\psi|`, :math:`\psi = (1 - \tanh^2) w`; invertible because
@@ -73,7 +73,7 @@ class Planar(Sampler):
 
 
 @dataclass(frozen=True)
-class Coupling(Sampler):
+class Coupling(PosteriorSampler):
     """Affine coupling layers: half of z is scaled and moved by a small net of the other half (Dinh et al. 2017).
 
     Layer l: a = every second coordinate from l mod 2 on, b = the others; b <- b exp(s(a)) + t(a) with (s, t) a net
@@ -150,7 +150,7 @@ class Coupling(Sampler):
         return np.concatenate(parts)
 
 
-def sampler_of(family: str, weights: int, *, particles: int, rank: int, layers: int, hidden: int) -> Sampler:
+def sampler_of(family: str, weights: int, *, particles: int, rank: int, layers: int, hidden: int) -> PosteriorSampler:
     """The sampler of a family over `weights` weights; each takes of the settings what it has."""
     match family:
         case "particles":

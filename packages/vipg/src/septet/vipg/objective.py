@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from septet.seeding import stream
-from septet.vipg.samplers import LOG_2PI, Sampler
+from septet.vipg.samplers import LOG_2PI, PosteriorSampler
 
 
-def regulariser(sampler: Sampler, phi: Tensor, theta: Tensor, log_det: Tensor, prior_scale: float) -> Tensor:
+def regulariser(sampler: PosteriorSampler, phi: Tensor, theta: Tensor, log_det: Tensor, prior_scale: float) -> Tensor:
     r"""What alpha weighs: :math:`E\log|\det\partial h/\partial\xi| + E\log p_0(\theta)` without constants (2.4).
 
     It is -KL(q || p0) + d log s0 - d / 2. An infinite `prior_scale` is a flat prior.
@@ -32,19 +32,19 @@ def regulariser(sampler: Sampler, phi: Tensor, theta: Tensor, log_det: Tensor, p
     return log_det.mean(1) - sampler.second_moment(phi, theta) / (2.0 * prior_scale**2)
 
 
-def kl_to_prior(sampler: Sampler, phi: Tensor, theta: Tensor, log_det: Tensor, prior_scale: float) -> Tensor:
+def kl_to_prior(sampler: PosteriorSampler, phi: Tensor, theta: Tensor, log_det: Tensor, prior_scale: float) -> Tensor:
     """KL(q || N(0, s0² I)) (S,) in nats, equation 1 for the entropy; arguments as for `regulariser`."""
     d = sampler.weights
     return d * math.log(prior_scale) - 0.5 * d - regulariser(sampler, phi, theta, log_det, prior_scale)
 
 
-def entropy(sampler: Sampler, log_det: Tensor) -> Tensor:
+def entropy(sampler: PosteriorSampler, log_det: Tensor) -> Tensor:
     """H(q) = H(q0) + E log|det| (S,) in nats, equation 1; log_det (S, K)."""
     return 0.5 * sampler.weights * (1.0 + LOG_2PI) + log_det.mean(1)
 
 
 def pathwise(
-    sampler: Sampler, phi: Tensor, xi: Tensor, drive: Tensor, alpha: Tensor | float, prior_scale: float
+    sampler: PosteriorSampler, phi: Tensor, xi: Tensor, drive: Tensor, alpha: Tensor | float, prior_scale: float
 ) -> Tensor:
     r"""Equation 3: the drive pulled back through the sampler, and the repulsion of the exact log-determinant.
 
@@ -79,7 +79,7 @@ def mean_field_gradient(
     return g_mu, g_rho
 
 
-def score_function(sampler: Sampler, phi: Tensor, xi: Tensor, value: Tensor) -> Tensor:
+def score_function(sampler: PosteriorSampler, phi: Tensor, xi: Tensor, value: Tensor) -> Tensor:
     r"""Gradient of :math:`E_q[J]` from values alone (PEPG, evolution strategies; section 5), for any density.
 
     .. math:: \frac1K\sum_k (J_k - b_k)\,\nabla_\phi\log q_\phi(\theta_k),\qquad b_k = \text{mean of the other values}

@@ -13,7 +13,7 @@ from septet.vipg.adam import Moments, ascend
 from septet.vipg.config import Job, Posterior, Quadratic, Surface
 from septet.vipg.flows import sampler_of
 from septet.vipg.objective import noise, pathwise
-from septet.vipg.samplers import Particles, Sampler
+from septet.vipg.samplers import Particles, PosteriorSampler
 from septet.vipg.stein import direction
 from septet.vipg.targets import Target
 
@@ -23,7 +23,7 @@ PAIRS = 2_000  # of them in an energy distance
 SHOWN = 400  # written down for the figure
 
 
-def family(method: Posterior, variant: str, weights: int) -> Sampler:
+def family(method: Posterior, variant: str, weights: int) -> PosteriorSampler:
     """The sampler of a variant."""
     name = {"svgd": "particles", "amortised_svgd": "mean_field"}.get(variant, variant.removesuffix("_collapse"))
     return sampler_of(
@@ -36,7 +36,7 @@ def family(method: Posterior, variant: str, weights: int) -> Sampler:
     )
 
 
-def fit(job: Job, variant: str) -> tuple[Sampler, Tensor]:
+def fit(job: Job, variant: str) -> tuple[PosteriorSampler, Tensor]:
     """Fit a variant by stochastic gradient ascent, all seeds at once; the sampler and its phi (S, Q).
 
     The rate falls along a cosine to a hundredth, so that noise of the last steps averages out.
@@ -58,7 +58,7 @@ def fit(job: Job, variant: str) -> tuple[Sampler, Tensor]:
     return sampler, phi
 
 
-def ascent_direction(target: Target, sampler: Sampler, variant: str, phi: Tensor, xi: Tensor) -> Tensor:
+def ascent_direction(target: Target, sampler: PosteriorSampler, variant: str, phi: Tensor, xi: Tensor) -> Tensor:
     """The gradient (S, Q) of -alpha KL(q || p), or what a variant has in its place."""
     task = target.task
     theta = sampler(phi, xi)[0].detach()
@@ -70,7 +70,7 @@ def ascent_direction(target: Target, sampler: Sampler, variant: str, phi: Tensor
     return pathwise(sampler, phi, xi, target.gradient(theta), alpha, task.prior_scale)
 
 
-def measure(job: Job, variant: str, sampler: Sampler, phi: Tensor) -> tuple[dict[str, Array], Array]:
+def measure(job: Job, variant: str, sampler: PosteriorSampler, phi: Tensor) -> tuple[dict[str, Array], Array]:
     """Metrics (S,) of a fitted sampler, and samples to show (S, n, d)."""
     assert isinstance(job.task, Quadratic | Surface)
     target = Target(job.task)

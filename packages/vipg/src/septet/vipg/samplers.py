@@ -23,7 +23,7 @@ LARGEST_CHOLESKY = 512  # d (d - 1) / 2 parameters: above it the factor outweigh
 
 
 @dataclass(frozen=True)
-class Sampler(ABC):
+class PosteriorSampler(ABC):
     """A family of samplers over d weights.
 
     Args:
@@ -98,7 +98,7 @@ class Sampler(ABC):
 
 
 @dataclass(frozen=True)
-class MeanField(Sampler):
+class MeanField(PosteriorSampler):
     """Independent weights: theta_i = mu_i + sigma_i xi_i, sigma = exp(rho)."""
 
     def bend(self, rest: Tensor, xi: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +116,7 @@ class MeanField(Sampler):
 
 
 @dataclass(frozen=True)
-class Cholesky(Sampler):
+class Cholesky(PosteriorSampler):
     """Any Gaussian: theta = mu + L xi, L = D (I + N), D = diag(exp(rho)), N strictly lower triangular."""
 
     def __post_init__(self) -> None:
@@ -154,7 +154,7 @@ class Cholesky(Sampler):
 
 
 @dataclass(frozen=True)
-class LowRank(Sampler):
+class LowRank(PosteriorSampler):
     """Diagonal plus low rank: theta = mu + D (I + U U') xi, U (d, rank).
 
     The covariance is D (I + U (2 I + U'U) U') D; the determinant of I + U U' is that of I + U'U, never zero.
@@ -188,7 +188,7 @@ class LowRank(Sampler):
 
 
 @dataclass(frozen=True)
-class Particles(Sampler):
+class Particles(PosteriorSampler):
     """Weights without a density: phi is the particles themselves, (K d); one particle is an ordinary policy."""
 
     count: int = 1

@@ -16,11 +16,11 @@ from septet.rl.networks import Network
 from septet.rl.ppo import clipped_surrogate
 from septet.vipg.experience import Batch
 from septet.vipg.objective import regulariser
-from septet.vipg.samplers import Sampler
+from septet.vipg.samplers import PosteriorSampler
 
 
 @dataclass(frozen=True)
-class Problem:
+class Surrogate:
     """One iteration's update: samples, noise of the particles, and the sampler they came from.
 
     Args:
@@ -35,7 +35,7 @@ class Problem:
     """
 
     network: Network
-    sampler: Sampler
+    sampler: PosteriorSampler
     xi: Tensor
     batch: Batch
     advantage: Tensor

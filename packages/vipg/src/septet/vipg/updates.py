@@ -13,10 +13,10 @@ from septet.vipg.config import PPO, TRPO, VPG
 from septet.vipg.objective import pathwise, score_function
 from septet.vipg.samplers import Particles
 from septet.vipg.stein import direction
-from septet.vipg.surrogate import Problem
+from septet.vipg.surrogate import Surrogate
 
 
-def gradient(problem: Problem, method: VPG | TRPO | PPO, value: Tensor) -> Tensor:
+def gradient(problem: Surrogate, method: VPG | TRPO | PPO, value: Tensor) -> Tensor:
     """Ascent direction (R, Q + A) at the old parameters: equation 3, or what a baseline has in its place.
 
     Args:
@@ -43,7 +43,7 @@ def gradient(problem: Problem, method: VPG | TRPO | PPO, value: Tensor) -> Tenso
 
 
 def curvature(
-    problem: Problem, states: int, damping: float, sampler_damping: float = 0.0
+    problem: Surrogate, states: int, damping: float, sampler_damping: float = 0.0
 ) -> Callable[[Tensor], Tensor]:
     r"""Product with :math:`F_\phi = E_\xi[J^\top (F_\theta + \lambda I) J]`, J = dh/dphi.
 
@@ -81,7 +81,7 @@ def curvature(
     return product
 
 
-def natural_step(problem: Problem, method: TRPO, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def natural_step(problem: Surrogate, method: TRPO, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One trust-region step for all parameters: CG, step to the boundary, back-track on the merit.
 
     Args:
@@ -108,19 +108,19 @@ def natural_step(problem: Problem, method: TRPO, slope: Tensor) -> tuple[Tensor,
         return line_search(evaluate, problem.old, full, base, method.target_kl, method.shrink, method.trials)
 
 
-def frozen(problem: Problem, slope: Tensor) -> Tensor:
+def frozen(problem: Surrogate, slope: Tensor) -> Tensor:
     """The gradient with zeros for the log-scales: parameter noise of fixed size."""
     d = problem.sampler.weights
     return torch.cat([slope[:, :d], torch.zeros_like(slope[:, d : 2 * d]), slope[:, 2 * d :]], dim=1)
 
 
-def shared(problem: Problem) -> slice | None:
+def shared(problem: Surrogate) -> slice | None:
     """Columns with one second moment: the log-scales."""
     d = problem.sampler.weights
     return None if isinstance(problem.sampler, Particles) else slice(d, 2 * d)
 
 
-def rates(problem: Problem, method: VPG | PPO) -> Tensor:
+def rates(problem: Surrogate, method: VPG | PPO) -> Tensor:
     """Adam's rate of each parameter (Q + A,)."""
     rate = torch.full((problem.old.shape[1],), method.rate)
     if (columns := shared(problem)) is not None:
@@ -129,7 +129,7 @@ def rates(problem: Problem, method: VPG | PPO) -> Tensor:
 
 
 def update(
-    problem: Problem,
+    problem: Surrogate,
     method: VPG | TRPO | PPO,
     moments: Moments,
     value: Tensor,
@@ -156,7 +156,7 @@ def update(
     return parameters, moments, found
 
 
-def shuffled(problem: Problem, parts: int, shuffles: Sequence[np.random.Generator]) -> tuple[Problem, int]:
+def shuffled(problem: Surrogate, parts: int, shuffles: Sequence[np.random.Generator]) -> tuple[Surrogate, int]:
     """The problem with its samples in mini-batches, and the columns of one.
 
     Each policy's samples are shuffled and dealt to `parts` blocks of equal width; what a block lacks is zeros that
@@ -183,7 +183,7 @@ def shuffled(problem: Problem, parts: int, shuffles: Sequence[np.random.Generato
 
 
 def proximal(
-    problem: Problem, method: PPO, moments: Moments, shuffles: Sequence[np.random.Generator]
+    problem: Surrogate, method: PPO, moments: Moments, shuffles: Sequence[np.random.Generator]
 ) -> tuple[Tensor, Moments, Tensor]:
     """Epochs of mini-batch steps on the clipped surrogate; a row stops once D > 1.5 delta (section 2.4).
 
