@@ -42,7 +42,7 @@ class Environments(CompiledBatch):
         self._half = (self.action_high - self.action_low) / 2
 
     def stream_name(self, row: int, episode: int) -> tuple[int, str, str, int, int, int]:
-        """See `septet.sampler.batch.EnvironmentBatch.stream_name`; after `restart` the environments of a seed start alike."""
+        """See `septet.sampler.batch.EnvironmentBatch.stream_name`; after `restart` they start alike within a seed."""
         seed, environment = divmod(row, self.environments)
         if self._round < 0:
             return self.root, self.purpose, self.task, self.seeds[seed], environment, episode
