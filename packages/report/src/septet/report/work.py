@@ -25,7 +25,7 @@ RULES = {
 TIME_LIMITS = {"ContinuousCartPole": 200, "Pendulum-v1": 200}
 """Steps of a whole episode where it is not the 1,000 of the MuJoCo tasks and the configuration does not say."""
 
-LISTS = {"craft": 9507, "craft_scratch": 9507, "ewt": 12544}
+LISTS = {"craft_small": 9507, "ewt": 12544}
 """Training lists of a whole treebank (packages/vrda/README.md), where the configuration says `null`."""
 
 
