@@ -384,7 +384,7 @@ def test_learners_take_lists_that_are_there_as_often_as_announced(small, make, o
 
 
 def state_of(columns, ticks):
-    return dict(zip(("s", "tally", "prefix", "run"), kernels.new_state(columns, ticks, True), strict=True)) | {
+    return dict(zip(("s", "tally", "alive", "prefix", "run"), kernels.new_state(columns, ticks, True), strict=True)) | {
         "form": np.array([0.01, 0.0, 0.0, 1.0, 0.0])
     }
 
@@ -392,8 +392,8 @@ def state_of(columns, ticks):
 def binary():
     rows = csr_matrix(np.eye(3))
     return {
-        "indptr": rows.indptr, "indices": rows.indices, "data": rows.data, "y": np.ones(3), "x0": 0.0,
-        "order": np.arange(3), **state_of(3, 3), "log_loss": False, "log": np.empty((3, 3)),
+        "indptr": rows.indptr, "indices": rows.indices, "data": rows.data, "y": np.ones(3), "weight": np.ones(3),
+        "x0": 0.0, "order": np.arange(3), **state_of(3, 3), "log_loss": False, "log": np.empty((3, 3)),
     }  # fmt: skip
 
 
@@ -450,10 +450,13 @@ def test_every_array_of_a_pass_has_its_shape_and_type(learn):
         (kernels.classify_pass, {"indices": np.array([0, 1, -1])}),
         (kernels.classify_pass, {"indptr": np.array([0, 2, 1, 3])}),
         (kernels.classify_pass, {"indptr": np.array([0, 1, 2, 9])}),
-        (kernels.classify_pass, {"run": np.full(8, 50.0)}),
-        (kernels.classify_pass, {"run": np.full(8, np.nan)}),
-        (kernels.classify_pass, {"tally": np.full((3, 2), 99.0)}),
-        (kernels.classify_pass, {"tally": np.full((3, 2), np.nan)}),
+        (kernels.classify_pass, {"run": np.full(7, 50.0)}),
+        (kernels.classify_pass, {"run": np.full(7, np.nan)}),
+        (kernels.classify_pass, {"weight": np.array([1.0, 1.0, 1.5])}),  # four presentations, three rows of prefix
+        (kernels.classify_pass, {"weight": np.array([1.0, 1.0, np.inf])}),
+        (kernels.classify_pass, {"weight": np.array([1.0, 1.0, np.nan])}),
+        (kernels.classify_pass, {"weight": np.ones(2)}),
+        (kernels.classify_pass, {"alive": np.zeros(3)}),
         (kernels.classify_pass, {"s": np.zeros(3, dtype=np.float32)}),
         (kernels.list_pass, {"starts": np.array([0, 2, 2, 6])}),
         (kernels.list_pass, {"starts": np.array([0, 2, 4, 60])}),
@@ -484,8 +487,8 @@ GRAMMAR = estimate([("TOP", (("S", (("A", "a"), ("B", "b"))),))])
         lambda: kernels.row_scores(ROWS.indptr, ROWS.indices, ROWS.data, np.zeros(3), np.zeros(2), 0.0),
         lambda: kernels.row_scores(ROWS.indptr, ROWS.indices, ROWS.data, np.zeros(2), np.zeros(3), 0.0),
         lambda: kernels.last_weights(np.zeros(3), np.zeros(2), FORM),
-        lambda: kernels.averaged_weights(*kernels.new_state(3, 0, False)[:3], np.full(8, 7.0), FORM),
-        lambda: kernels.summed_norms(*kernels.new_state(3, 0, False), FORM),
+        lambda: kernels.averaged_weights(*kernels.new_state(3, 0, False)[:4], np.full(7, 7.0), FORM),
+        lambda: kernels.summed_l1(*kernels.new_state(3, 0, False), FORM),
         lambda: kernels.threshold(1.0, np.zeros(2)),
         lambda: kernels.scale("1", FORM),
         lambda: gradient_weights(*vars(GradientState.new(3)).values(), np.zeros(0), np.zeros(0), 1.0),

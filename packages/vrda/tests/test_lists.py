@@ -1,5 +1,7 @@
 """Lists, learners on lists and baselines against naive dense loops."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
@@ -7,10 +9,11 @@ from sklearn.linear_model import LogisticRegression
 
 from septet.errors import InputError
 from septet.seeding import stream
-from septet.vrda import kernels
+from septet.vrda import kernels, votes
 from septet.vrda.baselines import Schedule, batch_l1, lists_from_binary, maxent
+from septet.vrda.differences import learned, readings, table
 from septet.vrda.generated import SPACE, generated_lists
-from septet.vrda.lists import assemble, frequent, read_lists, read_note, write_lists
+from septet.vrda.lists import NBest, assemble, frequent, read_lists, read_note, write_lists
 from septet.vrda.rerank import DualAveraging, Gradient, choose, passes, vote
 from septet.vrda.vrda import Regulariser, loss_slope, prox_update
 
@@ -119,10 +122,10 @@ def test_binary_examples_are_lists_of_two(problem):
     for order in [np.random.default_rng(e).permutation(len(y)) for e in range(3)]:
         learner.learn(order)
         kernels.classify_pass(
-            rows.indptr, rows.indices, rows.data, y, 0.0, order, *state, form, False, np.empty((0, 3))
+            rows.indptr, rows.indices, rows.data, y, np.empty(0), 0.0, order, *state, form, False, np.empty((0, 3))
         )
-    assert learner.mistakes == state[3][kernels.MISTAKES]
-    np.testing.assert_allclose(learner.last()[0], kernels.last_weights(state[0], state[3], form)[0], atol=1e-12)
+    assert learner.mistakes == state[-1][kernels.MISTAKES]
+    np.testing.assert_allclose(learner.last()[0], kernels.last_weights(state[0], state[-1], form)[0], atol=1e-12)
 
 
 def test_maxent_on_lists_of_two_is_l1_logistic_regression(problem):
@@ -169,3 +172,95 @@ def test_lists_survive_the_file_and_a_torn_file_is_refused(small, tmp_path):
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(InputError, match="lists made by"):
         read_lists(file, "train")
+
+
+def real_lists(random, count):
+    """Three candidates each over twelve columns in pairs that learn the same, with values that round."""
+    rows = np.where(random.random((3 * count, 6)) < 0.4, random.random((3 * count, 6)) / 3.0, 0.0)
+    rows = np.repeat(rows, 2, axis=1)
+    # The second candidate of every other list is the third one with each pair swapped, and uneven: scores that are
+    # equal, added up in another order. A pair with opposite values cancels.
+    rows[::6, ::2] += 0.1
+    rows[1::6] = rows[2::6].reshape(-1, 6, 2)[:, :, ::-1].reshape(-1, 12)
+    rows[1::6, :2] += [0.7, -0.7]
+    matrix = csr_matrix(rows)
+    base = np.zeros(3 * count)
+    base[4::6] = 0.1
+    guess, match = np.full(3 * count, 5), random.integers(0, 6, 3 * count)
+    starts = np.arange(0, 3 * count + 1, 3)
+    return NBest(starts, matrix.indptr, matrix.indices, matrix.data, base, match, guess, np.full(count, 5), 12)
+
+
+def exact_choices(lists, test, log, counts, l1):
+    """The most chosen candidate of each list, in fractions: only sums of subgradients are floats."""
+    s, s0 = np.zeros(lists.features), 0.0
+    rows, test_rows = lists.rows().toarray(), test.rows().toarray()
+    tally = np.zeros(len(test_rows))
+    for k, (good, rival, step) in enumerate(log, 1):
+        s = s + -step * rows[good]
+        s = s + step * rows[rival]
+        s0 -= step * (lists.base[good] - lists.base[rival])
+        shift = Fraction(l1 * k)
+        w = [Fraction(v) - min(max(Fraction(v), -shift), shift) for v in s]
+        scores = [
+            -sum(a * Fraction(x) for a, x in zip(w, row, strict=True)) - Fraction(s0) * Fraction(x0)
+            for row, x0 in zip(test_rows, test.base, strict=True)
+        ]
+        for a, b in zip(test.starts[:-1], test.starts[1:], strict=True):
+            tally[a + max(range(b - a), key=lambda r: (scores[a + r], -r))] += counts[k - 1]
+    return [a + int(np.argmax(tally[a:b])) for a, b in zip(test.starts[:-1], test.starts[1:], strict=True)], tally
+
+
+@pytest.mark.parametrize("loss", ["hinge", "log"])
+@pytest.mark.parametrize("l1", [0.0, 3e-3, 3e-2])
+def test_votes_on_lists_are_exact_on_real_values(l1, loss):
+    lists, test = (real_lists(np.random.default_rng(seed), 40) for seed in (0, 1))
+    learner = DualAveraging(lists, Regulariser(l1=l1), 80, log_loss=loss == "log", keep_log=True)
+    for order in orders_of(lists):
+        learner.learn(order)
+    updates = learner.updates()
+    log = [(int(good), int(rival), step) for good, rival, step, _ in learner._log[: learner.ticks]]
+    expected, tally = exact_choices(lists, test, log, updates.votes, l1)
+    assert learner.ticks > 20
+    np.testing.assert_array_equal(vote(test, learner, updates), expected)
+    np.testing.assert_array_equal(
+        votes.candidate_votes(test.rows(), test.base, updates, learner.form, test.starts), tally
+    )
+
+
+def test_readings_judge_and_order_as_they_say(small):
+    read = readings(small)
+    quality, target = small.quality, small.target
+    ours = choose(small, (np.zeros(small.features), 0.0))
+    np.testing.assert_array_equal(ours, small.starts[:-1])  # of equal scores the first
+    names = list(read)
+    for name in names[1:]:
+        other = read[name]
+        # the same candidates in each list: F of the targets is what it was
+        np.testing.assert_array_equal(other.starts, small.starts)
+        assert other.f_score(other.target) == small.f_score(target)
+    equal, last, backwards, first = (read[name] for name in names[1:])
+    np.testing.assert_array_equal(np.flatnonzero(equal.quality == 2.0), target)
+    assert (quality[last.target] == quality[target]).all() and (last.target >= target).all()
+    assert (last.target > target).any()
+    np.testing.assert_array_equal(backwards.base[backwards.starts[1:] - 1], small.base[small.starts[:-1]])
+    np.testing.assert_array_equal(first.target, first.starts[:-1])
+    orders = orders_of(small)
+    nothing = DualAveraging(first, Regulariser(), 60)
+    nothing.learn(orders[0])
+    assert nothing.mistakes == 0  # the paper's margin 0, taken literally
+    for loss in ("hinge", "log"):
+        assert learned(small, first, small, orders, loss)[1] > 10
+    assert learned(small, equal, small, orders, "hinge")[1] > learned(small, small, small, orders, "hinge")[1]
+    assert "| ours | hinge |" in table(small, small, [0], 1)
+
+
+def test_a_learner_goes_on_from_another(small):
+    orders = orders_of(small)
+    whole, first, second = (DualAveraging(small, Regulariser(l1=0.01), ticks) for ticks in (120, 60, 120))
+    whole.learn(orders[0]), whole.learn(orders[1]), first.learn(orders[0])
+    second.resume(first)
+    second.learn(orders[1])
+    np.testing.assert_array_equal(second.averaged()[0], whole.averaged()[0])
+    with pytest.raises(InputError, match="resume: expected a learner on"):
+        first.resume(whole)

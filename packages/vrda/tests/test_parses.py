@@ -1,15 +1,22 @@
 """Trees, brackets, parser and features; lists from scratch against the ready ones."""
 
+import functools
+import hashlib
+import http.server
 import itertools
 import math
+import threading
 
 import numpy as np
 import pytest
 
 from septet.errors import InputError
+from septet.vrda import prepare as preparation
+from septet.vrda.config import Preparation, Task
 from septet.vrda.features import Vocabulary
+from septet.vrda.lists import read_lists, read_note
 from septet.vrda.parser import estimate, jackknife, parse, productions
-from septet.vrda.prepare import read_ready, ready, treebank
+from septet.vrda.prepare import Choice, parsed, prepare, read_ready, ready, treebank
 from septet.vrda.treebank import brackets, clean, leaves, read_trees, write_tree
 
 BANK = """
@@ -139,3 +146,72 @@ def test_lists_from_scratch_are_the_ready_lists(real_data, tmp_path):
         same += {write_tree(tree) for _, tree in made} == {write_tree(tree) for _, tree in parses}
     # Ties, and a handful of rules of the few words with a space inside, which the ready lists treat otherwise.
     assert same >= 0.9 * len(sample)
+
+
+@pytest.fixture
+def public(tmp_path, monkeypatch):
+    """A loopback server with a small treebank in the place of the public one; yields the paths that were asked for."""
+    root, asked = tmp_path / "public", []
+    articles = {str(i): BANK * 4 for i in range(25)}
+    split = {"train": list(articles)[:20], "dev": ["20", "21"], "test": ["22", "23", "24"]}
+    contents = {f"structural-annotation/treebank/penn/{name}.tree": text for name, text in articles.items()}
+    contents |= {f"articles/ids/craft-ids-{name}.txt": "\n".join(ids) for name, ids in split.items()}
+    digests = {}
+    for path, text in contents.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        digests[file.name] = hashlib.sha256(text.encode()).hexdigest()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            asked.append(self.path)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(root)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.delenv("SEPTET_DATA", raising=False)
+    monkeypatch.setattr(preparation, "_CRAFT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(preparation, "TREES", {name: digests[f"{name}.tree"] for name in articles})
+    texts = {name: digest for name, digest in digests.items() if name.endswith(".txt")}
+    monkeypatch.setattr(preparation, "TREEBANK", preparation.TREEBANK | texts)
+    yield root, asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_without_a_folder_lists_are_made_from_the_public_trees(public, tmp_path):
+    _, asked = public
+    task = Task(train_lists=30, test_lists=20, least=1)
+    for again in range(2):
+        prepare(Preparation(task=task), tmp_path / "out")
+        assert len(asked) == 28, again  # 25 articles and 3 lists of ids, once
+    file = tmp_path / "out" / "lists.safetensors"
+    train, test = read_lists(file, "train"), read_lists(file, "test")
+    assert (len(train.gold), len(test.gold)) == (30, 20)
+    assert read_note(file).startswith("CRAFT treebank a5569cd59d38")
+    assert train.f_score(train.target) > train.f_score(train.starts[:-1])
+
+
+def test_a_changed_public_file_is_refused(public, tmp_path):
+    root, _ = public
+    (root / "structural-annotation/treebank/penn/7.tree").write_text("( (S (NN x)) )", encoding="utf-8")
+    with pytest.raises(InputError, match=r"penn/7\.tree: expected SHA-256"):
+        prepare(Preparation(task=Task(train_lists=20, test_lists=20)), tmp_path / "out")
+
+
+def test_a_missing_public_file_leads_to_generated_lists(public, tmp_path):
+    root, _ = public
+    (root / "structural-annotation/treebank/penn/7.tree").unlink()
+    prepare(Preparation(task=Task(train_lists=20, test_lists=20)), tmp_path / "out")
+    assert read_note(tmp_path / "out" / "lists.safetensors").startswith("generated")
+
+
+def test_a_sentence_without_a_parse_gives_its_place_to_the_next(bank, tmp_path):
+    grammar = estimate(bank)
+    strange = ("TOP", (("S", (("XX", "no"), ("YY", "such"), ("ZZ", "tags"))),))
+    parts = [(grammar, [strange, bank[0], strange, bank[1], bank[2]])]
+    found = parsed(parts, Choice(2, np.random.default_rng(0)), tmp_path)
+    assert len(found) == 2
+    assert [tree for tree, _ in parsed(parts, Choice(None, np.random.default_rng(0)), tmp_path)] == bank[:3]

@@ -16,7 +16,10 @@
 `rerank`       learners on n-best lists, F, mistakes, votes
 `votes`        the exact vote of every predictor
 `slots`        columns of a huge space, numbered by first touch
+`prefetch`     rows asked for before they are read
 `train`        one method on one task, over seeds: `python -m septet.vrda train`
+`summaries`    the score table of a job: over steps, epochs and lambdas
+`differences`  how much each reading of a mistake matters: `python -m septet.vrda.differences`
 `bench`        this package beside its peers: `python -m septet.vrda bench`
 =============  ==========================================================================
 """

@@ -159,7 +159,6 @@ def gradient_pass(
         run[2] += w0
         margin = good_score - top_worse
         if worse >= 0 and (log_loss or margin < 1.0):
-            # slope has 1 / ln 2 in it, so that the log loss is 1 at margin 0
             step = steps[t] * slope(margin, log_loss)
             for sign, chosen in ((step, good), (-step, worse)):
                 for p in range(indptr[chosen], indptr[chosen + 1]):

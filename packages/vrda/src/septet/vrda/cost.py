@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-LISTS = {"craft": 9507, "craft_scratch": 9507, "ewt": 12544}
+LISTS = {"craft_small": 9507, "ewt": 12544}
 """Training lists of a whole treebank (packages/vrda/README.md), where the configuration says `null`."""
 
 

@@ -10,15 +10,20 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from septet.vrda import kernels
 from septet.vrda.model import SETTINGS, Model, rows_of
+from septet.vrda.needs import ticks_of
 from septet.vrda.votes import voted_scores
 from septet.vrda.vrda import Regulariser
 
 Array = NDArray[Any]
+
+MOST = 1 << 28
+"""Presentations of one pass; each may be a mistake, which needs a row of the prefix sums."""
 
 
 class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -36,17 +41,24 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``"voted"`` (exact majority; keeps every mistake and costs mistakes x non-zeros). May be changed on a fitted
             estimator, to ``"voted"`` only if training started with it. All other parameters count when training
             starts: predictions go by what they were then, and `partial_fit` refuses other values.
+        class_weight: None, a dict from label to weight, or ``"balanced"`` (`fit` only); multiplies the sample weights.
         fit_intercept: whether to learn an unpenalised intercept.
         max_iter: passes over the data in `fit`; `partial_fit` makes one, in the order given.
         shuffle: whether `fit` shuffles before each pass.
         random_state: seed of the shuffles.
+
+    A sample weight says how often an example is presented in a row, each time it is its turn: whole weights are
+    repeated rows (with the copies next to one another, where a shuffle of repeated rows would spread them), a weight
+    of 0 leaves the row out, and what is left below one presentation counts for that share of a step and of a vote. As
+    the predictor changes between presentations, the weight of a row is not a factor of its loss: doubling all
+    weights is like doubling the passes, not like doubling a learning rate.
 
     Attributes:
         classes_: the two labels. A single label is accepted and always predicted.
         coef_: weights of the chosen prediction, shape ``(1, n_features)``; dense, or CSR after `sparsify`.
         intercept_: shape ``(1,)``.
         mistakes_: mistakes made in training.
-        t_: examples seen, passes added up.
+        t_: examples seen, each as often as it weighs, passes added up.
         n_iter_: passes made.
     """
 
@@ -59,6 +71,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rho: float = 0.0,
         gamma: float = 1.0,
         prediction: str = "averaged",
+        class_weight: Any = None,
         fit_intercept: bool = True,
         max_iter: int = 5,
         shuffle: bool = True,
@@ -70,13 +83,19 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.rho = rho
         self.gamma = gamma
         self.prediction = prediction
+        self.class_weight = class_weight
         self.fit_intercept = fit_intercept
         self.max_iter = max_iter
         self.shuffle = shuffle
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from scratch in `max_iter` passes.
+
+        Args:
+            X: rows, shape ``(m, n)``, dense or sparse.
+            y: labels, shape ``(m,)``.
+            sample_weight: presentations of each row, shape ``(m,)``; None is one each.
 
         Raises:
             ValueError: a value is not finite or beyond 1e100, shapes differ, there are more than two labels, or a
@@ -87,12 +106,12 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             check_classification_targets(y)
             self._start(np.unique(y))
             random = check_random_state(self.random_state)
-            count = len(y)
-            orders = (random.permutation(count) if self.shuffle else np.arange(count) for _ in range(self.max_iter))
-            return self._learn(X, y, orders)
+            weight, kept = self._weights(X, y, sample_weight)
+            orders = (random.permutation(kept) if self.shuffle else kept for _ in range(self.max_iter))
+            return self._learn(X, y, weight, orders)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """Learn one pass more, in the order given; the first call needs `classes`.
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Learn one pass more, in the order given; the first call needs `classes`, weights are as in `fit`.
 
         Raises:
             ValueError: as `fit`; also when `classes` is missing at the first call or changes, or when another
@@ -114,7 +133,12 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     self._check_parameters()
                     found = f"found {getattr(self, name)!r}; call fit to start again"
                     raise ValueError(f"{name}: expected {value!r} as at the first call, {found}")
-            return self._learn(X, y, [np.arange(len(y))])
+            if self.class_weight == "balanced":
+                raise ValueError(
+                    "class_weight: expected None or a dict, found 'balanced', which needs all data: call fit"
+                )
+            weight, kept = self._weights(X, y, sample_weight)
+            return self._learn(X, y, weight, [kept])
 
     def decision_function(self, X: Any) -> Array:
         """Signed score of each row, shape ``(m,)``; positive is the second class. For votes: the mean vote.
@@ -241,7 +265,20 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = {name: getattr(self, name) for name in SETTINGS}
         self._model = Model.new(self.n_features_in_, regulariser, settings, self.prediction == "voted")
 
-    def _learn(self, X: Any, y: Array, orders: Iterable[Array]) -> Self:
+    def _weights(self, X: Any, y: Array, sample_weight: Any) -> tuple[Array, Array]:
+        """Presentations of each row, shape ``(m,)`` or none if all are one; and the rows that are presented."""
+        if sample_weight is None and self.class_weight is None:
+            return np.empty(0), np.arange(len(y))
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        weight = weight * of_class[np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)]
+        kept = np.flatnonzero(weight)
+        if len(kept) == 0 or not ticks_of(kept, weight) <= MOST:
+            expected = f"weights that are numbers of presentations, above 0 and at most {MOST:,} together"
+            raise ValueError(f"sample_weight, class_weight: expected {expected}, found {np.sum(weight):g}")
+        return weight, kept
+
+    def _learn(self, X: Any, y: Array, weight: Array, orders: Iterable[Array]) -> Self:
         unknown = ~((y == self.classes_[0]) | (y == self.classes_[-1]))
         if unknown.any():
             raise ValueError(f"y: expected labels from {self.classes_!r}, found {y[np.argmax(unknown)]!r}")
@@ -249,6 +286,6 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X = rows_of(X)
         indices = self._model.room_for(X)
         for order in orders:
-            self._model.learn(X, indices, signs, order)
+            self._model.learn(X, indices, signs, weight, order)
             self.n_iter_ += 1
         return self

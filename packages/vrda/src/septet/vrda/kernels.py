@@ -6,18 +6,19 @@ computed when an example asks for it. The running average is kept exactly by pre
 
     c_i w_ij = -sign(s_j) (|s_j| c_i q(i) - c_i q(i) t(i))   as long as t(i) <= |s_j|, and 0 after,
 
-so the sum over a stretch `a..b` of predictors is a difference of the prefix sums of `c q` and of
-`c q t`, cut at the predictor where the weight dies (section 2.4 of our notes on the paper). The
-terms of the stretch's start are taken off when the stretch begins, while their prefix row is at
-hand: a touch then reads an old row only for a weight that has died.
+so the sum up to predictor k is `tally_j - sign(s_j) (|s_j| P[k] - R[k])` for a weight that lives, with the prefix sums
+P of `c q` and R of `c q t`. When `s_j` moves, `tally_j` takes up the difference of the bracket before and after, which
+needs no memory of when `s_j` moved last. The threshold never falls, so a weight that died since is one whose flag says
+alive while `|s_j| <= t(k)`: only then an old row of the prefix sums is read.
 
-A *state* is four arrays over the n features (or the touched ones, see `slots`):
+A *state* is five arrays over the n features (or the touched ones, see `slots`):
 
 ======== ============== =======================================================================
 `s`      ``(n,)``       sum of subgradients
-`tally`  ``(n, 2)``     voted sum of weights, less the start of the open stretch | first predictor of that stretch
-`prefix` ``(K, 2|7)``   row i: sums up to predictor i of c q, c q t | q, q t, q^2, q^2 t, q^2 t^2
-`run`    ``(8,)``       scalars, by the names below
+`tally`  ``(n,)``       voted sum of weights, less the bracket of a weight that lives
+`alive`  ``(n,)``       whether the weight was not zero when `s` moved last
+`prefix` ``(K, 2|4)``   row i: sums up to predictor i of c q, c q t | q, q t
+`run`    ``(7,)``       scalars, by the names below
 ======== ============== =======================================================================
 """
 
@@ -30,14 +31,17 @@ from numpy.typing import NDArray
 from septet.arrays import checked
 from septet.compiled import compiled
 from septet.vrda.needs import JUDGED, LISTS, ROWS, STATE, state_fits
+from septet.vrda.prefetch import prefetch_row
 
 Array = NDArray[Any]
+State = tuple[Array, Array, Array, Array, Array]
+"""`s`, `tally`, `alive`, `prefix`, `run`."""
 
 # Places in `run`: mistakes (or examples) counted, votes of the present predictor, sum of
-# subgradients and voted sum of weights of the unpenalised feature, mistakes, sum of |w_k|_1 and
-# of |w_k|^2 over retired predictors (penalised features only), examples seen.
-K, VOTES, S0, TOTAL0, MISTAKES, SUM_L1, SUM_L2, SEEN = range(8)
-RUN = 8
+# subgradients and voted sum of weights of the unpenalised feature, mistakes, sum of |w_k|_1 over
+# retired predictors (penalised features only, less the brackets of weights that live), weight of the examples seen.
+K, VOTES, S0, TOTAL0, MISTAKES, SUM_L1, SEEN = range(7)
+RUN = 7
 # Places in `form`: the regulariser, then 1.0 for the perceptron's scale q(k) = 1.
 L1, L2, RHO, GAMMA, PLAIN = range(5)
 
@@ -83,6 +87,14 @@ def last_alive(size: float, k: int, l1: float, half: float) -> int:
 
 
 @jit
+def _end(size: float, k: int, form: Array) -> Any:
+    """The last predictor up to k in which a weight that was alive is not zero; moves and sums have to agree on it."""
+    if size > threshold(k, form):
+        return k
+    return last_alive(size, k, form[L1], 0.5 * form[GAMMA] * form[RHO])
+
+
+@jit
 def _retire(prefix: Array, k: int, votes: float, form: Array) -> None:
     """Write row k of the prefix sums: predictor k has `votes` votes."""
     if k == 0:
@@ -91,25 +103,9 @@ def _retire(prefix: Array, k: int, votes: float, form: Array) -> None:
     q, t = scale(k, form), threshold(k, form)
     prefix[k, 0] = prefix[k - 1, 0] + votes * q
     prefix[k, 1] = prefix[k - 1, 1] + votes * q * t
-    if prefix.shape[1] == 7:
+    if prefix.shape[1] == 4:
         prefix[k, 2] = prefix[k - 1, 2] + q
         prefix[k, 3] = prefix[k - 1, 3] + q * t
-        prefix[k, 4] = prefix[k - 1, 4] + q * q
-        prefix[k, 5] = prefix[k - 1, 5] + q * q * t
-        prefix[k, 6] = prefix[k - 1, 6] + q * q * t * t
-
-
-@jit
-def _norms(size: float, since: int, k: int, prefix: Array, l1: float, half: float) -> tuple[float, float]:
-    """Sums of `|w_ij|` and of `w_ij^2` over the predictors `i = since..k`, for `size = |s_j|`."""
-    end = last_alive(size, k, l1, half)
-    if end < since:
-        return 0.0, 0.0
-    a = since - 1
-    one = size * (prefix[end, 2] - prefix[a, 2]) - (prefix[end, 3] - prefix[a, 3])
-    two = size * size * (prefix[end, 4] - prefix[a, 4])
-    two += (prefix[end, 6] - prefix[a, 6]) - 2.0 * size * (prefix[end, 5] - prefix[a, 5])
-    return one, two
 
 
 @jit
@@ -122,57 +118,62 @@ def _move(
     data: Array,
     s: Array,
     tally: Array,
+    alive: Array,
     prefix: Array,
     run: Array,
     form: Array,
 ) -> None:
-    """Add `step` times a sparse row to `s`, after predictor k: close the stretches it touches and open new ones.
+    """Add `step` times a sparse row to `s`, after predictor k.
 
     One call per row: a call per feature would spend more time on passing arrays than on the work.
     """
-    with_norms = prefix.shape[1] == 7
-    l1, half = form[L1], 0.5 * form[GAMMA] * form[RHO]
-    p1, p2 = prefix[k, 0], prefix[k, 1]
-    for p in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
-        j = np.uint64(indices[p])
-        old, start, total = s[j], tally[j, 1], tally[j, 0]
-        new = old + step * data[p]
-        if old != 0.0:
-            size = abs(old)
-            # Touched twice at one tick, start is k + 1: the stretch is empty and its two parts cancel.
-            end = last_alive(size, max(k, int(start)), l1, half)
-            if end >= start:
-                e = np.uint64(min(end, k))
-                total -= math.copysign(size * prefix[e, 0] - prefix[e, 1], old)
-                if with_norms:
-                    one, two = _norms(size, int(start), k, prefix, l1, half)
-                    run[SUM_L1] += one
-                    run[SUM_L2] += two
-        size = abs(new)
-        if last_alive(size, k + 1, l1, half) > k:
-            total += math.copysign(size * p1 - p2, new)
-        s[j], tally[j, 0], tally[j, 1] = new, total, k + 1
+    with_norms = prefix.shape[1] == 4
+    before, after = threshold(k, form), threshold(k + 1, form)
+    p, r = prefix[k, 0], prefix[k, 1]
+    for at in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
+        j = np.uint64(indices[at])
+        old = s[j]
+        new = old + step * data[at]
+        was, now = alive[j] != 0, abs(new) > after
+        if was and abs(old) <= before:
+            end = np.uint64(_end(abs(old), k, form))
+            tally[j] -= math.copysign(abs(old) * prefix[end, 0] - prefix[end, 1], old)
+            if with_norms:
+                run[SUM_L1] += abs(old) * prefix[end, 2] - prefix[end, 3]
+            was = False
+        # Selected, not branched on: which weights live is random to the processor.
+        live_old, sign_old = (old, math.copysign(1.0, old)) if was else (0.0, 0.0)
+        live_new, sign_new = (new, math.copysign(1.0, new)) if now else (0.0, 0.0)
+        tally[j] += (live_new - live_old) * p - (sign_new - sign_old) * r
+        if with_norms:
+            count = (1.0 if now else 0.0) - (1.0 if was else 0.0)
+            run[SUM_L1] -= (abs(live_new) - abs(live_old)) * prefix[k, 2] - count * prefix[k, 3]
+        s[j], alive[j] = new, now
 
 
 @jit
 def slope(margin: float, log_loss: bool) -> Any:
-    """The factor `a` of the subgradient `-a y x`: 1 for hinge, `sigma(-m) / ln 2` for log loss."""
+    """The factor `a` of the subgradient `-a y x`: 1 for hinge, `sigma(-m)` for log loss."""
     if not log_loss:
         return 1.0
-    return 1.0 / (1.0 + math.exp(min(margin, 700.0))) / math.log(2.0)
+    return 1.0 / (1.0 + math.exp(min(margin, 700.0)))
 
 
-@checked(None, state_fits, **STATE, **ROWS, y="real m", x0="float", order="whole o < m", log="out f8 t 3")
+@checked(
+    None, state_fits, **STATE, **ROWS, y="real m", weight="real W", x0="float", order="whole o < m", log="out f8 t 3"
+)
 @jit
 def classify_pass(
     indptr: Array,
     indices: Array,
     data: Array,
     y: Array,
+    weight: Array,
     x0: float,
     order: Array,
     s: Array,
     tally: Array,
+    alive: Array,
     prefix: Array,
     run: Array,
     form: Array,
@@ -184,38 +185,47 @@ def classify_pass(
     Args:
         indptr, indices, data: m sparse rows.
         y: labels -1 or 1, shape ``(m,)``.
+        weight: how often each row is presented in a row, shape ``(m,)``; length 0 presents each once. What is left
+            below one presentation counts for that share of a step and of a vote.
         x0: value of the unpenalised feature (1 with an intercept, 0 without).
         order: rows in the order of this pass.
-        s, tally, prefix, run: the state; `prefix` needs a row per mistake to come.
+        s, tally, alive, prefix, run: the state; `prefix` needs a row per mistake to come.
         form: regulariser and scale, shape ``(5,)``.
         log_loss: whether the loss is logistic rather than hinge.
         log: filled with (row, slope, votes of the predictor that erred) per mistake; length 0 keeps none.
     """
     k, votes, s0 = int(run[K]), run[VOTES], run[S0]
-    shift, before = threshold(k, form), k
-    for row in order:
-        # Scored with s, not the scaled w, so that ties break as in the perceptron.
-        score = -s0 * x0
-        # Unsigned indices: no test for negative ones, which halves the time of this loop.
-        for p in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
-            score -= soft(s[np.uint64(indices[p])], shift) * data[p]
-        if y[row] * score > 0.0:
-            votes += 1.0
-            continue
-        _retire(prefix, k, votes, form)
-        run[TOTAL0] -= votes * scale(k, form) * s0
-        step = -y[row] * slope(y[row] * score * scale(k, form), log_loss)
-        if log.shape[0] > 0:
-            log[k - before, 0], log[k - before, 1], log[k - before, 2] = row, step, votes
-        _move(row, step, k, indptr, indices, data, s, tally, prefix, run, form)
-        s0 += step * x0
-        k += 1
-        votes = 1.0
-        shift = threshold(k, form)
+    shift, before, count = threshold(k, form), k, order.shape[0]
+    for at in range(count):
+        if at + 1 < count:
+            prefetch_row(order[at + 1], indptr, indices, data)
+        row = order[at]
+        left = weight[row] if weight.shape[0] > 0 else 1.0
+        run[SEEN] += left
+        while left > 0.0:
+            # Scored with s, not the scaled w, so that ties break as in the perceptron.
+            score = -s0 * x0
+            # Unsigned indices: no test for negative ones, which halves the time of this loop.
+            for p in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
+                score -= soft(s[np.uint64(indices[p])], shift) * data[p]
+            if y[row] * score > 0.0:
+                votes += left
+                break
+            part = min(left, 1.0)
+            left -= part
+            _retire(prefix, k, votes, form)
+            run[TOTAL0] -= votes * scale(k, form) * s0
+            step = -part * y[row] * slope(y[row] * score * scale(k, form), log_loss)
+            if log.shape[0] > 0:
+                log[k - before, 0], log[k - before, 1], log[k - before, 2] = row, step, votes
+            _move(row, step, k, indptr, indices, data, s, tally, alive, prefix, run, form)
+            s0 += step * x0
+            k += 1
+            votes = part
+            shift = threshold(k, form)
     # The open row: it is written again with more votes if this predictor lives on.
     _retire(prefix, k, votes, form)
     run[K], run[VOTES], run[S0] = k, votes, s0
-    run[SEEN] += order.shape[0]
     run[MISTAKES] += k - before
     return k - before
 
@@ -233,6 +243,7 @@ def list_pass(
     order: Array,
     s: Array,
     tally: Array,
+    alive: Array,
     prefix: Array,
     run: Array,
     form: Array,
@@ -254,7 +265,7 @@ def list_pass(
         quality: F of each candidate.
         target: candidate of highest F in each list, shape ``(m,)``.
         order: lists in the order of this pass.
-        s, tally, prefix, run, form, log_loss: as in `classify_pass`.
+        s, tally, alive, prefix, run, form, log_loss: as in `classify_pass`.
         every: tick at every example.
         log: filled with (target, rival, slope, votes of the predictor before) per tick of the clock, rival
             -1 where nothing was learned; length 0 keeps none.
@@ -292,8 +303,8 @@ def list_pass(
             log[k - before, 0], log[k - before, 1] = good, rival
             log[k - before, 2], log[k - before, 3] = step, votes
         if learns:
-            _move(good, -step, k, indptr, indices, data, s, tally, prefix, run, form)
-            _move(rival, step, k, indptr, indices, data, s, tally, prefix, run, form)
+            _move(good, -step, k, indptr, indices, data, s, tally, alive, prefix, run, form)
+            _move(rival, step, k, indptr, indices, data, s, tally, alive, prefix, run, form)
             s0 -= step * (base[good] - base[rival])
         k += 1
         votes = 1.0
@@ -306,7 +317,7 @@ def list_pass(
     return mistakes
 
 
-@checked(s="real n", run="real 8", form="real 5")
+@checked(s="real n", run="real 7", form="real 5")
 @jit
 def last_weights(s: Array, run: Array, form: Array) -> tuple[Array, float]:
     """The present predictor `w` and its unpenalised weight, shapes ``(n,)`` and scalar."""
@@ -320,31 +331,32 @@ def last_weights(s: Array, run: Array, form: Array) -> tuple[Array, float]:
 
 @checked(None, state_fits, **STATE)
 @jit
-def averaged_weights(s: Array, tally: Array, prefix: Array, run: Array, form: Array) -> tuple[Array, float]:
+def averaged_weights(
+    s: Array, tally: Array, alive: Array, prefix: Array, run: Array, form: Array
+) -> tuple[Array, float]:
     """The voted sum of predictors, the present one included: shape ``(n,)``, and of the unpenalised weight."""
     k = int(run[K])
-    l1, half = form[L1], 0.5 * form[GAMMA] * form[RHO]
-    w = tally[:, 0].copy()
+    w = tally.copy()
     for j in range(s.shape[0]):
-        end = last_alive(abs(s[j]), k, l1, half)
-        if s[j] != 0.0 and end >= tally[j, 1]:
+        if alive[j]:
+            end = _end(abs(s[j]), k, form)
             w[j] -= math.copysign(abs(s[j]) * prefix[end, 0] - prefix[end, 1], s[j])
     return w, run[TOTAL0] - run[VOTES] * scale(k, form) * run[S0]
 
 
-@checked(None, state_fits, **STATE | {"prefix": "out f8 p 7"})
+@checked(None, state_fits, **STATE | {"prefix": "out f8 p 4"})
 @jit
-def summed_norms(s: Array, tally: Array, prefix: Array, run: Array, form: Array) -> tuple[float, float]:
-    """Sums of `|w_k|_1` and `|w_k|_2^2` over the predictors that made the M mistakes (all but the present one)."""
+def summed_l1(s: Array, tally: Array, alive: Array, prefix: Array, run: Array, form: Array) -> float:
+    """Sum of `|w_k|_1` over the predictors that made the M mistakes (all but the present one)."""
     k = int(run[K]) - 1
-    l1, half = form[L1], 0.5 * form[GAMMA] * form[RHO]
-    one, two = run[SUM_L1], run[SUM_L2]
-    for j in range(s.shape[0]):
-        if s[j] != 0.0 and tally[j, 1] <= k:
-            more = _norms(abs(s[j]), int(tally[j, 1]), k, prefix, l1, half)
-            one += more[0]
-            two += more[1]
-    return one, two
+    total = run[SUM_L1]
+    if k > 0:
+        for j in range(s.shape[0]):
+            # A weight that lives since the last mistake was opened at row k: its part is zero.
+            if alive[j]:
+                end = _end(abs(s[j]), k, form)
+                total += abs(s[j]) * prefix[end, 2] - prefix[end, 3]
+    return total
 
 
 @checked(w="real n", w0="float", **ROWS, base="real m")
@@ -361,9 +373,9 @@ def row_scores(indptr: Array, indices: Array, data: Array, base: Array, w: Array
     return scores
 
 
-def new_state(features: int, ticks: int, with_norms: bool) -> tuple[Array, Array, Array, Array]:
+def new_state(features: int, ticks: int, with_norms: bool) -> State:
     """An all-zero state for `features` features, with room for `ticks` predictors."""
     # np.empty on purpose: pages of `prefix` that no mistake reaches are never made.
-    prefix = np.empty((ticks + 1, 7 if with_norms else 2))
+    prefix = np.empty((ticks + 1, 4 if with_norms else 2))
     prefix[0] = 0.0
-    return np.zeros(features), np.zeros((features, 2)), prefix, np.zeros(RUN)
+    return np.zeros(features), np.zeros(features), np.zeros(features, dtype=np.uint8), prefix, np.zeros(RUN)

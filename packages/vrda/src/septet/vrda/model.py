@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse, vstack
 
 from septet.vrda import kernels
+from septet.vrda.needs import ticks_of
 from septet.vrda.slots import DIRECT, Slots, writable
 from septet.vrda.votes import Updates
 from septet.vrda.vrda import Regulariser
@@ -20,7 +21,7 @@ Array = NDArray[Any]
 Pass = tuple[csr_matrix, Array, int]
 """Rows; (row, slope, votes of the predictor that erred) per mistake; the clock before the first."""
 
-SETTINGS = ("loss", "l1", "l2", "rho", "gamma", "fit_intercept")
+SETTINGS = ("loss", "l1", "l2", "rho", "gamma", "class_weight", "fit_intercept")
 """Parameters of the estimator that cannot change while it learns."""
 LARGEST = 1e100
 """Largest magnitude of a value: sums of products of two stay finite."""
@@ -34,7 +35,7 @@ class Model:
         settings: parameters of the estimator when training started.
         form: regulariser and scale, see `septet.vrda.kernels`.
         slots: numbers of touched columns, or None where each column is its own slot.
-        arrays: `s`, `tally`, `prefix`, `run` of `vrda.kernels`; `s` may lag behind `slots`, and has one entry at least.
+        arrays: `s`, `tally`, `alive`, `prefix`, `run` of `septet.vrda.kernels`; `s` may lag behind `slots`.
         log: the passes with their mistakes, or None if votes are not kept.
         averaged: averaged weights, once computed.
     """
@@ -42,7 +43,7 @@ class Model:
     settings: dict[str, Any]
     form: Array
     slots: Slots | None
-    arrays: tuple[Array, Array, Array, Array]
+    arrays: kernels.State
     log: list[Pass] | None
     averaged: tuple[Array, float] | None = None
 
@@ -67,7 +68,7 @@ class Model:
     @property
     def run(self) -> Array:
         """Scalars of the state."""
-        return self.arrays[3]
+        return self.arrays[-1]
 
     @property
     def x0(self) -> float:
@@ -78,30 +79,30 @@ class Model:
         """Slots of the columns of `X`, with room for them in the state; arrays of a read-only file are copied."""
         self.averaged = None
         indices = X.indices if self.slots is None else self.slots.intern(X.indices)
-        s, tally, prefix, run = (writable(array) for array in self.arrays)
+        s, tally, alive, prefix, run = (writable(array) for array in self.arrays)
         more = 0 if self.slots is None else self.slots.count - len(s)
         if more > 0:
-            s, tally = np.append(s, np.zeros(more)), np.concatenate([tally, np.zeros((more, 2))])
-        self.arrays = s, tally, prefix, run
+            s, tally, alive = (np.append(array, np.zeros(more, array.dtype)) for array in (s, tally, alive))
+        self.arrays = s, tally, alive, prefix, run
         return indices
 
-    def learn(self, X: csr_matrix, indices: Array, signs: Array, order: Array) -> None:
-        """One pass over rows made by `rows_of`, with slots from `room_for`."""
-        s, tally, prefix, run = self.arrays
-        first, room = int(run[kernels.K]), len(order)
+    def learn(self, X: csr_matrix, indices: Array, signs: Array, weight: Array, order: Array) -> None:
+        """One pass over rows made by `rows_of`, with slots from `room_for`; no `weight` presents each row once."""
+        s, tally, alive, prefix, run = self.arrays
+        first, room = int(run[kernels.K]), int(ticks_of(order, weight))
         if first + 1 + room > len(prefix):
             # doubling keeps single-row calls cheap
             bigger = np.empty((max(first + 1 + room, 2 * len(prefix)), prefix.shape[1]))
             bigger[: first + 1] = prefix[: first + 1]
             prefix = bigger
-            self.arrays = s, tally, prefix, run
+            self.arrays = s, tally, alive, prefix, run
         notes = np.empty((room if self.log is not None else 0, 3))
         if self.log is not None:
             rows = csr_matrix((X.data, indices, X.indptr), shape=(X.shape[0], len(s)))
             self.log.append((rows, notes, first))
         log_loss = self.settings["loss"] == "log"
         made = kernels.classify_pass.unchecked(
-            X.indptr, indices, X.data, signs, self.x0, order, s, tally, prefix, run, self.form, log_loss, notes
+            X.indptr, indices, X.data, signs, weight, self.x0, order, *self.arrays, self.form, log_loss, notes
         )
         if self.log is not None:
             at, kept = notes[:made, 0].astype(np.intp), notes[:made].copy()

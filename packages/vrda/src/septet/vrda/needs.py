@@ -27,28 +27,35 @@ JUDGED = {"quality": "real N", "target": "whole l < N", "order": "whole o < l"}
 
 STATE = {
     "s": "out f8 n",
-    "tally": "out f8 n 2",
+    "tally": "out f8 n",
+    "alive": "out u1 n",
     "prefix": "out f8 p w",
-    "run": "out f8 8",
+    "run": "out f8 7",
     "form": "real 5",
 }
 """The state of dual averaging and its regulariser, see `septet.vrda.kernels`."""
 
 
 def state_fits(a: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
-    """The clock is inside the prefix sums, with a row for each tick to come, and no stretch begins after it."""
-    k, begun, ticks = a["run"][0], a["tally"][:, 1], len(a.get("order", ()))
-    if a["prefix"].shape[1] not in (2, 7):
-        return "prefix", "2 or 7 columns", str(a["prefix"].shape[1])
+    """The clock is inside the prefix sums, with a row for each tick to come."""
+    k = a["run"][0]
+    if a["prefix"].shape[1] not in (2, 4):
+        return "prefix", "2 or 4 columns", str(a["prefix"].shape[1])
+    if len(a.get("weight", ())) not in (0, sizes.get("m", 0)):
+        return "weight", f"one for each of {sizes['m']} rows, or none", str(len(a["weight"]))
+    ticks = ticks_of(a.get("order", ()), a.get("weight", ()))
     if not (0 <= k < sizes["p"] and k == int(k)):
         return "run", f"a clock from 0, below the {sizes['p']} rows of prefix", str(k)
-    if k + ticks >= sizes["p"]:
-        return "prefix", f"{int(k) + ticks + 1} rows, one for each tick to come", str(sizes["p"])
-    if begun.size and not (begun.min() >= 0 and begun.max() <= k + 1):
-        return "tally", f"stretches that begin at 0 to {int(k) + 1}", str(begun.max())
-    if "log" in a and 0 < sizes["t"] < ticks:
-        return "log", f"no rows, or {ticks}", str(sizes["t"])
+    if not k + ticks < sizes["p"]:
+        return "prefix", f"{k + ticks + 1:g} rows, one for each tick to come", str(sizes["p"])
+    if "log" in a and not (sizes["t"] == 0 or sizes["t"] >= ticks):
+        return "log", f"no rows, or {ticks:g}", str(sizes["t"])
     return lists_fit(a, sizes) if "starts" in a else None
+
+
+def ticks_of(order: Any, weight: Any) -> float:
+    """Most ticks of the clock that a pass may take: one for each presentation."""
+    return float(np.ceil(weight[order]).sum()) if len(weight) else len(order)
 
 
 def lists_fit(a: Mapping[str, Any], _: dict[str, int]) -> Fault | None:

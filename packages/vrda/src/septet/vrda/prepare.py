@@ -6,8 +6,8 @@ import json
 import sys
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from septet.vrda.craft_trees import TREES
 from septet.vrda.features import Described, Vocabulary
 from septet.vrda.generated import SPACE, generated_lists
 from septet.vrda.lists import assemble, frequent, write_lists
-from septet.vrda.parser import estimate, in_range, jackknife, parse
+from septet.vrda.parser import Grammar, estimate, in_range, jackknife, parse
 from septet.vrda.tags import described_tags, jackknifed_tags, tagged
 from septet.vrda.treebank import Tree, craft_articles, leaves, read_trees
 
@@ -65,7 +65,7 @@ def prepare(config: Preparation, out: Path) -> None:
         except DataUnavailable as reason:
             if config.data_source == "real":
                 raise
-            print(f"{reason}; going on with generated lists", file=sys.stderr)
+            print(f"{reason}; using generated lists", file=sys.stderr)
             splits, known, note = _generate(config, "generated, for want of the real data")
     number = frequent((one for one, _ in splits["train"]), known, task.least)
     made = {split: assemble(described, number) for split, described in splits.items()}
@@ -92,27 +92,23 @@ def _real(config: Preparation, out: Path) -> tuple[dict[str, list[tuple[Describe
     describe: Callable[[Vocabulary, Any], tuple[Described, Array]] = described_parses
     if task.treebank == "ewt":
         train, test = ewt(folder, out / "downloads", "train"), ewt(folder, out / "downloads", task.test_split)
-        sources: dict[str, Callable[[Take], list[Any]]] = {
-            "train": lambda take: take(list(jackknifed_tags(train))),
-            "test": lambda take: take(list(tagged(train, test))),
+        sources: dict[str, Callable[[Choice], list[Any]]] = {
+            "train": lambda choice: choice.take(list(jackknifed_tags(train))),
+            "test": lambda choice: choice.take(list(tagged(train, test))),
         }
         describe = described_tags
         note = f"ud-english-ewt {FILES['train'][1][:12]}, tags"
-    elif task.from_scratch:
+    elif task.from_scratch or folder is None:
         articles = treebank(folder, out)
         sources = {
-            "train": lambda take: take(list(jackknifed(articles["train"]))),
-            "test": lambda take: take(list(parsed(articles, task.test_split))),
+            "train": lambda choice: parsed(list(jackknife(articles["train"])), choice, out),
+            "test": lambda choice: parsed(held_out(articles, task.test_split), choice, out),
         }
         note = f"CRAFT treebank {TREEBANK['craft-penn-trees.tar.gz'][:12]}, lists from scratch"
     else:
-        if folder is None:
-            raise DataUnavailable(
-                "data set craft-50best", expected="SEPTET_DATA", found="none; it has no public source"
-            )
         sources = {
-            "train": lambda take: ready(folder, "train", take),
-            "test": lambda take: ready(folder, task.test_split, take),
+            "train": lambda choice: ready(folder, "train", choice.take),
+            "test": lambda choice: ready(folder, task.test_split, choice.take),
         }
         note = f"craft-50best {READY['train'][:12]}"
     if task.test_split == "dev":
@@ -120,7 +116,7 @@ def _real(config: Preparation, out: Path) -> tuple[dict[str, list[tuple[Describe
     vocabulary = Vocabulary()
     splits = {}
     for split, wanted in (("train", task.train_lists), ("test", task.test_lists)):
-        chosen = sources[split](partial(_first, wanted, stream(config.root_seed, "choice", split)))
+        chosen = sources[split](Choice(wanted, stream(config.root_seed, "choice", split)))
         progress = Progress(f"vrda features of {split} lists", len(chosen), "lists", out)
         described = []
         for done, one in enumerate(chosen, 1):
@@ -137,9 +133,20 @@ def described_parses(vocabulary: Vocabulary, one: Candidates) -> tuple[Described
     return vocabulary.describe(gold, [tree for _, tree in parses]), np.array([log_p for log_p, _ in parses])
 
 
-def _first(wanted: int | None, random: np.random.Generator, things: list[Any]) -> list[Any]:
-    """The first `wanted` things of a shuffle, or all of them as they stand."""
-    return things if wanted is None else [things[i] for i in random.permutation(len(things))[:wanted]]
+@dataclass(frozen=True)
+class Choice:
+    """The first `wanted` things of a shuffle, or all of them as they stand if that is None."""
+
+    wanted: int | None
+    random: np.random.Generator
+
+    def order(self, things: list[Any]) -> list[Any]:
+        """All things, in the order in which they are chosen."""
+        return things if self.wanted is None else [things[i] for i in self.random.permutation(len(things))]
+
+    def take(self, things: list[Any]) -> list[Any]:
+        """The chosen things."""
+        return self.order(things)[: self.wanted]
 
 
 def ready(folder: Path, split: str, take: Take) -> list[Candidates]:
@@ -209,22 +216,27 @@ def _public(name: str, url: str, digest: str) -> Source:
     return Source(name="craft-treebank", file=name, sha256=digest, url=url, url_sha256=digest)
 
 
-def jackknifed(articles: dict[str, list[Tree]]) -> Iterator[Candidates]:
-    """Lists of the training articles, each from a grammar that never saw its article's fold."""
-    for grammar, trees in jackknife(articles):
-        yield from _parses(grammar, trees)
-
-
-def parsed(articles: dict[str, dict[str, list[Tree]]], split: str) -> Iterator[Candidates]:
-    """Lists of dev, from the grammar of train; or of test, from the grammar of train and dev."""
+def held_out(articles: dict[str, dict[str, list[Tree]]], split: str) -> list[tuple[Grammar, list[Tree]]]:
+    """The sentences of dev, with the grammar of train; or of test, with the grammar of train and dev."""
     known = ["train"] if split == "dev" else ["train", "dev"]
     grammar = estimate(tree for name in known for article in articles[name].values() for tree in article)
-    yield from _parses(grammar, [tree for article in articles[split].values() for tree in article])
+    return [(grammar, [tree for article in articles[split].values() for tree in article])]
 
 
-def _parses(grammar: Any, trees: list[Tree]) -> Iterator[Candidates]:
-    for tree in trees:
-        if in_range(tree):
-            found = parse(grammar, leaves(tree))
-            if found:
-                yield tree, found
+def parsed(parts: list[tuple[Grammar, list[Tree]]], choice: Choice, out: Path) -> list[Candidates]:
+    """Lists of the chosen sentences, each from the grammar of its part.
+
+    A sentence without a parse has no list, and the next one of the order takes its place: few lists are few parses.
+    """
+    sentences = [(grammar, tree) for grammar, trees in parts for tree in trees if in_range(tree)]
+    wanted = len(sentences) if choice.wanted is None else choice.wanted
+    progress = Progress("vrda parses", wanted, "lists", out)
+    found: list[Candidates] = []
+    for grammar, tree in choice.order(sentences):
+        if parses := parse(grammar, leaves(tree)):
+            found.append((tree, parses))
+            progress.update(len(found))
+        if len(found) == wanted:
+            break
+    progress.finish()
+    return found

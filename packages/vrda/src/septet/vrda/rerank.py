@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from septet.arrays import fit
 from septet.errors import InputError
@@ -65,8 +66,8 @@ class DualAveraging:
 
     def learn(self, order: Array) -> None:
         """One pass over the lists `order`. Raises InputError if one is not there, or there are more than announced."""
-        lists, run = self.lists, self._state[3]
-        _check_order(order, lists, len(self._state[2]) - 1 - self.ticks)
+        lists, run = self.lists, self._state[-1]
+        _check_order(order, lists, len(self._state[-2]) - 1 - self.ticks)
         kernels.list_pass.unchecked(
             lists.starts,
             lists.indptr,
@@ -83,19 +84,28 @@ class DualAveraging:
             self._log[int(run[kernels.K]) :],
         )
 
+    def resume(self, other: "DualAveraging") -> None:
+        """Go on from what another learner on lists of the same features has learned."""
+        before, state = other._state, self._state
+        fits = len(before[0]) == len(state[0]) and before[-2].shape[1] == state[-2].shape[1]
+        if not fits or len(state[-2]) <= other.ticks:
+            raise InputError("resume", expected=f"a learner on {len(state[0])} features, with ticks left", found=other)
+        for mine, theirs in zip(state, before, strict=True):
+            mine[: len(theirs)] = theirs
+
     @property
     def ticks(self) -> int:
         """Ticks of the clock: mistakes, or examples with `every`."""
-        return int(self._state[3][kernels.K])
+        return int(self._state[-1][kernels.K])
 
     @property
     def mistakes(self) -> int:
         """Lists whose best-scored candidate was worse than the target."""
-        return int(self._state[3][kernels.MISTAKES])
+        return int(self._state[-1][kernels.MISTAKES])
 
     def last(self) -> Weights:
         """The present predictor."""
-        w, w0 = kernels.last_weights(self._state[0], self._state[3], self.form)
+        w, w0 = kernels.last_weights(self._state[0], self._state[-1], self.form)
         return w, float(w0)
 
     def averaged(self) -> Weights:
@@ -109,9 +119,11 @@ class DualAveraging:
         rows, base = self.lists.rows(), self.lists.base
         good = log[:, 0].astype(np.int64)
         rival = np.where(log[:, 1] >= 0, log[:, 1], log[:, 0]).astype(np.int64)
-        g = (rows[rival] - rows[good]).multiply(log[:, 2:3]).tocsr()
-        g.sort_indices()
-        votes = np.append(log[1:, 3], self._state[3][kernels.VOTES])
+        # Both rows one after the other, as `list_pass` adds them: their difference would round otherwise.
+        pairs = rows[np.ravel([good, rival], "F")].astype(np.float64)
+        pairs.data *= np.repeat(np.ravel([-log[:, 2], log[:, 2]], "F"), np.diff(pairs.indptr))
+        g = csr_matrix((pairs.data, pairs.indices, pairs.indptr[::2]), shape=(len(log), self.lists.features))
+        votes = np.append(log[1:, 3], self._state[-1][kernels.VOTES])
         return Updates(g, log[:, 2] * (base[rival] - base[good]), votes)
 
     def bound(self) -> tuple[float, float]:
@@ -122,12 +134,13 @@ class DualAveraging:
         if self.ticks == 0:
             return 0.0, 0.0
         updates = self.updates()
-        g_max = float(np.sqrt((updates.g.multiply(updates.g).sum(axis=1).A1 + updates.g0**2).max()))
-        sum_l1, _ = kernels.summed_norms(*self._state, self.form)
-        mean_l1 = sum_l1 / self.ticks * self.regulariser.gamma
+        g = updates.g.copy()
+        g.sum_duplicates()
+        g_max = float(np.sqrt((g.multiply(g).sum(axis=1).A1 + updates.g0**2).max()))
+        mean_l1 = kernels.summed_l1(*self._state, self.form) / self.ticks * self.regulariser.gamma
         found = []
         for w, w0 in (self.last(), self.averaged()):
-            margins = -(updates.g @ w + updates.g0 * w0)
+            margins = -(g @ w + updates.g0 * w0)
             norm = float(np.sqrt(w @ w + w0 * w0))
             found.append(fitted_bound(margins, norm, float(np.abs(w).sum()), g_max, mean_l1, self.regulariser.l1))
         return min(found)

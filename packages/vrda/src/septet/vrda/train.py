@@ -1,6 +1,7 @@
 """The `train` verb: one learner with all its lambdas, one task, all shuffles."""
 
 from pathlib import Path
+from time import thread_time
 from typing import Any
 
 import numpy as np
@@ -10,22 +11,18 @@ from numpy.typing import NDArray
 from septet.files import sha256
 from septet.nonfinite import check_finite
 from septet.run import Run
-from septet.scores import score_rows
+from septet.scores import TIMING
 from septet.seeding import stream
 from septet.vrda.baselines import Schedule
 from septet.vrda.config import Job, Method
 from septet.vrda.lists import NBest, read_lists, read_note
 from septet.vrda.rerank import Batch, DualAveraging, Gradient, Learner, choose, passes, vote
+from septet.vrda.summaries import ENDS, PAPER, READ, score_tables, timing_table
 from septet.vrda.vrda import Regulariser
 
 Array = NDArray[Any]
-PAPER = "vrda"
 PACKAGES = ["septet", f"septet.{PAPER}"]
 LIBRARIES = ["numpy", "numba", "polars", "scipy"]
-CURVES = [f"{name}_{kind}" for kind in ("last", "averaged") for name in ("f", "nonzeros")] + ["mistakes"]
-BOUND = ["bound", "strength"]
-READ = [*CURVES, *BOUND]
-ENDS = ["f_voted"]
 
 
 def train(job: Job, out: Path) -> None:
@@ -57,8 +54,15 @@ def train(job: Job, out: Path) -> None:
             curves[l1, same], ends[l1, same] = unit
 
         # write
-        methods, frames = score_tables(job, curves, ends, steps.tolist())
-        run.write(frames, methods=methods, steps=len(method.l1) * len(seeds) * job.epochs * len(lists.gold))
+        at, first_best = steps.tolist(), test.f_score(test.starts[:-1])
+        methods, frames = score_tables(job, curves, ends, at, lists.features, first_best)
+        whole = pl.DataFrame([(*run.key, seeds[0], at[-1], "train", run.seconds)], TIMING, orient="row")
+        run.write(
+            frames,
+            methods=methods,
+            steps=len(method.l1) * len(seeds) * job.epochs * len(lists.gold),
+            timing=pl.concat([whole, timing_table(job, curves, at)]),
+        )
 
 
 def learn(job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array) -> tuple[Array, Array]:
@@ -69,22 +73,25 @@ def learn(job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array)
         weights = Batch(lists, penalty).solve()
         score = [test.f_score(choose(test, weights)), float(np.count_nonzero(weights[0]))]
         mistakes = int((lists.quality[choose(lists, weights)] < lists.quality[lists.target]).sum())
-        curves[:] = [*score, *score, float(mistakes), 0.0, 0.0]
+        curves[:] = [*score, *score, float(mistakes), 0.0]
         return curves, ends
     learner = make(method, penalty, lists, int(steps[-1]))
+    learner.learn(np.zeros(0, dtype=np.int64))  # compiles: no part of the time of learning
     shuffles = [
         stream(job.root_seed, "shuffle", job.task.name, job.seeds[seed], epoch).permutation(len(lists.gold))
         for epoch in range(job.epochs)
     ]
     for at, (_, order) in enumerate(passes(np.concatenate(shuffles), steps)):
+        start = thread_time()
         learner.learn(order)
-        row = []
+        seconds, row = thread_time() - start, []
         for weights in (learner.last(), learner.averaged()):
             row += [test.f_score(choose(test, weights)), float(np.count_nonzero(weights[0]))]
-        bound = learner.bound() if method.bound and isinstance(learner, DualAveraging) else (0.0, 0.0)
-        curves[at] = [*row, float(learner.mistakes), *bound]
+        curves[at] = [*row, float(learner.mistakes), seconds]
     if penalty in method.vote_l1 and isinstance(learner, DualAveraging):
         ends[0] = test.f_score(vote(test, learner, learner.updates()))
+    if method.bound and isinstance(learner, DualAveraging):
+        ends[1:] = learner.bound()
     return curves, ends
 
 
@@ -104,36 +111,3 @@ def make(method: Method, l1: float, lists: NBest, ticks: int) -> Learner:
         plain=method.learner == "perceptron",
         keep_log=method.bound or l1 in method.vote_l1,
     )
-
-
-def score_tables(
-    job: Job, curves: Array, ends: Array, steps: list[int]
-) -> tuple[dict[str, dict[str, object]], list[pl.DataFrame]]:
-    """The method labels with their settings, and the rows of the score table.
-
-    A label is a predictor, ``name/l1-LAMBDA/{last,averaged,voted}``, with metrics f and nonzeros;
-    what belongs to the run (mistakes, its bound, strength of regularisation) stands with `last`.
-    """
-    methods: dict[str, dict[str, object]] = {}
-    frames = []
-
-    def add(label: str, at: list[int], metrics: dict[str, Array]) -> None:
-        frames.append(score_rows(PAPER, label, job.task.name, seeds=job.seeds, steps=at, metrics=metrics))
-
-    settings = job.method.model_dump(mode="json", exclude={"name", "l1", "vote_l1", "bound"})
-    for index, l1 in enumerate(job.method.l1):
-        curve = {name: curves[index, :, :, at] for at, name in enumerate(READ)}
-        end = {name: ends[index, :, at, None] for at, name in enumerate(ENDS)}
-        for kind in job.method.predictions(l1):
-            label = job.method.label(l1, kind)
-            methods[label] = {**settings, "l1": l1, "prediction": kind}
-            if kind == "voted":
-                add(label, steps[-1:], {"f": end["f_voted"]})
-            else:
-                add(label, steps, {"f": curve[f"f_{kind}"], "nonzeros": curve[f"nonzeros_{kind}"]})
-        label = job.method.label(l1, "last")
-        add(label, steps, {"mistakes": curve["mistakes"]})
-        if job.method.bound:
-            share = curve["mistakes"] / np.maximum(curve["bound"], 1.0)
-            add(label, steps, {**{name: curve[name] for name in BOUND}, "bound_share": share})
-    return methods, frames

@@ -8,9 +8,10 @@ mistakes few coordinates change in kind: with the active set `{j: |s_j| > t(k)}`
 and A and B change only where a mistake touches a feature or a weight dies. So replaying M mistakes
 costs the test columns of the touched features, plus one sweep over the rows per predictor.
 
-A vote is a sign, so rounding must not decide it. The number of active features of each row is kept as a whole number
-(none: A and B are exactly zero), and a bound on the rounding errors of A and B is kept beside them; where a score is
-within it, the sign comes from `_exact_sign`, which sums without rounding (Shewchuk 1997, as in `math.fsum`).
+A vote is a sign, on lists the sign of a difference, so rounding must not decide it. The number of active features of
+each row is kept as a whole number (none: A and B are exactly zero), with a bound on the rounding errors of A and B.
+Where a score, or the difference of two, is within it, the sign comes from `_exact_sign`, which sums without rounding
+(Shewchuk 1997, as in `math.fsum`).
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Updates:
     """The subgradients of a training run in order, with the votes of the predictor that each made.
 
     Attributes:
-        g: shape ``(M, n)``, sparse.
+        g: shape ``(M, n)``, sparse. A row may hold a column twice: entries are added in their order.
         g0: the same for the unpenalised feature, shape ``(M,)``.
         votes: examples that the predictor after each survived, shape ``(M,)``.
     """
@@ -51,8 +52,13 @@ def voted_scores(rows: csr_matrix, base: Array, updates: Updates, form: Array) -
 
 def voted_choices(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts: Array) -> Array:
     """The candidate with most votes in each list, shape ``(lists,)``; the first in order on ties."""
-    tally = _tally(rows, base, updates, form, starts)
+    tally = candidate_votes(rows, base, updates, form, starts)
     return np.array([a + np.argmax(tally[a:b]) for a, b in pairwise(starts)], dtype=np.int64)
+
+
+def candidate_votes(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts: Array) -> Array:
+    """Votes of each candidate of lists that begin at `starts`, shape ``(m,)``: of the predictors that choose it."""
+    return _tally(rows, base, updates, form, starts)
 
 
 def _tally(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts: Array) -> Array:
@@ -147,17 +153,40 @@ def _add_product(partials: Array, size: int, x: float, y: float) -> int:
 
 @jit
 def _exact_sign(
-    row: int, shift: float, s: Array, active: Array, s0: float, x0: float, indptr: Array, indices: Array, data: Array
+    row: int,
+    other: int,
+    shift: float,
+    s: Array,
+    active: Array,
+    s0: float,
+    base: Array,
+    indptr: Array,
+    indices: Array,
+    data: Array,
 ) -> float:
-    """Sign of `sum_active (s_j - sign(s_j) t) x_j + s_0 x_0` of a row, without rounding."""
-    partials = np.empty(4 * (indptr[row + 1] - indptr[row]) + 3)
-    size = _add_product(partials, 0, s0, x0)
-    for p in range(indptr[row], indptr[row + 1]):
-        j = indices[p]
-        if active[j] and abs(s[j]) > shift:
-            size = _add_product(partials, size, s[j], float(data[p]))
-            size = _add_product(partials, size, -_sign(s[j]) * shift, float(data[p]))
+    """Sign of `sum_active (s_j - sign(s_j) t) x_j + s_0 x_0` of a row, less that of another (-1: none), unrounded."""
+    room = 4 * (indptr[row + 1] - indptr[row]) + 2
+    if other >= 0:
+        room += 4 * (indptr[other + 1] - indptr[other]) + 2
+    partials, size = np.empty(room + 1), 0
+    for one, sign in ((row, 1.0), (other, -1.0)):
+        if one < 0:
+            continue
+        size = _add_product(partials, size, sign * s0, base[one])
+        for p in range(indptr[one], indptr[one + 1]):
+            j = indices[p]
+            if active[j] and abs(s[j]) > shift:
+                size = _add_product(partials, size, sign * s[j], float(data[p]))
+                size = _add_product(partials, size, -sign * _sign(s[j]) * shift, float(data[p]))
     return _sign(partials[size - 1]) if size > 0 else 0.0
+
+
+@jit
+def _score(ab: Array, r: int, shift: float, s0: float, x0: float) -> tuple[float, float]:
+    """`-<w, x> / q` of row r, and a bound on its rounding error."""
+    a, b, free = ab[r, 0], shift * ab[r, 1], s0 * x0
+    doubt = 2.0 * (ab[r, 2] + shift * ab[r, 3]) + 4.0 * EPS * (abs(a) + abs(b) + abs(free))
+    return a - b + free, doubt
 
 
 @jit
@@ -219,20 +248,25 @@ def _replay(
         s0 += g0[k - 1]
         if starts.shape[0] == 0:
             for r in range(base.shape[0]):
-                a, b, free = ab[r, 0], shift * ab[r, 1], s0 * base[r]
-                score = a - b + free
-                doubt = 2.0 * (ab[r, 2] + shift * ab[r, 3]) + 4.0 * EPS * (abs(a) + abs(b) + abs(free))
+                score, doubt = _score(ab, r, shift, s0, base[r])
                 sign = _sign(score)
                 if count[r] > 0 and abs(score) <= doubt:
-                    sign = _exact_sign(r, shift, s, active, s0, base[r], row_indptr, row_indices, row_data)
+                    sign = _exact_sign(r, -1, shift, s, active, s0, base, row_indptr, row_indices, row_data)
                 tally[r] -= votes[k - 1] * sign
         else:
             for i in range(starts.shape[0] - 1):
-                top, choice = np.inf, -1
-                for r in range(starts[i], starts[i + 1]):
-                    score = ab[r, 0] - shift * ab[r, 1] + s0 * base[r]
-                    if score < top:
-                        top, choice = score, r
+                choice = starts[i]
+                least, doubt = _score(ab, choice, shift, s0, base[choice])
+                for r in range(starts[i] + 1, starts[i + 1]):
+                    score, slack = _score(ab, r, shift, s0, base[r])
+                    if score - least > doubt + slack:
+                        continue
+                    lower = score - least < -(doubt + slack)
+                    if not lower and not (count[r] == count[choice] == 0 and base[r] == base[choice]):
+                        sign = _exact_sign(r, choice, shift, s, active, s0, base, row_indptr, row_indices, row_data)
+                        lower = sign < 0
+                    if lower:
+                        choice, least, doubt = r, score, slack
                 tally[choice] += votes[k - 1]
 
 

@@ -29,8 +29,8 @@ Loss = Literal["hinge", "log"]
 class Regulariser:
     """`Psi(w) = l1 |w|_1 + l2/2 |w|_2^2`, with `h(w) = |w|_2^2 / 2 + rho |w|_1` ("enhanced l1" if rho > 0).
 
-    All zero is no regulariser; `l1` alone, `l2` alone and both together are the three forms of the
-    paper; `gamma` may be 0 only when `l2` is positive.
+    All zero is no regulariser. The paper runs `l1` alone, with `gamma` its eta, and has `l2` in a remark; both
+    together, and `rho`, are Xiao's (2010). `gamma` may be 0 only when `l2` is positive.
 
     Raises:
         ValueError: a weight is negative or not finite, or the update has no unique minimum.
@@ -94,11 +94,14 @@ def prox_update(s: Floats, k: int, regulariser: Regulariser) -> Floats:
 
 
 def loss_value(margin: ArrayLike, loss: Loss) -> Any:
-    """`max(0, 1 - m)` or `log2(1 + exp(-m))` of the margin `m = y <w, x>`: at least 1 on a mistake."""
+    """`max(0, 1 - m)` or `log(1 + exp(-m))` of the margin `m = y <w, x>`, as in the paper's experiments (section 6).
+
+    Its bound wants a loss of at least 1 on a mistake, which is log loss over ln 2; here bounds are for hinge loss.
+    """
     margin = np.asarray(margin, dtype=np.float64)
     if loss == "hinge":
         return np.maximum(0.0, 1.0 - margin)
-    return np.logaddexp(0.0, -margin) / np.log(2.0)
+    return np.logaddexp(0.0, -margin)
 
 
 def loss_slope(margin: ArrayLike, loss: Loss) -> Any:
@@ -106,7 +109,7 @@ def loss_slope(margin: ArrayLike, loss: Loss) -> Any:
     margin = np.asarray(margin, dtype=np.float64)
     if loss == "hinge":
         return np.ones_like(margin)
-    return 1.0 / (1.0 + np.exp(np.minimum(margin, 700.0))) / np.log(2.0)
+    return 1.0 / (1.0 + np.exp(np.minimum(margin, 700.0)))
 
 
 def relative_strength(psi_u: ArrayLike, mean_psi_w: ArrayLike) -> Any:

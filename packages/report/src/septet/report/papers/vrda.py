@@ -1,4 +1,6 @@
-"""Figures of voted RDA (listed in section 4 of `docs/papers/vrda.md`)."""
+"""Figures of voted RDA: the paper's five, and three of ours (section 4 of `docs/papers/vrda.md`)."""
+
+from collections.abc import Callable
 
 import altair as alt
 import polars as pl
@@ -8,61 +10,65 @@ from septet.report.charts import Series
 from septet.report.draw import Figure
 from septet.report.tables import Paper
 
-TASKS = {
-    "craft_small": "Parses, 2,500 training sentences",
-    "craft": "Parses, all ready lists",
-    "craft_scratch": "Parses, lists from scratch",
-    "ewt": "Tags of UD English EWT (F is accuracy)",
-}
-NO_L1 = 3e-5
-"""Where 'no l1' stands on the logarithmic axes, whose next value is 1e-4."""
-TICKS = {NO_L1: "0", 1e-4: "1e-4", 1e-3: "1e-3", 1e-2: "1e-2"}
+TASKS = {"craft_small": "Parses of CRAFT", "ewt": "Tags of UD English EWT (F is accuracy)"}
+LOSSES = {"vrda_hinge": "hinge loss", "vrda_log": "log loss"}
+NO_L1 = 3e-6
+"""Where 'no l1' is on the logarithmic axes, whose next value is 1e-5."""
+TICKS = {NO_L1: "0", 1e-5: "1e-5", 1e-4: "1e-4", 1e-3: "1e-3"}
 
 FAMILIES = [
     Series("vrda_hinge", "vRDA, hinge", theme.BLUE),
     Series("vrda_log", "vRDA, log", theme.SKY),
-    Series("rda", "RDA, every example", theme.PURPLE),
+    Series("rda_hinge", "RDA, hinge", theme.PURPLE),
+    Series("rda_log", "RDA, log", theme.VERMILION),
     Series("tg", "truncated gradient", theme.ORANGE),
     Series("fobos", "FOBOS", theme.GREEN),
     Series("maxent", "batch MaxEnt", theme.BLACK),
     Series("perceptron", "perceptron", theme.GREY),
 ]
+SWEEP = [
+    Series("l1-0", "λ = 0", theme.BLACK),
+    Series("l1-1e-5", "1e-5", theme.BLUE),
+    Series("l1-1e-4", "1e-4", theme.SKY),
+    Series("l1-3e-4", "3e-4", theme.GREEN),
+    Series("l1-6e-4", "6e-4", theme.ORANGE),
+    Series("l1-1e-3", "1e-3", theme.VERMILION),
+    Series("l1-3e-3", "3e-3", theme.PURPLE),
+]
+PERCEPTRON = Series("perceptron", "perceptron", theme.GREY)
 LAMBDAS = [
     Series("vrda_hinge/averaged", "hinge, averaged", theme.BLUE),
     Series("vrda_hinge/last", "hinge, last", theme.SKY),
     Series("vrda_log/averaged", "log, averaged", theme.VERMILION),
     Series("vrda_log/last", "log, last", theme.ORANGE),
 ]
-LEARNING = [
-    Series("vrda_hinge/l1-6e-4/averaged", "averaged, λ = 6e-4", theme.BLUE),
-    Series("vrda_hinge/l1-6e-4/last", "last, λ = 6e-4", theme.SKY),
-    Series("perceptron/l1-0/averaged", "averaged perceptron", theme.BLACK),
-    Series("perceptron/l1-0/last", "perceptron", theme.GREY),
+SINGLE = [
+    Series("vrda_hinge/l1-1e-5/averaged", "hinge, averaged", theme.BLUE),
+    Series("vrda_hinge/l1-1e-5/last", "hinge, single", theme.SKY),
+    Series("vrda_log/l1-1e-4/averaged", "log, averaged", theme.VERMILION),
+    Series("vrda_log/l1-1e-4/last", "log, single", theme.ORANGE),
+]
+EVERY = [
+    Series("vrda_hinge/l1-1e-5/averaged", "hinge, vRDA", theme.BLUE),
+    Series("rda_hinge/l1-1e-5/averaged", "hinge, RDA", theme.PURPLE),
+    Series("vrda_log/l1-1e-4/averaged", "log, vRDA", theme.VERMILION),
+    Series("rda_log/l1-1e-4/averaged", "log, RDA", theme.ORANGE),
+    Series("rda_log_tuned/l1-2e-4/averaged", "log, RDA, own η and λ", theme.GREEN),
 ]
 METHODS = [
-    Series("vrda_hinge/l1-6e-4/averaged", "vRDA hinge λ = 6e-4, averaged", theme.BLUE),
-    Series("vrda_hinge/l1-6e-4/voted", "vRDA hinge λ = 6e-4, voted", theme.BLUE),
-    Series("vrda_hinge/l1-6e-4/last", "vRDA hinge λ = 6e-4, last", theme.BLUE),
-    Series("vrda_hinge/l1-1e-3/averaged", "vRDA hinge λ = 1e-3, averaged", theme.BLUE),
-    Series("vrda_hinge/l1-1e-3/last", "vRDA hinge λ = 1e-3, last", theme.BLUE),
-    Series("vrda_log/l1-6e-4/averaged", "vRDA log λ = 6e-4, averaged", theme.SKY),
-    Series("vrda_log/l1-6e-4/last", "vRDA log λ = 6e-4, last", theme.SKY),
-    Series("rda/l1-6e-4/averaged", "RDA λ = 6e-4, averaged", theme.PURPLE),
-    Series("rda/l1-6e-4/last", "RDA λ = 6e-4, last", theme.PURPLE),
+    Series("vrda_hinge/l1-1e-5/averaged", "vRDA hinge λ = 1e-5, averaged", theme.BLUE),
+    Series("vrda_hinge/l1-1e-5/last", "vRDA hinge λ = 1e-5, last", theme.BLUE),
+    Series("vrda_log/l1-1e-4/averaged", "vRDA log λ = 1e-4, averaged", theme.SKY),
+    Series("vrda_log/l1-1e-4/last", "vRDA log λ = 1e-4, last", theme.SKY),
+    Series("rda_hinge/l1-1e-5/averaged", "RDA hinge λ = 1e-5, averaged", theme.PURPLE),
+    Series("rda_log/l1-1e-4/averaged", "RDA log λ = 1e-4, averaged", theme.VERMILION),
+    Series("rda_log_tuned/l1-2e-4/averaged", "RDA log, own η and λ, averaged", theme.VERMILION),
     Series("tg/l1-1e-3/averaged", "TG λ = 1e-3, averaged", theme.ORANGE),
     Series("tg/l1-1e-3/last", "TG λ = 1e-3, last", theme.ORANGE),
-    Series("fobos/l1-1e-3/averaged", "FOBOS λ = 1e-3, averaged", theme.GREEN),
-    Series("fobos/l1-1e-3/last", "FOBOS λ = 1e-3, last", theme.GREEN),
-    Series("maxent/l1-3e-3/last", "batch MaxEnt λ = 3e-3", theme.BLACK),
+    Series("fobos/l1-1e-4/averaged", "FOBOS λ = 1e-4, averaged", theme.GREEN),
+    Series("maxent/l1-1e-3/last", "batch MaxEnt λ = 1e-3", theme.BLACK),
     Series("perceptron/l1-0/averaged", "perceptron, averaged", theme.GREY),
-    Series("perceptron/l1-0/voted", "perceptron, voted", theme.GREY),
     Series("perceptron/l1-0/last", "perceptron, last", theme.GREY),
-]
-GROWING = [
-    Series("bound/vrda_hinge/l1-6e-4/last", "bound, λ = 6e-4", theme.VERMILION),
-    Series("mistakes/vrda_hinge/l1-6e-4/last", "mistakes, λ = 6e-4", theme.BLUE),
-    Series("bound/vrda_hinge/l1-1e-2/last", "bound, λ = 1e-2", theme.ORANGE),
-    Series("mistakes/vrda_hinge/l1-1e-2/last", "mistakes, λ = 1e-2", theme.SKY),
 ]
 BOUND = [
     Series("bound", "bound", theme.VERMILION),
@@ -71,9 +77,9 @@ BOUND = [
 
 
 def _split(frame: pl.DataFrame) -> pl.DataFrame:
-    """With the parts of a label `family/l1-X/prediction`, and `series` as `family/prediction`."""
+    """With the parts of a label `family/l1-X/prediction`, and `kind` as `family/prediction`."""
     parts = pl.col("method").str.split("/")
-    frame = frame.with_columns(family=parts.list.first(), prediction=parts.list.last())
+    frame = frame.with_columns(family=parts.list.first(), prediction=parts.list.last(), setting=parts.list.get(1))
     return frame.with_columns(kind=pl.concat_str("family", "prediction", separator="/"))
 
 
@@ -85,45 +91,93 @@ def _by_lambda(paper: Paper, metric: str) -> pl.DataFrame:
     return _split(frame).with_columns(l1=pl.col("method").replace_strict(places, return_dtype=pl.Float64))
 
 
-def table(paper: Paper) -> alt.TopLevelMixin:
-    """F of every learner at its lambda: table A of `docs/papers/vrda.md`."""
-    return charts.by_task(tables.levels(paper, "f"), TASKS, METHODS, charts.dots, x_title="F on test", width=360)
+def _row(frames: dict[str, pl.DataFrame], draw: Callable[[str, pl.DataFrame], alt.LayerChart]) -> alt.TopLevelMixin:
+    """For each task a panel of each frame, side by side; `draw` takes the name of the frame and its rows."""
+    here = [task for task in TASKS if any(task in set(frame["task"]) for frame in frames.values())]
+    drawn = [
+        draw(name, rows).properties(title=f"{TASKS[task]}: {name}" if len(here) > 1 else name)
+        for task in here
+        for name, frame in frames.items()
+        if not (rows := frame.filter(pl.col("task") == task)).is_empty()
+    ]
+    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
 
 
-def nonzeros(paper: Paper) -> alt.TopLevelMixin:
-    """Non-zeros against lambda."""
-    return _lambda_panels(_by_lambda(paper, "nonzeros"), "non-zero weights", log_y=True)
+def weights(paper: Paper) -> alt.TopLevelMixin:
+    """Non-zeros against examples, a line for each lambda: the paper's figure 1."""
+    frame = _split(tables.curves(paper, "nonzeros")).filter(pl.col("prediction") == "last")
+    return _row(
+        {name: frame.filter(pl.col("family") == family) for family, name in LOSSES.items()},
+        lambda _, rows: charts.curves(
+            rows, charts.present(rows, SWEEP, "setting"), column="setting", x_title="lists presented",
+            y_title="weights of the last predictor", height=240, width=320,
+        ),
+    )  # fmt: skip
 
 
 def f_against_lambda(paper: Paper) -> alt.TopLevelMixin:
-    """F against lambda."""
-    return _lambda_panels(_by_lambda(paper, "f"), "F on test", log_y=False)
-
-
-def _lambda_panels(frame: pl.DataFrame, title: str, *, log_y: bool) -> alt.TopLevelMixin:
-    return charts.by_task(
-        frame, TASKS, LAMBDAS, column="kind", x="l1", x_title="λ", y_title=title, log_x=True, log_y=log_y, points=True,
-        x_ticks=TICKS, height=260, width=360,
+    """Non-zeros and F against lambda, means over the ends of epochs: the paper's figure 2."""
+    frames = {"weights": _by_lambda(paper, "nonzeros_epochs"), "F on test": _by_lambda(paper, "f_epochs")}
+    return _row(
+        frames,
+        lambda name, rows: charts.curves(
+            rows, charts.present(rows, LAMBDAS, "kind"), x="l1", column="kind", x_title="λ", y_title=name, log_x=True,
+            log_y=name == "weights", points=True, x_ticks=TICKS, height=240, width=320,
+        ),
     )  # fmt: skip
+
+
+def mistakes(paper: Paper) -> alt.TopLevelMixin:
+    """Training mistakes against examples, a line for each lambda and one for the perceptron: the paper's figure 3."""
+    frame = _split(tables.curves(paper, "mistakes")).with_columns(
+        line=pl.when(pl.col("family") == "perceptron").then(pl.lit("perceptron")).otherwise("setting")
+    )
+    return _row(
+        {name: frame.filter(pl.col("family").is_in([family, "perceptron"])) for family, name in LOSSES.items()},
+        lambda _, rows: charts.curves(
+            rows, [PERCEPTRON, *charts.present(rows, SWEEP, "line")], column="line", x_title="lists presented",
+            y_title="mistakes so far", height=260, width=320,
+        ),
+    )  # fmt: skip
+
+
+def _over_ten(paper: Paper, series: list[Series]) -> alt.TopLevelMixin:
+    """Mean and standard deviation of F over the first half of the epochs, as dots."""
+    titles = {"mean over epochs": "f_half", "standard deviation over epochs": "f_spread_half"}
+    return _row(
+        {title: tables.levels(paper, metric) for title, metric in titles.items()},
+        lambda name, rows: charts.dots(rows, charts.present(rows, series), x_title=f"F on test, {name}", width=300),
+    )
+
+
+def predictions(paper: Paper) -> alt.TopLevelMixin:
+    """Single against averaged prediction: the paper's figure 4."""
+    return _over_ten(paper, SINGLE)
+
+
+def full_rda(paper: Paper) -> alt.TopLevelMixin:
+    """RDA on every example against vRDA: the paper's figure 5."""
+    return _over_ten(paper, EVERY)
+
+
+def table(paper: Paper) -> alt.TopLevelMixin:
+    """F of every learner: the paper's table 1, with more rows."""
+    frame = tables.levels(paper, "f_epochs")
+    return charts.panels(
+        frame, TASKS, lambda rows: charts.dots(rows, charts.present(rows, METHODS), x_title="F on test", width=360)
+    )
 
 
 def frontier(paper: Paper) -> alt.TopLevelMixin:
-    """F against the number of non-zeros of the last predictor, along the regularisation path."""
-    sizes = tables.levels(paper, "nonzeros").select("method", "task", nonzeros=pl.col("mean"))
-    frame = _split(tables.levels(paper, "f").join(sizes, on=["method", "task"])).filter(
-        pl.col("prediction") == "last", pl.col("nonzeros") > 0
-    )
-    return charts.by_task(
-        frame, TASKS, FAMILIES, column="family", x="nonzeros", x_title="non-zero weights",
-        y_title="F of the last predictor", log_x=True, points=True, height=300, width=420,
-    )  # fmt: skip
-
-
-def learning(paper: Paper) -> alt.TopLevelMixin:
-    """F against training lists presented, last and averaged."""
-    return charts.by_task(
-        tables.curves(paper, "f"), TASKS, LEARNING, x_title="lists presented", y_title="F on test", points=True,
-        height=260, width=360,
+    """F against the number of non-zeros, last and averaged predictor, along the regularisation path."""
+    sizes = tables.levels(paper, "nonzeros_epochs").select("method", "task", nonzeros=pl.col("mean"))
+    frame = _split(tables.levels(paper, "f_epochs").join(sizes, on=["method", "task"])).filter(pl.col("nonzeros") > 0)
+    return _row(
+        {f"{kind} predictor": frame.filter(pl.col("prediction") == kind) for kind in ("last", "averaged")},
+        lambda name, rows: charts.curves(
+            rows, charts.present(rows, FAMILIES, "family"), x="nonzeros", column="family", x_title="weights",
+            y_title=f"F of the {name}", log_x=True, points=True, height=300, width=330,
+        ),
     )  # fmt: skip
 
 
@@ -137,93 +191,72 @@ def bound(paper: Paper) -> alt.TopLevelMixin:
         ]
     )
     strength = _by_lambda(paper, "strength").with_columns(counted=pl.lit("strength"))
-    panels = [
-        charts.curves(
-            counts.filter(pl.col("task") == task), BOUND, x="l1", column="counted", x_title="λ", y_title="mistakes",
-            log_x=True, log_y=True, points=True, x_ticks=TICKS, height=200, width=250,
-        ).properties(title=name)
-        for task, name in TASKS.items()
-        if task in set(counts["task"])
-    ]  # fmt: skip
-    panels += [
-        charts.curves(
-            strength.filter(pl.col("task") == task), [Series("strength", "Λ", theme.GREEN)], x="l1", column="counted",
-            x_title="λ", y_title="relative strength Λ", log_x=True, points=True, x_ticks=TICKS, height=200, width=250,
-        ).properties(title=name)
-        for task, name in TASKS.items()
-        if task in set(strength["task"])
-    ]  # fmt: skip
-    return alt.concat(*panels, columns=2).resolve_scale(color="independent")
-
-
-def mistakes(paper: Paper) -> alt.TopLevelMixin:
-    """Mistakes so far and the bound on them, as the lists go by."""
-    frame = pl.concat(
-        [
-            tables.curves(paper, metric).with_columns(kind=pl.concat_str(pl.lit(f"{metric}/"), "method"))
-            for metric in ("mistakes", "bound")
-        ]
-    )
-    return charts.by_task(
-        frame, TASKS, GROWING, column="kind", x_title="lists presented", y_title="mistakes so far", log_y=True,
-        points=True, height=260, width=360,
+    return _row(
+        {"mistakes": counts, "relative strength Λ": strength},
+        lambda name, rows: charts.curves(
+            rows, BOUND if name == "mistakes" else [Series("strength", "Λ", theme.GREEN)], x="l1", column="counted",
+            x_title="λ", y_title=name, log_x=True, log_y=name == "mistakes", points=True, x_ticks=TICKS, height=220,
+            width=280,
+        ),
     )  # fmt: skip
 
 
-def predictions(paper: Paper) -> alt.TopLevelMixin:
-    """Last, averaged and voted prediction of the same runs."""
-    voted = [label.removesuffix("/voted") for label in set(paper.scores["method"]) if label.endswith("/voted")]
-    frame = tables.levels(paper, "f").filter(
-        pl.col("method").is_in([f"{stem}/{kind}" for stem in voted for kind in ("last", "averaged", "voted")])
-    )
-    return charts.by_task(frame, TASKS, METHODS, charts.dots, x_title="F on test", width=360)
-
-
-INTERVAL = "Bands and bars are 95 % bootstrap intervals over shuffles."
+INTERVAL = "Bands and bars are 95 % bootstrap intervals over shuffles of the training lists, for one test set."
 
 FIGURES = [
-    Figure("table", "All learners", f"F on test at the end of training. {INTERVAL}", table),
     Figure(
-        "nonzeros",
-        "Sparsity against λ",
-        "Non-zero weights of the last and of the averaged predictor (both axes logarithmic): sparsity belongs to the "
-        f"last predictor, the average is a union of supports. {INTERVAL}",
-        nonzeros,
+        "weights",
+        "Weights as examples go by",
+        "The paper's figure 1: non-zero weights of the last predictor against the training lists presented (twenty "
+        f"passes), a line for each λ. {INTERVAL}",
+        weights,
     ),
     Figure(
-        "f_against_lambda", "F against λ", f"F of the last and of the averaged predictor. {INTERVAL}", f_against_lambda
+        "f_against_lambda",
+        "Weights and F against λ",
+        "The paper's figure 2: means over the ends of the epochs. The paper tests the averaged predictor; sparsity "
+        f"belongs to the last one, the average is a union of supports. {INTERVAL}",
+        f_against_lambda,
+    ),
+    Figure(
+        "mistakes",
+        "Mistakes as examples go by",
+        "The paper's figure 3: training mistakes so far against the lists presented. With hinge loss λ = 0 is the "
+        f"perceptron. {INTERVAL}",
+        mistakes,
+    ),
+    Figure(
+        "predictions",
+        "Single and averaged prediction",
+        "The paper's figure 4: the weights at the end of each epoch against the average, over the first ten epochs, at "
+        f"the paper's λ and η. {INTERVAL}",
+        predictions,
+    ),
+    Figure(
+        "full_rda",
+        "RDA on every example",
+        "The paper's figure 5: averaged predictors of vRDA and of RDA on every example over the first ten epochs, at "
+        f"the paper's λ and η; the last row has the η and λ that are best for RDA. {INTERVAL}",
+        full_rda,
+    ),
+    Figure(
+        "table",
+        "All learners",
+        f"The paper's table 1 with more rows: F on test, mean over the ends of the epochs. {INTERVAL}",
+        table,
     ),
     Figure(
         "frontier",
         "Sparsity against accuracy",
-        "F against non-zeros of the last predictor along the regularisation path; further up and left is better. "
-        + INTERVAL,
+        "F against non-zero weights along the regularisation path, means over the ends of the epochs; further up and "
+        f"left is better. {INTERVAL}",
         frontier,
-    ),
-    Figure(
-        "learning",
-        "Learning curves",
-        f"F against the training lists presented (several passes); the spread is over shuffles. {INTERVAL}",
-        learning,
     ),
     Figure(
         "bound",
         "Mistakes and their bound",
         "Training mistakes M and the bound at the better of two comparators, the last and the averaged predictor, each "
-        f"at the multiple that fits the mistakes best; beside it the relative strength of regularisation. {INTERVAL}",
+        f"at the multiple that fits the mistakes best; next to it the relative strength of regularisation. {INTERVAL}",
         bound,
-    ),
-    Figure(
-        "mistakes",
-        "Mistakes as examples go by",
-        "Training mistakes so far against the lists presented (several passes), and the bound on them computed at the "
-        f"same points from the mistakes until then; vertical axis logarithmic. {INTERVAL}",
-        mistakes,
-    ),
-    Figure(
-        "predictions",
-        "Last, averaged, voted",
-        f"F of the three predictions of the same training runs. {INTERVAL}",
-        predictions,
     ),
 ]
