@@ -29,7 +29,7 @@ FINISHED  = {results: results/$(SCALE)$(comma) papers: [$(LISTED)]}
 CHOSEN    = scale=$(SCALE)$(NAMED)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status queue live trace track compare publish bench config test check lock test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status queue live trace track compare publish bench config test check lock coverage test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
 
 help:  ## this list
 	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z_-]+):[^#]*## /  make \1\t/' | expand -t 22
@@ -134,6 +134,10 @@ check: setup-dev  ## lint, format, types, import contract, workflow lint
 
 test: check  ## check, then the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: setup-dev  ## how often a verdict is wrong on the line: the study behind docs/coverage.md, and the table of changes
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m septet.report.coverage docs/coverage.md
+	$(BIN)/python tools/verdict_changes.py
 
 test-nightly: setup-dev  ## what takes long: 20 killed runs of each training verb, large plans, much fuzz
 	FUZZ=400 $(BIN)/python -m pytest -m nightly

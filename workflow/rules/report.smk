@@ -83,7 +83,7 @@ rule judge:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        sources=digest_of_modules("septet.report.judging"),
+        sources=digest_of_modules("septet.report.judge"),
         job=judgement,
         out=subpath(output.verdicts, parent=True),
     shell:

@@ -19,7 +19,7 @@ SEEDS = list(range(12))
 CLAIM = {
     "id": "better", "statement": "a beats b.", "source": "Table 1", "reported": "1", "metric": "regret",
     "direction": "lower", "tasks": ["static"], "estimand": {"kind": "advantage", "of": "a", "against": ["b"]},
-    "relation": {"kind": "greater", "than": 0.0}, "unit": "regret", "scales": ["laptop"],
+    "relation": {"kind": "greater", "than": 0.0}, "unit": "regret", "scales": ["laptop"], "regular": "normal noise",
 }  # fmt: skip
 
 
@@ -82,6 +82,17 @@ def test_a_shift_beyond_the_noise_moves_number_and_verdict(tmp_path, claims, cap
     assert score["moved"] and 8 < score["low"] < 10 < score["high"] < 12
     assert claim["moved"] and claim["low"] < -8 and claim["high"] < -6
     assert not rows["b on static: regret"]["moved"]
+
+
+def test_a_verdict_that_crosses_its_line_is_no_move(tmp_path, claims, capsys):
+    """a leads by 5 on both runs, with noise so large that one of them leaves it undecided."""
+    a, b = results(tmp_path / "a", noise=3.0), results(tmp_path / "b", noise=9.0, world=1)
+    assert code(a, b, claims, "--json", str(tmp_path / "c.json")) == 0
+    out = capsys.readouterr().out
+    assert "line   dynts       claim  better  reproduced -> undecided" in out and "(the numbers agree)" in out
+    assert "0 numbers moved, 1 verdicts crossed their line with numbers that agree" in out
+    (row,) = [one for one in json.loads((tmp_path / "c.json").read_text())["differences"] if one["crossed"]]
+    assert (row["name"], row["moved"], row["low"] < 0 < row["high"]) == ("better", False, True)
 
 
 def test_the_interval_is_the_paired_t_interval_for_all_comparisons_together(tmp_path, claims):

@@ -139,7 +139,7 @@ def demo_claims() -> list[ClaimsFile]:
                 "tasks": ["drift", "static"],
                 "estimand": shift,
                 "unit": "decades",
-                "ours": True,
+                "source": "Ours (a check)",
             },
             {
                 "id": "close_call",

@@ -1,5 +1,7 @@
 """What a claims file may hold, and how a wrong one is told."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from pydantic import BaseModel
@@ -62,6 +64,13 @@ def test_one_label_may_stand_without_a_list(tmp_path):
         ({"tasks": []}, "claims.0.tasks"),
         ({"id": "Two words"}, "claims.0.id"),
         ({"colour": "red"}, "claims.0: expected one of the keys"),
+        ({"ours": True}, "claims.0: expected one of the keys"),
+        ({"range": [1, 0]}, "the smaller end of the range first"),
+        ({"range": [0, 1], "regular": "why"}, "not two of them"),
+        ({"range": [-1, 1], "estimand": {"kind": "ratio", "of": "a", "against": "b"}}, "a range from 0 on"),
+        ({"range": [0, 1], "estimand": {"kind": "improvement", "of": "a", "against": "b"}}, "no range for improvement"),
+        ({"metric": "seconds(learn)", "regular": "why"}, "never regular"),
+        ({"number": {"value": 1, "share": 0}}, "claims.0.number.share"),
     ],
 )
 def test_a_wrong_claim_is_told_in_one_line(tmp_path, changes, words):
@@ -89,3 +98,10 @@ def test_every_field_is_described():
         if model.__module__ == claims.__name__:
             missing = [name for name, field in model.model_fields.items() if not field.description]
             assert not missing, f"{model.__name__}: {missing}"
+
+
+def test_whose_claim_it_is_follows_from_its_source(tmp_path):
+    assert not claims.read_claims(write(tmp_path)).claims[0].ours
+    assert claims.read_claims(write(tmp_path, source="Ours (a control)")).claims[0].ours
+    ours = {claim.source for path in Path("config/claims").glob("*.yaml") for claim in claims.read_claims(path).claims}
+    assert not [source for source in ours if "our " in source.split("(")[0]]  # such a source would not be the paper's

@@ -1,9 +1,6 @@
 """Each estimator against numbers worked out by hand, a naive loop, and its peers rliable and scipy."""
 
-import importlib.util
 import math
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -17,18 +14,6 @@ from septet.seeding import stream
 
 FINITE = st.floats(-1e3, 1e3)
 TABLES = st.tuples(st.integers(1, 4), st.integers(1, 7)).flatmap(lambda shape: arrays(float, shape, elements=FINITE))
-
-
-@pytest.fixture(scope="module")
-def rliable():
-    """rliable's library. It needs `arch.bootstrap` alone; the rest of arch does not import beside pandas 3."""
-    if "arch" not in sys.modules:
-        bare = types.ModuleType("arch")
-        found = importlib.util.find_spec("arch")
-        assert found is not None
-        bare.__path__ = list(found.submodule_search_locations or [])
-        sys.modules["arch"] = bare
-    return importlib.import_module("rliable.library"), importlib.import_module("rliable.metrics")
 
 
 def test_by_hand():
@@ -82,81 +67,6 @@ def test_leading_axes_are_a_batch():
         assert found[1, 1] == estimator(scores[1, 1])
 
 
-def test_bootstrap_equals_a_naive_loop_and_pairs_the_methods():
-    scores = stream(0, "pairs").standard_normal((2, 3, 4))
-    found = statistics.bootstrap(lambda x: x.mean(axis=(-2, -1)), scores, stream(1, "draws"), resamples=50)
-    drawn = statistics.draw_seeds(stream(1, "draws"), 50, 3, 4)
-    for b in range(50):
-        for m in range(2):
-            expected = np.mean([scores[m, t, drawn[b, t, s]] for t in range(3) for s in range(4)])
-            assert found[b, m] == pytest.approx(expected)
-
-
-def test_a_shared_shift_cancels_in_every_resample():
-    world = stream(0, "world").standard_normal((1, 2, 6))
-    scores = np.concatenate([world + 1.0, world])
-    gaps = statistics.bootstrap(lambda x: statistics.mean(x[:, 0] - x[:, 1]), scores, stream(0, "gap"), resamples=200)
-    np.testing.assert_allclose(gaps, 1.0)
-
-
-def test_the_blocks_do_not_change_the_numbers():
-    scores = stream(0, "blocks").standard_normal((2, 2, 5))
-    wide = np.tile(scores, (4_000, 1, 1))  # so many methods that 100 resamples take several blocks
-    whole = statistics.bootstrap(statistics.mean, scores, stream(0, "b"), resamples=100)
-    blocks = statistics.bootstrap(statistics.mean, wide, stream(0, "b"), resamples=100)
-    np.testing.assert_array_equal(blocks[:, :2], whole)
-
-
-@pytest.mark.parametrize("name", ["mean", "iqm", "optimality_gap"])
-def test_intervals_equal_those_of_rliable(rliable, name):
-    library, metrics = rliable
-    scores = 0.5 + 0.3 * stream(0, "peer").standard_normal((4, 10))
-    ours = statistics.bootstrap(
-        lambda x: getattr(statistics, name)(x)[:, 0], scores[None], stream(0, "ours"), resamples=10_000
-    )
-    low, high = statistics.percentile_interval(ours)
-    _, peer = library.get_interval_estimates(
-        {"x": scores.T},
-        lambda x: np.array([getattr(metrics, f"aggregate_{name}")(x)]),
-        reps=4_000,
-        random_state=np.random.RandomState(0),
-    )
-    # the standard error of a 2.5 % quantile from 4,000 resamples is about 4 % of their spread
-    np.testing.assert_allclose([low, high], peer["x"][:, 0], atol=0.2 * ours.std())
-
-
-def test_improvement_interval_equals_that_of_rliable(rliable):
-    library, metrics = rliable
-    rng = stream(0, "improvement")
-    x, y = rng.standard_normal((3, 8)) + 0.4, rng.standard_normal((3, 8))
-    point, peer = library.get_interval_estimates(
-        {"xy": [x.T, y.T]},
-        metrics.probability_of_improvement,
-        reps=1_000,
-        random_state=np.random.RandomState(0),
-    )
-    assert statistics.probability_of_improvement(x, y) == pytest.approx(float(point["xy"]))
-    # rliable resamples the two methods apart; with pairing switched off, by a task-wise draw for each, ours agrees
-    apart = np.stack(
-        [
-            np.take_along_axis(scores[None], statistics.draw_seeds(stream(0, "apart", name), 4_000, 3, 8), axis=-1)
-            for name, scores in (("x", x), ("y", y))
-        ]
-    )
-    ours = statistics.probability_of_improvement(apart[0], apart[1])
-    np.testing.assert_allclose(
-        statistics.percentile_interval(ours), np.asarray(peer["xy"]).ravel(), atol=0.3 * float(ours.std())
-    )
-
-
-def test_interval_of_the_mean_equals_scipy():
-    x = stream(0, "scipy").standard_normal(15)
-    ours = statistics.bootstrap(lambda a: statistics.mean(a)[:, 0], x[None, None], stream(0, "ours"))
-    peer = scipy.stats.bootstrap((x,), np.mean, method="percentile", n_resamples=10_000, rng=np.random.default_rng(0))
-    found = statistics.percentile_interval(ours)
-    np.testing.assert_allclose(found, peer.confidence_interval, atol=0.1 * ours.std())
-
-
 def test_the_expanded_interval_by_hand():
     """Of resamples that fill 0 to 1 evenly, the quantile at q is q itself."""
     even = np.linspace(0.0, 1.0, 10_001)
@@ -206,7 +116,6 @@ def test_curve_resamples_equal_a_naive_loop():
     [
         lambda: statistics.mean(np.zeros(3)),
         lambda: statistics.iqm(np.zeros((2, 0))),
-        lambda: statistics.bootstrap(statistics.mean, np.zeros((2, 2)), stream(0, "x")),
         lambda: statistics.area_under_curve(np.zeros(2), np.array([3, 3])),
     ],
 )

@@ -1,10 +1,11 @@
 """Which verdicts and numbers moved between two runs: `make compare A=published B=results/laptop`.
 
 Each claim's estimate is compared, B less A, and the last score of each method on each task in a metric that claims
-read. The interval of the difference is ``d ± t_{n-1} sqrt(n / (n - 1)) s`` with s the bootstrap's standard error over
-seeds, paired where both runs have the same seeds. It is as wide as the number of comparisons asks for (Bonferroni): if
-nothing has moved, none of the intervals leaves zero out with a probability of 95 %. A number moved if its interval lies
-wholly further from zero than the tolerance, a share of A's value; a verdict moved if it is another one.
+read. The interval of the difference is ``d ± t_{n-1} s`` with s the standard error over seeds, paired where both runs
+have the same seeds. It is as wide as the number of comparisons asks for (Bonferroni): if nothing has moved, none of the
+intervals leaves zero out with a probability of 95 %. A number moved if its interval lies wholly further from zero than
+the tolerance, a share of A's value. A verdict that is another one while its numbers agree within that interval has
+crossed its line: that happens to a claim near its line in any two runs, and is listed, but is no move.
 """
 
 import argparse
@@ -23,15 +24,13 @@ from septet.config import Settings
 from septet.errors import InputError
 from septet.files import write_text
 from septet.reading import is_file, is_folder
-from septet.report import tables, verdicts
+from septet.report import judging, tables, verdicts
 from septet.report.claims import Claim, ClaimsFile, read_claims
-from septet.report.statistics import Array, bootstrap
+from septet.report.inference import Array
 from septet.report.tables import Paper, paper_of, papers_in
-from septet.seeding import stream
 
 LEVEL = 0.95
 TOLERANCE = 0.01
-RESAMPLES = 2_000
 
 
 class Difference(Settings):
@@ -51,6 +50,9 @@ class Difference(Settings):
     verdict_a: str | None
     verdict_b: str | None
     moved: bool
+    """The number moved, or is in one of the runs only."""
+    crossed: bool
+    """The verdict is another one, and the numbers agree within their joint interval."""
     counts: bool
     """False for a claim about time, which moves with the machine."""
 
@@ -72,8 +74,13 @@ class Comparison(Settings):
 
     @property
     def moved(self) -> list[Difference]:
-        """The numbers and verdicts that moved and count."""
+        """The numbers that moved and count."""
         return [one for one in self.differences if one.moved and one.counts]
+
+    @property
+    def crossed(self) -> list[Difference]:
+        """The verdicts that crossed their line, their numbers agreeing."""
+        return [one for one in self.differences if one.crossed]
 
 
 @dataclass(frozen=True)
@@ -160,18 +167,17 @@ def _claim(claim: Claim, a: Paper, b: Paper) -> _Pair:
     }
     if any(one.estimate is None for one in judged):
         return _Pair(a=judged[0].estimate, b=judged[1].estimate, error=0.0, seeds=0, **fixed)
-    draws, seeds = zip(*(_draws(claim, paper) for paper in (a, b)), strict=True)
-    paired = seeds[0] == seeds[1]  # the same stream draws the same seeds for both
-    error = _spread(draws[1] - draws[0]) if paired else float(np.hypot(_spread(draws[0]), _spread(draws[1])))
+    pulls, seeds = zip(*(_influence(claim, paper) for paper in (a, b)), strict=True)
+    paired = seeds[0] == seeds[1]
+    error = _mean_error(pulls[1] - pulls[0]) if paired else float(np.hypot(*map(_mean_error, pulls)))
     return _Pair(a=judged[0].estimate, b=judged[1].estimate, error=error, seeds=min(len(one) for one in seeds), **fixed)
 
 
-def _draws(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
-    """Bootstrap values of the claim's estimate, and the seeds that were resampled."""
+def _influence(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
+    """How far each seed pulls the claim's estimate, and the seeds."""
     results = tables.timed(paper) if claim.is_timed else paper
-    scores, seeds = verdicts.seed_array(claim, results)
-    rng = stream(0, "compare", paper.id, claim.id)
-    return bootstrap(verdicts.Statistic(claim, results), scores, rng, RESAMPLES), seeds
+    scores, seeds = judging.seed_array(claim, results)
+    return judging.quantity_of(claim, results, scores).influence(), seeds
 
 
 def _scores(a: Paper, b: Paper, metrics: set[str]) -> list[_Pair]:
@@ -204,13 +210,9 @@ def _last(paper: Paper, metrics: set[str]) -> dict[tuple[str, str, str], dict[in
     return found
 
 
-def _spread(draws: Array) -> float:
-    return float(np.std(draws)) if np.isfinite(draws).all() else float("inf")
-
-
 def _mean_error(values: Array) -> float:
-    """The bootstrap's standard error of a mean, in closed form: ``sd / sqrt(n)`` with the n of the resamples."""
-    return float(np.std(values) / np.sqrt(len(values)))
+    """The standard error of a mean: ``sd / sqrt(n)``; infinite for one value."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("inf")
 
 
 def _difference(pair: _Pair, count: int, tolerance: float) -> Difference:
@@ -220,30 +222,29 @@ def _difference(pair: _Pair, count: int, tolerance: float) -> Difference:
     other = pair.verdict_a != pair.verdict_b
     if pair.a is None or pair.b is None:
         gone = (pair.a is None) != (pair.b is None)
-        return Difference(**fixed, difference=None, low=None, high=None, moved=other or gone)
+        return Difference(**fixed, difference=None, low=None, high=None, moved=other or gone, crossed=False)
     value = pair.b - pair.a
-    n = pair.seeds
-    if pair.error == 0:
-        half = 0.0
-    elif n < 2:
-        half = float("inf")
+    if pair.error in (0.0, np.inf):
+        half = pair.error
     else:
-        half = -float(stdtrit(n - 1, (1 - LEVEL) / 2 / count)) * np.sqrt(n / (n - 1)) * pair.error
+        half = -float(stdtrit(pair.seeds - 1, (1 - LEVEL) / 2 / count)) * pair.error
     margin = tolerance * abs(pair.a)
     moved = value - half > margin or value + half < -margin
     low, high = (value - half, value + half) if np.isfinite(half) else (None, None)
-    return Difference(**fixed, difference=value, low=low, high=high, moved=bool(other or moved))
+    crossed = other and not moved
+    return Difference(**fixed, difference=value, low=low, high=high, moved=bool(moved), crossed=bool(crossed))
 
 
 def text(found: Comparison, most: int = 40) -> str:
-    """The comparison as lines: what moved, verdicts first, then the sums."""
-    lines = []
+    """The comparison as lines: what moved, verdicts first, what crossed its line, then the sums."""
     ordered = sorted(found.moved, key=lambda one: (one.verdict_a == one.verdict_b, one.kind, one.paper, one.name))
-    for one in ordered[:most]:
-        verdict = f"  {one.verdict_a} -> {one.verdict_b}" if one.verdict_a != one.verdict_b else ""
-        lines.append(f"moved  {one.paper:12}{one.kind:6} {one.name}{verdict}{_numbers(one)}")
+    lines = [f"moved  {one.paper:12}{one.kind:6} {one.name}{_verdicts(one)}{_numbers(one)}" for one in ordered[:most]]
     if len(ordered) > most:
         lines.append(f"... and {len(ordered) - most} more, in the JSON file")
+    lines += [
+        f"line   {one.paper:12}{one.kind:6} {one.name}{_verdicts(one)}{_numbers(one)}  (the numbers agree)"
+        for one in found.crossed
+    ]
     lines += [
         f"time   {one.paper:12}{one.kind:6} {one.name}{_numbers(one)}  (moves with the machine: not counted)"
         for one in found.differences
@@ -259,13 +260,15 @@ def text(found: Comparison, most: int = 40) -> str:
     if not found.differences:
         lines.append("identical")
     else:
-        changed = sum(one.verdict_a != one.verdict_b for one in found.moved)
-        numbers = len(found.moved) - changed
         lines.append(
-            f"{changed} verdicts and {numbers} numbers moved, of {found.compared} compared "
-            f"({found.level:.0%} for all together, tolerance {found.tolerance:.1%})"
+            f"{len(found.moved)} numbers moved, {len(found.crossed)} verdicts crossed their line with numbers that "
+            f"agree, of {found.compared} compared ({found.level:.0%} for all together, tolerance {found.tolerance:.1%})"
         )
     return "\n".join(lines)
+
+
+def _verdicts(one: Difference) -> str:
+    return f"  {one.verdict_a} -> {one.verdict_b}" if one.verdict_a != one.verdict_b else ""
 
 
 def _numbers(one: Difference) -> str:
@@ -277,7 +280,7 @@ def _numbers(one: Difference) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Compare, print, and exit: 0 nothing moved, 1 something moved, 2 bad input."""
+    """Compare, print, and exit: 0 no number moved, 1 one moved, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m septet.ops compare", allow_abbrev=False)
     parser.add_argument("a", type=Path, help="folder of the older run, such as published")
     parser.add_argument("b", type=Path, help="folder of the newer run, such as results/laptop")

@@ -11,7 +11,7 @@ from pydantic import Field
 from septet.cli import Verb, main
 from septet.config import Settings
 from septet.report import claims, merge, published
-from septet.report.judging import Judge, judge
+from septet.report.judge import Judge, judge
 
 PaperId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 

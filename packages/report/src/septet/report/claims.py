@@ -178,6 +178,20 @@ _AUC = re.compile(r"auc\(([^()]+)\)")
 _TIMED = re.compile(r"(seconds|share)\(([^()]+)\)")
 
 
+class Number(Settings):
+    """The paper's number, in the unit of the estimand."""
+
+    value: float
+    """What the paper reports."""
+    share: float = Field(default=0.1, gt=0.0)
+    """How far from it, as a share of its size, still counts as the same."""
+
+    @property
+    def relation(self) -> Within:
+        """What agreeing with the number means."""
+        return Within(kind="within", center=self.value, tolerance=self.share * abs(self.value))
+
+
 class Claim(Settings):
     """One claim of a paper, and how it is judged."""
 
@@ -186,14 +200,24 @@ class Claim(Settings):
     statement: str
     """The claim in our words."""
     source: str
-    """Where the paper says it: table, figure or section."""
+    """Where the paper says it: table, figure or section; it starts with 'Ours' for a claim that we add."""
     reported: str
     """The paper's number as text, or 'not recovered'."""
-    ours: bool = False
-    """True for a claim that we add ourselves."""
+    number: Number | None = None
+    """That number where our task has the same unit and size: the estimate is judged against it, too. Without one the
+    claim gives a direction only."""
+    by_construction: str = ""
+    """Why the claim cannot fail (a theorem, identical bits); such a claim is shown, and counted apart."""
+    regular: str = ""
+    """Why no run can fail or lie far from the others: the scores are taken for nearly symmetric, so that five seeds
+    support a verdict. Without it a verdict needs 20."""
+    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    """Least and largest score that a run can have by definition: judged without any assumption on the shape."""
+    note: str = ""
+    """What the interval is conditional on, such as one test set."""
     metric: str
     """Metric of the score table; `auc(metric)`: its average over the steps (area under the curve); `seconds(phase)`
-    or `share(phase)` of the timing table, where iterations stand in the place of seeds."""
+    or `share(phase)` of the timing table, where iterations are used as replicates."""
     direction: Literal["higher", "lower"]
     """Whether a higher or a lower value of the metric is better."""
     step: Literal["last"] | int = "last"
@@ -220,7 +244,27 @@ class Claim(Settings):
         for names in (self.tasks, self.methods):
             if len(set(names)) != len(names):
                 raise ValueError(f"each task and method once in claim {self.id}")
+        if self.range is not None:
+            self._check_range(*self.range)
+        if self.is_timed and self.regular:
+            raise ValueError(f"iterations, which are not independent, are never regular: claim {self.id}")
         return self
+
+    def _check_range(self, low: float, high: float) -> None:
+        estimand = self.estimand
+        if not isinstance(estimand, Level | Advantage | RelativeAdvantage | Ratio) or estimand.aggregate != "mean":
+            raise ValueError(f"no range for {estimand.kind} of claim {self.id}, which is no mean of scores")
+        if not low < high:
+            raise ValueError(f"the smaller end of the range first in claim {self.id}")
+        if isinstance(estimand, RelativeAdvantage | Ratio) and low < 0:
+            raise ValueError(f"a range from 0 on for the divisor in claim {self.id}")
+        if self.regular or self.is_timed:
+            raise ValueError(f"a range, or regular, or times, not two of them: claim {self.id}")
+
+    @property
+    def ours(self) -> bool:
+        """Whether we add the claim: its source says so."""
+        return self.source.casefold().startswith("ours")
 
     @property
     def is_area(self) -> bool:

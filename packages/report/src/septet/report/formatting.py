@@ -18,9 +18,19 @@ SYMBOLS: "dict[Outcome, str]" = {
 
 
 def estimate_text(verdict: "Verdict") -> str:
-    """The estimate with its interval and unit, such as `46 [40, 52] regret`; a dash if it was not judged."""
-    if verdict.estimate is None or verdict.low is None or verdict.high is None:
+    """The estimate with its interval and unit, such as `46 [40, 52] regret`; a dash if it was not judged.
+
+    An end that the seeds do not bound is infinite.
+    """
+    if verdict.estimate is None:
         return "–"
+    if verdict.low is None or verdict.high is None:
+        decimals = _decimals(0.9 * verdict.estimate, 1.1 * verdict.estimate)
+        ends = (
+            ("−∞" if verdict.low is None else number_text(verdict.low, decimals)),
+            ("∞" if verdict.high is None else number_text(verdict.high, decimals)),
+        )
+        return f"{number_text(verdict.estimate, decimals)} [{ends[0]}, {ends[1]}] {verdict.unit}".strip()
     return f"{interval_text(verdict.estimate, verdict.low, verdict.high)} {verdict.unit}".strip()
 
 
@@ -53,5 +63,5 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 def _decimals(low: float, high: float) -> int:
     """So many decimals that the width of the interval shows two digits; three in all if it has no width."""
-    width = high - low or max(abs(low), 1e-12) / 10
+    width = abs(high - low) or max(abs(low), 1e-12) / 10
     return max(0, 1 - math.floor(math.log10(width)))

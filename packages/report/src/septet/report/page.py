@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,7 +17,7 @@ from septet.card import RunCard
 from septet.errors import InputError
 from septet.files import write_text
 from septet.reading import entries, is_folder
-from septet.report import formatting, pagedata, tabulate, theme
+from septet.report import formatting, pagedata, remarks, tabulate, theme
 from septet.report.claims import About, Claim, ClaimsFile
 from septet.report.figure_files import Drawn, read_figure
 from septet.report.planned import PlanFact, plan_and_fact
@@ -38,6 +38,8 @@ class Row:
     verdict: Verdict
     strip: dict[str, float] | None
     """Where the interval, the estimate and the claimed side lie in the small drawing."""
+    remarks: list[str] = field(default_factory=list)
+    """What else a reader has to know, a sentence each."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class Part:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Outcome -> number of claims."""
-        found = Counter(row.verdict.verdict for row in self.rows)
+        """Outcome -> number of claims that could fail."""
+        found = Counter(row.verdict.verdict for row in self.rows if not row.verdict.by_construction)
         return {outcome: found[outcome] for outcome in OUTCOMES}
 
 
@@ -106,7 +108,8 @@ def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path) 
         for claim in file.claims:
             key = file.paper.id, claim.id
             check_claim(places[key], verdicts[key], claim)
-    parts = [_part(file, verdicts, results) for file in files]
+    said = remarks.all_remarks([*verdicts.values()])
+    parts = [_part(file, verdicts, said, results) for file in files]
     scales = sorted({verdict.scale for verdict in verdicts.values()})
     whole = render(" and ".join(scales), parts, plan_and_fact(results))
     write_verdicts(out / "verdicts.json", list(verdicts.values()))
@@ -136,7 +139,8 @@ def render(scale: str, parts: list[Part], planned: list[PlanFact]) -> str:
     assert source is not None
     style, *scripts = (source.get_source(environment, name)[0] for name in ("page.css", "points.js", "views.js"))
     cards = [card for part in parts for card in part.cards]
-    counts = Counter(row.verdict.verdict for part in parts for row in part.rows)
+    rows = [row for part in parts for row in part.rows]
+    counts = Counter(row.verdict.verdict for row in rows if not row.verdict.by_construction)
     days = sorted(card.started[:10] for card in cards)
     inlined = [Markup(START), *(_inline(script) for script in scripts)]
     known = pagedata.data(
@@ -148,6 +152,7 @@ def render(scale: str, parts: list[Part], planned: list[PlanFact]) -> str:
         scale=scale,
         parts=parts,
         counts={outcome: counts[outcome] for outcome in OUTCOMES},
+        constructed=sum(bool(row.verdict.by_construction) for row in rows),
         days=list(dict.fromkeys([days[0], days[-1]])) if days else [],
         cards=cards,
         cost=cost_of(cards),
@@ -207,12 +212,12 @@ def strip(claim: Claim, verdict: Verdict) -> dict[str, float] | None:
     return {**{name: at(value) for name, value in ends.items()}, "start": at(lines[0]), "end": at(lines[1])}
 
 
-def _part(file: ClaimsFile, verdicts: dict[tuple[str, str], Verdict], results: Path) -> Part:
+def _part(
+    file: ClaimsFile, verdicts: dict[tuple[str, str], Verdict], said: dict[tuple[str, str], list[str]], results: Path
+) -> Part:
     name = file.paper.id
-    rows = []
-    for claim in file.claims:
-        verdict = verdicts[name, claim.id]
-        rows.append(Row(verdict, strip(claim, verdict)))
+    found = [(claim, verdicts[name, claim.id]) for claim in file.claims]
+    rows = [Row(verdict, strip(claim, verdict), said[name, claim.id]) for claim, verdict in found]
     folder = results / "figures" / name
     drawn = [path for path in entries(folder) if path.suffix == ".json"] if is_folder(folder) else []
     absent = Runs(scale=results.name, runs=[], tables={})

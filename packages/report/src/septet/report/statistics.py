@@ -1,4 +1,4 @@
-"""Aggregates over tasks and seeds, and their bootstrap intervals.
+"""Aggregates over tasks and seeds, and the bands around curves.
 
 Score arrays end in the axes ``(T, S)``: T tasks, S seeds (or runs). Leading axes are batch axes, so
 one call aggregates every bootstrap resample of every method.
@@ -7,8 +7,6 @@ References:
     Agarwal, Schwarzer, Castro, Courville, Bellemare: Deep Reinforcement Learning at the Edge of the
     Statistical Precipice. NeurIPS 2021, https://arxiv.org/abs/2108.13264 ("Agarwal et al." below).
 """
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,45 +101,6 @@ def area_under_curve(values: Array, steps: NDArray[np.int64]) -> Array:
     if len(steps) == 1:
         return np.asarray(values[..., 0])
     return np.asarray(np.trapezoid(values, steps, axis=-1) / (steps[-1] - steps[0]))
-
-
-def draw_seeds(rng: np.random.Generator, resamples: int, tasks: int, seeds: int) -> NDArray[np.int64]:
-    """Seed indices of a stratified bootstrap: S draws with replacement within each task.
-
-    The strata are the tasks, which stay as they are. Agarwal et al., section 4.1.
-
-    Returns:
-        Shape ``(resamples, T, S)``, values in ``0..S-1``.
-    """
-    return rng.integers(seeds, size=(resamples, tasks, seeds))
-
-
-def bootstrap(
-    statistic: Callable[[Array], Array], scores: Array, rng: np.random.Generator, resamples: int = 10_000
-) -> Array:
-    """Values of `statistic` on stratified bootstrap resamples of the seeds, paired across methods.
-
-    Each resample takes the same seeds for every method. Our methods share common random numbers
-    (seed i is the same world for all of them), so the noise that they share cancels in a difference.
-
-    Args:
-        statistic: maps shape ``(b, M, T, S)`` to ``(b, ...)``, one value per resample.
-        scores: shape ``(M, T, S)``; M methods.
-        rng: a named stream, so the interval depends on nothing but the scores.
-
-    Returns:
-        Shape ``(resamples, ...)``.
-    """
-    if scores.ndim != 3:
-        raise ValueError(f"scores have shape {scores.shape}, not (methods, tasks, seeds)")
-    _, tasks, seeds = scores.shape
-    drawn = draw_seeds(rng, resamples, tasks, seeds)
-    block = max(1, 2_000_000 // scores.size)  # bounds the memory; the values do not depend on it
-    parts = [
-        statistic(np.take_along_axis(scores[None], drawn[start : start + block, None], axis=-1))
-        for start in range(0, resamples, block)
-    ]
-    return np.concatenate(parts)
 
 
 def percentile_interval(values: Array, seeds: int | None = None, level: float = 0.95) -> tuple[Array, Array]:

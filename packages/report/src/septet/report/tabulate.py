@@ -74,12 +74,23 @@ def levels(panels: "Sequence[Panel]") -> tuple[Row, list[Row]]:
 
 def claims(verdicts: "Sequence[Verdict]") -> tuple[Row, list[Row]]:
     """Our numbers beside the paper's."""
-    header = ("claim", "where in the paper", "paper reports", "ours, 95 % interval", "claimed", "seeds", "verdict")
+    header = (
+        *("claim", "where in the paper", "paper reports", "held against", "ours, 95 % interval", "claimed", "seeds"),
+        *("verdict", "seeds needed"),
+    )
     rows: list[Row] = [
-        (one.statement, one.source, one.reported, estimate_text(one), one.line, str(one.seeds), one.verdict)
+        (
+            *(one.statement, one.source, one.reported, _held(one), estimate_text(one), one.line, str(one.seeds)),
+            *(one.verdict, "" if one.seeds_needed is None else str(one.seeds_needed)),
+        )
         for one in verdicts
     ]
     return header, rows
+
+
+def _held(verdict: "Verdict") -> str:
+    """The paper's number and whether ours agrees, or that there is none."""
+    return verdict.number if verdict.number_verdict is None else f"{verdict.number}: {verdict.number_verdict}"
 
 
 def points(panels: "Sequence[Panel]") -> tuple[Row, list[Row]]:

@@ -1,41 +1,24 @@
-"""Each claim's estimate, its bootstrap interval over seeds, and the verdict."""
+"""Each claim's estimate, its interval over seeds, and the verdict."""
 
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
 
 from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.reading import is_file
-from septet.report import estimands, tables
-from septet.report.claims import (
-    Advantage,
-    AtLeast,
-    Claim,
-    ClaimsFile,
-    Estimand,
-    Greater,
-    Improvement,
-    Less,
-    Level,
-    Ratio,
-    Relation,
-    RelativeAdvantage,
-    ShiftOfBest,
-    Within,
-)
-from septet.report.statistics import Array, bootstrap, percentile_interval
+from septet.report import judging, tables
+from septet.report.claims import AtLeast, Claim, ClaimsFile, Greater, Less, Relation, Within
+from septet.report.estimands import Contrast, Quantity
+from septet.report.inference import TAIL
+from septet.report.judging import MOST_SEEDS, NotJudged
 from septet.report.tables import Paper
 from septet.sealed import read_sealed_json, write_json
-from septet.seeding import stream
 
 Outcome = Literal["reproduced", "not reproduced", "undecided", "not judged at this scale"]
 OUTCOMES: tuple[Outcome, ...] = ("reproduced", "not reproduced", "undecided", "not judged at this scale")
-LEAST_SEEDS = 5
-RESAMPLES = 10_000
 
 
 class Verdict(Settings):
@@ -60,9 +43,9 @@ class Verdict(Settings):
     estimate: float | None
     """The estimate on all seeds; none if not judged."""
     low: float | None
-    """Lower end of the 95 % interval."""
+    """Lower end of the 95 % interval; none if the seeds set no bound."""
     high: float | None
-    """Upper end of the 95 % interval."""
+    """Upper end of the 95 % interval; none if the seeds set no bound."""
     verdict: Outcome
     """The verdict."""
     reason: str
@@ -73,6 +56,22 @@ class Verdict(Settings):
     """Number of seeds (of iterations, for a claim about time) that the estimate stands on."""
     runs: list[str]
     """Ids of the run cards that the estimate stands on."""
+    number: str = "direction only"
+    """The paper's number that our estimate is held against."""
+    number_verdict: Outcome | None = None
+    """Whether it agrees with that number; none without one."""
+    by_construction: str = ""
+    """Why the claim cannot fail; it is counted apart."""
+    note: str = ""
+    """What the interval is conditional on."""
+    method: str = ""
+    """The test behind the interval."""
+    p: float | None = None
+    """Two-sided p-value of the line; none if it was not judged or so few seeds support no verdict."""
+    seeds_needed: int | None = None
+    """Seeds that would probably decide an undecided claim; none if it is decided or no such number was found."""
+    core_hours: float | None = None
+    """What a run with so many seeds would cost, from the run cards."""
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
@@ -90,11 +89,7 @@ def write_verdicts(path: Path, found: list[Verdict]) -> None:
     write_json(path, [verdict.model_dump(mode="json") for verdict in found])
 
 
-class NotJudged(Exception):
-    """The claim cannot be judged on these results; the text says why."""
-
-
-def judge(file: ClaimsFile, paper: Paper | None, scale: str, resamples: int = RESAMPLES) -> list[Verdict]:
+def judge(file: ClaimsFile, paper: Paper | None, scale: str) -> list[Verdict]:
     """The verdicts on all claims of one paper.
 
     Args:
@@ -104,14 +99,14 @@ def judge(file: ClaimsFile, paper: Paper | None, scale: str, resamples: int = RE
     Raises:
         InputError: the claims file asks for a setting that the run cards cannot give.
     """
-    return [judge_claim(claim, file.paper.id, paper, scale, resamples) for claim in file.claims]
+    return [judge_claim(claim, file.paper.id, paper, scale) for claim in file.claims]
 
 
-def judge_claim(claim: Claim, paper_id: str, paper: Paper | None, scale: str, resamples: int = RESAMPLES) -> Verdict:
+def judge_claim(claim: Claim, paper_id: str, paper: Paper | None, scale: str) -> Verdict:
     """The verdict on one claim; arguments and errors as of `judge`."""
     fixed = {"paper": paper_id, "claim": claim.id, **as_claimed(claim), "scale": scale}
     try:
-        judged = _judged(claim, paper_id, judgeable(claim, paper, scale), resamples)
+        judged = _judged(claim, judgeable(claim, paper, scale))
     except NotJudged as error:
         judged = {"estimate": None, "low": None, "high": None, "seeds": 0, "runs": []}
         judged |= {"verdict": "not judged at this scale", "reason": str(error)}
@@ -121,8 +116,10 @@ def judge_claim(claim: Claim, paper_id: str, paper: Paper | None, scale: str, re
 def as_claimed(claim: Claim) -> dict[str, Any]:
     """The fields of a verdict that repeat its claim."""
     return {
-        **claim.model_dump(include={"statement", "source", "reported", "ours", "unit"}),
+        **claim.model_dump(include={"statement", "source", "reported", "unit", "by_construction", "note"}),
+        "ours": claim.ours,
         "line": line_text(claim.relation),
+        "number": f"{claim.number.value:g} ± {claim.number.share:.0%}" if claim.number else "direction only",
     }
 
 
@@ -158,27 +155,60 @@ def check_runs(path: Path, found: list[Verdict], results: Path) -> None:
                 raise InputError(f"{where}.runs", expected=expected, found=f"{min(odd)}; {again}")
 
 
-def _judged(claim: Claim, paper_id: str, paper: Paper, resamples: int) -> dict[str, Any]:
+def _judged(claim: Claim, paper: Paper) -> dict[str, Any]:
     """What the results say about a claim: the fields of its verdict that depend on them."""
     paper = tables.timed(paper) if claim.is_timed else paper
-    scores, seeds = seed_array(claim, paper)
+    scores, seeds = judging.seed_array(claim, paper)
     cards = _cards_behind(claim, paper, seeds)
-    statistic = Statistic(claim, paper)
-    estimate = float(statistic(scores[None])[0])
-    draws = bootstrap(statistic, scores, stream(0, "verdict", paper_id, claim.id), resamples)
-    if not np.isfinite(draws).all():
-        raise NotJudged("the estimate divides by zero on some resamples")
-    low, high = (float(end) for end in percentile_interval(draws, len(seeds)))
-    verdict, reason = outcome(claim.relation, low, high)
-    return {
-        "estimate": estimate,
-        "low": low,
-        "high": high,
-        "verdict": verdict,
-        "reason": reason,
+    quantity, method = judging.quantity_of(claim, paper, scores), judging.method_of(claim)
+    fixed = {
+        "estimate": quantity.estimate,
+        "low": None,
+        "high": None,
         "seeds": len(seeds),
         "runs": [card.id for card in cards],
+        "method": method.name,
     }
+    weak = _too_weak(quantity, len(seeds), method.least, method.why, "iterations" if claim.is_timed else "seeds")
+    if not (isinstance(quantity, Contrast) and (quantity.flat or quantity.unclear)):
+        low, high = judging.ends(quantity)
+        fixed |= {"low": low if np.isfinite(low) else None, "high": high if np.isfinite(high) else None}
+    verdict, reason, p = ("undecided", weak, None) if weak else outcome(claim.relation, quantity)
+    if claim.number:
+        fixed["number_verdict"] = "undecided" if weak else outcome(claim.number.relation, quantity)[0]
+    if verdict == "undecided":
+        fixed |= _needed(claim, quantity, method.least, cards)
+    return {**fixed, "verdict": verdict, "reason": reason, "p": p}
+
+
+def _too_weak(quantity: Quantity, seeds: int, least: int, why: str, unit: str) -> str:
+    """Why the scores support no verdict at the stated rate, whatever they are; empty if they may."""
+    if seeds < least:
+        return f"{seeds} {unit} support no verdict: {why}; {least} are needed"
+    if isinstance(quantity, Contrast) and quantity.flat:
+        return f"all {seeds} {unit} give the same number, which says nothing of their spread"
+    if isinstance(quantity, Contrast) and quantity.unclear:
+        return "what the estimate divides by is not clear of zero"
+    return ""
+
+
+def _needed(claim: Claim, quantity: Quantity, least: int, cards: list[RunCard]) -> dict[str, Any]:
+    """How many seeds would decide the claim if more are as these, and what they cost."""
+    lower, upper = band(claim.relation)
+    estimate = quantity.estimate
+    if isinstance(quantity, Contrast) and quantity.flat:
+        asked = [float(least)]
+    elif lower < estimate < upper:
+        asked = [quantity.needed(line, above) for line, above in ((lower, True), (upper, False)) if abs(line) != np.inf]
+    else:
+        asked = [quantity.needed(lower, above=False) if estimate <= lower else quantity.needed(upper, above=True)]
+    seeds = max(asked)
+    if not seeds <= MOST_SEEDS:
+        return {}
+    number = max(least, int(np.ceil(seeds)))
+    shares = ((len({*claim.methods} & {*card.methods}) / len(card.methods) / len(card.seeds), card) for card in cards)
+    cost = sum(share * card.cpu_seconds for share, card in shares)
+    return {"seeds_needed": number, "core_hours": float(f"{number * cost / 3600:.2g}")}
 
 
 def band(relation: Relation) -> tuple[float, float]:
@@ -192,22 +222,22 @@ def band(relation: Relation) -> tuple[float, float]:
             return relation.center - relation.tolerance, relation.center + relation.tolerance
 
 
-def outcome(relation: Relation, low: float, high: float) -> tuple[Outcome, str]:
-    """The verdict on an interval, and the reason.
+def outcome(relation: Relation, quantity: Quantity) -> tuple[Outcome, str, float]:
+    """The verdict on a quantity, the reason, and the two-sided p-value.
 
-    Reproduced if the interval lies wholly on the claimed side of the line, not reproduced if wholly
-    on the other side, undecided if the line runs through it. A line belongs to the claimed side for
-    `at_least` and `within`, and to the other side for `greater` and `less`.
+    Reproduced if the other side of the line is refuted, not reproduced if the claimed side is, each at 2.5 %. A band
+    has two lines: the quantity lies within it if both are cleared, and outside if one of them is.
     """
     lower, upper = band(relation)
-    closed = isinstance(relation, AtLeast | Within)
-    inside = lower <= low and high <= upper if closed else lower < low and high < upper
-    outside = high < lower or low > upper if closed else high <= lower or low >= upper
-    if inside:
-        return "reproduced", f"the whole interval is {line_text(relation)}"
-    if outside:
-        return "not reproduced", f"no part of the interval is {line_text(relation)}"
-    return "undecided", f"only a part of the interval is {line_text(relation)}"
+    start = quantity.tails(lower) if lower > -np.inf else (0.0, 1.0)
+    end = quantity.tails(upper) if upper < np.inf else (1.0, 0.0)
+    inside, outside = max(start[0], end[1]), min(start[1], end[0])
+    p = min(1.0, 2 * min(inside, outside))
+    if inside <= TAIL:
+        return "reproduced", f"the whole interval is {line_text(relation)}", p
+    if outside <= TAIL:
+        return "not reproduced", f"no part of the interval is {line_text(relation)}", p
+    return "undecided", f"only a part of the interval is {line_text(relation)}", p
 
 
 def line_text(relation: Relation) -> str:
@@ -222,79 +252,6 @@ def line_text(relation: Relation) -> str:
             return f"< {upper:g}"
         case Within():
             return f"between {lower:g} and {upper:g}"
-
-
-def seed_array(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
-    """The scores that a claim reads, and the seeds that all its methods share on all its tasks.
-
-    Returns:
-        Array of shape ``(M, T, S)``, methods in the order of `Claim.methods`, and the S seeds.
-
-    Raises:
-        NotJudged: a method, task or step is missing, or fewer than five seeds are shared.
-    """
-    rows = paper.scores.filter(pl.col("metric") == claim.column, pl.col("task").is_in(claim.tasks))
-    present = {(method, task) for method, task in rows.select("method", "task").unique().iter_rows()}
-    missing = [(m, t) for m in claim.methods for t in claim.tasks if (m, t) not in present]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise NotJudged(f"no {claim.column} of {missing[0][0]} on {missing[0][1]}{more}")
-    rows = rows.filter(pl.col("method").is_in(claim.methods))
-    step = None if claim.step == "last" else claim.step
-    values = tables.per_seed(rows, claim.methods, area=claim.is_area, step=step)
-    pairs = len(claim.methods) * len(claim.tasks)
-    shared = values.group_by("seed").len().filter(pl.col("len") == pairs)["seed"].sort()
-    if len(shared) < LEAST_SEEDS:
-        unit = "iterations are needed" if claim.is_timed else "seeds are needed at one step"
-        raise NotJudged(f"{LEAST_SEEDS} {unit}, {len(shared)} are shared by all methods")
-    ordered = values.filter(pl.col("seed").is_in(shared.implode())).sort(
-        pl.col("method").cast(pl.Enum(claim.methods)), pl.col("task").cast(pl.Enum(claim.tasks)), "seed"
-    )
-    shape = (len(claim.methods), len(claim.tasks), len(shared))
-    return ordered["value"].to_numpy().reshape(shape), shared.to_list()
-
-
-class Statistic:
-    """The claim's estimand as a function of an array of shape ``(b, M, T, S)``."""
-
-    def __init__(self, claim: Claim, paper: Paper) -> None:
-        self._estimand: Estimand = claim.estimand
-        self._sign = 1 if claim.direction == "higher" else -1
-        self._settings = _settings(claim.estimand, paper) if isinstance(claim.estimand, ShiftOfBest) else None
-
-    def __call__(self, x: Array) -> Array:
-        """The estimand of each of the b arrays."""
-        estimand, sign = self._estimand, self._sign
-        if isinstance(estimand, ShiftOfBest):
-            assert self._settings is not None
-            return estimands.shift_of_best(x, self._settings, sign, estimand.aggregate)
-        own = x[:, : len(estimand.of)].mean(axis=1)
-        rivals = x[:, len(estimand.of) :]
-        match estimand:
-            case Level():
-                return estimands.level(own, estimand.aggregate)
-            case Advantage():
-                return estimands.advantage(own, rivals, sign, estimand.aggregate)
-            case RelativeAdvantage():
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    return estimands.relative_advantage(own, rivals, sign, estimand.aggregate)
-            case Ratio():
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    return estimands.ratio(own, rivals.mean(axis=1), estimand.aggregate)
-            case Improvement():
-                return estimands.improvement(own, rivals, sign)
-
-
-def _settings(estimand: ShiftOfBest, paper: Paper) -> Array:
-    known = tables.settings(paper, estimand.attribute)
-    for label in estimand.family:
-        where = f"run cards of {paper.id}: {label}.{estimand.attribute}"
-        if label not in known:
-            raise InputError(where, expected="a number", found="none")
-        if estimand.log and known[label] <= 0:
-            raise InputError(where, expected="a positive number, for its logarithm", found=known[label])
-    values = np.array([known[label] for label in estimand.family])
-    return np.log10(values) if estimand.log else values
 
 
 def judgeable(claim: Claim, paper: Paper | None, scale: str) -> Paper:

@@ -1,0 +1,102 @@
+"""Write docs/verdict-changes.md: verdicts that changed with the tests, why, and what the judged scores look like."""
+
+from pathlib import Path
+
+import numpy as np
+
+from septet.files import write_text
+from septet.report import judging, tables
+from septet.report.claims import Claim, Improvement, ShiftOfBest, read_all
+from septet.report.estimands import Contrast
+from septet.report.formatting import estimate_text
+from septet.report.remarks import change, needs
+from septet.report.statistics import Array
+from septet.report.tables import Paper, paper_of, papers_in
+from septet.report.tabulate import as_markdown
+from septet.report.verdicts import Verdict, judge
+
+ROOT = Path(__file__).parents[1]
+
+
+def looks_like(z: Array) -> str:
+    """The covered shape that the values of one claim look like, by their outliers and their skewness."""
+    spread = 1.4826 * np.median(np.abs(z - np.median(z)))
+    if spread == 0 or np.ptp(z) <= 1e-12 * np.abs(z).max():
+        return "few values"
+    if (np.abs(z - np.median(z)) > 6 * spread).any():
+        return "a few runs far from the others"
+    error = np.sqrt(6 * len(z) * (len(z) - 1) / ((len(z) - 2) * (len(z) + 1) * (len(z) + 3)))
+    return "skewed" if abs(_moment(z, 3)) > 2 * error else "nearly symmetric"
+
+
+COVERED = {
+    "few values": "0/1",
+    "a few runs far from the others": "one run in five fails",
+    "skewed": "lognormal",
+    "nearly symmetric": "normal, heavy tails, accuracies, counts",
+}
+
+
+def _moment(z: Array, order: int) -> float:
+    return float((((z - z.mean()) / z.std()) ** order).mean()) if z.std() > 0 else 0.0
+
+
+def shape(claim: Claim, paper: Paper) -> list[str] | None:
+    """A row on the scores of a judged claim: seeds, skewness, excess kurtosis, distinct values, what they look like."""
+    results = tables.timed(paper) if claim.is_timed else paper
+    try:
+        scores, seeds = judging.seed_array(claim, results)
+        quantity = judging.quantity_of(claim, results, scores)
+    except judging.NotJudged:
+        return None
+    row = [paper.id, claim.id, str(len(seeds))]
+    if isinstance(claim.estimand, Improvement | ShiftOfBest) or not isinstance(quantity, Contrast):
+        return [*row, "", "", "", "ranks: any shape" if isinstance(claim.estimand, Improvement) else "see coverage"]
+    z = quantity.influence()
+    numbers = [f"{_moment(z, 3):.1f}", f"{_moment(z, 4) - 3:.1f}", str(len(np.unique(np.round(z, 12))))]
+    if claim.is_timed:
+        centred = z - z.mean()
+        lag = float((centred[1:] * centred[:-1]).sum() / (centred**2).sum())
+        return [*row, *numbers, f"series, lag-1 autocorrelation {lag:.2f}"]
+    if claim.range is not None:
+        return [*row, *numbers, f"within [{claim.range[0]:g}, {claim.range[1]:g}]: any shape"]
+    found = looks_like(z)
+    return [*row, *numbers, f"{found} ({COVERED[found]}){'; declared regular' if claim.regular else ''}"]
+
+
+def page(root: Path) -> str:
+    """The page, from published/ and the claims as they are now."""
+    changed: list[list[str]] = []
+    shapes: list[list[str]] = []
+    verdicts: list[Verdict] = []
+    there = papers_in(root / "published")
+    for file in read_all(sorted((root / "config/claims").glob("*.yaml"))):
+        if file.paper.id not in there:
+            continue
+        paper = paper_of(root / "published", file.paper.id)
+        found = judge(file, paper, paper.scale)
+        verdicts += found
+        shapes += [row for claim in file.claims if paper.scale in claim.scales and (row := shape(claim, paper))]
+        for one in found:
+            if was := change(one):
+                undecided = f" {needs(one)}" if one.verdict == "undecided" else ""
+                now = f"{one.verdict}, {estimate_text(one)}"
+                changed.append([one.paper, one.claim, was[0], now, f"{was[1]}.{undecided}"])
+    judged = sum(one.estimate is not None for one in verdicts)
+    return f"""# Verdicts that changed
+
+Written by `tools/verdict_changes.py` (part of `make coverage`) from `published/`: {len(changed)} of {judged} judged claims have
+another verdict than the percentile bootstrap gave them on the scores of the same scale. [Statistics](statistics.md) says
+how verdicts are made.
+
+{as_markdown(["paper", "claim", "was", "is", "why"], changed)}
+## What the scores of the judged claims look like
+
+One number per seed (how far the seed pulls the estimate; of several rivals, for the one that counts). Skewness and
+excess kurtosis of so few values are rough; the last column names the covered shapes that they look like.
+
+{as_markdown(["paper", "claim", "n", "skewness", "excess kurtosis", "distinct values", "looks like"], shapes)}"""
+
+
+if __name__ == "__main__":
+    write_text(ROOT / "docs/verdict-changes.md", page(ROOT))
