@@ -1,7 +1,8 @@
 """From score tables and run cards to statistics, verdicts, figures and one report page.
 
 =============  =====================================================================
-`statistics`   aggregates over tasks and seeds, and their bootstrap intervals
+`statistics`   aggregates over tasks and seeds, and the bands around curves
+`inference`    tests of a mean that hold their rate; `methods` which one judges what; `coverage` the study behind them
 `tables`       one paper's scores and run cards, and what is summarised from them
 `claims`       the claims of a paper as data
 `estimands`    what a claim compares: pure functions of a (method, task, seed) array
