@@ -85,15 +85,16 @@ def page(root: Path) -> str:
     judged = sum(one.estimate is not None for one in verdicts)
     return f"""# Verdicts that changed
 
-Written by `tools/verdict_changes.py` (part of `make coverage`) from `published/`: {len(changed)} of {judged} judged claims have
-another verdict than the percentile bootstrap gave them on the scores of the same scale. [Statistics](statistics.md) says
-how verdicts are made.
+Written by `tools/verdict_changes.py` (part of `make coverage`) from `published/`: {len(changed)} of {judged} judged
+claims have another verdict than the percentile bootstrap gave them at the same scale. [Statistics](statistics.md)
+says how verdicts are made.
 
 {as_markdown(["paper", "claim", "was", "is", "why"], changed)}
 ## What the scores of the judged claims look like
 
 One number per seed (how far the seed pulls the estimate; of several rivals, for the one that counts). Skewness and
-excess kurtosis of so few values are rough; the last column names the covered shapes that they look like.
+excess kurtosis of so few values are rough (of five values the skewness never exceeds 1.5, whatever the shape); the
+last column names the covered shapes that they look like.
 
 {as_markdown(["paper", "claim", "n", "skewness", "excess kurtosis", "distinct values", "looks like"], shapes)}"""
 

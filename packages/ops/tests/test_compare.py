@@ -86,7 +86,7 @@ def test_a_shift_beyond_the_noise_moves_number_and_verdict(tmp_path, claims, cap
 
 def test_a_verdict_that_crosses_its_line_is_no_move(tmp_path, claims, capsys):
     """a leads by 5 on both runs, with noise so large that one of them leaves it undecided."""
-    a, b = results(tmp_path / "a", noise=3.0), results(tmp_path / "b", noise=9.0, world=1)
+    a, b = results(tmp_path / "a", noise=1.0), results(tmp_path / "b", noise=20.0, world=1)
     assert code(a, b, claims, "--json", str(tmp_path / "c.json")) == 0
     out = capsys.readouterr().out
     assert "line   dynts       claim  better  reproduced -> undecided" in out and "(the numbers agree)" in out

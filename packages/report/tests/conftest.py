@@ -94,6 +94,7 @@ def demo_claims() -> list[ClaimsFile]:
         "relation": {"kind": "greater", "than": 0.0},
         "unit": "regret",
         "scales": ["laptop", "paper"],
+        "regular": "made-up normal noise",
     }
     against_none = {"kind": "advantage", "of": "ts/exp-0.99", "against": ["ts/none"]}
     shift = {"kind": "shift_of_best", "family": ["ts/exp-0.99", "ts/exp-0.999"], "attribute": "rate"}

@@ -26,7 +26,7 @@ from septet.files import write_text
 from septet.reading import is_file, is_folder
 from septet.report import judging, tables, verdicts
 from septet.report.claims import Claim, ClaimsFile, read_claims
-from septet.report.inference import Array
+from septet.report.statistics import Array
 from septet.report.tables import Paper, paper_of, papers_in
 
 LEVEL = 0.95
@@ -169,7 +169,9 @@ def _claim(claim: Claim, a: Paper, b: Paper) -> _Pair:
         return _Pair(a=judged[0].estimate, b=judged[1].estimate, error=0.0, seeds=0, **fixed)
     pulls, seeds = zip(*(_influence(claim, paper) for paper in (a, b)), strict=True)
     paired = seeds[0] == seeds[1]
-    error = _mean_error(pulls[1] - pulls[0]) if paired else float(np.hypot(*map(_mean_error, pulls)))
+    error = (
+        _mean_error(pulls[1] - pulls[0]) if paired else float(np.hypot(_mean_error(pulls[0]), _mean_error(pulls[1])))
+    )
     return _Pair(a=judged[0].estimate, b=judged[1].estimate, error=error, seeds=min(len(one) for one in seeds), **fixed)
 
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
 from septet.cli import program
@@ -171,7 +173,7 @@ def _bounds(shape: Shape, quantity: str) -> estimands.Range:
     return -width, width
 
 
-def percentile(a: Array, b: Array, seeds: int) -> Tails:
+def percentile(a: Array, b: Array, seeds: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """The verdicts of the percentile bootstrap, expanded for few seeds, with the smallest rival taken inside.
 
     Returns:
@@ -240,7 +242,7 @@ def iterations(rho: float, sizes: Sequence[int], studies: int) -> Iterator[Cell]
         yield Cell("level of a series", f"autocorrelation {rho}", name, seeds, before, now, studies)
 
 
-def _rates(above: Array, below: Array) -> tuple[float, float]:
+def _rates(above: NDArray[Any], below: NDArray[Any]) -> tuple[float, float]:
     return 100 * float(np.mean(above)), 100 * float(np.mean(below))
 
 

@@ -108,6 +108,7 @@ def ends(quantity: Quantity) -> tuple[float, float]:
     """The 95 % interval: the lines that neither side refutes. An end is infinite where no line is refuted."""
     if isinstance(quantity, estimands.ShiftOfBest):
         return quantity.ends()
+    assert isinstance(quantity, Contrast | Wins)
     return _end(quantity, above=True), _end(quantity, above=False)
 
 
