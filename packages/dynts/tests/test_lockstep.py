@@ -22,7 +22,7 @@ def discounted(mean, sigma, kept, gamma, schedule, prior_mean, prior_variance):
         return mean, sigma, kept
     d, precision = len(mean), gamma * np.linalg.inv(sigma)
     kept = gamma * kept
-    if schedule.guard == "prior" and kept < 0.9 and kept <= max(gamma**d, 0.5):
+    if schedule.guard == "prior" and kept < 0.9 and kept <= max(gamma**d, 0.5) * (1 + 1e-9):
         back = (1.0 - kept) / prior_variance
         whole = precision + np.diag(back)
         mean, precision, kept = np.linalg.solve(whole, precision @ mean + back * prior_mean), whole, 1.0
@@ -182,7 +182,7 @@ def test_ties_go_to_a_random_arm():
         totals = np.zeros((1, 1, 3))
         packed = np.repeat(np.eye(DIM)[np.tril_indices(DIM)][:, None], ARMS, axis=1)[None, None].copy()
         play_disjoint(
-            0, 0, 1, *inputs, np.ones((1, 1)), np.zeros(1, np.int64), GREEDY, ROUND_CLOCK,
+            0, 0, 1, *inputs, np.ones((1, 1)), np.zeros(1, np.int64), np.zeros(1, np.int64), GREEDY, ROUND_CLOCK,
             np.zeros((1, 1, DIM, ARMS)), packed, np.ones((1, 1, ARMS)), np.ones((1, 1, ARMS)),
             np.zeros((1, 1, 0), np.int64), np.zeros((1, 1, 0, DIM + 2)), totals,
         )  # fmt: skip

@@ -191,7 +191,7 @@ def restoration_due(kept: float, gamma: float, dimension: int) -> bool:
     Args:
         kept: share of the prior's precision left; gamma: this round's decay; dimension: D.
     """
-    return kept < RESTORE and kept <= max(gamma**dimension, 0.5)
+    return kept < RESTORE and kept <= max(gamma**dimension, 0.5) * (1.0 + 1e-9)  # D products round
 
 
 @checked(mu="real D", sigma="real D D", prior_mean="real D", prior_variance="real D")
