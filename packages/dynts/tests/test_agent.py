@@ -61,9 +61,17 @@ def test_choose_discounts_and_update_is_the_filter():
     mu, sigma = laplace_update(np.zeros(2), 2 * np.eye(2), x, 1.0, 1.0)
     assert np.allclose(agent.mu[2], mu) and np.allclose(agent.sigma[2], sigma)
     assert agent.choose(x) == 2  # greedy: the arm that was clicked
-    grown = min(2.0, 4.0 / np.trace(sigma))
-    assert np.allclose(agent.sigma[2], sigma * grown)
-    assert np.allclose(agent.sigma[0], 2 * np.eye(2))  # held at the prior's trace
+    precision = 0.5 * np.linalg.inv(sigma) + 0.5 * np.eye(2) / 2  # the samples lose half, the prior nothing
+    assert np.allclose(agent.sigma[2], np.linalg.inv(precision))
+    assert np.allclose(agent.mu[2], np.linalg.solve(precision, 0.5 * np.linalg.solve(sigma, mu)))
+    assert np.allclose(agent.sigma[0], 2 * np.eye(2))
+
+
+def test_an_agent_may_discount_its_prior_too():
+    agent = LogisticThompson(2, 3, decay=0.5, keep_prior=False, seed=0)
+    for _ in range(10):
+        agent.choose(np.ones(2))
+    assert np.allclose(agent.sigma, 1024 * np.eye(2))
 
 
 def test_a_batch_moves_the_posterior_as_counts_do():
@@ -88,6 +96,7 @@ ROW = [1.0, 0.0]
         {"decay": 0.0}, {"decay": 1.5}, {"decay": NAN}, {"decay": "1"}, {"decay": True},
         {"prior_variance": 0.0}, {"prior_variance": NAN}, {"prior_variance": INF}, {"prior_variance": 1e-300},
         {"posterior_scale": -1.0}, {"posterior_scale": NAN}, {"posterior_scale": INF}, {"posterior_scale": None},
+        {"keep_prior": 1}, {"keep_prior": None},
         {"seed": -1}, {"seed": "a"}, {"n_arms": 0}, {"n_arms": 2.0}, {"n_arms": True}, {"n_features": 0},
     ],
     ids=str,

@@ -8,13 +8,13 @@ from septet.dynts.config import Job, Method, Simulation
 from septet.dynts.context_free import play_context_free
 from septet.dynts.disjoint import play_disjoint
 from septet.dynts.engines import engine
-from septet.dynts.filter import assimilate, diagonal_update, laplace_update, laplace_update_batch, predict
+from septet.dynts.filter import assimilate, diagonal_update, laplace_update, laplace_update_batch, restore
 from septet.dynts.shared import dot, play_shared, potter_update, transposed_product
 from septet.dynts.tracking import track
 from septet.errors import InputError
 
 V, S, T, D, K = 2, 3, 5, 2, 4
-CHOICE, MOTION = Choice(1.0, 0.0, 0.1, False), Motion(False, np.inf, 1.0, 0.0)
+CHOICE, MOTION = Choice(1.0, 0.0, 0.1, False), Motion(False, 1.0, 1.0, 0.0)
 
 
 def disjoint():
@@ -22,9 +22,9 @@ def disjoint():
         "before": 0, "begin": 0, "end": T,
         "contexts": np.ones((S, T, D)), "probabilities": np.full((S, T, K), 0.5), "rewards": np.ones((S, T)),
         "normals": np.zeros((S, T, K)), "uniforms": np.full((S, T, 2), 0.5), "gammas": np.ones((V, T)),
-        "windows": np.array([0, 2]), "choice": CHOICE, "motion": MOTION,
+        "windows": np.array([0, 2]), "guards": np.array([0, 2]), "choice": CHOICE, "motion": MOTION,
         "mu": np.zeros((V, S, D, K)), "packed": np.ones((V, S, 3, K)), "scale": np.ones((V, S, K)),
-        "trace": np.full((V, S, K), 2.0), "ring_arm": np.zeros((V, S, 2), dtype=np.int64),
+        "kept": np.ones((V, S, K)), "ring_arm": np.zeros((V, S, 2), dtype=np.int64),
         "ring_site": np.zeros((V, S, 2, D + 2)), "totals": np.zeros((V, S, 3)),
     }  # fmt: skip
 
@@ -34,9 +34,10 @@ def shared():
         "begin": 0, "end": T, "features": np.ones((1, T * K, D)),
         "first": np.arange(T) * K, "count": np.full(T, K), "probabilities": np.full((1, T * K), 0.5),
         "rewards": np.ones((S, T)), "normals": np.zeros((S, T, D)), "uniforms": np.full((S, T, 2), 0.5),
-        "gammas": np.ones((V, T)), "choice": CHOICE, "motion": MOTION, "diagonal": False,
+        "gammas": np.ones((V, T)), "choice": CHOICE, "guards": np.array([0, 2]),
+        "prior_mean": np.zeros(D), "prior_variance": np.ones(D), "diagonal": False,
         "mu": np.zeros((V, S, D)), "root": np.tile(np.eye(D), (V, S, 1, 1)), "scale": np.ones((V, S)),
-        "trace": np.full((V, S), 2.0), "totals": np.zeros((V, S, 3)),
+        "kept": np.ones((V, S)), "totals": np.zeros((V, S, 3)),
     }  # fmt: skip
 
 
@@ -50,8 +51,9 @@ def context_free():
 def tracked():
     return {
         "x": np.ones((T, D)), "clicks": np.ones((S, T)), "impressions": 10.0, "gammas": np.ones((V, T)),
-        "prior_trace": 2.0, "mu": np.zeros((V, S, D)), "root": np.tile(np.eye(D), (V, S, 1, 1)),
-        "scale": np.ones((V, S)), "loss": np.zeros((V, S)),
+        "guards": np.array([0, 2]), "prior_mean": np.zeros(D), "prior_variance": np.ones(D),
+        "mu": np.zeros((V, S, D)), "root": np.tile(np.eye(D), (V, S, 1, 1)),
+        "scale": np.ones((V, S)), "kept": np.ones((V, S)), "loss": np.zeros((V, S)),
     }  # fmt: skip
 
 
@@ -86,6 +88,8 @@ def test_every_array_of_a_lockstep_kernel_has_its_shape_and_type(play):
         (play_disjoint, {"end": T + 1}),
         (play_disjoint, {"begin": -1}),
         (play_disjoint, {"before": -1}),
+        (play_disjoint, {"guards": np.array([0, 3])}),
+        (play_shared, {"guards": np.array([-1, 0])}),
         (play_disjoint, {"windows": np.array([0, 3])}),
         (play_disjoint, {"windows": np.array([0, -1])}),
         (play_disjoint, {"ring_arm": np.full((V, S, 2), K)}),
@@ -121,7 +125,7 @@ def test_values_that_lead_outside_are_refused(play, change):
         lambda: laplace_update(np.zeros(2), np.eye(2), np.ones(2), "1", 1.0),
         lambda: laplace_update_batch(np.zeros(2), np.eye(2), np.ones((3, 2)), np.ones(2), np.ones(3)),
         lambda: diagonal_update(np.zeros(2), np.ones(1), np.ones(2), 1.0, 1.0),
-        lambda: predict(np.ones((2, 3)), 0.5, 1.0),
+        lambda: restore(np.zeros(2), np.ones((2, 3)), np.zeros(2), np.ones(2), 0.5),
         lambda: transposed_product(np.eye(2), np.ones(2), np.zeros(1)),
         lambda: dot(np.ones(2), np.ones(3)),
         lambda: potter_update(np.eye(2), 1.0, np.ones(2), 1.0, 1.0, np.zeros(1)),

@@ -14,7 +14,8 @@ from septet.dynts.filter import (
     laplace_logit,
     laplace_update,
     laplace_update_batch,
-    predict,
+    restoration_due,
+    restore,
     sigmoid,
 )
 
@@ -164,17 +165,45 @@ def test_without_decay_the_precision_is_the_prior_plus_the_sum_of_hessians():
     mu, sigma, precision = np.zeros(d), np.eye(d), np.eye(d)
     for _ in range(200):
         phi, y = rng.standard_normal(d), float(rng.random() < 0.4)
-        mu, sigma = laplace_update(mu, predict(sigma, 1.0, float(d)), phi, y, 1.0)
+        mu, sigma = laplace_update(mu, sigma, phi, y, 1.0)
         p = sigmoid(phi @ mu)
         precision += p * (1 - p) * np.outer(phi, phi)
     assert np.allclose(np.linalg.inv(sigma), precision, rtol=1e-8)
 
 
-def test_the_discount_is_held_at_the_prior_trace():
-    sigma = np.diag([0.5, 0.1])
-    assert np.allclose(predict(sigma, 0.9, 2.0), sigma / 0.9)
-    assert np.trace(predict(sigma, 0.1, 2.0)) == pytest.approx(2.0)
-    assert np.trace(predict(sigma, 0.1, np.inf)) == pytest.approx(6.0)
+def test_restoring_adds_the_lost_precision_of_the_prior_by_hand():
+    # variance 4 is precision 0.25; the prior of variance 2 lost half of its 0.5: 0.25 comes back at the prior's mean 1
+    mu, sigma = restore(np.array([3.0]), np.array([[4.0]]), np.ones(1), np.array([2.0]), 0.5)
+    assert sigma[0, 0] == pytest.approx(1.0 / (0.25 + 0.25))
+    assert mu[0] == pytest.approx((0.25 * 3.0 + 0.25 * 1.0) / 0.5)
+
+
+def test_discounting_and_restoring_weighs_samples_and_not_the_prior():
+    """Linear rewards: the recursion is ridge regression with weight gamma^age on each sample and 1 on the prior."""
+    rng = np.random.default_rng(4)
+    d, gamma, noise = 3, 0.8, 0.5
+    prior_mean, prior_variance = rng.standard_normal(d), np.array([1.0, 0.5, 2.0])
+    mu, sigma = prior_mean, np.diag(prior_variance)
+    phis, ys = rng.standard_normal((12, d)), rng.standard_normal(12)
+    for phi, y in zip(phis, ys, strict=True):
+        mu, sigma = restore(mu, sigma / gamma, prior_mean, prior_variance, gamma)
+        mu, sigma = gaussian_update(mu, sigma, phi, y, noise)
+    weight = gamma ** np.arange(11, -1, -1) / noise
+    precision = np.diag(1.0 / prior_variance) + (phis.T * weight) @ phis
+    assert np.allclose(sigma, np.linalg.inv(precision), rtol=1e-10)
+    assert np.allclose(mu, np.linalg.solve(precision, prior_mean / prior_variance + phis.T @ (weight * ys)))
+
+
+def test_the_prior_is_restored_each_d_rounds_but_never_falls_below_half():
+    def rounds(gamma, d):
+        kept, count = 1.0, 0
+        while not restoration_due(kept, gamma, d):
+            kept, count = kept * gamma, count + 1
+        return kept, count
+
+    assert rounds(1.0 - 1e-4, 10)[0] == pytest.approx(0.9, abs=1e-3)
+    assert rounds(0.99, 30)[1] == 30
+    assert rounds(0.5, 30) == (0.5, 1)
 
 
 def test_the_diagonal_filter_by_hand_and_in_one_dimension():

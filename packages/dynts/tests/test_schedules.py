@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from septet.config import validate
+from septet.dynts.config import Job
 from septet.dynts.decay import decay, effective_samples, matched_decay
 from septet.dynts.schedules import parse
+from septet.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,28 @@ def test_matched_decay_balances_lag_and_noise():
     samples = np.linspace(10, 5000, 50_000)
     best = samples[np.argmin(r / (2 * samples) + q * samples / 2)]
     assert 1 / (1 - matched_decay(q, r)) == pytest.approx(best, rel=1e-3)
+
+
+def test_a_suffix_names_the_guard_of_a_decay():
+    assert parse("exp-0.99").guard == "prior"
+    assert parse("exp-0.99-uncapped").guard == "none" and parse("exp-0.99-uncapped").forgetting == 0.01
+    assert parse("poly-1-0.75-trace").guard == "trace" and parse("poly-1-0.75-trace").power == 0.75
+    for text in ("none-uncapped", "window-10-trace"):
+        with pytest.raises(ValueError, match="discounts nothing"):
+            parse(text)
+
+
+@pytest.mark.parametrize(
+    ("method", "shared", "found"),
+    [
+        ({"filter": "kalman", "schedules": ["window-10"]}, False, "window-10"),
+        ({"filter": "beta", "schedules": ["exp-0.9-uncapped"]}, False, "beta"),
+        ({"clock": "pull"}, True, "clock: pull"),
+    ],
+)
+def test_a_filter_that_cannot_do_what_is_asked_is_one_line(method, shared, found):
+    """A Kalman filter with a window ended in NotFinite: what left the window had moved since."""
+    given = {"method": {"name": "m", **method}, "task": {"kind": "simulation", "name": "w", "shared": shared}}
+    with pytest.raises(InputError, match=found) as error:
+        validate(Job, given, "job.yaml")
+    assert "\n" not in str(error.value)

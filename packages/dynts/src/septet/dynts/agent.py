@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from septet.compiled import compiled
-from septet.dynts.filter import laplace_update, laplace_update_batch, predict
+from septet.dynts.filter import laplace_update, laplace_update_batch, restoration_due, restore
 from septet.errors import InputError
 
 Array = NDArray[np.floating[Any]]
@@ -30,9 +30,11 @@ class LogisticThompson:
     Args:
         n_features: D.
         n_arms: K for weights per arm, None for shared weights.
-        decay: gamma in (0, 1]; each round the past loses this factor of its weight.
+        decay: gamma in (0, 1]; each round the samples of the past lose this factor of their weight.
         prior_variance: the weights' prior is N(0, prior_variance I).
         posterior_scale: alpha; 1 is plain Thompson sampling, 0 is greedy.
+        keep_prior: the prior keeps its weight, so a direction that is not observed returns to the prior. False
+            discounts it too, as the paper's filter does: the variance of such a direction grows without a bound.
         seed: seed of the draws, or a generator.
 
     Raises:
@@ -47,12 +49,16 @@ class LogisticThompson:
         decay: float = 1.0,
         prior_variance: float = 1.0,
         posterior_scale: float = 1.0,
+        keep_prior: bool = True,
         seed: int | np.random.Generator | None = None,
     ) -> None:
         self._n_features = _whole("n_features", n_features, 1)
         self._n_arms = None if n_arms is None else _whole("n_arms", n_arms, 1)
         self.decay, self.posterior_scale = decay, posterior_scale
-        variance = _real("prior_variance", prior_variance, 1.0 / LIMIT)
+        self._prior_variance = variance = _real("prior_variance", prior_variance, 1.0 / LIMIT)
+        if not isinstance(keep_prior, (bool, np.bool_)):
+            raise InputError("keep_prior", expected="True or False", found=keep_prior)
+        self._keep_prior, self._kept = bool(keep_prior), 1.0
         try:
             self._rng = np.random.default_rng(seed)
         except (TypeError, ValueError):
@@ -62,7 +68,6 @@ class LogisticThompson:
         """Posterior means, ``(K, D)``, or ``(1, D)`` with shared weights."""
         self.sigma: Array = np.tile(np.eye(self._n_features) * variance, (groups, 1, 1))
         """Posterior covariances, ``(K, D, D)`` or ``(1, D, D)``."""
-        self._prior_trace = variance * self._n_features
 
     @property
     def n_features(self) -> int:
@@ -109,18 +114,21 @@ class LogisticThompson:
         if len(phi) == 0:
             raise InputError("features", expected="at least one arm", found=f"shape {phi.shape}")
         mu, sigma = self._posterior()
-        discounted = np.empty_like(sigma)
+        means, discounted = mu.copy(), np.empty_like(sigma)
         groups = phi.reshape(-1, self._n_features)
-        m, sd, finite = _predicted(mu, sigma, self._decay, self._prior_trace, groups, discounted)
+        kept = self._kept * self._decay
+        due = self._keep_prior and restoration_due(kept, self._decay, self._n_features)
+        back = kept if due else 1.0
+        m, sd, finite = _predicted(means, sigma, self._decay, back, self._prior_variance, groups, discounted)
         if not finite:
             raise InputError("mu, sigma", expected="finite numbers", found="NaN, infinity or an overflow")
         spread = np.sqrt(self._posterior_scale)
         if self._n_arms is None:
             root = _root(discounted[0])
-            scores = phi @ (mu[0] + spread * (root @ self._rng.standard_normal(self._n_features)))
+            scores = phi @ (means[0] + spread * (root @ self._rng.standard_normal(self._n_features)))
         else:
             scores = m + sd * (spread * self._rng.standard_normal(self._n_arms))
-        self.sigma = discounted
+        self.mu, self.sigma, self._kept = means, discounted, 1.0 if due else kept
         best, ties = _best(scores)
         return int(best if ties == 1 else self._rng.choice(np.flatnonzero(scores == scores[best])))
 
@@ -263,14 +271,20 @@ def _root(sigma: Array) -> Array:
 
 @compiled()
 def _predicted(
-    mu: Array, sigma: Array, decay: float, prior_trace: float, phi: Array, discounted: Array
+    mu: Array, sigma: Array, decay: float, kept: float, prior_variance: float, phi: Array, discounted: Array
 ) -> tuple[Array, Array, bool]:
-    """Discount the covariances; mean and sd of the logit of each group (one row) or row (one group); all finite?"""
+    """Discount the covariances; mean and sd of the logit of each group (one row) or row (one group); all finite?
+
+    With `kept` below 1 the prior gets its weight back, which moves the means too: `mu` and `discounted` are written.
+    """
     groups, rows = mu.shape[0], phi.shape[0]
     m, sd = np.empty(max(groups, rows)), np.empty(max(groups, rows))
     total: Any = 0.0
     for group in range(groups):
-        R = predict(sigma[group], decay, prior_trace)
+        R = sigma[group] / decay
+        if kept < 1.0:
+            size = mu.shape[1]
+            mu[group], R = restore(mu[group], R, np.zeros(size), np.full(size, prior_variance), kept)
         discounted[group] = R
         total += np.sum(R)
         for row in range(rows):

@@ -17,7 +17,7 @@ from septet.bench import Bench, Row, row
 from septet.compiled import compiled
 from septet.config import Settings
 from septet.dynts.agent import LogisticThompson
-from septet.dynts.config import Experiments, Job, Simulation
+from septet.dynts.config import GRID, Job, Method, Simulation
 from septet.dynts.engines import engine
 from septet.dynts.worlds import initial_weights, simulate
 
@@ -138,7 +138,7 @@ def play_vowpal(stream: Stream) -> float:
 
 def engine_rate(rounds: int, seeds: int) -> float:
     """Decisions per second of the lockstep engine on method `ts`, simulation included; median of 5."""
-    method = Experiments().methods["ts"].model_copy(update={"name": "ts", "trace": False})
+    method = Method(name="ts", schedules=[*GRID, "poly-1-0.75", "harm-1"])
     job = Job(method=method, task=_world(), seeds=list(range(seeds)), horizon=rounds)
     times = []
     for repeat in range(6):

@@ -19,8 +19,7 @@ from septet.dynts.filter import click_probability
 
 Array = NDArray[np.float64]
 
-# The discount of a covariance is kept as a factor beside it, and multiplied in when it passes this:
-# were it left outside, the matrix would shrink below the rounding errors of its running trace.
+# The discount of a covariance is kept as a factor beside it, and multiplied in when it passes this.
 FOLD = 4.0
 
 # Columns of the running totals that both kernels keep.
@@ -41,8 +40,8 @@ class Motion(NamedTuple):
 
     pull_clock: bool
     """Discount the pulled arm only, when it is pulled."""
-    prior_trace: float
-    """Cap on the trace of each covariance; infinite for none."""
+    prior_variance: float
+    """Every weight's prior is N(0, prior_variance)."""
     memory: float
     """Factor phi on the mean (and phi² on the covariance): 1 unless the filter is the exact Kalman one."""
     walk_variance: float

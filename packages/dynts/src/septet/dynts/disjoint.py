@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from septet.arrays import Fault, checked
 from septet.compiled import compiled
 from septet.dynts.choice import FOLD, Choice, Motion, account, choose
-from septet.dynts.filter import laplace_logit, sigmoid
+from septet.dynts.filter import laplace_logit, restoration_due, sigmoid
+from septet.dynts.schedules import GUARDS
 
 Array = NDArray[np.float64]
+PRIOR, TRACE = GUARDS.index("prior"), GUARDS.index("trace")
 
 
 @compiled(reassociate=True)
@@ -71,18 +73,15 @@ def _gain(x: Array, packed: Array, arm: int, gain: Array) -> None:
 
 
 @compiled()
-def _rank_one(packed: Array, arm: int, gain: Array, weight: float) -> float:
-    """P_arm += weight * gain gainᵀ; returns the change of the trace."""
+def _rank_one(packed: Array, arm: int, gain: Array, weight: float) -> None:
+    """P_arm += weight * gain gainᵀ."""
     d = gain.shape[0]
-    change = 0.0
     p = 0
     for i in range(d):
         scaled = weight * gain[i]
         for j in range(i + 1):
             packed[p, arm] += scaled * gain[j]
             p += 1
-        change += scaled * gain[i]
-    return change
 
 
 def _triangles(_: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
@@ -108,9 +107,10 @@ def _triangles(_: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
     motion=Motion,
     packed="out f8 V S P K",
     scale="out f8 V S K",
-    trace="out f8 V S K",
+    kept="out f8 V S K",
     ring_arm="out i8 V S L < K",
     windows="whole V in 0 L",
+    guards="whole V in 0 2",
     ring_site="out f8 V S L D+2",
     totals="out f8 V S 3",
 )
@@ -126,12 +126,13 @@ def play_disjoint(
     uniforms: Array,
     gammas: Array,
     windows: NDArray[np.int64],
+    guards: NDArray[np.int64],
     choice: Choice,
     motion: Motion,
     mu: Array,
     packed: Array,
     scale: Array,
-    trace: Array,
+    kept: Array,
     ring_arm: NDArray[np.int64],
     ring_site: Array,
     totals: Array,
@@ -146,9 +147,10 @@ def play_disjoint(
         normals: standard normals of the posterior draws, ``(S, T, K)``.
         uniforms: whether to explore, and which arm then or among ties, ``(S, T, 2)``.
         gammas: decay of each round, ``(V, T)``; windows: sliding-window lengths, 0 for none, ``(V,)``.
+        guards: place of each schedule's guard in `schedules.GUARDS`, ``(V,)``.
         mu: posterior means, ``(V, S, D, K)``.
         packed: lower triangles P of the covariances, ``(V, S, D (D + 1) / 2, K)``; Σ = scale * P.
-        scale, trace: ``(V, S, K)``, the factor above and the trace of P.
+        scale: the factor above, ``(V, S, K)``; kept: share of the prior's precision left in Σ, ``(V, S, K)``.
         ring_arm, ring_site: observations inside the window, ``(V, S, L)`` and ``(V, S, L, D + 2)``
             (features, curvature, linear term).
         totals: running regret, best-arm pulls and log loss, ``(V, S, 3)``.
@@ -156,23 +158,22 @@ def play_disjoint(
     schedules, seeds, d, arms = mu.shape
     m, v, scores = np.empty(arms), np.empty(arms), np.empty(arms)
     gain, xx = np.empty(d), np.empty(d * (d + 1) // 2)
+    gains, weights = np.empty((d, arms)), np.empty(arms)
     spread = np.sqrt(choice.posterior_scale)
     for variant in range(schedules):
         for seed in range(seeds):
-            P, c, tr, mean = packed[variant, seed], scale[variant, seed], trace[variant, seed], mu[variant, seed]
+            P, c, left, mean = packed[variant, seed], scale[variant, seed], kept[variant, seed], mu[variant, seed]
+            guard = guards[variant]
             for t in range(begin, end):
                 x = contexts[seed, t]
                 gamma = gammas[variant, t]
                 if windows[variant] > 0 and before + t >= windows[variant]:
                     slot = (before + t) % windows[variant]
-                    _forget(P, c, tr, mean, ring_arm[variant, seed, slot], ring_site[variant, seed, slot], gain)
+                    _forget(P, c, mean, ring_arm[variant, seed, slot], ring_site[variant, seed, slot], gain)
                 if motion.walk_variance > 0.0 or motion.memory < 1.0:
-                    _move(P, c, tr, mean, motion)
-                if not motion.pull_clock:
-                    for a in range(arms):
-                        c[a] = min(c[a] / gamma, motion.prior_trace / tr[a])
-                        if c[a] > FOLD:
-                            _fold(P, c, tr, a, d)
+                    _move(P, c, mean, motion)
+                if gamma < 1.0 and not motion.pull_clock:
+                    _discount(P, c, left, mean, 0, arms, gamma, guard, motion.prior_variance, gains, weights)
                 _products(x, xx)
                 _all_arms(x, mean, m)
                 _all_arms(xx, P, v)
@@ -182,12 +183,9 @@ def play_disjoint(
                 p_t = probabilities[seed, t]
                 arm = choose(scores, arms, choice, p_t, uniforms[seed, t, 0], uniforms[seed, t, 1])
                 clicked = 1.0 if rewards[seed, t] < p_t[arm] else 0.0
-                if motion.pull_clock:
-                    grown = min(c[arm] / gamma, motion.prior_trace / tr[arm])
-                    v[arm] *= grown / c[arm]
-                    c[arm] = grown
-                    if grown > FOLD:
-                        _fold(P, c, tr, arm, d)
+                if gamma < 1.0 and motion.pull_clock:
+                    _discount(P, c, left, mean, arm, arm + 1, gamma, guard, motion.prior_variance, gains, weights)
+                    m[arm], v[arm] = _logit(x, xx, mean, P, c, arm)
                 account(totals[variant, seed], p_t, arms, arm, clicked, m[arm], v[arm])
                 s = laplace_logit(m[arm], v[arm], clicked, 1.0)
                 sigma = sigmoid(s)
@@ -195,7 +193,7 @@ def play_disjoint(
                 _gain(x, P, arm, gain)
                 for i in range(d):
                     mean[i, arm] += c[arm] * gain[i] * (clicked - sigma)
-                tr[arm] += _rank_one(P, arm, gain, -kappa * c[arm] / (1.0 + kappa * v[arm]))
+                _rank_one(P, arm, gain, -kappa * c[arm] / (1.0 + kappa * v[arm]))
                 if windows[variant] > 0:
                     slot = (before + t) % windows[variant]
                     ring_arm[variant, seed, slot] = arm
@@ -205,18 +203,80 @@ def play_disjoint(
 
 
 @compiled()
-def _fold(P: Array, c: Array, tr: Array, arm: int, d: int) -> None:
-    """Multiply an arm's factor into its covariance, and its trace anew."""
-    for p in range(P.shape[0]):
-        P[p, arm] *= c[arm]
-    c[arm] = 1.0
-    tr[arm] = 0.0
-    for i in range(d):
-        tr[arm] += P[i * (i + 3) // 2, arm]
+def _discount(
+    P: Array,
+    c: Array,
+    kept: Array,
+    mean: Array,
+    first: int,
+    last: int,
+    gamma: float,
+    guard: int,
+    prior_variance: float,
+    gains: Array,
+    weights: Array,
+) -> None:
+    """Discount arms `first` to `last` by gamma; their shares `kept` are alike. `gains` and `weights` are scratch."""
+    d = mean.shape[0]
+    for a in range(first, last):
+        c[a] /= gamma
+        kept[a] *= gamma
+    if guard == PRIOR and restoration_due(kept[first], gamma, d):
+        _restore(P, c, mean, first, last, (1.0 - kept[first]) / prior_variance, gains, weights)
+        kept[first:last] = 1.0
+    if guard == TRACE:
+        for a in range(first, last):
+            trace = 0.0
+            for i in range(d):
+                trace += P[i * (i + 3) // 2, a]
+            c[a] = min(c[a], prior_variance * d / trace)
+    for a in range(first, last):
+        if c[a] > FOLD:
+            for p in range(P.shape[0]):
+                P[p, a] *= c[a]
+            c[a] = 1.0
+
+
+@compiled(reassociate=True)
+def _restore(
+    P: Array, c: Array, mean: Array, first: int, last: int, precision: float, gains: Array, weights: Array
+) -> None:
+    """`filter.restore` for arms `first` to `last`, with prior mean 0: each weight is seen at 0 with this precision."""
+    d = mean.shape[0]
+    for k in range(d):
+        own = k * (k + 3) // 2
+        for i in range(d):
+            p = i * (i + 1) // 2 + k if i > k else k * (k + 1) // 2 + i
+            for a in range(first, last):
+                gains[i, a] = P[p, a]
+        for a in range(first, last):
+            weights[a] = precision * c[a] / (1.0 + precision * c[a] * P[own, a])
+        p = 0
+        for i in range(d):
+            for j in range(i + 1):
+                for a in range(first, last):
+                    P[p, a] -= weights[a] * gains[i, a] * gains[j, a]
+                p += 1
+        for a in range(first, last):
+            weights[a] *= mean[k, a]
+        for i in range(d):
+            for a in range(first, last):
+                mean[i, a] -= weights[a] * gains[i, a]
 
 
 @compiled()
-def _forget(P: Array, c: Array, tr: Array, mean: Array, arm: int, site: Array, gain: Array) -> None:
+def _logit(x: Array, xx: Array, mean: Array, P: Array, c: Array, arm: int) -> tuple[float, float]:
+    """Mean and variance of one arm's logit."""
+    m = v = 0.0
+    for i in range(x.shape[0]):
+        m += x[i] * mean[i, arm]
+    for p in range(xx.shape[0]):
+        v += xx[p] * P[p, arm]
+    return m, c[arm] * v
+
+
+@compiled()
+def _forget(P: Array, c: Array, mean: Array, arm: int, site: Array, gain: Array) -> None:
     """Take one observation's Laplace site (curvature, linear term) out of its arm's posterior."""
     d = gain.shape[0]
     x, kappa, linear = site[:d], site[d], site[d + 1]
@@ -229,11 +289,11 @@ def _forget(P: Array, c: Array, tr: Array, mean: Array, arm: int, site: Array, g
     correction = c[arm] * grow * (kappa * m - linear)
     for i in range(d):
         mean[i, arm] += correction * gain[i]
-    tr[arm] += _rank_one(P, arm, gain, kappa * grow * c[arm])
+    _rank_one(P, arm, gain, kappa * grow * c[arm])
 
 
 @compiled()
-def _move(P: Array, c: Array, tr: Array, mean: Array, motion: Motion) -> None:
+def _move(P: Array, c: Array, mean: Array, motion: Motion) -> None:
     """Exact prediction for a known state: mu <- phi mu, Σ <- phi² Σ + q I."""
     d, arms = mean.shape
     for a in range(arms):
@@ -244,4 +304,3 @@ def _move(P: Array, c: Array, tr: Array, mean: Array, motion: Motion) -> None:
                 P[p, a] *= motion.memory * motion.memory
                 p += 1
             P[p - 1, a] += motion.walk_variance / c[a]
-        tr[a] = motion.memory * motion.memory * tr[a] + d * motion.walk_variance / c[a]

@@ -44,6 +44,7 @@ class Engine(ABC):
         self.marks = np.unique(np.linspace(0, rounds, FINE * job.points + 1).round().astype(np.int64)[1:])
         """The points and more between them: rounds at which curves are read."""
         self.schedules = [schedules.parse(text) for text in job.method.schedules]
+        self.guards = np.array([schedules.GUARDS.index(schedule.guard) for schedule in self.schedules])
         self.shape = (len(self.schedules), len(job.seeds))
         self.state: Arrays = {"totals": np.zeros((*self.shape, TOTALS))}
         self.history = History(len(job.seeds))
@@ -102,7 +103,7 @@ class Engine(ABC):
         normals = np.stack([rng.standard_normal(shape) for rng in generators])
         return normals, np.stack([rng.random((shape[0], 2)) for rng in generators])
 
-    def motion(self, prior_trace: float) -> Motion:
+    def motion(self) -> Motion:
         """How the filter of this method moves on this task."""
         method, task = self.job.method, self.job.task
         memory, walk = 1.0, 0.0
@@ -112,7 +113,7 @@ class Engine(ABC):
                 walk = 1.0 - memory**2
             elif task.drift == "random_walk":
                 walk = 1.0 / task.period
-        return Motion(method.clock == "pull", prior_trace if method.cap else np.inf, memory, walk)
+        return Motion(method.clock == "pull", self.job.prior_variance, memory, walk)
 
     def choice(self) -> Choice:
         """How this method chooses."""
@@ -136,7 +137,7 @@ class DisjointBandit(Engine):
             "mu": np.zeros((*self.shape, d, arms)),
             "packed": packed,
             "scale": np.ones((*self.shape, arms)),
-            "trace": np.full((*self.shape, arms), prior * d),
+            "kept": np.ones((*self.shape, arms)),
             "ring_arm": np.zeros((*self.shape, window), dtype=np.int64),
             "ring_site": np.zeros((*self.shape, window, d + 2)),
         }
@@ -153,10 +154,10 @@ class DisjointBandit(Engine):
     def play(self, begin: int, end: int) -> None:
         """See `Engine.play`."""
         self.inside(begin, end, self.block[0].shape[1])
-        names = ("mu", "packed", "scale", "trace", "ring_arm", "ring_site", "totals")
-        motion = self.motion(self.job.prior_variance * self.task.dim)
+        names = ("mu", "packed", "scale", "kept", "ring_arm", "ring_site", "totals")
+        settings = (self.windows, self.guards, self.choice(), self.motion())
         state = (self.state[name] for name in names)
-        play_disjoint.unchecked(self.before, begin, end, *self.block, self.windows, self.choice(), motion, *state)
+        play_disjoint.unchecked(self.before, begin, end, *self.block, *settings, *state)
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`; the path is that of the second weight of the first arm."""
@@ -226,12 +227,12 @@ class SharedBandit(Engine):
         self.task = task
         self.diagonal = job.method.filter == "diagonal"
         root = (1.0 / prior)[None] if self.diagonal else np.diag(np.sqrt(prior))
-        self.prior_trace = float(prior.sum())
+        self.prior = (mean, prior)
         self.state |= {
             "mu": np.tile(mean, (*self.shape, 1)),
             "root": np.tile(root, (*self.shape, 1, 1)),
             "scale": np.ones(self.shape),
-            "trace": np.full(self.shape, self.prior_trace),
+            "kept": np.ones(self.shape),
         }
 
     def enter(self, start: int, marks: NDArray[np.int64]) -> None:
@@ -255,9 +256,9 @@ class SharedBandit(Engine):
     def play(self, begin: int, end: int) -> None:
         """See `Engine.play`."""
         self.inside(begin, end, self.discount.shape[1])
-        state = (self.state[name] for name in ("mu", "root", "scale", "trace", "totals"))
-        choice, motion = self.choice(), self.motion(self.prior_trace)
-        play_shared.unchecked(begin, end, *self.block, *self.draw, self.discount, choice, motion, self.diagonal, *state)
+        state = (self.state[name] for name in ("mu", "root", "scale", "kept", "totals"))
+        settings = (self.discount, self.choice(), self.guards, *self.prior, self.diagonal)
+        play_shared.unchecked(begin, end, *self.block, *self.draw, *settings, *state)
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`."""
@@ -284,11 +285,12 @@ class Tracker(Engine):
         super().__init__(job, len(self.headlines.rate), self.headlines.origin)
         self.impressions = task.impressions
         mean, prior = self.headlines.prior(job)
-        self.prior_trace = float(prior.sum())
+        self.prior = (mean, prior)
         self.state = {
             "mu": np.tile(mean, (*self.shape, 1)),
             "root": np.tile(np.diag(np.sqrt(prior)), (*self.shape, 1, 1)),
             "scale": np.ones(self.shape),
+            "kept": np.ones(self.shape),
             "loss": np.zeros(self.shape),
         }
         self.clicks = self.headlines.clicks(job, self.impressions)
@@ -302,11 +304,9 @@ class Tracker(Engine):
         """See `Engine.play`."""
         self.inside(begin, end, self.discount.shape[1])
         rows = slice(self.block.start + begin, self.block.start + end)
-        state = (self.state[name] for name in ("mu", "root", "scale", "loss"))
-        discount = self.discount[:, begin:end]
-        track.unchecked(
-            self.headlines.x[rows], self.clicks[:, rows], float(self.impressions), discount, self.prior_trace, *state
-        )
+        state = (self.state[name] for name in ("mu", "root", "scale", "kept", "loss"))
+        shown = (self.headlines.x[rows], self.clicks[:, rows], float(self.impressions))
+        track.unchecked(*shown, self.discount[:, begin:end], self.guards, *self.prior, *state)
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`: log loss per impression, times 1000."""

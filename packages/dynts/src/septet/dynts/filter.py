@@ -17,6 +17,7 @@ Array = NDArray[np.floating[Any]]
 
 LOGIT_LIMIT = 30.0  # beyond it the sigmoid is 0 or 1 to float precision
 NEWTON_STEPS = 100  # a click needs about 4
+RESTORE = 0.9  # share of the prior's weight below which it is given back
 
 
 @compiled()
@@ -180,17 +181,45 @@ def diagonal_update(mu: Array, q: Array, phi: Array, clicks: float, trials: floa
     return mu + phi / q * (clicks - trials * p), q + trials * p * (1.0 - p) * phi * phi
 
 
-@checked(sigma="real D D")
 @compiled()
-def predict(sigma: Array, gamma: float, prior_trace: float) -> Array:
-    r"""Discounted prediction :math:`R = \Sigma/\gamma`, held at the prior's trace.
+def restoration_due(kept: float, gamma: float, dimension: int) -> bool:
+    """Whether the prior has lost so much of its weight that `restore` is called.
 
-    Dividing every round blows up directions that are not observed (covariance wind-up, pitfall 1 of
-    the method page), so R is scaled back when its trace passes the prior's. An infinite `prior_trace`
-    switches the cap off.
+    One restoration is D rank-one updates. A sweep each D rounds, when a tenth of the weight is gone, makes that
+    O(D²) a round; a decay so fast that half would be gone by then is swept as often as that takes.
+
+    Args:
+        kept: share of the prior's precision left; gamma: this round's decay; dimension: D.
     """
-    trace = np.trace(sigma)
-    return sigma * (min(1.0 / gamma, prior_trace / trace) if trace > 0.0 else 1.0)
+    return kept < RESTORE and kept <= max(gamma**dimension, 0.5) * (1.0 + 1e-9)  # D products round
+
+
+@checked(mu="real D", sigma="real D D", prior_mean="real D", prior_variance="real D")
+@compiled()
+def restore(mu: Array, sigma: Array, prior_mean: Array, prior_variance: Array, kept: float) -> tuple[Array, Array]:
+    r"""Give the prior its full weight back after :math:`R = \Sigma/\gamma` has discounted it with the samples.
+
+    Dividing every round blows up directions that are not observed (covariance wind-up, pitfall 1 of the method
+    page). Only samples are to be forgotten,
+
+    .. math:: \Lambda_t = \Lambda_0 + \sum_r \Gamma_{r,t}\,\kappa_r\phi_r\phi_r^\top,
+
+    so the lost share of :math:`\Lambda_0` is observed again: each weight at its prior mean with precision
+    :math:`(1 - \text{kept}) / \text{prior variance}`, one rank-one update each.
+
+    Args:
+        mu: mean ``(D,)``; sigma: covariance ``(D, D)``.
+        prior_mean: ``(D,)``; prior_variance: ``(D,)``, the diagonal of the prior's covariance.
+        kept: share of the prior's precision left, in (0, 1).
+
+    Returns:
+        Mean ``(D,)`` and covariance ``(D, D)``; the inputs are left alone.
+    """
+    for i in range(mu.shape[0]):
+        at = np.zeros(mu.shape[0])
+        at[i] = 1.0
+        mu, sigma = gaussian_update(mu, sigma, at, prior_mean[i], prior_variance[i] / (1.0 - kept))
+    return mu, sigma
 
 
 @compiled()

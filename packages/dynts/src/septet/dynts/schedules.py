@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 FORMS = "none, exp-GAMMA, poly-C-ALPHA, harm-C or window-LENGTH"
+Guard = Literal["prior", "trace", "none"]
+GUARDS: tuple[Guard, ...] = ("prior", "trace", "none")
+"""What holds a discounted covariance; kernels take the place in this list. See `septet.dynts.filter.restore`."""
+_SUFFIXES: dict[str, Guard] = {"-trace": "trace", "-uncapped": "none"}
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _PATTERNS = {
     "none": re.compile("none"),
@@ -23,11 +27,14 @@ class Schedule:
         kind: its form.
         rate: gamma of `exp`, c of `poly` and `harm`, the length of `window` in rounds, 1 for `none`.
         power: alpha of `poly`, otherwise 1.
+        guard: against wind-up: `prior` keeps the prior's weight and discounts samples only; `trace` (suffix
+            ``-trace``) holds each covariance at the prior's trace; `none` (suffix ``-uncapped``) discounts everything.
     """
 
     kind: Literal["none", "exp", "poly", "harm", "window"]
     rate: float = 1.0
     power: float = 1.0
+    guard: Guard = "prior"
 
     @property
     def window(self) -> int:
@@ -41,17 +48,24 @@ class Schedule:
 
 
 def parse(text: str) -> Schedule:
-    """Read a schedule such as ``exp-0.999``.
+    """Read a schedule such as ``exp-0.999`` or ``exp-0.999-uncapped``.
 
     Raises:
         ValueError: the form is unknown or a parameter is out of range.
     """
+    guard: Guard = "prior"
+    form = text
+    for suffix, named in _SUFFIXES.items():
+        if text.endswith(suffix):
+            guard, form = named, text.removesuffix(suffix)
     for kind, pattern in _PATTERNS.items():
-        if match := pattern.fullmatch(text):
-            schedule = Schedule(kind, *(float(group) for group in match.groups()))  # type: ignore[arg-type]
+        if match := pattern.fullmatch(form):
+            schedule = Schedule(kind, *(float(group) for group in match.groups()), guard=guard)  # type: ignore
             break
     else:
-        raise ValueError(f"a schedule of the form {FORMS}")
+        raise ValueError(f"a schedule of the form {FORMS}, the middle three also with {' or '.join(_SUFFIXES)}")
+    if guard != "prior" and kind in ("none", "window"):
+        raise ValueError(f"no guard for {kind}, which discounts nothing (not {text})")
     if kind == "exp" and not 0.0 < schedule.rate <= 1.0:
         raise ValueError("exp-GAMMA with 0 < GAMMA <= 1")
     if kind == "poly" and not (schedule.rate > 0.0 and 0.0 < schedule.power < 1.0):

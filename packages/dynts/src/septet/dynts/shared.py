@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from septet.arrays import Fault, checked
 from septet.compiled import compiled
-from septet.dynts.choice import FOLD, Choice, Motion, account, choose
-from septet.dynts.filter import laplace_logit, sigmoid
+from septet.dynts.choice import FOLD, Choice, account, choose
+from septet.dynts.filter import laplace_logit, restoration_due, sigmoid
+from septet.dynts.schedules import GUARDS
 
 Array = NDArray[np.float64]
+PRIOR, TRACE = GUARDS.index("prior"), GUARDS.index("trace")
 
 
 @checked(S="real D D", phi="real D", f="out f8 D")
@@ -67,10 +69,12 @@ def _rows_fit(a: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
     begin="int 0 T",
     end="int 0 T",
     choice=Choice,
-    motion=Motion,
+    guards="whole V in 0 2",
+    prior_mean="real D",
+    prior_variance="real D",
     root="out f8 V S R D",
     scale="out f8 V S",
-    trace="out f8 V S",
+    kept="out f8 V S",
     totals="out f8 V S 3",
 )
 @compiled()
@@ -86,12 +90,14 @@ def play_shared(
     uniforms: Array,
     gammas: Array,
     choice: Choice,
-    motion: Motion,
+    guards: NDArray[np.int64],
+    prior_mean: Array,
+    prior_variance: Array,
     diagonal: bool,
     mu: Array,
     root: Array,
     scale: Array,
-    trace: Array,
+    kept: Array,
     totals: Array,
 ) -> None:
     """Play rounds of a block with one posterior for all arms, for V schedules and S seeds; state is updated in place.
@@ -102,10 +108,13 @@ def play_shared(
             ``first[t] : first[t] + count[t]``.
         probabilities: click probability of each row, ``(S or 1, N)``.
         rewards: ``(S, T)``; normals: ``(S, T, D)``; uniforms: ``(S, T, 2)``; gammas: ``(V, T)``.
+        guards: place of each schedule's guard in `schedules.GUARDS`, ``(V,)``.
+        prior_mean, prior_variance: of each weight, ``(D,)``.
         diagonal: keep only the diagonal of the precision (for large D).
         mu: posterior means ``(V, S, D)``.
         root: S with Σ = scale * S Sᵀ, ``(V, S, D, D)``; if `diagonal`, the precision ``(V, S, 1, D)``.
-        scale, trace: ``(V, S)``, the factor above and the trace of S Sᵀ; unused if `diagonal`.
+        scale, kept: ``(V, S)``, the factor above, and the share of the prior's precision left in Σ; unused if
+            `diagonal`.
         totals: as in `play_disjoint`.
     """
     schedules, seeds, d = mu.shape
@@ -116,22 +125,17 @@ def play_shared(
         for seed in range(seeds):
             world = seed if features.shape[0] > 1 else 0
             mean, S = mu[variant, seed], root[variant, seed]
-            c, tr = scale[variant, seed], trace[variant, seed]
+            c, left, guard = scale[variant, seed], kept[variant, seed], guards[variant]
             for t in range(begin, end):
                 gamma, arms = gammas[variant, t], count[t]
                 rows = features[world, first[t] : first[t] + arms]
                 p_t = probabilities[world, first[t] : first[t] + arms]
                 if diagonal:
-                    # the floor of the precision does the work of the trace's cap
+                    _discount_diagonal(S[0], mean, gamma, guard, prior_mean, prior_variance)
                     for i in range(d):
-                        S[0, i] = max(gamma * S[0, i], d / motion.prior_trace)
                         drawn[i] = mean[i] + spread * normals[seed, t, i] / np.sqrt(S[0, i])
                 else:
-                    c = min(c / gamma, motion.prior_trace / tr)
-                    if c > FOLD:
-                        S *= np.sqrt(c)
-                        c = 1.0
-                        tr = np.sum(S * S)
+                    c, left = discount_root(S, c, left, mean, gamma, guard, prior_mean, prior_variance, f, gain)
                     step = spread * np.sqrt(c)
                     for i in range(d):
                         drawn[i] = mean[i] + (step * dot(S[i], normals[seed, t]) if step > 0.0 else 0.0)
@@ -154,10 +158,10 @@ def play_shared(
                         mean[i] += phi[i] / S[0, i] * (clicked - sigma)
                         S[0, i] += kappa * phi[i] * phi[i]
                 else:
-                    tr += potter_update(S, c, f, v, kappa, gain)
+                    potter_update(S, c, f, v, kappa, gain)
                     for i in range(d):
                         mean[i] += c * gain[i] * (clicked - sigma)
-            scale[variant, seed], trace[variant, seed] = c, tr
+            scale[variant, seed], kept[variant, seed] = c, left
 
 
 @compiled()
@@ -174,28 +178,82 @@ def _variance(phi: Array, S: Array, c: float, diagonal: bool, f: Array) -> float
 
 @checked(S="out f8 D D", f="real D", gain="out f8 D")
 @compiled(reassociate=True)
-def potter_update(S: Array, c: float, f: Array, v: float, kappa: float, gain: Array) -> float:
+def potter_update(S: Array, c: float, f: Array, v: float, kappa: float, gain: Array) -> None:
     r"""Rank-one Laplace update of the square root, in place.
 
     :math:`S \leftarrow S(I - a f f^\top)` with :math:`f = S^\top\phi`, :math:`v = c\,f^\top f` and
     :math:`a = (1 - 1/\sqrt{1 + \kappa v})\,c/v`, which gives
     :math:`c\,SS^\top - \frac{\kappa}{1 + \kappa v} R\phi\phi^\top R` (Potter 1963).
 
-    Returns:
-        The change of the trace of S Sᵀ; `gain` holds S f = Rφ / c of before the update.
+    `gain` is given S f = Rφ / c of before the update.
     """
     d = f.shape[0]
     ff = v / c
     a = (1.0 - 1.0 / np.sqrt(1.0 + kappa * v)) / ff if ff > 0.0 else 0.0
-    squares = 0.0
     for i in range(d):
         row = S[i]
         g = 0.0
         for j in range(d):
             g += row[j] * f[j]
         gain[i] = g
-        squares += g * g
         weight = a * g
         for j in range(d):
             row[j] -= weight * f[j]
-    return -(2.0 * a - a * a * ff) * squares
+
+
+@checked(S="out f8 D D", mean="out f8 D", prior_mean="real D", prior_variance="real D", f="out f8 D", gain="out f8 D")
+@compiled()
+def discount_root(
+    S: Array,
+    c: float,
+    kept: float,
+    mean: Array,
+    gamma: float,
+    guard: int,
+    prior_mean: Array,
+    prior_variance: Array,
+    f: Array,
+    gain: Array,
+) -> tuple[float, float]:
+    """Discount a posterior N(mean, c S Sᵀ) by gamma, in place; `f` and `gain` are scratch of shape ``(D,)``.
+
+    Args:
+        kept: share of the prior's precision left; guard: place in `schedules.GUARDS`.
+
+    Returns:
+        c and `kept` of after it.
+    """
+    if gamma == 1.0:
+        return c, kept
+    d = mean.shape[0]
+    c, kept = c / gamma, kept * gamma
+    if guard == PRIOR and restoration_due(kept, gamma, d):
+        for i in range(d):  # filter.restore in Potter's form: Sᵀ e_i is a row of S
+            f[:] = S[i]
+            v, precision = c * dot(f, f), (1.0 - kept) / prior_variance[i]
+            potter_update(S, c, f, v, precision, gain)
+            pull = c * precision / (1.0 + precision * v) * (prior_mean[i] - mean[i])
+            for j in range(d):
+                mean[j] += pull * gain[j]
+        kept = 1.0
+    if guard == TRACE:
+        c = min(c, np.sum(prior_variance) / np.sum(S * S))
+    if c > FOLD:
+        S *= np.sqrt(c)
+        c = 1.0
+    return c, kept
+
+
+@compiled()
+def _discount_diagonal(
+    q: Array, mean: Array, gamma: float, guard: int, prior_mean: Array, prior_variance: Array
+) -> None:
+    """Discount the precisions q ``(D,)``; the prior's weight is given back each round."""
+    for i in range(q.shape[0]):
+        q[i] *= gamma
+        if guard == PRIOR:
+            back = (1.0 - gamma) / prior_variance[i]
+            mean[i] = (q[i] * mean[i] + back * prior_mean[i]) / (q[i] + back)
+            q[i] += back
+        elif guard == TRACE:
+            q[i] = max(q[i], q.shape[0] / np.sum(prior_variance))

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from septet.arrays import checked
 from septet.compiled import compiled
 from septet.dynts import upworthy
-from septet.dynts.choice import FOLD
 from septet.dynts.config import Job, Tracking
 from septet.dynts.filter import click_probability, laplace_logit, sigmoid
-from septet.dynts.shared import dot, potter_update, transposed_product
+from septet.dynts.shared import discount_root, dot, potter_update, transposed_product
 from septet.seeding import stream
 
 Array = NDArray[np.float64]
@@ -86,8 +85,12 @@ def reference_losses(clicks: Array, rate: Array, impressions: int) -> tuple[Arra
     x="real N D",
     clicks="real S N",
     gammas="real V N",
+    guards="whole V in 0 2",
+    prior_mean="real D",
+    prior_variance="real D",
     root="out f8 V S D D",
     scale="out f8 V S",
+    kept="out f8 V S",
     loss="out f8 V S",
 )
 @compiled()
@@ -96,17 +99,21 @@ def track(
     clicks: Array,
     impressions: float,
     gammas: Array,
-    prior_trace: float,
+    guards: NDArray[np.int64],
+    prior_mean: Array,
+    prior_variance: Array,
     mu: Array,
     root: Array,
     scale: Array,
+    kept: Array,
     loss: Array,
 ) -> None:
     """Predict, then learn, for N headlines, V schedules and S seeds; one discount step per headline.
 
     Args:
         x: ``(N, D)``; clicks: ``(S, N)`` out of `impressions`; gammas: ``(V, N)``.
-        mu: ``(V, S, D)``; root: S of Σ = scale * S Sᵀ, ``(V, S, D, D)``; scale: ``(V, S)``; updated in place.
+        guards, prior_mean, prior_variance: as in `play_shared`.
+        mu: ``(V, S, D)``; root: S of Σ = scale * S Sᵀ, ``(V, S, D, D)``; scale, kept: ``(V, S)``; updated in place.
         loss: running log loss per impression, ``(V, S)``; updated in place.
     """
     schedules, seeds, d = mu.shape
@@ -114,15 +121,11 @@ def track(
     for variant in range(schedules):
         for seed in range(seeds):
             mean, S = mu[variant, seed], root[variant, seed]
-            c = scale[variant, seed]
-            trace = np.sum(S * S)
+            c, left = scale[variant, seed], kept[variant, seed]
             for n in range(x.shape[0]):
                 phi = x[n]
-                c = min(c / gammas[variant, n], prior_trace / trace)
-                if c > FOLD:
-                    S *= np.sqrt(c)
-                    c = 1.0
-                    trace = np.sum(S * S)
+                gamma, guard = gammas[variant, n], guards[variant]
+                c, left = discount_root(S, c, left, mean, gamma, guard, prior_mean, prior_variance, f, gain)
                 m = dot(phi, mean)
                 transposed_product(S, phi, f)
                 v = c * dot(f, f)
@@ -130,7 +133,7 @@ def track(
                 p = click_probability(m, v)
                 loss[variant, seed] -= (k * np.log(p) + (impressions - k) * np.log1p(-p)) / impressions
                 sigma = sigmoid(laplace_logit(m, v, k, impressions))
-                trace += potter_update(S, c, f, v, impressions * sigma * (1.0 - sigma), gain)
+                potter_update(S, c, f, v, impressions * sigma * (1.0 - sigma), gain)
                 for i in range(d):
                     mean[i] += c * gain[i] * (k - impressions * sigma)
-            scale[variant, seed] = c
+            scale[variant, seed], kept[variant, seed] = c, left

@@ -25,7 +25,7 @@ TICKS = {NO_DECAY: "none", 1e-4: "0.0001", 5e-4: "0.0005", 2e-3: "0.002", 1e-2: 
 CURVES = [
     Series("ts/exp-0.998", "TS, γ = 0.998", theme.BLUE),
     Series("ts/none", "TS, no decay", theme.SKY),
-    Series("ts_quarter/exp-0.998", "TS α = ¼, γ = 0.998", theme.PURPLE),
+    Series("ts_small/exp-0.998", "TS α = 0.03, γ = 0.998", theme.PURPLE),
     Series("ucb/exp-0.998", "UCB, γ = 0.998", theme.GREEN),
     Series("greedy/exp-0.998", "greedy, γ = 0.998", theme.ORANGE),
     Series("greedy/none", "greedy, no decay", theme.GREY),
@@ -33,13 +33,17 @@ CURVES = [
 POLICIES = [
     Series("ts/none", "TS", theme.BLUE),
     Series("ts/exp-0.998", "TS, γ = 0.998", theme.BLUE),
+    Series("ts/exp-0.998-uncapped", "TS, γ = 0.998, uncapped", theme.SKY),
     Series("ts/poly-1-0.75", "TS, γ = 1 - t^-0.75", theme.BLUE),
     Series("ts/harm-1", "TS, γ = 1 - 1/t", theme.BLUE),
     Series("ts_window/window-500", "TS, window 500", theme.BLUE),
+    Series("ts_window/window-1000", "TS, window 1,000", theme.BLUE),
     Series("ts_pull/exp-0.99", "TS, pulled arm γ = 0.99", theme.BLUE),
     Series("ts_kalman/none", "TS, exact Kalman Q", theme.BLUE),
     Series("ts_quarter/none", "TS α = ¼", theme.PURPLE),
     Series("ts_quarter/exp-0.998", "TS α = ¼, γ = 0.998", theme.PURPLE),
+    Series("ts_small/none", "TS α = 0.03", theme.PURPLE),
+    Series("ts_small/exp-0.998", "TS α = 0.03, γ = 0.998", theme.PURPLE),
     Series("ucb/none", "UCB", theme.GREEN),
     Series("ucb/exp-0.998", "UCB, γ = 0.998", theme.GREEN),
     Series("greedy/none", "greedy", theme.ORANGE),
@@ -76,28 +80,50 @@ PATH_SERIES = [
 ]
 HEADLINES = {"headlines": "All weeks", "headlines_clean": "Weeks with sound randomisation"}
 TRACKERS = [
-    Series("tracker", "filter", theme.BLUE),
+    Series("tracker", "prior kept", theme.BLUE),
+    Series("tracker-uncapped", "uncapped", theme.VERMILION),
+    Series("tracker-trace", "trace capped", theme.ORANGE),
     Series("tracker/constant", "best constant", theme.GREY),
     Series("tracker/true-rates", "real rates", theme.BLACK),
 ]
+LOSS_SHOWN = 1.1
+"""Multiple of the loss without decay above which a wound-up filter is left out: it would flatten all others."""
 BANDIT = [
     Series("ucb/none", "UCB", theme.GREEN),
     Series("ucb/exp-0.999", "UCB, γ = 0.999", theme.GREEN),
     Series("ts_quarter/none", "TS α = ¼", theme.PURPLE),
     Series("ts_quarter/exp-0.999", "TS α = ¼, γ = 0.999", theme.PURPLE),
+    Series("ts_small/none", "TS α = 0.03", theme.PURPLE),
+    Series("ts_small/exp-0.999", "TS α = 0.03, γ = 0.999", theme.PURPLE),
     Series("ts/none", "TS", theme.BLUE),
     Series("ts/exp-0.9995", "TS, γ = 0.9995", theme.BLUE),
     Series("ts/exp-0.999", "TS, γ = 0.999", theme.BLUE),
+    Series("ts/exp-0.999-uncapped", "TS, γ = 0.999, uncapped", theme.SKY),
     Series("epsilon/none", "ε-greedy", theme.VERMILION),
     Series("greedy/none", "greedy", theme.ORANGE),
     Series("random/none", "random", theme.BLACK),
 ]
 
 
-def _decays(paper: Paper, method: str) -> pl.DataFrame:
-    """The labels `method/none` and `method/exp-*` with their place on the axis of 1 - gamma."""
+GUARDS = {"": "prior kept", "-uncapped": "uncapped", "-trace": "trace capped"}
+"""Suffix of a schedule -> what holds the discounted covariance."""
+FAMILIES = [
+    (method, suffix, f"{name}: {guard}")
+    for method, name in (("ts", "TS"), ("ts_quarter", "TS α = ¼"), ("ts_small", "TS α = 0.03"))
+    for suffix, guard in GUARDS.items()
+]
+
+
+def _decays(paper: Paper, method: str, suffix: str = "") -> pl.DataFrame:
+    """The labels `method/none` and `method/exp-*` of one guard with their place on the axis of 1 - gamma."""
     rates = tables.settings(paper, "forgetting")
-    labels = [label for label in rates if label.startswith((f"{method}/exp", f"{method}/none"))]
+    others = tuple(other for other in GUARDS if other not in ("", suffix))
+    labels = [
+        label
+        for label in rates
+        if label == f"{method}/none"
+        or (label.startswith(f"{method}/exp") and label.endswith(suffix) and not label.endswith(others))
+    ]
     return pl.DataFrame({"method": labels, "forgetting": [max(rates[label], NO_DECAY) for label in labels]})
 
 
@@ -110,14 +136,17 @@ def regret_curves(paper: Paper) -> alt.TopLevelMixin:
 def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
     """Final regret, relative to no decay and seed by seed, against 1 - gamma: the U-shapes."""
     parts = []
-    for method, name in (("ts", "Thompson sampling"), ("ts_quarter", "Thompson sampling, α = ¼")):
+    for method, suffix, name in FAMILIES:
         rows = paper.scores.filter(pl.col("metric") == "regret", pl.col("method").str.starts_with(f"{method}/"))
         rows = rows.filter(pl.col("step") == pl.col("step").max().over("task"))
         plain = rows.filter(pl.col("method") == f"{method}/none").select("task", "seed", base="value")
-        rows = tables.with_runs(paper, rows.join(plain, on=["task", "seed"]).join(_decays(paper, method), on="method"))
+        decays = _decays(paper, method, suffix)
+        if len(decays) < 2:
+            continue  # this guard was not run
+        rows = tables.with_runs(paper, rows.join(plain, on=["task", "seed"]).join(decays, on="method"))
         for (task, forgetting), group in rows.group_by(["task", "forgetting"], maintain_order=True):
             values = group.sort("seed").select("value", "base").to_numpy()
-            sums = bootstrap_means(values, stream(0, "decay", method, str(task)))
+            sums = bootstrap_means(values, stream(0, "decay", method, suffix, str(task)))
             low, high = percentile_interval(sums[:, 0] / sums[:, 1], len(values))
             parts.append(
                 {
@@ -149,6 +178,7 @@ def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
             y_domain=domain,
             height=240,
         ),
+        columns=3,
     )
 
 
@@ -205,7 +235,10 @@ def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
     """Log loss of predicted click rates of real headlines against 1 - gamma."""
     frame = tables.levels(paper, "log_loss").filter(pl.col("task").is_in(list(HEADLINES)))
     decays = _decays(paper, "tracker")
-    filters = frame.join(decays, on="method").with_columns(method=pl.lit("tracker"))
+    filters = pl.concat(
+        frame.join(_decays(paper, "tracker", suffix), on="method").with_columns(method=pl.lit(f"tracker{suffix}"))
+        for suffix in GUARDS
+    ).filter(pl.col("mean") < LOSS_SHOWN * frame.filter(method="tracker/none")["mean"].max())
     ends = decays["forgetting"].min(), decays["forgetting"].max()
     lines = [
         frame.filter(pl.col("method").is_in(["tracker/constant", "tracker/true-rates"])).with_columns(
@@ -245,7 +278,9 @@ FIGURES = [
         "regret_against_decay",
         "How fast to forget",
         "Regret at the end relative to the same policy without decay on the same seeds, against 1 - γ (both axes "
-        "logarithmic). Below 1 forgetting helps: the faster the drift, the further right the minimum. " + INTERVAL,
+        "logarithmic). Below 1 forgetting helps: the faster the drift, the further right the minimum. With the prior "
+        "kept only samples are discounted; uncapped, the prior too, and what is not observed winds up; with the trace "
+        "capped, every fast decay is the same. " + INTERVAL,
         regret_against_decay,
     ),
     Figure(
@@ -272,7 +307,8 @@ FIGURES = [
         "headline_tracking",
         "Real click rates: tracking",
         "Log loss per 1,000 impressions of click rates predicted before they are seen, headlines in the order of time, "
-        "against 1 - γ; with the best constant in hindsight and the real rates themselves. " + INTERVAL,
+        "against 1 - γ; with the best constant in hindsight and the real rates themselves. Points with a tenth more "
+        "loss than no decay are left out: fast decays of the uncapped filter. " + INTERVAL,
         headline_tracking,
     ),
     Figure(
