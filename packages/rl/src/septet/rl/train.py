@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -28,7 +28,6 @@ LEARNERS = {
 }
 PEER = "septet.rl.validation.PeerLearner"
 LIBRARIES, PEERS = ["numpy", "numba", "torch", "mujoco", "gymnasium", "polars"], ["stable-baselines3", "sb3-contrib"]
-AnyJob = TypeVar("AnyJob", bound=BaseJob)
 PACKAGES = ["septet", "septet.sampler", "septet.rl"]
 
 
@@ -40,18 +39,18 @@ def build(job: Job) -> Learner:
     return learner
 
 
-def train(job: AnyJob, out: Path, build: Callable[[AnyJob], Learner] = build) -> None:
+def train(job: BaseJob, out: Path, make: Callable[[Any], Learner] | None = None) -> None:
     """Train one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json.
 
     Args:
-        build: makes the learner of a job; papers built on this package bring their own.
+        make: makes the learner of a job, for papers built on this package; `build` if none.
     """
-    watch = Stopwatch()
+    watch, learner_of = Stopwatch(), cast(Callable[[BaseJob], Learner], make or build)
     torch.set_num_threads(1)
 
     # environments, model
     with (
-        closing(build(job)) as learner,
+        closing(learner_of(job)) as learner,
         Checkpoints(out / "checkpoint", identity(job.model_dump(mode="json"), PACKAGES)) as store,
     ):
         history = History(len(job.seeds))
