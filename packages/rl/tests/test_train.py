@@ -17,6 +17,7 @@ from septet.scores import read_scores
 from septet.state import load_state_dict, state_dict
 from septet.testing import forgotten
 from septet.walle import config as walle_config
+from septet.walle.ppo_kl import PPOKLLearner
 from septet.walle.train import train as train_walle
 
 METHODS = {
@@ -90,7 +91,7 @@ def test_iterations_of_whole_episodes_stand_at_the_steps_of_the_plan_and_returns
 
 @pytest.mark.parametrize("method", METHODS)
 def test_all_that_an_iteration_depends_on_is_declared(method):
-    whole, first, second = (build(job(method)) for _ in range(3))
+    whole, first, second = ((PPOKLLearner if method == "ppo_kl" else build)(job(method)) for _ in range(3))
     for k in range(2):
         first.iterate(k)
         whole.iterate(k)

@@ -16,9 +16,9 @@ import numpy as np
 from scipy.special import ndtri
 
 from septet.report import inference
-from septet.report.inference import TAIL, Array, Tails
+from septet.report.inference import TAIL, Tails
 from septet.report.methods import POWER, Method, wealth_needed
-from septet.report.statistics import iqm
+from septet.report.statistics import Array, iqm
 
 Aggregate = Literal["mean", "iqm"]
 Range = tuple[float, float]

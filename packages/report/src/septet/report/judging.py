@@ -16,8 +16,9 @@ from septet.report.claims import (
     ShiftOfBest,
 )
 from septet.report.estimands import OPEN, Contrast, Quantity, Wins
-from septet.report.inference import TAIL, Array
+from septet.report.inference import TAIL
 from septet.report.methods import LEAST_SEEDS, Method
+from septet.report.statistics import Array
 from septet.report.tables import Paper
 
 MOST_SEEDS = 10_000
@@ -86,6 +87,7 @@ def quantity_of(claim: Claim, paper: Paper, x: Array) -> Quantity:
     own, rivals = x[: len(estimand.of)].mean(axis=0), x[len(estimand.of) :]
     if isinstance(estimand, Improvement):
         return estimands.improvement(own, rivals, sign)
+    quantity: Contrast
     bounds = OPEN if claim.range is None else (claim.range[0], claim.range[1])
     if x.min() < bounds[0] or x.max() > bounds[1]:
         where, found = f"claim {claim.id} of {paper.id}: range", f"{x.min():g} to {x.max():g}"
@@ -96,12 +98,12 @@ def quantity_of(claim: Claim, paper: Paper, x: Array) -> Quantity:
         case Advantage():
             return estimands.advantage(own, rivals, sign, estimand.aggregate, test, bounds)
         case RelativeAdvantage():
-            found = estimands.relative_advantage(own, rivals, sign, estimand.aggregate, test, bounds)
+            quantity = estimands.relative_advantage(own, rivals, sign, estimand.aggregate, test, bounds)
         case Ratio():
-            found = estimands.ratio(own, rivals.mean(axis=0), estimand.aggregate, test, bounds)
-    if (found.b.mean(axis=0) == 0).any():
+            quantity = estimands.ratio(own, rivals.mean(axis=0), estimand.aggregate, test, bounds)
+    if (quantity.b.mean(axis=0) == 0).any():
         raise NotJudged("the estimate divides by zero")
-    return found
+    return quantity
 
 
 def ends(quantity: Quantity) -> tuple[float, float]:

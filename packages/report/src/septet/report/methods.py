@@ -11,7 +11,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from septet.report import inference
-from septet.report.inference import TAIL, Array, Tails
+from septet.report.inference import TAIL, Tails
+from septet.report.statistics import Array
 
 LEAST_SEEDS = 5
 """Below so many nothing is judged."""

@@ -124,13 +124,13 @@ class Collecting:
         raise NotImplementedError
 
     def collect(self) -> tuple[Rollout, dict[str, float]]:
-        """Broadcast the policy and collect with it; the rollout, and the seconds of both."""
+        """Broadcast the policy and collect with it; the rollout, and the seconds of both; of learning, less its start."""
         start = time.perf_counter()
         self.samplers.broadcast(self.weights(), *self.scaling())
         sent = time.perf_counter()
         rollout = self.samplers.collect()
-        self._collected = time.perf_counter()
-        return rollout, {"broadcast": sent - start, "collect": self._collected - sent}
+        collected = time.perf_counter()
+        return rollout, {"broadcast": sent - start, "collect": collected - sent, "learn": -collected}
 
     def finish(
         self, iteration: int, rollout: Rollout, scores: dict[str, Array], seconds: dict[str, float]
@@ -147,7 +147,7 @@ class Collecting:
         scores |= {"return": mean_return, "episodes": episodes}
         if self.job.mode == "asynchronous":
             scores["lag"] = rollout.lag.reshape(len(seeds), -1).mean(1)
-        seconds["learn"] = time.perf_counter() - self._collected
+        seconds["learn"] += time.perf_counter()
         return Iteration(by_seed(rollout.valid, len(seeds)).sum(1), scores, seconds)
 
     def close(self) -> None:

@@ -156,7 +156,7 @@ def join(shape: Net, x: Float32, tape: Tape, late: Float32) -> None:
     rows[:, width:] = late
 
 
-@checked(sides, weights="f4 P", shape=Net, tape=TAPE, delta="f4 N O", down_to="int 0")
+@checked(sides, weights="f4 P", shape=Net, delta="f4 N O", tape=TAPE, down_to="int 0")
 @compiled(reassociate=True, nogil=True)
 def backward(weights: Float32, shape: Net, tape: Tape, delta: Float32, down_to: int) -> None:
     r"""Deltas of the hidden layers, :math:`\delta_{l-1} = (\delta_l W_l^\top) \odot f'_{l-1}`, into the tape.
@@ -239,7 +239,7 @@ def weight_gradient(weights: Float32, shape: Net, x: Float32, tape: Tape, delta:
             start += n * width
 
 
-@checked(sides, weights="f4 P", shape=Net, tape=TAPE, out="out f4 N L")
+@checked(sides, weights="f4 P", shape=Net, out="out f4 N L", tape=TAPE)
 @compiled(reassociate=True, nogil=True)
 def late_gradient(weights: Float32, shape: Net, tape: Tape, out: Float32) -> None:
     """Derivative in the late inputs, ``(N, late)``, of a net with a hidden layer, after `backward` down to `at`."""

@@ -238,7 +238,7 @@ def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
     filters = pl.concat(
         frame.join(_decays(paper, "tracker", suffix), on="method").with_columns(method=pl.lit(f"tracker{suffix}"))
         for suffix in GUARDS
-    ).filter(pl.col("mean") < LOSS_SHOWN * frame.filter(method="tracker/none")["mean"].max())
+    ).filter(pl.col("mean") < LOSS_SHOWN * frame.filter(method="tracker/none")["mean"].to_numpy().max())
     ends = decays["forgetting"].min(), decays["forgetting"].max()
     lines = [
         frame.filter(pl.col("method").is_in(["tracker/constant", "tracker/true-rates"])).with_columns(
