@@ -124,7 +124,7 @@ class Collecting:
         raise NotImplementedError
 
     def collect(self) -> tuple[Rollout, dict[str, float]]:
-        """Broadcast the policy and collect with it; the rollout, and the seconds of both; of learning, less its start."""
+        """Broadcast and collect; the rollout, and the seconds of both (of learning, less its start)."""
         start = time.perf_counter()
         self.samplers.broadcast(self.weights(), *self.scaling())
         sent = time.perf_counter()

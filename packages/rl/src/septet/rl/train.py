@@ -10,7 +10,7 @@ import polars as pl
 import torch
 
 from septet.history import History
-from septet.rl.config import Job
+from septet.rl.config import BaseJob, Job
 from septet.rl.loop import Learner
 from septet.run import Run
 from septet.sampler.samplers import SamplerDied
