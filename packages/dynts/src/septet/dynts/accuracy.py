@@ -4,7 +4,7 @@ Two weights, so that the exact posterior is a sum over a grid. The exact referen
 age n by gamma^n, and the prior by 1 (kept) or, as the uncapped filter does, by gamma^T.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,9 @@ def exact_posterior(phis: Array, clicks: Array, weights: Array, prior_weight: fl
 
 def sequential_posterior(phis: Array, clicks: Array, gamma: float, keep_prior: bool) -> tuple[Array, Array]:
     """Mean and standard deviation of two weights by the filter: one Laplace step a click."""
-    mu, sigma, kept = np.zeros(2), np.eye(2), 1.0
+    mu: NDArray[Any] = np.zeros(2)
+    sigma: NDArray[Any] = np.eye(2)
+    kept = 1.0
     for phi, clicked in zip(phis, clicks, strict=True):
         sigma, kept = sigma / gamma, kept * gamma
         if keep_prior and restoration_due(kept, gamma, 2):

@@ -256,8 +256,9 @@ class SharedBandit(Engine):
         """See `Engine.play`."""
         self.inside(begin, end, self.discount.shape[1])
         state = (self.state[name] for name in ("mu", "root", "scale", "kept", "totals"))
-        settings = (self.discount, self.choice(), self.guards, *self.prior, self.diagonal)
-        play_shared.unchecked(begin, end, *self.block, *self.draw, *settings, *state)
+        drawn = (*self.block, *self.draw, self.discount)
+        prior = (self.guards, *self.prior)
+        play_shared.unchecked(begin, end, *drawn, self.choice(), *prior, self.diagonal, *state)
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`."""
