@@ -201,7 +201,7 @@ def test_the_prior_is_restored_each_d_rounds_but_never_falls_below_half():
             kept, count = kept * gamma, count + 1
         return kept, count
 
-    assert rounds(1.0 - 1e-4, 10)[0] == pytest.approx(0.9, abs=1e-3)
+    assert rounds(1.0 - 1e-4, 10)[0] == pytest.approx(0.8, abs=1e-3)
     assert rounds(0.99, 30)[1] == 30
     assert rounds(0.5, 30) == (0.5, 1)
 

@@ -22,7 +22,7 @@ def discounted(mean, sigma, kept, gamma, schedule, prior_mean, prior_variance):
         return mean, sigma, kept
     d, precision = len(mean), gamma * np.linalg.inv(sigma)
     kept = gamma * kept
-    if schedule.guard == "prior" and kept < 0.9 and kept <= max(gamma**d, 0.5) * (1 + 1e-9):
+    if schedule.guard == "prior" and kept < 0.8 and kept <= max(gamma**d, 0.5) * (1 + 1e-9):
         back = (1.0 - kept) / prior_variance
         whole = precision + np.diag(back)
         mean, precision, kept = np.linalg.solve(whole, precision @ mean + back * prior_mean), whole, 1.0

@@ -46,8 +46,8 @@ def exact_posterior(phis: Array, clicks: Array, weights: Array, prior_weight: fl
 
 def sequential_posterior(phis: Array, clicks: Array, gamma: float, keep_prior: bool) -> tuple[Array, Array]:
     """Mean and standard deviation of two weights by the filter: one Laplace step a click."""
-    mu: Any = np.zeros(2)
-    sigma: Any = np.eye(2)
+    mu: NDArray[Any] = np.zeros(2)
+    sigma: NDArray[Any] = np.eye(2)
     kept = 1.0
     for phi, clicked in zip(phis, clicks, strict=True):
         sigma, kept = sigma / gamma, kept * gamma

@@ -114,12 +114,10 @@ class LogisticThompson:
         if len(phi) == 0:
             raise InputError("features", expected="at least one arm", found=f"shape {phi.shape}")
         mu, sigma = self._posterior()
-        means, discounted = mu.copy(), np.empty_like(sigma)
+        discounted = np.empty_like(sigma)
         groups = phi.reshape(-1, self._n_features)
-        kept = self._kept * self._decay
-        due = self._keep_prior and restoration_due(kept, self._decay, self._n_features)
-        back = kept if due else 1.0
-        m, sd, finite = _predicted(means, sigma, self._decay, back, self._prior_variance, groups, discounted)
+        prior = self._kept, self._keep_prior, self._prior_variance
+        means, m, sd, kept, finite = _predicted(mu, sigma, self._decay, *prior, groups, discounted)
         if not finite:
             raise InputError("mu, sigma", expected="finite numbers", found="NaN, infinity or an overflow")
         spread = np.sqrt(self._posterior_scale)
@@ -128,7 +126,7 @@ class LogisticThompson:
             scores = phi @ (means[0] + spread * (root @ self._rng.standard_normal(self._n_features)))
         else:
             scores = m + sd * (spread * self._rng.standard_normal(self._n_arms))
-        self.mu, self.sigma, self._kept = means, discounted, 1.0 if due else kept
+        self.mu, self.sigma, self._kept = means, discounted, kept
         best, ties = _best(scores)
         return int(best if ties == 1 else self._rng.choice(np.flatnonzero(scores == scores[best])))
 
@@ -271,29 +269,41 @@ def _root(sigma: Array) -> Array:
 
 @compiled()
 def _predicted(
-    mu: Array, sigma: Array, decay: float, kept: float, prior_variance: float, phi: Array, discounted: Array
-) -> tuple[Array, Array, bool]:
-    """Discount the covariances; mean and sd of the logit of each group (one row) or row (one group); all finite?
+    mu: Array,
+    sigma: Array,
+    decay: float,
+    kept: float,
+    keep_prior: bool,
+    prior_variance: float,
+    phi: Array,
+    discounted: Array,
+) -> tuple[Array, Array, Array, float, bool]:
+    """Discount the covariances, and give the prior its weight back when that is due.
 
-    With `kept` below 1 the prior gets its weight back, which moves the means too: `mu` and `discounted` are written.
+    Returns:
+        Posterior means; mean and sd of the logit of each group (one row) or row (one group); the share of the prior's
+        precision left; whether all is finite.
     """
-    groups, rows = mu.shape[0], phi.shape[0]
+    groups, rows, size = mu.shape[0], phi.shape[0], mu.shape[1]
     m, sd = np.empty(max(groups, rows)), np.empty(max(groups, rows))
+    kept *= decay
+    due = keep_prior and restoration_due(kept, decay, size)
+    means = mu.copy() if due else mu
+    grown = 1.0 / decay
     total: Any = 0.0
     for group in range(groups):
-        R = sigma[group] / decay
-        if kept < 1.0:
-            size = mu.shape[1]
-            mu[group], R = restore(mu[group], R, np.zeros(size), np.full(size, prior_variance), kept)
+        R = sigma[group] * grown
+        if due:
+            means[group], R = restore(mu[group], R, np.zeros(size), np.full(size, prior_variance), kept)
         discounted[group] = R
         total += np.sum(R)
         for row in range(rows):
             x = phi[row]
             at = group + row
             v = x @ (R @ x)
-            m[at], sd[at] = mu[group] @ x, np.sqrt(max(v, 0.0))
+            m[at], sd[at] = means[group] @ x, np.sqrt(max(v, 0.0))
             total += m[at] + v
-    return m, sd, np.isfinite(total)
+    return means, m, sd, 1.0 if due else kept, np.isfinite(total)
 
 
 @compiled()

@@ -126,7 +126,9 @@ Task = Annotated[Simulation | Tracking | HeadlineBandit, Field(discriminator="ki
 
 DECAYS = [f"exp-{gamma}" for gamma in ("0.9999", "0.9995", "0.999", "0.998", "0.995", "0.99", "0.98")]
 GRID = ["none", *DECAYS]
-UNCAPPED, TRACE = [f"{decay}-uncapped" for decay in DECAYS], [f"{decay}-trace" for decay in DECAYS]
+UNCAPPED = [f"{decay}-uncapped" for decay in DECAYS]
+TRACE = [f"exp-{gamma}-trace" for gamma in ("0.999", "0.995", "0.99", "0.98")]
+HEADLINE_DECAYS = ["none", "exp-0.999", "exp-0.99", "exp-0.999-uncapped", "exp-0.99-uncapped"]
 PULLS = [f"exp-{gamma}" for gamma in ("0.999", "0.995", "0.99", "0.98", "0.95")]
 POLICIES = ["random", "oracle", "greedy", "epsilon", "ucb", "ts", "ts_quarter", "ts_small", "ts_window", "ts_pull"]
 POLICIES += ["ts_kalman", "beta", "ucb1"]
@@ -204,10 +206,10 @@ class Experiments(Common, Runs):
         "random": Method(epsilon=1.0, posterior_scale=0.0),
         "oracle": Method(oracle=True, posterior_scale=0.0),
         "greedy": Method(posterior_scale=0.0, schedules=[*GRID, *UNCAPPED]),
-        "epsilon": Method(posterior_scale=0.0, epsilon=0.01, schedules=[*GRID, *UNCAPPED]),
+        "epsilon": Method(posterior_scale=0.0, epsilon=0.01, schedules=GRID),
         "ucb": Method(posterior_scale=0.0, confidence_width=0.5, schedules=[*GRID, *UNCAPPED]),
         "ts": Method(schedules=[*GRID, "poly-1-0.75", "harm-1", *UNCAPPED, *TRACE], trace=True),
-        "ts_quarter": Method(posterior_scale=0.25, schedules=[*GRID, *UNCAPPED]),
+        "ts_quarter": Method(posterior_scale=0.25, schedules=GRID),
         "ts_small": Method(posterior_scale=0.03, schedules=[*GRID, *UNCAPPED]),
         "ts_window": Method(schedules=[f"window-{length}" for length in (125, 250, 500, 1000, 2000, 4000)]),
         "ts_pull": Method(clock="pull", schedules=[*PULLS, *(f"{decay}-uncapped" for decay in PULLS)]),
@@ -215,7 +217,11 @@ class Experiments(Common, Runs):
         "ts_diagonal": Method(filter="diagonal", schedules=["none", "exp-0.999", "exp-0.998"]),
         "beta": Method(filter="beta", schedules=["none", "exp-0.999", "exp-0.99"]),
         "ucb1": Method(filter="ucb1", posterior_scale=0.0, confidence_width=1.0, schedules=["none", "exp-0.999"]),
-        "tracker": Method(posterior_scale=0.0, schedules=[*GRID, "poly-1-0.75", "harm-1", *UNCAPPED, *TRACE]),
+        "tracker": Method(posterior_scale=0.0, schedules=[*GRID, "poly-1-0.75", "harm-1", *UNCAPPED[2:6], *TRACE]),
+        "headline_greedy": Method(posterior_scale=0.0, schedules=["none", "exp-0.999", "exp-0.99"]),
+        "headline_ucb": Method(posterior_scale=0.0, confidence_width=0.5, schedules=["none", "exp-0.999", "exp-0.99"]),
+        "headline_ts": Method(schedules=HEADLINE_DECAYS),
+        "headline_ts_small": Method(posterior_scale=0.03, schedules=HEADLINE_DECAYS),
     }
     """Policies and baselines of section 5, with their decay schedules. The scale of `ts_small`, the width of `ucb`
     and the share of `epsilon` were chosen on seeds 1000 to 1019 of tau1000 (section 3)."""
@@ -242,6 +248,6 @@ class Experiments(Common, Runs):
         "shared1000": ["random", "greedy", "ucb", "ts", "ts_quarter", "ts_small", "ts_diagonal"],
         "headlines": ["tracker"],
         "headlines_clean": ["tracker"],
-        "headline_bandit": ["random", "greedy", "epsilon", "ucb", "ts", "ts_quarter", "ts_small"],
+        "headline_bandit": ["random", "headline_greedy", "headline_ucb", "headline_ts", "headline_ts_small"],
     }
     """Which methods run on which task; an empty list switches a task off."""

@@ -218,9 +218,11 @@ def _discount(
 ) -> None:
     """Discount arms `first` to `last` by gamma; their shares `kept` are alike. `gains` and `weights` are scratch."""
     d = mean.shape[0]
+    grown, most = 1.0 / gamma, 0.0
     for a in range(first, last):
-        c[a] /= gamma
+        c[a] *= grown
         kept[a] *= gamma
+        most = max(most, c[a])
     if guard == PRIOR and restoration_due(kept[first], gamma, d):
         _restore(P, c, mean, first, last, (1.0 - kept[first]) / prior_variance, gains, weights)
         kept[first:last] = 1.0
@@ -230,11 +232,11 @@ def _discount(
             for i in range(d):
                 trace += P[i * (i + 3) // 2, a]
             c[a] = min(c[a], prior_variance * d / trace)
-    for a in range(first, last):
-        if c[a] > FOLD:
-            for p in range(P.shape[0]):
+    if most > FOLD:
+        for p in range(P.shape[0]):
+            for a in range(first, last):
                 P[p, a] *= c[a]
-            c[a] = 1.0
+        c[first:last] = 1.0
 
 
 @compiled(reassociate=True)

@@ -5,7 +5,6 @@ an interruption; random numbers come from streams named by seed and round, so no
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -258,8 +257,9 @@ class SharedBandit(Engine):
         """See `Engine.play`."""
         self.inside(begin, end, self.discount.shape[1])
         state = (self.state[name] for name in ("mu", "root", "scale", "kept", "totals"))
-        settings: tuple[Any, ...] = (self.discount, self.choice(), self.guards, *self.prior, self.diagonal)
-        play_shared.unchecked(begin, end, *self.block, *self.draw, *settings, *state)
+        drawn = (*self.block, *self.draw, self.discount)
+        prior = (self.guards, *self.prior)
+        play_shared.unchecked(begin, end, *drawn, self.choice(), *prior, self.diagonal, *state)
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`."""

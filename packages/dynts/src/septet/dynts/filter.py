@@ -17,7 +17,7 @@ Array = NDArray[np.floating[Any]]
 
 LOGIT_LIMIT = 30.0  # beyond it the sigmoid is 0 or 1 to float precision
 NEWTON_STEPS = 100  # a click needs about 4
-RESTORE = 0.9  # share of the prior's weight below which it is given back
+RESTORE = 0.8  # share of the prior's weight below which it is given back
 
 
 @compiled()
@@ -185,7 +185,7 @@ def diagonal_update(mu: Array, q: Array, phi: Array, clicks: float, trials: floa
 def restoration_due(kept: float, gamma: float, dimension: int) -> bool:
     """Whether the prior has lost so much of its weight that `restore` is called.
 
-    One restoration is D rank-one updates. A sweep each D rounds, when a tenth of the weight is gone, makes that
+    One restoration is D rank-one updates. A sweep each D rounds, when a fifth of the weight is gone, makes that
     O(D²) a round; a decay so fast that half would be gone by then is swept as often as that takes.
 
     Args:
