@@ -136,7 +136,7 @@ def blank() -> Any:
 
 def base_file(base: str) -> Path:
     """The shipped weights of a base."""
-    return Path(str(files("empg") / "bases" / f"{base}.safetensors"))
+    return Path(str(files("septet.empg") / "bases" / f"{base}.safetensors"))
 
 
 def load(file: Path) -> Any:
