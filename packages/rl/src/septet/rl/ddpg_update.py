@@ -155,52 +155,63 @@ def step(
         number: of this update, from 1.
         actor_every: the actor and the targets move at every such update (1: always, as in the paper).
     """
-    n, size = work.observation.shape
+    of_actor, of_critic, actor_room, critic_room = shapes.actor, shapes.critic, work.actor, work.critic
+    observation, after, reward, going_on = work.observation, work.next_observation, work.reward, work.going_on
+    action, joint, value, wanted = work.action, work.joint, work.value, work.target
+    errors, delta = work.error, work.action_delta
+    n, size = observation.shape
+    beside = of_critic.at == 0  # actions enter the critic beside the observations
     climb = number % actor_every == 0
     tau = rates.tau if climb else 0.0
 
     # the target of the critic
-    forward(networks.target_actor[s], shapes.actor, work.next_observation, work.actor, work.action_delta, True)
-    work.joint[:, :size] = work.next_observation
-    join(shapes.critic, work.joint, work.critic, work.action_delta)
-    forward(networks.target_critic[s], shapes.critic, work.joint, work.critic, work.target, False)
+    forward(networks.target_actor[s], of_actor, after, actor_room, delta, True)
+    if beside:
+        for i in range(n):
+            for j in range(size):
+                joint[i, j] = after[i, j]
+    join(of_critic, joint, critic_room, delta)
+    forward(networks.target_critic[s], of_critic, joint if beside else after, critic_room, wanted, False)
 
     # the critic
-    critic, gradient = networks.critic[s], work.critic.gradient
-    work.joint[:, :size] = work.observation
-    join(shapes.critic, work.joint, work.critic, work.action)
-    forward(critic, shapes.critic, work.joint, work.critic, work.value, False)
+    seen = joint if beside else observation
+    critic, gradient = networks.critic[s], critic_room.gradient
+    if beside:
+        for i in range(n):
+            for j in range(size):
+                joint[i, j] = observation[i, j]
+    join(of_critic, joint, critic_room, action)
+    forward(critic, of_critic, seen, critic_room, value, False)
     loss = 0.0
     for i in range(n):
-        y = work.reward[i] + np.float32(rates.gamma) * work.going_on[i] * work.target[i, 0]
-        error = work.value[i, 0] - y
+        y = reward[i] + np.float32(rates.gamma) * going_on[i] * wanted[i, 0]
+        error = value[i, 0] - y
         loss += error * error
-        work.error[i] = error
-        work.value[i, 0] = np.float32(2.0 / n) * error
-    backward(critic, shapes.critic, work.critic, work.value, 0)
-    weight_gradient(critic, shapes.critic, work.joint, work.critic, work.value)
+        errors[i] = error
+        value[i, 0] = np.float32(2.0 / n) * error
+    backward(critic, of_critic, critic_room, value, 0)
+    weight_gradient(critic, of_critic, seen, critic_room, value)
     if rates.decay > 0.0:
-        add_decay(critic, shapes.critic, rates.decay, gradient)
+        add_decay(critic, of_critic, rates.decay, gradient)
     mean, square, target = networks.critic_mean[s], networks.critic_square[s], networks.target_critic[s]
     adam_and_polyak(critic, gradient, mean, square, number, rates.critic, target, tau)
     if not climb:
         return loss / n, 0.0
 
     # the actor
-    actor, gradient = networks.actor[s], work.actor.gradient
-    forward(actor, shapes.actor, work.observation, work.actor, work.action, True)
-    join(shapes.critic, work.joint, work.critic, work.action)
-    forward(critic, shapes.critic, work.joint, work.critic, work.value, False)
-    climbed = -np.sum(work.value) / n
-    work.value[:] = np.float32(-1.0 / n)
-    backward(critic, shapes.critic, work.critic, work.value, shapes.critic.at)
-    delta = work.action_delta
-    late_gradient(critic, shapes.critic, work.critic, delta)
+    actor, gradient = networks.actor[s], actor_room.gradient
+    forward(actor, of_actor, observation, actor_room, action, True)
+    join(of_critic, joint, critic_room, action)
+    forward(critic, of_critic, seen, critic_room, value, False)
+    climbed = -np.sum(value) / n
+    value[:] = np.float32(-1.0 / n)
+    backward(critic, of_critic, critic_room, value, of_critic.at)
+    late_gradient(critic, of_critic, critic_room, delta)
     for i in range(n):
         for j in range(delta.shape[1]):
-            delta[i, j] *= np.float32(1.0) - work.action[i, j] * work.action[i, j]  # through tanh
-    backward(actor, shapes.actor, work.actor, delta, 0)
-    weight_gradient(actor, shapes.actor, work.observation, work.actor, delta)
+            delta[i, j] *= np.float32(1.0) - action[i, j] * action[i, j]  # through tanh
+    backward(actor, of_actor, actor_room, delta, 0)
+    weight_gradient(actor, of_actor, observation, actor_room, delta)
     mean, square, target = networks.actor_mean[s], networks.actor_square[s], networks.target_actor[s]
     adam_and_polyak(actor, gradient, mean, square, number // actor_every, rates.actor, target, tau)
     return loss / n, climbed

@@ -20,13 +20,16 @@ EPS = 1e-5
 def _activate(units: Float32, bias: Float32, is_tanh: bool) -> None:
     """Bias and activation of a layer's units ``(N, H)``, in place."""
     zero = np.float32(0.0)
-    for i in range(units.shape[0]):
-        row = units[i]
-        if is_tanh:
-            for j in range(len(row)):
+    count, width = units.shape
+    if is_tanh:
+        for i in range(count):
+            row = units[i]
+            for j in range(width):
                 row[j] = tanh(row[j] + bias[j])
-        else:
-            for j in range(len(row)):
+    else:
+        for i in range(count):
+            row = units[i]
+            for j in range(width):
                 value = row[j] + bias[j]
                 row[j] = value if value > zero else zero
 
@@ -153,7 +156,9 @@ def join(shape: Net, x: Float32, tape: Tape, late: Float32) -> None:
     for layer in range(1, shape.at):
         start += n * shape.sizes[layer]
     rows = tape.hidden[start : start + n * (width + shape.late)].reshape(n, width + shape.late) if shape.at else x
-    rows[:, width:] = late
+    for i in range(n):
+        for j in range(shape.late):
+            rows[i, width + j] = late[i, j]
 
 
 @checked(sides, weights="f4 P", shape=Net, delta="f4 N O", tape=TAPE, down_to="int 0")

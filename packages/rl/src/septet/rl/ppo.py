@@ -318,10 +318,12 @@ def ppo_epochs(
     n, d = observation.shape
     a = action.shape[1]
     layers = policy.size - a
-    log_std, d_log_std = policy[layers:], np.zeros(a, np.float32)
+    net, value_net = nets
+    room, value_room = tapes
+    weights, log_std, d_log_std = policy[:layers], policy[layers:], np.zeros(a, np.float32)
     x, delta = np.empty(batch * d, np.float32), np.empty(batch * a, np.float32)
     mean_of, value_of = np.empty((batch, a), np.float32), np.empty((batch, 1), np.float32)
-    gradient, value_gradient = tapes[0].gradient, tapes[1].gradient
+    gradient, value_gradient = room.gradient, value_room.gradient
     weight = np.empty(batch, np.float32)
     inverse = np.empty(a, np.float32)
     sums = np.zeros(4)
@@ -345,7 +347,7 @@ def ppo_epochs(
             mean = mean if b > 1 else 0.0
 
             out = mean_of[:b]
-            forward(policy[:layers], nets[0], seen, tapes[0], out, False)
+            forward(weights, net, seen, room, out, False)
             constant = 0.0
             for j in range(a):
                 inverse[j] = math.exp(-log_std[j])
@@ -374,19 +376,19 @@ def ppo_epochs(
                     z = (action[k, j] - out[r, j]) * inverse[j]
                     change[r, j] = weight[r] * z * inverse[j]
                     d_log_std[j] += weight[r] * (z * z - np.float32(1.0))
-            backward(policy[:layers], nets[0], tapes[0], change, 0)
-            weight_gradient(policy[:layers], nets[0], seen, tapes[0], change)
+            backward(weights, net, room, change, 0)
+            weight_gradient(weights, net, seen, room, change)
             gradient[layers:] = d_log_std
 
             out = value_of[:b]
-            forward(value, nets[1], seen, tapes[1], out, False)
+            forward(value, value_net, seen, value_room, out, False)
             value_loss = 0.0
             for r in range(b):
                 error = out[r, 0] - returns[rows[r]]
                 value_loss += error * error
                 out[r, 0] = 2.0 * value_weight * error / b
-            backward(value, nets[1], tapes[1], out, 0)
-            weight_gradient(value, nets[1], seen, tapes[1], out)
+            backward(value, value_net, value_room, out, 0)
+            weight_gradient(value, value_net, seen, value_room, out)
 
             square = np.float32(0.0)
             for k in range(gradient.size):
