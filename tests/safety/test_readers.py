@@ -106,7 +106,7 @@ def make(folder: Path) -> dict[str, tuple[Path, object]]:
     write_json(folder / "verdicts.json", [verdict])
     small = read_sealed_json(PUBLISHED / "svrpo/runs.json", "run cards")
     write_json(folder / "runs.json", {**small, "runs": small["runs"][:1]})
-    (folder / "bench.json").write_bytes((PUBLISHED / "bench/learner.json").read_bytes())
+    (folder / "bench.json").write_bytes((PUBLISHED / "bench/rl.json").read_bytes())
     for name in ("house.yaml", "manifest.json", "claims.yaml"):
         source = {"house.yaml": "config/config.yaml", "manifest.json": "published/manifest.json"}
         (folder / name).write_bytes((ROOT / source.get(name, "config/claims/svrpo.yaml")).read_bytes())

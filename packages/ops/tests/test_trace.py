@@ -80,7 +80,7 @@ def test_the_command_holds_the_configuration_of_that_seed_whatever_is_in_it(resu
     printed = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=True).stdout
     assert json.loads(printed)["seeds"] == [2] and json.loads(printed)["note"] == "it's"
     assert shlex.split(rest) == "python -m septet.dynts train --config - --out regrown".split()
-    assert "python -m septet.rl train" in command(build_card(RUN, paper="walle", config={"seeds": []}))
+    assert "python -m septet.empg train" in command(build_card(RUN, paper="empgreal", config={"seeds": []}))
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_the_tables_say_what_the_verdicts_say(tab, results):
         for column, name in ((".outcome", "verdict"), (".says", "statement"), (".source", "source")):
             assert row.locator(column).inner_text() == verdict[name]
         assert row.locator(".reported").inner_text() == verdict["reported"]
-        assert row.locator(".reason").inner_text().replace("\xa0", " ") == verdict["reason"]
+        assert row.locator(".reason").first.inner_text().replace("\xa0", " ") == verdict["reason"]
         shown = [float(n) for n in re.findall(r"-?[\d.]+", row.locator(".estimate").inner_text().replace("−", "-"))]
         if verdict["estimate"] is None:
             assert shown == []

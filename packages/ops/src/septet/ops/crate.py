@@ -18,7 +18,7 @@ from typing import Any
 from septet.card import RunCard
 from septet.errors import InputError
 from septet.files import replacing, sha256, write_text
-from septet.ops.trace import command, program_of
+from septet.ops.trace import command
 from septet.reading import readable, walk
 from septet.report.tables import Runs, papers_in, runs_of
 
@@ -212,7 +212,7 @@ def _software(card: RunCard) -> list[Entity]:
     libraries = [_library(name, version) for name, version in card.versions.items()]
     packages = []
     for name, digest in card.sources.items():
-        version = _installed("septet" if name == "septet" else f"septet-{name}")
+        version = _installed(name.replace(".", "-"))
         packages.append(
             {
                 "@id": f"#{name}-{digest[:12]}",
@@ -276,8 +276,8 @@ def _step(card: RunCard) -> Entity:
 
 
 def _tool(card: RunCard) -> str:
-    name = program_of(card.paper)
-    return f"#{name}-{card.sources[name][:12]}" if name in card.sources else f"#{name}"
+    name, digest = list(card.sources.items())[-1]  # the package that ran, after those that it stands on
+    return f"#{name}-{digest[:12]}"
 
 
 def _first_of_each_tool(cards: Iterable[RunCard]) -> Iterable[RunCard]:
