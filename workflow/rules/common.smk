@@ -235,11 +235,9 @@ def digest_of(*packages, image=None):
 @functools.cache
 def digest_of_modules(*modules):
     """The digest of what modules import, themselves included: a job of the report runs again if its own part changes."""
+    inside = len(HOUSE.parts) + 3  # below packages/<name>/src
     files = [HOUSE / "requirements.lock"]
-    for folder in sorted(HOUSE.glob("packages/*/src")):
-        files += [
-            file for file in imported(*modules) if folder in file.parents and not in_no_job(file.relative_to(folder))
-        ]
+    files += [file for file in imported(*modules) if not in_no_job(Path(*file.parts[inside:]))]
     if any(module.endswith(".page") for module in modules):
         template = sorted((HOUSE / "packages/report/src").rglob("template/*"))
         files += [file for file in template if is_source(file.name)]
@@ -255,7 +253,13 @@ def imported(*modules):
 
 def digest_of_files(files):
     """The digest of files, by their paths in the checkout and their contents."""
-    return short_digest(part for file in files for part in (str(file.relative_to(HOUSE)).encode(), file.read_bytes()))
+    return short_digest(part for file in files for part in content(file))
+
+
+@functools.cache
+def content(file):
+    """The path of a file in the checkout, and what is in it."""
+    return str(file.relative_to(HOUSE)).encode(), file.read_bytes()
 
 
 IMAGE_FOLDER = str(HOUSE / "containers" / "images")
