@@ -121,7 +121,7 @@ def test_a_truncated_score_table(tmp_path):
     table.write_bytes(table.read_bytes()[:-50])
     settings = tmp_path / "evaluate.json"
     settings.write_text(json.dumps({"paper": "dynts", "scale": "smoke", "runs": [str(folder)]}))
-    refused(run("septet.report", "evaluate", settings, tmp_path / "out"), str(table), tmp_path / "out")
+    refused(run("report", "evaluate", settings, tmp_path / "out"), str(table), tmp_path / "out")
 
 
 @pytest.fixture
