@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
+from importlib.util import find_spec
 from pathlib import Path
 
 from septet.workflow_config import SCALES, read_papers
@@ -33,9 +34,9 @@ PLACES = {
         (r"(septet-report = .*\n)", r'septet-skeleton = { path = "packages/skeleton", editable = true }\n\1')
     ],
     "pyproject.toml": [
-        (r'(root_packages = \[|source_modules = \[)(.*)"septet.report"', r'\1\2"skeleton", "septet.report"'),
-        (r"\| septet.report\"", r'| skeleton | septet.report"'),
-        (r'"empg"\]', r'"empg", "skeleton"]'),  # what ops knows nothing of, and what knows nothing of ops
+        (r"(mypy_path = \".*)\"", r'\1:packages/skeleton/src"'),
+        (r"\| empg\"", r'| empg | skeleton"'),
+        (r'"septet.empg"', r'"septet.empg", "septet.skeleton"'),
     ],
 }
 """File -> (pattern, replacement): the places besides its own files where a paper is named."""
@@ -48,7 +49,7 @@ def refusal(name: str) -> str | None:
         return f"ID: expected 2 to 20 lower-case letters, the name of a Python package, {found}"
     if name in RULES or name in sys.stdlib_module_names or name in read_papers(ROOT):
         return f"ID: expected a name that nothing has yet, {found}, which the workflow or Python has"
-    if (ROOT / "packages" / name).exists() or name in packages_distributions():
+    if (ROOT / "packages" / name).exists() or find_spec(f"septet.{name}") or name in packages_distributions():
         return f"ID: expected a name that nothing has yet, {found}, which is a package here"
     return None
 
