@@ -114,7 +114,7 @@ print(json.dumps([bench.benches(Path()), work, scaling.in_words(sys.argv[1]), tr
     published = {Path(name).stem for name in before if name.startswith("published/bench/")}
     assert benches == {name: f"septet.{name}" for name in (*published, ID)} and "core" not in benches
     assert (work, words, program) == (5 * 7 * 3, "rounds x dimension x seeds", ID)
-    ran(house, ID, "bench", "--quick", "--json", "bench.json")
+    ran(house, f"septet.{ID}", "bench", "--quick", "--json", "bench.json")
     (measured,) = json.loads((house.folder / "bench.json").read_text())["rows"]
     assert measured["ratio"] > 1
 
