@@ -156,7 +156,7 @@ def test_a_release_image_runs_without_the_checkout(boxes, light, tmp_path):
     made = next((boxes.folder / "containers/images").glob("light-*-release-*.sif"))
     shown = subprocess.run(
         ["apptainer", "exec", "--containall", "--no-privs", str(made),
-         "python", "-c", "import dynts, septet.card; print(dynts.__file__, septet.card.lock_digest())"],
+         "python", "-c", "import septet.dynts, septet.card; print(septet.dynts.__file__, septet.card.lock_digest())"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert shown.stdout.startswith("/septet/packages/dynts/src/septet/dynts/__init__.py"), shown.stderr
