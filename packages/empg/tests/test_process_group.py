@@ -69,7 +69,8 @@ def in_each_process(folder):
 def two(tmp_path_factory):
     """The folder with what two processes made."""
     folder = tmp_path_factory.mktemp("two")
-    source = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_process_group; from pathlib import Path"
+    source = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_process_group"
+    source += "; from pathlib import Path"
     source += f"; test_process_group.in_each_process(Path({str(folder)!r}))"
     assert launch.run([sys.executable, "-c", source], 2, folder) == 0
     return folder
