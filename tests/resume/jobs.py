@@ -76,7 +76,7 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 TRAININGS = {
     "dynts": Training("dynts", "dynts", "ts", "tau200", {"horizon": 20_000, "points": 40}),
     "vrda": Training("vrda", "vrda", "vrda_hinge", "craft_small", {"seeds": [*range(6)]}, data=True),
-    "walle": Training("rl", "walle", "n1", "half_cheetah", of_task={"steps": 6000}),
+    "walle": Training("walle", "walle", "n1", "half_cheetah", of_task={"steps": 6000}),
     "rl": Training("rl", "rl", "ppo", "inverted_pendulum", of_task={"steps": 8192}),
     "svrpo": Training("svrpo", "svrpo", "svrpo", "cart_pole", of_task={"iterations": 12}),
     "metaexplore": Training("metaexplore", "metaexplore", "meta", "navigation", of_task={"steps": 3600}),
@@ -85,7 +85,7 @@ TRAININGS = {
 }  # fmt: skip
 """A job for every training verb; the drill of `make test` and of `make test-nightly`."""
 MORE = {
-    "walle, 2 samplers": Training("rl", "walle", "n2", "half_cheetah", of_task={"steps": 16_000}),
+    "walle, 2 samplers": Training("walle", "walle", "n2", "half_cheetah", of_task={"steps": 16_000}),
     "rl, ddpg": Training("rl", "rl", "ddpg", "pendulum_offpolicy", of_task={"steps": 3000}),
     "rl, the peer": Training("rl", "rl", "ppo_sb3", "inverted_pendulum", of_task={"steps": 8192}),
     "svrpo, svrpg": Training("svrpo", "svrpo", "svrpg", "pendulum", of_task={"iterations": 8}),
