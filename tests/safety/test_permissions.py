@@ -176,7 +176,11 @@ def data_readers():
     """What prepares data or trains on prepared ones, and the file that it reads first."""
 
     def prepare(package, given):
-        return [package, ["prepare", "--config", "-", "--out", f"out-{package}"], {**given, "data_dir": "data"}]
+        return [
+            f"septet.{package}",
+            ["prepare", "--config", "-", "--out", f"out-{package}"],
+            {**given, "data_dir": "data"},
+        ]
 
     ewt = {"task": {"name": "ewt", "treebank": "ewt", "from_scratch": True}, "data_source": "real"}
     craft = {"task": {"name": "craft"}, "data_source": "real"}
@@ -188,7 +192,11 @@ def data_readers():
         (prepare("vrda", ewt), "ud-english-ewt/en_ewt-ud-train.conllu.gz"),
         (prepare("vrda", craft), "craft-50best/train.jsonl.gz"),
         (
-            ["dynts", ["train", "--config", "-", "--out", "out-train"], {**bandit, "data_file": "data/x.parquet"}],
+            [
+                "septet.dynts",
+                ["train", "--config", "-", "--out", "out-train"],
+                {**bandit, "data_file": "data/x.parquet"},
+            ],
             "x.parquet",
         ),
     ]
