@@ -13,16 +13,16 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_one_figure_comes_in_every_format(house):
-    done = house.snakemake("--cores", "2", "figure/vrda/frontier")
+    done = house.snakemake("--cores", "2", "figure/svrpo/returns")
     assert done.returncode == 0, done.stdout[-3000:]
-    files = {path.name for path in (house.folder / "figure/vrda/frontier").iterdir() if not path.name.startswith(".")}
+    files = {path.name for path in (house.folder / "figure/svrpo/returns").iterdir() if not path.name.startswith(".")}
     assert files == {f"frontier.{suffix}" for suffix in ("svg", "pdf", "png", "csv", "md", "tex", "json")}
 
 
 def test_an_unknown_figure_is_refused_with_the_names_there_are(house):
     done = house.snakemake("--cores", "1", "-n", "figure/vrda/nonsense")
     assert done.returncode == 2
-    assert "figure/vrda: expected one of table, nonzeros, " in done.stdout
+    assert "figure/vrda: expected one of weights, " in done.stdout
     done = house.snakemake("--cores", "1", "-n", "figure/nobody/nonsense")
     assert done.returncode == 2
     assert "configuration: papers: expected some of dynts, vrda, walle, " in done.stdout
