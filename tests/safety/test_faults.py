@@ -186,7 +186,7 @@ def spoiled(self, point):
         self.state["mu"][0, 1, 0, 0] = np.nan
 Engine.advance = spoiled
 sys.argv[0] = "dynts"
-import runpy; runpy.run_module("dynts", run_name="__main__", alter_sys=True)
+import runpy; runpy.run_module("septet.dynts", run_name="__main__", alter_sys=True)
 """
 
 
