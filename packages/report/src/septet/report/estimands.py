@@ -167,7 +167,7 @@ class ShiftOfBest:
         return float(above), float(below)
 
     def influence(self) -> Array:
-        """Of a jump there is none: a spread as wide as the interval, for want of a better."""
+        """The interval of a jump has no spread of its own: take one as wide as the interval."""
         low, high = self.ends()
         return (high - low) / 4 * np.sqrt(self.seeds) * np.resize([1.0, -1.0], self.seeds)
 
