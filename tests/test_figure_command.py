@@ -16,7 +16,7 @@ def test_one_figure_comes_in_every_format(house):
     done = house.snakemake("--cores", "2", "figure/svrpo/returns")
     assert done.returncode == 0, done.stdout[-3000:]
     files = {path.name for path in (house.folder / "figure/svrpo/returns").iterdir() if not path.name.startswith(".")}
-    assert files == {f"frontier.{suffix}" for suffix in ("svg", "pdf", "png", "csv", "md", "tex", "json")}
+    assert files == {f"returns.{suffix}" for suffix in ("svg", "pdf", "png", "csv", "md", "tex", "json")}
 
 
 def test_an_unknown_figure_is_refused_with_the_names_there_are(house):
