@@ -154,3 +154,11 @@ def test_read_only_and_missing_data_leave_nothing(tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1 and "nowhere.parquet" in done.stderr
     assert list(tmp_path.iterdir()) == [config]
+
+
+def test_an_arm_that_greedy_leaves_alone_keeps_a_variance(tmp_path):
+    """Uncapped, its covariance grows by gamma^-t: beyond 1e15 the next click would leave a negative variance."""
+    base = EXPERIMENTS.methods["greedy"].model_copy(update={"name": "greedy", "schedules": ["exp-0.9-uncapped"]})
+    settings = {**job("greedy", "tau200", seeds=(14, 18), horizon=5000, points=5).model_dump(mode="json")}
+    train(Job.model_validate({**settings, "method": base.model_dump(mode="json")}), tmp_path)
+    assert read_scores(tmp_path / "scores.parquet")["value"].is_finite().all()

@@ -16,6 +16,9 @@ from septet.dynts.choice import FOLD, Choice, Motion, account, choose
 from septet.dynts.filter import laplace_logit, restoration_due, sigmoid
 from septet.dynts.schedules import GUARDS
 
+WIDEST = 1e10
+"""Largest trace of an uncapped covariance, in units of the prior's: beyond, an update loses the sign of a variance."""
+
 Array = NDArray[np.float64]
 PRIOR, TRACE = GUARDS.index("prior"), GUARDS.index("trace")
 
@@ -226,12 +229,13 @@ def _discount(
     if guard == PRIOR and restoration_due(kept[first], gamma, d):
         _restore(P, c, mean, first, last, (1.0 - kept[first]) / prior_variance, gains, weights)
         kept[first:last] = 1.0
-    if guard == TRACE:
+    if guard != PRIOR:
+        largest = prior_variance * d * (1.0 if guard == TRACE else WIDEST)
         for a in range(first, last):
             trace = 0.0
             for i in range(d):
                 trace += P[i * (i + 3) // 2, a]
-            c[a] = min(c[a], prior_variance * d / trace)
+            c[a] = min(c[a], largest / trace)
     if most > FOLD:
         for p in range(P.shape[0]):
             for a in range(first, last):

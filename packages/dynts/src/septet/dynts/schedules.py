@@ -28,7 +28,8 @@ class Schedule:
         rate: gamma of `exp`, c of `poly` and `harm`, the length of `window` in rounds, 1 for `none`.
         power: alpha of `poly`, otherwise 1.
         guard: against wind-up: `prior` keeps the prior's weight and discounts samples only; `trace` (suffix
-            ``-trace``) holds each covariance at the prior's trace; `none` (suffix ``-uncapped``) discounts everything.
+            ``-trace``) holds each covariance at the prior's trace; `none` (suffix ``-uncapped``) discounts all, of
+            single arms up to 1e10 times the prior's trace, where double precision ends.
     """
 
     kind: Literal["none", "exp", "poly", "harm", "window"]
