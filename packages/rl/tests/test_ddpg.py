@@ -10,8 +10,8 @@ from septet.testing import forgotten
 
 SMALL = {"algorithm": "ddpg", "hidden": (16, 16), "batch": 16, "learning_starts": 20, "report": 120}
 NOISES = ["none", "gaussian", "uniform", "ornstein_uhlenbeck", "parameter"]
-SCRATCH = ["_work", "_hidden", "_chunk", "_numbers"]
-"""Work arrays, and random numbers that are drawn ahead by step."""
+SCRATCH = ["_work", "_hidden", "_chunk", "_numbers", "_records", "_sides"]
+"""Work arrays, random numbers that are drawn ahead by step, and which replay was found to fit."""
 
 
 def job(seeds: list[int], environment: str = "Pendulum-v1", steps: int = 600, **method: object) -> Job:
