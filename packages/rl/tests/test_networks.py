@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from septet.rl.networks import Network, Parameters, backward, initial, orthogonal, uniform
+from septet.rl.networks import Network, Parameters, backward, initial, orthogonal
 
 NET = Network((5, 8, 7, 3), free=3)
 GAINS = (2**0.5, 2**0.5, 0.01)
@@ -69,14 +69,6 @@ def test_orthogonal_weights(shape):
     gram = w.T @ w if shape[0] >= shape[1] else w @ w.T
     assert np.allclose(gram, 4.0 * np.eye(min(shape)))
     assert not b.any()
-
-
-def test_uniform_bounds():
-    draw = uniform((None, 3e-3))
-    w, b = draw(np.random.default_rng(0), 0, 100, 50)
-    assert 0.095 < np.abs(w).max() <= 0.1 and np.abs(b).max() <= 0.1
-    w, b = draw(np.random.default_rng(0), 1, 100, 50)
-    assert 0.0029 < np.abs(w).max() <= 3e-3 and np.abs(b).max() <= 3e-3
 
 
 def test_an_activation_for_each_layer():

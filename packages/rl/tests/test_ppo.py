@@ -12,7 +12,7 @@ from septet.rl import dense, gaussian, shapes
 from septet.rl.collecting import Batch, permutations
 from septet.rl.config import PPO
 from septet.rl.networks import Network, Parameters, backward, initial, orthogonal
-from septet.rl.optimisers import Adam, clip_norms
+from septet.rl.optimisers import Adam
 from septet.rl.ppo import EPS, clipped_surrogate, standardised, train_epochs
 
 SETTINGS = PPO(algorithm="ppo", epochs=3, batch=64, rate=1e-3, entropy_weight=0.01)
@@ -94,7 +94,10 @@ def update(
             mean, v = policy(part.observation), value(part.observation).squeeze(2)
             of = losses(mean, policy.free, v, part, method.clip, method.entropy_weight, method.value_weight)
             backward(of.loss.sum(), policy, value)
-            clip_norms([policy.gradient, value.gradient], method.max_gradient)
+            for own, other in zip(policy.gradient, value.gradient, strict=True):  # a row is a seed
+                scale = method.max_gradient / (torch.cat([own, other]).norm() + 1e-6)
+                own *= scale.clamp(max=1.0)
+                other *= scale.clamp(max=1.0)
             for optimiser in optimisers:
                 optimiser.step()
             found.append(torch.stack([part.detach() for part in of[1:]], 1))

@@ -4,7 +4,6 @@ The layout of a row is that of `septet.sampler.policy`: for each layer W (in, ou
 the free parameters (a Gaussian policy's log-standard deviations).
 """
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -132,17 +131,6 @@ def orthogonal(gains: Sequence[float]) -> Draw:
         q, r = np.linalg.qr(tall)
         q *= np.sign(np.diag(r))  # uniform over the orthogonal matrices
         return gains[layer] * (q if fan_in >= fan_out else q.T), np.zeros(fan_out)
-
-    return draw
-
-
-def uniform(bounds: Sequence[float | None]) -> Draw:
-    """Draw weights and biases of layer k from U(-bounds[k], bounds[k]); none stands for torch's 1 / sqrt(fan in)."""
-
-    def draw(rng: np.random.Generator, layer: int, fan_in: int, fan_out: int) -> tuple[Array, Array]:
-        given = bounds[layer]
-        bound = 1.0 / math.sqrt(fan_in) if given is None else given
-        return rng.uniform(-bound, bound, (fan_in, fan_out)), rng.uniform(-bound, bound, fan_out)
 
     return draw
 

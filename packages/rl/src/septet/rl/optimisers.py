@@ -49,26 +49,6 @@ class Adam:
         )
 
 
-def clip_norms(gradients: list[Tensor], limit: float) -> Tensor:
-    """Scale the gradients of each seed in place so that their joint norm is at most `limit`.
-
-        g <- g min(1, limit / (|g| + 1e-6))
-
-    Args:
-        gradients: tensors (S, P_k); the norm of a seed is taken over all of them.
-        limit: largest norm.
-
-    Returns:
-        Norms (S,) before clipping.
-    """
-    squares = sum((g.square().sum(1) for g in gradients[1:]), gradients[0].square().sum(1))
-    norms = squares.sqrt()
-    scale = (limit / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1)
-    for g in gradients:
-        g.mul_(scale)
-    return norms
-
-
 class AMSGrad:
     """AMSGrad without bias correction, with a rate per seed.
 

@@ -69,16 +69,6 @@ def pathwise(
     return gradient
 
 
-def mean_field_gradient(
-    mu: Tensor, rho: Tensor, xi: Tensor, drive: Tensor, alpha: float, prior_scale: float
-) -> tuple[Tensor, Tensor]:
-    """Section 2.3 in closed form: g_mu and g_rho (S, d) of independent weights; the reference of `pathwise`."""
-    sigma = rho.exp()
-    g_mu = drive.mean(1) - alpha * mu / prior_scale**2
-    g_rho = (drive * sigma.unsqueeze(1) * xi).mean(1) - alpha * sigma.square() / prior_scale**2 + alpha
-    return g_mu, g_rho
-
-
 def score_function(sampler: PosteriorSampler, phi: Tensor, xi: Tensor, value: Tensor) -> Tensor:
     r"""Gradient of :math:`E_q[J]` from values alone (PEPG, evolution strategies; section 5), for any density.
 
