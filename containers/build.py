@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -176,7 +175,8 @@ def labels(image: Path) -> dict[str, str]:
 
 def version() -> str:
     """Septet's version."""
-    return tomllib.loads(Path("packages/core/pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    text = Path("packages/core/src/septet/__main__.py").read_text(encoding="utf-8")
+    return text.partition('__version__ = "')[2].partition('"')[0]
 
 
 def sha256(file: Path) -> str:

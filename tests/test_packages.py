@@ -18,6 +18,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import version  # noqa: E402
+
 FOLDERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 NAMES = [folder.name for folder in FOLDERS]
 BEHIND = {"scipy", "gguf", "accelerate"}
@@ -33,6 +36,8 @@ def project(package):
     table["needs"] = {canonicalize_name(each.name): each for each in map(Requirement, table["dependencies"])}
     extras = [line for lines in table.get("optional-dependencies", {}).values() for line in lines]
     table["extras"] = {canonicalize_name(Requirement(line).name) for line in extras}
+    (written,) = [line for file, line in version.found(ROOT) if file.startswith(f"packages/{package}/src/")]
+    table["version"] = written
     shared = folder / "src/septet"
     (table["source"],) = [shared] if any(shared.glob("*.py")) else [path for path in shared.iterdir() if path.is_dir()]
     return table
@@ -252,3 +257,26 @@ def test_one_command_installs_a_package(package, tmp_path):
     subprocess.run(install, cwd=ROOT, env=outside, check=True, timeout=900)
     done = subprocess.run([python, "-c", code], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300)
     assert done.stdout == output, done.stderr[-3000:]
+
+
+def test_one_version_for_all(tmp_path):
+    assert {text for _, text in version.found(ROOT)} == {project("core")["version"]}
+    files = [file for file, _ in version.found(ROOT)]
+    for package in NAMES:  # its own, and what it asks of the others
+        assert sum(file.startswith(f"packages/{package}/src/") for file in files) == 1, package
+    copy = tmp_path / "copy"
+    for file in files:
+        (copy / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, copy / file)
+    version.write(copy, "0.2.0rc1")
+    assert {text for _, text in version.found(copy)} == {"0.2.0rc1"}
+    assert len(version.found(copy)) == len(files)
+
+
+def test_a_package_says_its_version():
+    """What `__version__` says is what the metadata say, of which pip writes the one into the other."""
+    for package in NAMES:
+        table = project(package)
+        assert importlib.metadata.version(table["name"]) == table["version"], package
+    said = subprocess.run([sys.executable, "-m", "septet", "--version"], capture_output=True, text=True, check=True)
+    assert said.stdout == f"septet {project('core')['version']}\n"

@@ -1,5 +1,6 @@
 """Write the pins of requirements.lock and requirements-dev.lock into pixi.toml, between its markers."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 def pins(lock: str) -> str:
     """The lines of a lock as pixi's pypi-dependencies."""
     lines = [line for line in lock.splitlines() if "==" in line]
-    return "".join(f'{name} = "=={version}"\n' for name, version in (line.split("==") for line in lines))
+    pairs = [line.split("==") for line in lines]
+    return "".join(f'{json.dumps(name) if "." in name else name} = "=={version}"\n' for name, version in pairs)
 
 
 def manifest(text: str, root: Path) -> str:

@@ -11,11 +11,14 @@ from septet.progress import running
 from septet.reading import read_mapping
 from septet.reseal import reseal
 
+__version__ = "0.1.0"
+
 USAGE = """usage: septet PACKAGE VERB ...  a verb of a package: septet dynts train --config job.yaml --out run
        septet status DIR        progress of the jobs that are running below DIR
        septet seal FILE...      accept tables and cards that were changed on purpose, or by another program
        septet check FILE        read a file of settings as strictly as the workflow does
        septet config ROOT       write the default configuration of the checkout ROOT
+       septet --version         the version of all packages
 packages: {}"""
 
 
@@ -31,6 +34,10 @@ def main() -> None:
             read_mapping(file)
         case ["config", root]:
             workflow_config.write(Path(root))
+        case ["--version"]:
+            print(f"septet {__version__}")
+        case ["--help" | "-h"]:
+            print(USAGE.format(", ".join(packages())))
         case _:
             sys.exit(USAGE.format(", ".join(packages())))
 

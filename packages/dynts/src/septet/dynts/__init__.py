@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from septet.dynts.agent import LogisticThompson
 
+__version__ = "0.1.0"
 __all__ = ["LogisticThompson"]
 
 

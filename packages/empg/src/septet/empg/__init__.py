@@ -5,3 +5,5 @@ computes their log-probabilities, `update` is the M-step, `train` the loop; `pro
 tasks, `grading` the graders, `families` says which models are computed how. The same code
 runs the tiny model of a laptop and a model on GPUs.
 """
+
+__version__ = "0.1.0"

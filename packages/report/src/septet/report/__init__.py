@@ -1,1 +1,3 @@
 """From score tables and run cards to statistics, verdicts, figures and one report page."""
+
+__version__ = "0.1.0"

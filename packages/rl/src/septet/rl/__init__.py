@@ -1,1 +1,3 @@
 """Policy learning with seeds in lockstep: VPG, TRPO, PPO, DDPG."""
+
+__version__ = "0.1.0"

@@ -9,6 +9,7 @@ from septet.sampler import reacher_pendulums as balance
 from septet.sampler.batch import CompiledBatch, EnvironmentBatch, Step
 from septet.sampler.task import Task
 
+__version__ = "0.1.0"
 __all__ = ["TASKS", "EnvironmentBatch", "Step", "make"]
 
 TASKS: dict[str, Callable[[str, Mapping[str, Any]], Task]] = {

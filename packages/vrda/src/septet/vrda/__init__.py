@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from septet.vrda.estimator import VRDAClassifier
 
+__version__ = "0.1.0"
 __all__ = ["VRDAClassifier"]
 
 
