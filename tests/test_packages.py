@@ -162,9 +162,9 @@ def alone(package, folder, ours=True):
 
 
 def example(package):
-    """Command to install, code and stated output of `Take it out` in a package's README."""
+    """Command to install, code and stated output of `Use as a library` in a package's README."""
     text = (ROOT / "packages" / package / "README.md").read_text()
-    section = text.partition("\n## Take it out\n")[2].partition("\n## ")[0]
+    section = text.partition("\n## Use as a library\n")[2].partition("\n## ")[0]
     (command,) = re.findall(r"^pip install ([^#\n]*)", section, re.MULTILINE)
     asked = [Path(word).name for word in command.split()]
     assert set(asked) == {package, *(OURS[name] for name in project(package)["needs"] if name in OURS)}
