@@ -46,7 +46,7 @@ CASES = [
     ("ucb", "shared1000"),
     ("ts_diagonal", "shared1000"),
     ("tracker", "headlines"),
-    ("ts", "headline_bandit"),
+    ("headline_ts", "headline_bandit"),
 ]
 
 
