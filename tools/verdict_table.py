@@ -1,17 +1,23 @@
-"""Write the table of verdicts of the published run into README.md, between its markers."""
+"""Write the verdicts of the published run between the markers of README.md and of the packages' pages."""
 
 import re
 from collections import Counter
 from pathlib import Path
 
-from septet.report.claims import read_claims
-from septet.report.formatting import SYMBOLS
+from septet.report.claims import About, read_claims
+from septet.report.formatting import SYMBOLS, estimate_text
 from septet.report.tables import read_paper
-from septet.report.verdicts import judge
+from septet.report.verdicts import Verdict, judge
 from septet.workflow_config import read_papers
 
 ROOT = Path(__file__).parents[1]
-BLOCK = r"(<!-- verdicts: begin[^\n]*-->\n).*?(<!-- verdicts: end -->)"
+BLOCK = r"(<!-- {name}: begin[^\n]*-->\n).*?(<!-- {name}: end -->)"
+
+
+def judged(root: Path, paper: str) -> tuple[About, list[Verdict]]:
+    """What is known of a paper, and the verdicts of its published run."""
+    file, results = read_claims(root / f"config/claims/{paper}.yaml"), read_paper(root / "published" / paper)
+    return file.paper, judge(file, results, results.scale)
 
 
 def table(root: Path) -> str:
@@ -24,36 +30,57 @@ def table(root: Path) -> str:
     ]
     rows, total, total_own = [], Counter[str](), Counter[str]()
     for paper, row in read_papers(root).items():
-        folder = root / "published" / paper
-        if row.optional or not folder.is_dir():
+        if row.optional or not (root / "published" / paper).is_dir():
             continue
-        file, results = read_claims(root / f"config/claims/{paper}.yaml"), read_paper(folder)
-        found = [one for one in judge(file, results, results.scale) if not one.by_construction]
+        known, verdicts = judged(root, paper)
+        found = [one for one in verdicts if not one.by_construction]
         counts = Counter(verdict.verdict for verdict in found if not verdict.ours)
         own = Counter("hold" if verdict.verdict == "reproduced" else "do not" for verdict in found if verdict.ours)
         total.update(counts)
         total_own.update(own)
         page = f"packages/{row.program or paper}/README.md"
-        title = f"[{file.paper.title}]({page}) (`{paper}`, [{file.paper.year}]({file.paper.url}))"
+        title = f"[{known.title}]({page}) (`{paper}`, [{known.year}]({known.url}))"
         rows.append([title, *(str(counts[outcome]) for outcome in outcomes), _share(own)])
     rows.append(["together", *(str(total[outcome]) for outcome in outcomes), _share(total_own)])
-    lines = [head, ["---", *["---:"] * len(outcomes), "---"], *rows]
-    return "".join(f"| {' | '.join(row)} |\n" for row in lines)
+    return _lines([head, ["---", *["---:"] * len(outcomes), "---"], *rows])
+
+
+def claims(root: Path, paper: str) -> str:
+    """One row per claim of a published paper: statement, the paper's number, ours with its interval, verdict."""
+    rows = [["claim", "the paper's number", "ours [95 %]", "seeds", "verdict"], ["---", "---", "---", "---:", "---"]]
+    for one in judged(root, paper)[1]:
+        verdict = "by construction" if one.by_construction else one.verdict
+        row = [f"{'*ours:* ' if one.ours else ''}{one.statement}", one.reported, estimate_text(one)]
+        rows.append(
+            [*(text.replace("|", "\\|") for text in row), str(one.seeds or "–"), f"{SYMBOLS[one.verdict]} {verdict}"]
+        )
+    return _lines(rows)
+
+
+def _lines(rows: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(' '.join(cell.split()) for cell in row)} |\n" for row in rows)
 
 
 def _share(own: Counter[str]) -> str:
     return f"{own['hold']} of {own.total()} hold" if own else "-"
 
 
-def readme(root: Path) -> str:
-    """The text of README.md with the table as it is now."""
-    return re.sub(
-        BLOCK,
-        lambda found: found[1] + table(root) + found[2],
-        (root / "README.md").read_text(encoding="utf-8"),
-        flags=re.S,
-    )
+def _between(text: str, name: str, new: str) -> str:
+    return re.sub(BLOCK.format(name=name), lambda found: found[1] + new + found[2], text, flags=re.S)
+
+
+def pages(root: Path) -> dict[Path, str]:
+    """The pages that have verdicts, as they should be now: README.md, and a page for each published paper."""
+    front = root / "README.md"
+    found = {front: _between(front.read_text(encoding="utf-8"), "verdicts", table(root))}
+    for paper, row in read_papers(root).items():
+        page = root / f"packages/{row.program or paper}/README.md"
+        if (root / "published" / paper).is_dir():
+            text = found.get(page) or page.read_text(encoding="utf-8")
+            found[page] = _between(text, f"claims of {paper}", claims(root, paper))
+    return found
 
 
 if __name__ == "__main__":
-    (ROOT / "README.md").write_text(readme(ROOT), encoding="utf-8")
+    for path, text in pages(ROOT).items():
+        path.write_text(text, encoding="utf-8")
