@@ -164,22 +164,28 @@ def test_packages_in_a_zip_are_cached_too(toy):
 ORDER = """
 from septet.compiled import compiled
 
-def body(x):
+@compiled()
+def strict(x):
     total = 0.0
     for i in range(len(x)):
         total += (x[i] - 1.0) ** 3  # a function of numba's own, compiled once in a process
     return total
 
-functions = {"strict": compiled()(body), "fast": compiled(reassociate=True)(body)}
+@compiled(reassociate=True)
+def fast(x):
+    total = 0.0
+    for i in range(len(x)):
+        total += (x[i] - 1.0) ** 3
+    return total
 """
 COUNT = """
 import sys
 import numpy as np
-from compiled_order import functions
+import compiled_order
 for name in sys.argv[1:]:
-    functions[name](np.ones(3))
+    getattr(compiled_order, name)(np.ones(3))
 for name in sys.argv[1:]:
-    (code,) = functions[name].inspect_llvm().values()
+    (code,) = getattr(compiled_order, name).inspect_llvm().values()
     print(name, code.count(" fmul "), code.count(" fmul reassoc "), code.count(" fadd reassoc "))
 """
 
