@@ -159,3 +159,56 @@ def test_packages_in_a_zip_are_cached_too(toy):
             archive.write(file, f"compiled_alone/{file.name}")
     for hits in (0, 1):
         assert call(toy / "app.pyz", SEPTET_CACHE=str(toy / "cache"))[0] == hits
+
+
+ORDER = """
+from septet.compiled import compiled
+
+@compiled()
+def strict(x):
+    total = 0.0
+    for i in range(len(x)):
+        total += (x[i] - 1.0) ** 3  # a function of numba's own, compiled once in a process
+    return total
+
+@compiled(reassociate=True)
+def fast(x):
+    total = 0.0
+    for i in range(len(x)):
+        total += (x[i] - 1.0) ** 3
+    return total
+"""
+COUNT = """
+import sys
+import numpy as np
+import compiled_order
+for name in sys.argv[1:]:
+    getattr(compiled_order, name)(np.ones(3))
+for name in sys.argv[1:]:
+    (code,) = getattr(compiled_order, name).inspect_llvm().values()
+    print(name, code.count(" fmul "), code.count(" fmul reassoc "), code.count(" fadd reassoc "))
+"""
+
+
+def test_what_was_compiled_before_changes_no_function(tmp_path):
+    """So that the same job gives the same bytes whatever the cache held, which decides what is compiled."""
+    (tmp_path / "compiled_order").mkdir()
+    (tmp_path / "compiled_order/__init__.py").write_text(ORDER, encoding="utf-8")
+
+    def counts(*names):
+        cache = tmp_path / "-".join(names)
+        done = subprocess.run(
+            [sys.executable, "-c", COUNT, *names],
+            env={**os.environ, "SEPTET_CACHE": str(cache), "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return {name: [int(count) for count in found] for name, *found in map(str.split, done.stdout.splitlines())}
+
+    alone = {**counts("strict"), **counts("fast")}
+    assert counts("strict", "fast") == counts("fast", "strict") == alone
+    products, reassociated_products, reassociated_sums = alone["strict"]
+    assert products > 0 and reassociated_products == reassociated_sums == 0
+    assert alone["fast"][2] > 0

@@ -21,7 +21,7 @@ from septet.walle.ppo_kl import PPOKLLearner
 from septet.walle.train import train as train_walle
 
 METHODS = {
-    "ppo": {"algorithm": "ppo", "steps": 128},
+    "ppo": {"algorithm": "ppo", "steps": 128, "normalise_observations": True},
     "trpo": {"algorithm": "trpo", "steps": 128},
     "vpg": {"algorithm": "vpg", "steps": 128, "normalise_observations": True},
     "ppo_kl": {"algorithm": "ppo_kl", "steps": 128},
@@ -46,18 +46,15 @@ def job(method, seeds=(0, 1), steps=600, task="Pendulum-v1", **settings):
     )
 
 
+@pytest.mark.parametrize("task", ["Pendulum-v1", "Hopper-v5"])  # episodes of one length, and of many
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batch(method, tmp_path):
-    train(job(method), tmp_path / "first")
-    train(job(method), tmp_path / "again")
+def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batch(method, task, tmp_path):
+    for name, seeds in (("first", (1, 2, 3)), ("again", (1, 2, 3)), ("alone", (3,))):
+        train(job(method, seeds, task=task, environments=2), tmp_path / name)
     scores = tmp_path / "first/scores.parquet"
     assert scores.read_bytes() == (tmp_path / "again/scores.parquet").read_bytes()
-    train(job(method, seeds=[1]), tmp_path / "alone")
     alone = read_scores(tmp_path / "alone/scores.parquet")
-    batch = read_scores(scores).filter(pl.col("seed") == 1)
-    both = alone.join(batch, on=["metric", "step"], suffix="_batch")
-    assert len(both) == len(alone) == len(batch) > 0
-    assert np.allclose(both["value"], both["value_batch"], rtol=5e-3, atol=1e-3)
+    assert alone.equals(read_scores(scores).filter(seed=3)) and len(alone) > 0
     assert {"return", "episodes", "kl", "explained_variance"} <= set(alone["metric"])
     timing = pl.read_parquet(tmp_path / "alone/timing.parquet")
     assert set(timing["phase"]) == {"broadcast", "collect", "learn"}

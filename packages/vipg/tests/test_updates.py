@@ -31,18 +31,36 @@ def problem(family="mean_field", particles=4, alpha=0.1, **more):
     method = {"name": "m", "algorithm": "vpg", "family": family, "particles": particles, "sigma": 0.3, **more}
     method["alphas"] = [alpha]
     agent = Agent(Job(method=method, task=TASK, seeds=[1000, 1001]))
-    kept = {}
+    rows, values = [], []
 
-    def caught(given, *rest):
-        kept["problem"], kept["value"] = given, rest[2]
-        return given.old, rest[1], {}
+    def caught(given, method, moments, value, shuffles):
+        rows.append(given), values.append(value)
+        return given.old, moments, {}
 
     original, updates.update = updates.update, caught
     try:
         agent.iterate(0)
     finally:
         updates.update = original
-    return kept["problem"], kept["value"], agent
+    return together(rows), torch.cat(values), agent
+
+
+def together(rows):
+    """The problems of several rows as one."""
+    longest = max(row.batch.valid.shape[1] for row in rows)
+
+    def joined(tensors):
+        wide = [torch.cat([x, x.new_zeros(len(x), longest - x.shape[1], *x.shape[2:])], 1) for x in tensors]
+        return torch.cat(wide)
+
+    return replace(
+        rows[0],
+        xi=torch.cat([row.xi for row in rows]),
+        batch=experience.Batch(*(joined(parts) for parts in zip(*(row.batch for row in rows), strict=True))),
+        advantage=joined([row.advantage for row in rows]),
+        alpha=torch.cat([row.alpha for row in rows]),
+        old=torch.cat([row.old for row in rows]),
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)

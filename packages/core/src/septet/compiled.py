@@ -38,14 +38,41 @@ def compiled(
     def decorate(function: Function) -> Function:
         import numba
 
-        options = {"contract", "reassoc"} if reassociate else False
-        dispatcher: Any = numba.njit(fastmath=options, nogil=nogil)(function)
+        options = {"pipeline_class": _reassociating()} if reassociate else {}
+        dispatcher: Any = numba.njit(nogil=nogil, **options)(function)
         folder = cache_folder(_package(function.__module__), *uses)
         if folder is not None:
             dispatcher._cache = _cache(function, folder)
         return cast(Function, dispatcher)
 
     return decorate
+
+
+@functools.cache
+def _reassociating() -> Any:
+    """Numba's compiler, with fast-math for the function itself and not for those of numba that it calls.
+
+    Numba's option `fastmath` reaches them too, and compiles each of them once: the first caller in a process would
+    decide for all, so that a function's machine code would depend on what was compiled before it.
+    """
+    from numba.core.compiler import Compiler
+    from numba.core.cpu_options import FastMathOptions
+    from numba.core.fastmathpass import rewrite_module
+
+    class Reassociating(Compiler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            target = self.state.targetctx  # this function's; those of what it calls are copies
+            finish = target.post_lowering
+
+            def post_lowering(module: Any, library: Any) -> None:
+                if library is self.state.library:
+                    rewrite_module(module, FastMathOptions({"contract", "reassoc"}))
+                finish(module, library)
+
+            target.post_lowering = post_lowering
+
+    return Reassociating
 
 
 def _package(module: str) -> str:

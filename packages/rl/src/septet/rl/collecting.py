@@ -11,6 +11,7 @@ from torch import Tensor
 from septet import sampler
 from septet.nonfinite import check_finite
 from septet.rl.config import BaseJob
+from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
 from septet.rl.networks import Network
 from septet.rl.normalise import Moments
@@ -80,7 +81,7 @@ def values_at(network: Network, flat: Tensor, x: NDArray[np.float32], seed: NDAr
     values = np.zeros(len(x))
     for s in np.unique(seed):
         rows = np.flatnonzero(seed == s)
-        values[rows] = network(flat[s : s + 1], torch.from_numpy(x[rows]).unsqueeze(0)).reshape(-1).numpy()
+        values[rows] = network(own(flat, s), own(torch.from_numpy(x[rows][None]), 0)).reshape(-1).numpy()
     return values
 
 

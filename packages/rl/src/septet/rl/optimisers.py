@@ -33,12 +33,12 @@ class Adam:
         """Take one step along the gradient that lies in `gradient`."""
         self.steps += 1
         torch._fused_adam_(
-            [self.flat],
-            [self.gradient],
-            [self.mean],
-            [self.square],
+            list(self.flat),  # row by row: its scalar code for the last few numbers rounds otherwise
+            list(self.gradient),
+            list(self.mean),
+            list(self.square),
             [],
-            [self.steps],
+            [self.steps] * len(self.flat),
             lr=self.rate,
             beta1=self.betas[0],
             beta2=self.betas[1],
@@ -71,10 +71,15 @@ class AMSGrad:
 
     def step(self, gradient: Tensor, rate: Tensor, active: Tensor | None = None) -> None:
         """Take one step along `gradient` (S, P) at `rate` (S,), for the seeds that are `active` (S,) bool."""
-        rows = torch.arange(len(self.flat)) if active is None else active.nonzero().squeeze(1)
-        g, (b1, b2) = gradient[rows], self.betas
-        mean = self.mean[rows].lerp_(g, 1.0 - b1)
-        square = self.square[rows].mul_(b2).addcmul_(g, g, value=1.0 - b2)
-        largest = torch.maximum(self.largest[rows], square)
-        self.mean[rows], self.square[rows], self.largest[rows] = mean, square, largest
-        self.flat[rows] -= rate[rows].unsqueeze(1) * mean / (largest.sqrt() + self.eps)
+        rows = range(len(self.flat)) if active is None else active.nonzero().squeeze(1).tolist()
+        for s in rows:
+            self.step_one(s, gradient[s], rate[s])
+
+    def step_one(self, s: int, gradient: Tensor, rate: Tensor) -> None:
+        """Take one step of seed `s` along its gradient (P,)."""
+        b1, b2 = self.betas
+        mean, square, largest = self.mean[s], self.square[s], self.largest[s]
+        mean.lerp_(gradient, 1.0 - b1)
+        square.mul_(b2).addcmul_(gradient, gradient, value=1.0 - b2)
+        torch.maximum(largest, square, out=largest)
+        self.flat[s] -= rate * mean / (largest.sqrt() + self.eps)

@@ -30,6 +30,7 @@ from septet.rl.collecting import (
 )
 from septet.rl.config import PPO, TRPO, VPG, Job
 from septet.rl.dense import backward, forward, weight_gradient
+from septet.rl.lockstep import each_seed
 from septet.rl.loop import Iteration
 from septet.rl.networks import Network, Parameters, initial, orthogonal
 from septet.rl.normalise import standard
@@ -99,7 +100,16 @@ class OnPolicy(Collecting):
         clip, steps = self.shape.clip, len(rollout.reward)
         x = torch.from_numpy(by_seed(normalised(rollout.observation, mean, scale, clip), seeds))
         action = torch.from_numpy(by_seed(rollout.action, seeds))
-        value = self.value(x).squeeze(2).numpy()
+
+        def assess(
+            value: Tensor, policy: Tensor, x: Tensor, action: Tensor
+        ) -> tuple[Tensor, Tensor, Tensor]:  # of one seed
+            free = self.policy.network.split(policy)[1]
+            log_prob = gaussian.log_prob(self.policy.network(policy, x), free, action)
+            return self.value.network(value, x).squeeze(2), log_prob, gaussian.entropy(free)
+
+        values, log_prob, entropy = each_seed(assess, self.value.flat, self.policy.flat, x, action)
+        value = values.numpy()
         stepwise = by_step(value, steps).astype(np.float64)
         each = rollout.reward.shape[1] // seeds
         last, ended = np.arange(rollout.reward.shape[1]), rollout.final_environment
@@ -126,9 +136,8 @@ class OnPolicy(Collecting):
             returns.gae(rollout.reward, stepwise, following, *ends, method.gamma, method.gae_lambda), seeds
         ).astype(np.float32)
         targets = advantage + value
-        log_prob = gaussian.log_prob(self.policy(x), self.policy.free, action)
         scores = {
-            "entropy": gaussian.entropy(self.policy.free).double().numpy(),
+            "entropy": entropy.double().numpy(),
             "explained_variance": returns.explained_variance(value.astype(np.float64), targets.astype(np.float64)),
         }
         return Batch(x, action, log_prob, torch.from_numpy(advantage), torch.from_numpy(targets)), scores

@@ -8,6 +8,7 @@ from torch import Tensor
 from septet.rl import gaussian, trust_region
 from septet.rl.collecting import Batch
 from septet.rl.config import TRPO, Job
+from septet.rl.lockstep import each_seed
 from septet.rl.networks import Network
 from septet.rl.ppo import OnPolicy, standardised
 
@@ -79,7 +80,11 @@ class TRPOLearner(OnPolicy):
     def learn(self, batch: Batch, iteration: int) -> dict[str, NDArray[np.float64]]:
         """One step of the policy, `value_epochs` passes of the value net."""
         method = self.method
-        flat, taken, divergence = update(self.policy.network, self.policy.flat, batch, method)
+
+        def step(flat: Tensor, *samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return update(self.policy.network, flat, Batch(*samples), method)
+
+        flat, taken, divergence = each_seed(step, self.policy.flat, *batch)
         self.policy.flat.copy_(flat)
         loss = self.fit_values(batch, iteration, method.value_epochs, method.batch)
         return {"value_loss": loss, "kl": divergence.double().numpy(), "step": taken.double().numpy()}

@@ -8,7 +8,7 @@ from torch import Tensor
 from septet.rl import gaussian
 from septet.rl.collecting import Batch
 from septet.rl.config import VPG, Job
-from septet.rl.networks import backward
+from septet.rl.lockstep import each_seed
 from septet.rl.ppo import OnPolicy, standardised
 
 
@@ -36,12 +36,22 @@ class VPGLearner(OnPolicy):
 
     def learn(self, batch: Batch, iteration: int) -> dict[str, NDArray[np.float64]]:
         """One Adam step of the policy, `value_epochs` passes of the value net."""
-        method = self.method
-        old_mean, old_log_std = self.policy(batch.observation).detach(), self.policy.free.detach().clone()
-        log_prob = gaussian.log_prob(self.policy(batch.observation), self.policy.free, batch.action)
-        backward(loss(log_prob, standardised(batch.advantage)).sum(), self.policy)
+        method, network, old = self.method, self.policy.network, self.policy.flat.clone()
+
+        def slope(flat: Tensor, x: Tensor, action: Tensor, advantage: Tensor) -> tuple[Tensor]:
+            flat.requires_grad_()
+            log_prob = gaussian.log_prob(network(flat, x), network.split(flat)[1], action)
+            (gradient,) = torch.autograd.grad(loss(log_prob, standardised(advantage)).sum(), flat)
+            return (gradient,)
+
+        def moved(before: Tensor, after: Tensor, x: Tensor) -> tuple[Tensor]:
+            either = (of for flat in (before, after) for of in (network(flat, x), network.split(flat)[1]))
+            return (gaussian.kl(*either).mean(1),)
+
+        samples = batch.observation, batch.action, batch.advantage
+        self.policy.gradient.copy_(each_seed(slope, old, *samples)[0])
         self.policy_optimiser.step()
         with torch.no_grad():
-            divergence = gaussian.kl(old_mean, old_log_std, self.policy(batch.observation), self.policy.free).mean(1)
+            (divergence,) = each_seed(moved, old, self.policy.flat, batch.observation)
         squared = self.fit_values(batch, iteration, method.value_epochs, method.batch)
         return {"value_loss": squared, "kl": divergence.double().numpy()}

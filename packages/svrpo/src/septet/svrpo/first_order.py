@@ -13,6 +13,7 @@ from torch import Tensor
 
 from septet.errors import InputError
 from septet.nonfinite import check_finite
+from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
 from septet.svrpo import srvrpg, svrpg, trajectories
 from septet.svrpo.config import SRVRPG, SVRPG, Job
@@ -111,7 +112,7 @@ class FirstOrderLearner:
 
     def learn(self, s: int, experience: Experience) -> tuple[float, float]:
         """Use one seed's B trajectories; the length of the gradient, and the spread of the log-weights."""
-        observation, action = experience.observation[s], experience.action[s]
+        observation, action = own(experience.observation, s)[0], own(experience.action, s)[0]
         reward, gamma = experience.reward[s], self.job.task.gamma
         value = experience.prediction[s].reshape(reward.shape)
         w = self.w[s].clone()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from septet.nonfinite import check_finite
+from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
 from septet.seeding import stream
 from septet.svrpo.config import InnerLoop, Job
@@ -84,8 +85,8 @@ class TrustRegionLearner:
         return finite_sum_of(
             self.network,
             self.w[s].clone(),
-            experience.observation[s],
-            experience.action[s],
+            own(experience.observation, s)[0],
+            own(experience.action, s)[0],
             experience.advantage[s],
             self._stream(name, s, iteration),
             block=task.mini_batch,

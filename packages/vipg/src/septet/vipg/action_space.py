@@ -16,6 +16,7 @@ from torch import Tensor
 
 from septet import sampler
 from septet.nonfinite import check_finite
+from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
 from septet.rl.networks import Network, initial, orthogonal
 from septet.rl.trust_region import conjugate_gradient, kl_hessian_product, line_search, step_length
@@ -191,26 +192,19 @@ class ActionSpaceAgent:
         self.baseline = baseline.fit(x, target, valid, self.rows)
         parts = (found["observation"], found["action"], advantage, valid)
         batch = Batch(*(torch.from_numpy(experience.gather(a, valid, self.rows)) for a in parts))
-        update = Update(self.network, batch, experience.standardised(batch, self.rows), self.alpha)
-        if method.update == "trust_region":
-            for which in Nets._fields:
-                self.nets = trust_region_step(update, self.nets, method, which)
-        else:
-            rngs = [stream(job.root_seed, "precursor", seed, iteration) for seed in self.seeds]
-            self.nets = gradient_steps(update, self.nets, method, rngs)
+        learned_nets, action_std = zip(*(self.learn(r, batch, iteration) for r in range(self.rows)), strict=True)
+        self.nets = Nets(*(torch.cat(part) for part in zip(*learned_nets, strict=True)))
         for name, values in self.nets._asdict().items():
             check_finite(f"the {name} net", values.numpy(), iteration, self.seeds)
         learned = time.perf_counter()
 
-        total = reward.sum(axis=0).reshape(self.rows, -1)
+        total = experience.totals(reward).reshape(self.rows, -1)
         average = total.mean(axis=1)
-        with torch.no_grad():
-            log_std = policy(self.network, self.nets, batch.observation).log_std
         scores = {
             "return": average,
             "score": task.score(average),
             "return_std": total.std(axis=1),
-            "action_std": update.average(log_std.mean(2)).exp().double().numpy(),
+            "action_std": torch.cat(action_std).double().numpy(),
         }
         if job.evaluates(iteration):
             centre = self.evaluate()
@@ -222,6 +216,20 @@ class ActionSpaceAgent:
             "evaluate": time.perf_counter() - learned,
         }
         return Iteration(steps, scores, seconds)
+
+    def learn(self, r: int, batch: Batch, iteration: int) -> tuple[Nets, Tensor]:
+        """Nets (1, P) of a row after its update, and the mean scale (1,) of their actions."""
+        samples, nets = batch.row(r, 1), Nets(*(own(net, r) for net in self.nets))
+        update = Update(self.network, samples, experience.standardised(samples, 1), own(self.alpha, r))
+        if self.method.update == "trust_region":
+            for which in Nets._fields:
+                nets = trust_region_step(update, nets, self.method, which)
+        else:
+            rng = stream(self.job.root_seed, "precursor", self.seeds[r], iteration)
+            nets = gradient_steps(update, nets, self.method, [rng])
+        with torch.no_grad():
+            log_std = policy(self.network, nets, samples.observation).log_std
+        return nets, update.average(log_std.mean(2)).exp()
 
     def noise(self, iteration: int) -> Array:
         """Standard normal noise (T, E, A) of an iteration."""
@@ -270,7 +278,7 @@ class ActionSpaceAgent:
         shape = (self.evaluator.time_limit, self.evaluator.size, self.policy.action_size)
         self.evaluator.state = self._start
         found = self.roll(self.evaluator, np.zeros(shape), "evaluation")
-        return np.asarray(found["reward"].sum(axis=0).reshape(self.rows, -1).mean(axis=1))
+        return np.asarray(experience.totals(found["reward"]).reshape(self.rows, -1).mean(axis=1))
 
     def sampled(self) -> None:
         """There is one policy only."""

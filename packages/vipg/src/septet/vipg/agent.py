@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from septet.nonfinite import check_finite
+from septet.rl.lockstep import each_seed, own
 from septet.rl.loop import Iteration
 from septet.rl.networks import Network, initial, orthogonal
 from septet.rl.normalise import Moments as Seen
@@ -73,7 +74,7 @@ class Agent:
         """Policies (R K, P) of the noise xi (R, K, d), and theta and log|det| of it."""
         phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
         with torch.no_grad():
-            theta, log_det = self.sampler(phi, torch.from_numpy(xi.astype(np.float32)))
+            theta, log_det = each_seed(self.sampler, phi, torch.from_numpy(xi.astype(np.float32)))
         spread = log_std.unsqueeze(1).expand(-1, theta.shape[1], -1)
         return torch.cat([theta, spread], dim=2).flatten(0, 1).numpy(), theta, log_det
 
@@ -103,19 +104,11 @@ class Agent:
             parts = (rollout.count, rollout.moment_mean, rollout.moment_m2)
             each = [part.reshape(self.rows, -1, *part.shape[1:]) for part in parts]
             self.seen = self.seen.merge(Seen(*merge_moments(*each)))
-        unit = torch.from_numpy(episodes.scale)
-        problem = Surrogate(
-            self.network, self.sampler, torch.from_numpy(xi.astype(np.float32)), batch,
-            experience.standardised(batch, self.rows), (self.alpha / unit).float(), method.prior_scale, self.parameters,
-        )  # fmt: skip
         by_particle = episodes.total.reshape(self.rows, method.particles, -1).mean(axis=2)
-        value = torch.from_numpy(by_particle / episodes.scale[:, None]).float()
         scores = self.describe(theta, log_det, by_particle, episodes)
-        shuffles = [stream(job.root_seed, "minibatch", seed, iteration) for seed in self.seeds]
-        self.parameters, self.moments, found = updates.update(problem, method, self.moments, value, shuffles)
+        scores |= self.learn(xi, batch, by_particle, episodes.scale, iteration)
         self.bound()
         check_finite("the sampler's parameters", self.parameters.numpy(), iteration, self.seeds)
-        scores |= {name: each.double().numpy() for name, each in found.items()}
         learned = time.perf_counter()
 
         if job.evaluates(iteration):
@@ -127,6 +120,33 @@ class Agent:
             "evaluate": time.perf_counter() - learned,
         }
         return Iteration(episodes.steps.astype(np.float64), scores, seconds)
+
+    def learn(self, xi: Array, batch: experience.Batch, total: Array, unit: Array, iteration: int) -> dict[str, Array]:
+        """Update the sampler of each row; diagnostics (R,).
+
+        Args:
+            xi: noise of the particles (R, K, d).
+            batch: the samples of their policies.
+            total: mean return of each particle's episodes (R, K).
+            unit: of the objective (R,).
+        """
+        noise, alpha = torch.from_numpy(xi.astype(np.float32)), (self.alpha / torch.from_numpy(unit)).float()
+        value = torch.from_numpy(total / unit[:, None]).float()
+        learned = []
+        for r, seed in enumerate(self.seeds):
+            samples = batch.row(r, self.method.particles)
+            problem = Surrogate(
+                self.network, self.sampler, own(noise, r), samples, experience.standardised(samples, 1),
+                own(alpha, r), self.method.prior_scale, own(self.parameters, r),
+            )  # fmt: skip
+            moments = Moments(*(own(part, r) for part in vars(self.moments).values()))
+            shuffles = [stream(self.job.root_seed, "minibatch", seed, iteration)]
+            learned.append(updates.update(problem, self.method, moments, own(value, r), shuffles))
+        self.parameters = torch.cat([parameters for parameters, _, _ in learned])
+        parts = zip(*(vars(moments).values() for _, moments, _ in learned), strict=True)
+        self.moments = Moments(*(torch.cat(part) for part in parts))
+        found = [diagnostics for _, _, diagnostics in learned]
+        return {name: torch.cat([one[name] for one in found]).double().numpy() for name in found[0]}
 
     def describe(
         self, theta: torch.Tensor, log_det: torch.Tensor, by_particle: Array, episodes: experience.Episodes
@@ -140,16 +160,23 @@ class Agent:
             "return_std": episodes.total.std(axis=1),
             "best_score": self.task.score(by_particle.max(axis=1)),
             "spread": by_particle.std(axis=1) / self.task.range,
-            "action_std": log_std.exp().mean(1).double().numpy(),
+            "action_std": each_seed(lambda log_std: (log_std.exp().mean(1),), log_std)[0].double().numpy(),
             "unit": episodes.scale,
         }
         if not isinstance(self.sampler, Particles):
             # geometric mean of the standard deviations for Gaussian families: exp of the entropy per weight
-            per_weight = log_det.mean(1) / self.sampler.weights
-            kl = objective.kl_to_prior(self.sampler, phi, theta, log_det, self.method.prior_scale)
-            scores["sigma"] = per_weight.exp().double().numpy()
-            scores["entropy"] = objective.entropy(self.sampler, log_det).double().numpy()
-            scores["kl_prior"] = kl.double().numpy()
+
+            def measures(phi: torch.Tensor, theta: torch.Tensor, log_det: torch.Tensor) -> tuple[torch.Tensor, ...]:
+                return (
+                    (log_det.mean(1) / self.sampler.weights).exp(),
+                    objective.entropy(self.sampler, log_det),
+                    objective.kl_to_prior(self.sampler, phi, theta, log_det, self.method.prior_scale),
+                )
+
+            found = each_seed(measures, phi, theta, log_det)
+            scores |= {
+                name: each.double().numpy() for name, each in zip(("sigma", "entropy", "kl_prior"), found, strict=True)
+            }
         return scores
 
     def bound(self) -> None:
@@ -171,7 +198,7 @@ class Agent:
         mean, scale = (np.repeat(part, len(weights) // self.rows, axis=0) for part in self.scaling())
         still = np.zeros((runner.most_steps, runner.batch.size, self.network.free))
         rollout = runner.collect(np.ascontiguousarray(weights), iteration=0, mean=mean, scale=scale, noise=still)
-        return np.asarray(rollout.reward.sum(axis=0).reshape(self.rows, -1))
+        return experience.totals(rollout.reward).reshape(self.rows, -1)
 
     def sampled(self) -> tuple[Array, Array]:
         """Returns (R, n) of policies drawn from the sampler at the end, without action noise, and how far they differ.
@@ -202,13 +229,16 @@ class Agent:
             rows = buffer[:, own][valid[:, own]]
             rows = rows[np.linspace(0, len(rows) - 1, 200).astype(int)]
             seen.append(np.clip((rows - mean[r]) * scale[r], -10.0, 10.0))
-        states = torch.from_numpy(np.repeat(np.stack(seen), count, axis=0).astype(np.float32))
+
+        def spread(flat: torch.Tensor, states: torch.Tensor, parameters: torch.Tensor) -> tuple[torch.Tensor]:
+            actions = self.network(flat[0], states.expand(count, -1, -1)).clamp(-1.0, 1.0)  # as the environment clips
+            noise = parameters[:, -self.network.free :].exp()
+            return ((actions.var(0, correction=0) / noise.square()).sum(1).mean(0, keepdim=True),)
+
+        flat = torch.from_numpy(weights).reshape(self.rows, count, -1)
         with torch.no_grad():
-            flat = torch.from_numpy(weights)
-            actions = self.network(flat, states).clamp(-1.0, 1.0)  # beyond them the environment clips
-            actions = actions.reshape(self.rows, count, *actions.shape[1:])
-            noise = self.parameters[:, None, -self.network.free :].exp()
-            diversity = (actions.var(1, correction=0) / noise.square()).sum(2).mean(1)
+            states = torch.from_numpy(np.stack(seen).astype(np.float32))
+            (diversity,) = each_seed(spread, flat, states, self.parameters)
         runner.batch.close()
         return total, diversity.double().numpy()
 

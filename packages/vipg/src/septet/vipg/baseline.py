@@ -18,7 +18,7 @@ def values(weights: Array, x: Array) -> Array:
     """Values (T, E) by the linear functions (R, F) of the rows, from features (T, E, F), E = R B."""
     steps, environments, width = x.shape
     by_row = x.reshape(steps, len(weights), -1, width)
-    return np.einsum("trbf,rf->trb", by_row, weights).reshape(steps, environments)
+    return np.asarray((by_row * weights[:, None]).sum(axis=-1).reshape(steps, environments))
 
 
 def fit(x: Array, target: Array, valid: NDArray[np.bool_], rows: int) -> Array:
@@ -30,8 +30,6 @@ def fit(x: Array, target: Array, valid: NDArray[np.bool_], rows: int) -> Array:
         valid: steps that happened (T, E).
         rows: R, the environments of a row stand together.
     """
-    width = x.shape[2]
-    masked = (x * valid[:, :, None]).reshape(len(x), rows, -1, width).swapaxes(0, 1).reshape(rows, -1, width)
-    y = (target * valid).reshape(len(x), rows, -1).swapaxes(0, 1).reshape(rows, -1)
-    n = valid.reshape(len(x), rows, -1).sum(axis=(0, 2))[:, None, None]
-    return linear.fit(masked, y, linear.RIDGE * n)
+    by_row = [array.reshape(len(x), rows, -1, *array.shape[2:]).swapaxes(0, 1) for array in (x, target, valid)]
+    own = ((x[there][None], y[there][None]) for x, y, there in zip(*by_row, strict=True))
+    return np.concatenate([linear.fit(x, y, linear.RIDGE * x.shape[1]) for x, y in own])

@@ -34,6 +34,12 @@ class Batch(NamedTuple):
     valid: Tensor
     """1 where there is a sample, (M, n)."""
 
+    def row(self, r: int, policies: int) -> "Batch":
+        """The samples of a row's K policies, up to as many of each as these have: (K, n, ...), in memory of its own."""
+        some = slice(r * policies, (r + 1) * policies)
+        longest = int(self.valid[some].sum(1).max())
+        return Batch(*(x[some, :longest].clone(memory_format=torch.contiguous_format) for x in self))
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -139,13 +145,17 @@ def sort(
     seen = np.clip((rollout.observation - mean[row]) * scale[row], -10.0, 10.0)
     valid = rollout.valid
     parts = [gather(array, valid, count) for array in (seen, rollout.action, advantage, valid)]
-    total = rollout.reward.sum(axis=0).reshape(rows, each)
     by_row = [array.reshape(len(array), rows, -1).swapaxes(0, 1).reshape(rows, -1) for array in (advantage, valid)]
     steps = by_row[1].sum(axis=1)
-    centre = (by_row[0] * by_row[1]).sum(axis=1) / steps
-    spread = np.sqrt((np.square(by_row[0] - centre[:, None]) * by_row[1]).sum(axis=1) / steps)
+    spread = np.array([own[there].std() for own, there in zip(*by_row, strict=True)])
     batch = Batch(*(torch.from_numpy(part) for part in parts))
+    total = totals(rollout.reward).reshape(rows, each)
     return batch, Episodes(total, steps.astype(np.int64), steps / each * np.maximum(spread, 1e-8))
+
+
+def totals(reward: Array) -> Array:
+    """Sum over time (E,) of rewards (T, E), in the order of time however many environments there are."""
+    return np.asarray(np.cumsum(reward, axis=0)[-1])
 
 
 def standardised(batch: Batch, rows: int) -> Tensor:

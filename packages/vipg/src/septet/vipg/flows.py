@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from septet.errors import InputError
+from septet.rl.lockstep import each_seed
 from septet.vipg.samplers import Cholesky, LowRank, MeanField, Particles, PosteriorSampler
 
 SHIFT = math.log(math.e - 1.0)  # softplus(SHIFT) = 1
@@ -110,8 +111,8 @@ class Coupling(PosteriorSampler):
     @staticmethod
     def _scale_shift(net: tuple[Tensor, Tensor], read: Tensor) -> tuple[Tensor, Tensor]:
         first, second = net
-        hidden = torch.tanh(torch.baddbmm(first[:, -1:], read, first[:, :-1]))
-        s, t = torch.baddbmm(second[:, -1:], hidden, second[:, :-1]).chunk(2, dim=2)
+        (out,) = each_seed(_two_layers, first, second, read)
+        s, t = out.chunk(2, dim=2)
         return LARGEST_LOG_SCALE * torch.tanh(s / LARGEST_LOG_SCALE), t
 
     def bend(self, rest: Tensor, xi: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,3 +167,9 @@ def sampler_of(family: str, weights: int, *, particles: int, rank: int, layers: 
         case "coupling":
             return Coupling(weights, layers=layers, hidden=hidden)
     raise InputError("sampler: family", expected="a family that septet.vipg.config knows", found=family)
+
+
+def _two_layers(first: Tensor, second: Tensor, x: Tensor) -> tuple[Tensor]:
+    """One seed's net: tanh units, then linear ones; biases last in each layer."""
+    hidden = torch.tanh(torch.baddbmm(first[:, -1:], x, first[:, :-1]))
+    return (torch.baddbmm(second[:, -1:], hidden, second[:, :-1]),)

@@ -4,6 +4,7 @@ Sections are those of `docs/papers/walle.md`.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from septet.rl import gaussian, returns, values
 from septet.rl.collecting import Array, Collecting, by_seed, by_step, normalised, sizes_of, values_at
+from septet.rl.lockstep import each_seed, own
 from septet.rl.loop import Iteration
 from septet.rl.networks import Activation, Draw, Network, Parameters, backward, initial
 from septet.rl.optimisers import Adam, AMSGrad
@@ -104,29 +106,42 @@ def update(
     Returns:
         KL divergence after the last step (S,), and number of steps (S,).
     """
-    actions = batch.action.shape[2]
     penalty, rates = torch.from_numpy(beta).float(), torch.from_numpy(rate).float()
+    divergence, steps = np.zeros(len(beta)), np.zeros(len(beta), np.int64)
+    for s in range(len(beta)):
+        count = int((batch.weight[s] > 0).sum())
+        samples = Samples(*(own(part[:, :count], s) for part in batch))
+        alone = Parameters(policy.network, own(policy.flat, s))
+
+        def climb(s: int = s, alone: Parameters = alone) -> None:
+            optimiser.step_one(s, alone.gradient[0], rates[s])
+            alone.flat.copy_(optimiser.flat[s : s + 1])
+
+        divergence[s], steps[s] = _update_one(alone, climb, samples, penalty[s : s + 1], method)
+    return divergence, steps
+
+
+def _update_one(
+    policy: Parameters, climb: Callable[[], None], batch: Samples, penalty: Tensor, method: PPOKL
+) -> tuple[float, int]:
+    """KL divergence after the last step of one seed, and number of steps; `climb` uses the gradient in `policy`."""
+    actions = batch.action.shape[2]
     with torch.no_grad():
         old_mean, old_log_std = policy(batch.observation), log_std_of(policy.free, actions)
         old_log_prob = gaussian.log_prob(old_mean, old_log_std, batch.action)
-    active, steps = torch.ones(len(beta), dtype=torch.bool), torch.zeros(len(beta), dtype=torch.int64)
-    divergence = torch.zeros(len(beta))
     for step in range(method.policy_steps + 1):
         with torch.set_grad_enabled(step < method.policy_steps):
             mean = torch.cat([policy(part) for part in torch.split(batch.observation, BLOCK, dim=1)], 1)
             log_std = log_std_of(policy.free, actions)
-            new = (gaussian.kl(old_mean, old_log_std, mean, log_std) * batch.weight).sum(1)
-            divergence = torch.where(active, new.detach(), divergence)
-            active &= divergence <= 4.0 * method.target_kl
-            if step == method.policy_steps or not active.any():
+            divergence = (gaussian.kl(old_mean, old_log_std, mean, log_std) * batch.weight).sum(1)
+            if step == method.policy_steps or not divergence <= 4.0 * method.target_kl:
                 break
             ratio = (gaussian.log_prob(mean, log_std, batch.action) - old_log_prob).exp()
             surrogate = -(ratio * batch.advantage * batch.weight).sum(1)
-            loss = penalised(surrogate, new, penalty, method.target_kl, method.hinge)
+            loss = penalised(surrogate, divergence, penalty, method.target_kl, method.hinge)
         backward(loss.sum(), policy)
-        optimiser.step(policy.gradient, rates, active)
-        steps += active
-    return divergence.double().numpy(), steps.numpy()
+        climb()
+    return float(divergence.detach()), step
 
 
 class PPOKLLearner(Collecting):
@@ -171,14 +186,17 @@ class PPOKLLearner(Collecting):
 
     def weights(self) -> NDArray[np.float32]:
         """The policy as the samplers compute it: a linear third layer is multiplied into the output's."""
-        layers, table = self.policy.network.split(self.policy.flat)
-        parts = [part.double() for layer in layers for part in layer]
-        if self.method.policy == "linear":
-            *parts, third, bias, last, out = parts
-            parts += [third @ last, (bias.unsqueeze(1) @ last).squeeze(1) + out]
-        log_std = log_std_of(table.double(), self.shape.action_size)
-        flat = torch.cat([*(part.flatten(1) for part in parts), log_std], 1)
-        return flat.float().numpy()
+
+        def folded(flat: Tensor) -> tuple[Tensor]:
+            layers, table = self.policy.network.split(flat)
+            parts = [part.double() for layer in layers for part in layer]
+            if self.method.policy == "linear":
+                *parts, third, bias, last, out = parts
+                parts += [third @ last, (bias.unsqueeze(1) @ last).squeeze(1) + out]
+            log_std = log_std_of(table.double(), self.shape.action_size)
+            return (torch.cat([*(part.flatten(1) for part in parts), log_std], 1).float(),)
+
+        return each_seed(folded, self.policy.flat)[0].numpy()
 
     def scaling(self) -> tuple[Array, Array]:
         """(o - mu) / (3 (sigma + .1)), the time feature as it is; nothing before the first batch (section 2.2)."""
@@ -202,7 +220,10 @@ class PPOKLLearner(Collecting):
         mean, scale, ended = rollout.mean, rollout.scale, rollout.final_environment
         each = rollout.reward.shape[1] // seeds
         x = by_seed(normalised(rollout.observation, mean, scale, math.inf), seeds)
-        value = self.value(torch.from_numpy(x)).squeeze(2).numpy()
+        valid = by_seed(rollout.valid, seeds)
+        seed, row = np.nonzero(valid)
+        value = np.zeros(valid.shape)
+        value[seed, row] = values_at(self.value.network, self.value.flat, x[seed, row], seed)
         reward, terminated = (1.0 - method.gamma) * rollout.reward, rollout.terminated
         following = np.zeros(reward.shape)
         if method.bootstrap_time_limits:
@@ -210,24 +231,24 @@ class PPOKLLearner(Collecting):
             final_value = values_at(self.value.network, self.value.flat, final, ended // each)
         else:
             terminated, final_value = terminated | rollout.truncated, np.zeros(len(ended))
-        stepwise = by_step(value, steps).astype(np.float64)
+        stepwise = by_step(value, steps)
         # every episode is whole, so the last observation is a first one of the next: its value is never used
         following = returns.next_values(stepwise, np.zeros(reward.shape[1]), rollout.final_step, ended, final_value)
         ends = terminated, rollout.truncated, rollout.valid
         advantage = by_seed(returns.gae(reward, stepwise, following, *ends, method.gamma, method.gae_lambda), seeds)
         target = by_seed(returns.discounted(reward, following, *ends, method.gamma), seeds)
-        valid, action = by_seed(rollout.valid, seeds), by_seed(rollout.action, seeds)
+        action = by_seed(rollout.action, seeds)
         order = np.argsort(~valid, axis=1, kind="stable")  # a seed's own samples first
         count = valid.sum(1)
         longest, rows = int(count.max()), np.arange(seeds)[:, None]
         pick = rows, order[:, :longest]
         weight = valid[pick] / count[:, None]
-        advantage, target = advantage[pick], target[pick]
-        centre = (advantage * weight).sum(1, keepdims=True)
-        spread = np.sqrt((weight * (advantage - centre) ** 2).sum(1, keepdims=True))
-        own = [(value[s, valid[s]].astype(np.float64)[None], target[s, : count[s]][None]) for s in range(seeds)]
-        explained = np.concatenate([returns.explained_variance(*one) for one in own])
-        arrays = x[pick], action[pick], (advantage - centre) / (spread + 1e-6), target, weight
+        advantage, target, explained = advantage[pick], target[pick], np.zeros(seeds)
+        for s, used in enumerate(count):
+            explained[s : s + 1] = returns.explained_variance(value[s, valid[s]][None], target[s, :used][None])
+            away = advantage[s, :used] - advantage[s, :used].mean()
+            advantage[s, :used] = away / (np.sqrt((away**2).mean()) + 1e-6)
+        arrays = x[pick], action[pick], advantage, target, weight
         batch = Samples(*(torch.from_numpy(array.astype(np.float32)) for array in arrays))
         return batch, {"explained_variance": explained}
 
@@ -239,14 +260,15 @@ class PPOKLLearner(Collecting):
         )
         self.beta, self.multiplier = adapted(divergence, self.beta, self.multiplier, method.target_kl)
         loss = self.fit_values(batch, iteration)
-        log_std = log_std_of(self.policy.free.detach(), self.shape.action_size)
+        size = self.shape.action_size
+        (entropy,) = each_seed(lambda table: (gaussian.entropy(log_std_of(table, size)),), self.policy.free.detach())
         return {
             "kl": divergence,
             "policy_steps": steps.astype(np.float64),
             "beta": self.beta,
             "rate_multiplier": self.multiplier,
             "value_loss": loss,
-            "entropy": gaussian.entropy(log_std).double().numpy(),
+            "entropy": entropy.double().numpy(),
         }
 
     def fit_values(self, batch: Samples, iteration: int) -> Array:
