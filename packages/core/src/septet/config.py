@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from septet.errors import InputError
@@ -47,6 +47,22 @@ class Runs(Settings):
                     raise _rejected(f"runs.{task}", f"methods, some of {', '.join(methods)}", name)
             if len(set(chosen)) < len(chosen):
                 raise _rejected(f"runs.{task}", "methods, each once", ", ".join(chosen))
+        return self
+
+
+class SeededRuns(Runs):
+    """Base of experiments of which a job may have seeds of its own: as many as its claims need."""
+
+    seeds_of: dict[str, Annotated[Seeds, Field(min_length=1)]] = {}
+    """Seeds of single jobs, method/task, in place of `seeds`."""
+
+    @model_validator(mode="after")
+    def _known_jobs(self) -> Self:
+        methods, tasks = (getattr(self, name) for name in ("methods", "tasks"))
+        for job in self.seeds_of:
+            method, _, task = job.partition("/")
+            if method not in methods or task not in tasks:
+                raise _rejected("seeds_of", "jobs as method/task, of methods and tasks that there are", job)
         return self
 
 

@@ -1,6 +1,6 @@
 """What the workflow runs: the paper's methods, its baselines, tasks of a few seconds, and those of scale `paper`."""
 
-from septet.config import Runs
+from septet.config import SeededRuns
 from septet.vipg.config import (
     PPO,
     TRPO,
@@ -40,7 +40,7 @@ BASELINES = ["svpg", "amortised_svgd", "score", "v_vpg_fixed", "action_sgd", "ac
 LARGE = {"episodes": 48, "iterations": 300, "gamma": 0.995, "hidden": (64, 64)}
 
 
-class Experiments(Common, Runs):
+class Experiments(Common, SeededRuns):
     """The paper's experiments: `config/papers/vipg.yaml`."""
 
     methods: dict[str, Method] = {
