@@ -29,6 +29,10 @@ Seeds = Annotated[list[int], AfterValidator(_each_once)]
 """Numbers of the replicates of a job."""
 
 
+JobSeeds = Annotated[Seeds, Field(min_length=1)]
+"""Seeds that one job has for itself."""
+
+
 class Runs(Settings):
     """Base of a paper's experiments, which have `methods`, `tasks`, and `runs`: task -> the methods that run on it."""
 
@@ -53,16 +57,16 @@ class Runs(Settings):
 class SeededRuns(Runs):
     """Base of experiments of which a job may have seeds of its own: as many as its claims need."""
 
-    seeds_of: dict[str, Annotated[Seeds, Field(min_length=1)]] = {}
-    """Seeds of single jobs, method/task, in place of `seeds`."""
+    seeds_of: dict[str, JobSeeds] = {}
+    """Seeds of the jobs on a task, or of one job, method/task, in place of `seeds`."""
 
     @model_validator(mode="after")
     def _known_jobs(self) -> Self:
         methods, tasks = (getattr(self, name) for name in ("methods", "tasks"))
-        for job in self.seeds_of:
-            method, _, task = job.partition("/")
-            if method not in methods or task not in tasks:
-                raise _rejected("seeds_of", "jobs as method/task, of methods and tasks that there are", job)
+        for key in self.seeds_of:
+            method, _, task = key.rpartition("/")
+            if task not in tasks or (method or next(iter(methods))) not in methods:
+                raise _rejected("seeds_of", "task or method/task, of methods and tasks that there are", key)
         return self
 
 

@@ -193,8 +193,9 @@ class Workflow:
         job = {key: value for key, value in every.items() if key not in NOT_OF_A_JOB}
         job["method"] = {"name": method, **self.choice(paper, scale, "methods", method)}
         job["task"] = {"name": task, **self.choice(paper, scale, "tasks", task)}
-        if own := every.get("seeds_of", {}).get(f"{method}/{task}"):
-            job["seeds"] = own
+        own = every.get("seeds_of", {})
+        if chosen := own.get(f"{method}/{task}") or own.get(task):
+            job["seeds"] = chosen
         return job
 
     @cached_property

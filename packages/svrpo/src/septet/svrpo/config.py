@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from septet.config import SeededRuns, Seeds, Settings
+from septet.config import JobSeeds, SeededRuns, Seeds, Settings
 from septet.rl.config import Widths
 
 Gradient = Literal["svrg", "sgd", "full"]
@@ -210,7 +210,7 @@ def inner_loop(**settings: object) -> InnerLoop:
 LOOPS = ["trpo", "sgd", "svrpo", "full", "svrpo_stop"]
 
 
-class Experiments(Common, SeededRuns):
+class Experiments(SeededRuns, Common):
     """The paper's experiments: `config/papers/svrpo.yaml`."""
 
     methods: dict[str, Method] = {
@@ -257,3 +257,12 @@ class Experiments(Common, SeededRuns):
         "bandit_far": ["estimators"],
     }
     """Which methods run on which task; an empty list switches a task off."""
+    seeds_of: dict[str, JobSeeds] = {
+        "svrpo/cart_pole": list(range(80)),
+        "trpo/cart_pole": list(range(80)),
+        "full/cart_pole": list(range(40)),
+        "svrpg/pendulum": list(range(10)),
+        "srvrpg/pendulum": list(range(10)),
+    }
+    """Seeds of the jobs on a task, or of one job, method/task, in place of `seeds`: more where a power estimate asks for
+    them, fewer where nothing is judged."""
