@@ -18,7 +18,7 @@ from snakemake.utils import update_config
 from septet.config import validate
 from septet.report.claims import read_claims
 from septet.report.draw import figures_of
-from septet.workflow_config import experiments, generated, read_papers
+from septet.workflow_config import Workflow, experiments, generated, read_papers
 
 ROOT = Path(__file__).parents[1]
 SCALES = ("smoke", "laptop", "paper")
@@ -39,13 +39,14 @@ def test_each_scale_is_an_overlay_of_the_paper_s_schema(scale, paper):
     validate(experiments(PAPERS[paper]), settings, scale)
 
 
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("paper", PAPERS)
-def test_claims_name_methods_and_tasks_that_their_scale_runs(paper):
+def test_claims_name_methods_and_tasks_that_their_scales_run(paper, scale):
+    settings = Workflow(ROOT, {}).settings(paper, scale)
+    chosen = validate(experiments(PAPERS[paper]), settings, scale)
     for claim in read_claims(ROOT / f"config/claims/{paper}.yaml").claims:
-        scale = "laptop" if "laptop" in claim.scales else claim.scales[0]
-        settings = yaml.safe_load((ROOT / f"config/papers/{paper}.yaml").read_text())
-        update_config(settings, yaml.safe_load((ROOT / f"config/scale/{scale}.yaml").read_text())[paper])
-        chosen = validate(experiments(PAPERS[paper]), settings, scale)
+        if scale not in claim.scales:
+            continue
         for task in claim.tasks:
             for label in claim.methods:
                 method = label.partition("/")[0]
@@ -53,6 +54,21 @@ def test_claims_name_methods_and_tasks_that_their_scale_runs(paper):
                 named = chosen.methods[method].model_copy(update={"name": method})
                 made = named.labels() if hasattr(named, "labels") else [method]
                 assert label in made, f"{claim.id}: {label}"
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_scale_paper_judges_at_least_what_laptop_judges(paper):
+    """The same claims, on no fewer seeds."""
+    workflow = Workflow(ROOT, {})
+    for claim in read_claims(ROOT / f"config/claims/{paper}.yaml").claims:
+        if "laptop" not in claim.scales:
+            continue
+        assert "paper" in claim.scales, claim.id
+        for task in claim.tasks:
+            for method in {label.partition("/")[0] for label in claim.methods}:
+                job = {scale: workflow.training(paper, scale, method, task) for scale in ("laptop", "paper")}
+                seeds = {scale: len(one.get("seeds") or one["task"]["seeds"]) for scale, one in job.items()}
+                assert seeds["paper"] >= seeds["laptop"], f"{claim.id}: {method} on {task}"
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -58,6 +58,9 @@ def read(text):
             'metaexplore={"methods": {"meta": {"gama": 1}}}',
             "methods.meta: expected one of the keys actor_rate, batch, ",
         ),
+        ('svrpo={"seeds_of": {"trpo": [0]}}', "svrpo (--config or --configfile): seeds_of: expected task or method/task, "),
+        ('svrpo={"seeds_of": {"trpo/pond": [0]}}', "found trpo/pond"),
+        ('svrpo={"seeds_of": {"trpo/cart_pole": [1, 1]}}', "seeds_of.trpo/cart_pole: expected different seeds, "),
         ('vipg={"tasks": {"cart_pole": {"kind": "game"}}}', "tasks.cart_pole.kind: expected one of 'environment', "),
         ('empg={"tasks": {"warm": {"model": {"width": 3}}}}', "tasks.warm.model: expected one of the keys base, kind"),
         ('dynts={"tasks": {"new": {"period": 3}}}', f"{OF_DYNTS}: tasks.new.kind: expected a value, found nothing"),
@@ -96,6 +99,16 @@ def test_a_job_gets_what_it_uses_and_nothing_else():
         chosen.training("dynts", "smoke", "nobody", "tau200")
     with pytest.raises(InputError, match=r"^dynts: tasks: expected one of static, "):
         chosen.training("dynts", "smoke", "ts", "nowhere")
+
+
+def test_a_job_may_have_seeds_of_its_own():
+    own = {"svrpo/cart_pole": [7, 8], "bandit": [9]}
+    chosen = Workflow(ROOT, {"svrpo": {"seeds": [5, 6], "seeds_of": own}})
+    seeds = {job: chosen.training("svrpo", "laptop", *job)["seeds"] for job in chosen.runs("svrpo", "laptop")}
+    assert seeds["svrpo", "cart_pole"] == [7, 8] and seeds["estimators", "bandit"] == [9]
+    assert seeds["sgd", "cart_pole"] == seeds["svrpo", "pendulum"] == [5, 6]
+    assert seeds["full", "cart_pole"] == list(range(40)), "the paper's own"
+    assert "seeds_of" not in chosen.training("svrpo", "laptop", "sgd", "cart_pole")
 
 
 def test_a_mistake_in_the_scale_s_overlay_names_that_file(tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from septet.errors import InputError
@@ -29,6 +29,10 @@ Seeds = Annotated[list[int], AfterValidator(_each_once)]
 """Numbers of the replicates of a job."""
 
 
+JobSeeds = Annotated[Seeds, Field(min_length=1)]
+"""Seeds that one job has for itself."""
+
+
 class Runs(Settings):
     """Base of a paper's experiments, which have `methods`, `tasks`, and `runs`: task -> the methods that run on it."""
 
@@ -47,6 +51,22 @@ class Runs(Settings):
                     raise _rejected(f"runs.{task}", f"methods, some of {', '.join(methods)}", name)
             if len(set(chosen)) < len(chosen):
                 raise _rejected(f"runs.{task}", "methods, each once", ", ".join(chosen))
+        return self
+
+
+class SeededRuns(Runs):
+    """Base of experiments of which a job may have seeds of its own: as many as its claims need."""
+
+    seeds_of: dict[str, JobSeeds] = {}
+    """Seeds of the jobs on a task, or of one job, method/task, in place of `seeds`."""
+
+    @model_validator(mode="after")
+    def _known_jobs(self) -> Self:
+        methods, tasks = (getattr(self, name) for name in ("methods", "tasks"))
+        for key in self.seeds_of:
+            method, _, task = key.rpartition("/")
+            if task not in tasks or (method or next(iter(methods))) not in methods:
+                raise _rejected("seeds_of", "task or method/task, of methods and tasks that there are", key)
         return self
 
 

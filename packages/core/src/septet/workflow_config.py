@@ -22,7 +22,7 @@ from septet.reading import parse_scalar, parse_yaml, read_mapping
 
 Scale = Literal["smoke", "laptop", "paper"]
 SCALES: tuple[str, ...] = get_args(Scale)
-NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
+NOT_OF_A_JOB = ("methods", "tasks", "runs", "seeds_of", "data_dir", "data_source")
 """Keys of a paper's settings that a training job does not get: it gets one method and one task."""
 
 
@@ -189,9 +189,13 @@ class Workflow:
         It holds what this job uses and nothing else, so that changing a hyper-parameter reruns the jobs
         that use it and no other.
         """
-        job = {key: value for key, value in self.settings(paper, scale).items() if key not in NOT_OF_A_JOB}
+        every = self.settings(paper, scale)
+        job = {key: value for key, value in every.items() if key not in NOT_OF_A_JOB}
         job["method"] = {"name": method, **self.choice(paper, scale, "methods", method)}
         job["task"] = {"name": task, **self.choice(paper, scale, "tasks", task)}
+        own = every.get("seeds_of", {})
+        if chosen := own.get(f"{method}/{task}") or own.get(task):
+            job["seeds"] = chosen
         return job
 
     @cached_property

@@ -1,12 +1,12 @@
 """The experiments: `config/papers/empg.yaml` and, on a real language model, `config/papers/empgreal.yaml`."""
 
-from septet.config import Runs, Seeds
+from septet.config import Runs, SeededRuns, Seeds
 from septet.empg.config import Chain, Chat, Common, Method, SmolLM, Steps, Task, Tiny
 
 ALL = ["empg", "grpo", "dr_grpo", "rloo", "reinforce_pp", "ppo", "raft"]
 
 
-class Experiments(Common, Runs):
+class Experiments(SeededRuns, Common):
     """The paper's experiments: `config/papers/empg.yaml`."""
 
     data_dir: str | None = None

@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from septet.config import Runs, Seeds, Settings
+from septet.config import JobSeeds, SeededRuns, Seeds, Settings
 from septet.rl.config import Widths
+
+Gradient = Literal["svrg", "sgd", "full"]
 
 
 class InnerLoop(Settings):
@@ -18,7 +20,7 @@ class InnerLoop(Settings):
     """Selects this method."""
     name: str = ""
     """Name of the method; filled in by the workflow for a job."""
-    gradient: Literal["svrg", "sgd", "full"] = "svrg"
+    gradient: Gradient = "svrg"
     """Where the gradient of an inner step comes from: control variate, mini-batch alone, whole batch (section 5)."""
     single_step: bool = False
     """One step instead of the task's m."""
@@ -77,7 +79,31 @@ class SRVRPG(_Trajectories):
     """Inner steps of an epoch."""
 
 
-Method = Annotated[InnerLoop | SVRPG | SRVRPG, Field(discriminator="algorithm")]
+ESTIMATORS: dict[str, tuple[Gradient, bool]] = {
+    "svrg": ("svrg", False),
+    "svrg_ratio": ("svrg", True),
+    "sgd": ("sgd", False),
+    "sgd_ratio": ("sgd", True),
+}
+"""Label -> where the gradient of an inner step comes from, and whether the surrogate has the importance ratio."""
+
+
+class Estimators(Settings):
+    """Bias and variance of the gradients of an inner step where the true gradient is known (section 8)."""
+
+    algorithm: Literal["estimators"]
+    """Selects this method."""
+    name: str = ""
+    """Name of the method; filled in by the workflow for a job."""
+    batches: int = Field(default=10, ge=2)
+    """Batches of N samples that each seed averages over."""
+
+    def labels(self) -> list[str]:
+        """Method labels in the score table."""
+        return [f"{self.name}/{estimator}" for estimator in ESTIMATORS]
+
+
+Method = Annotated[InnerLoop | SVRPG | SRVRPG | Estimators, Field(discriminator="algorithm")]
 
 
 class Task(Settings):
@@ -115,12 +141,35 @@ class Task(Settings):
         return self.batch // self.environments
 
 
+class GaussianBandit(Settings):
+    """One state, the action a ~ N(m, s^2), the reward -(a - c)^2; the snapshot is N(0, 1) (section 8)."""
+
+    name: str = ""
+    """Name of the task; filled in by the workflow for a job."""
+    distance: float = Field(gt=0.0)
+    """c, the distance of the best action from the snapshot's mean, in the snapshot's standard deviations."""
+    batch: int = Field(default=2000, ge=1)
+    """N, samples of a batch."""
+    mini_batch: int = Field(default=200, ge=1)
+    """b, samples of a gradient block; divides N."""
+    divergences: list[Annotated[int, Field(ge=1)]] = Field(default=[1, 3, 10, 30, 50, 100], min_length=1)
+    """KL divergences of the policy from the snapshot at which gradients are taken, in thousandths of a nat."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> "GaussianBandit":
+        if self.batch % self.mini_batch:
+            raise ValueError(f"batch a multiple of mini_batch ({self.mini_batch}), not {self.batch}")
+        if sorted(set(self.divergences)) != self.divergences:
+            raise ValueError("divergences in ascending order, each once")
+        return self
+
+
 class Common(Settings):
     """What every job of the paper shares."""
 
     root_seed: int = Field(default=2017, ge=0)
     """Root of all random streams."""
-    seeds: Seeds = Field(default=list(range(10)), min_length=1)
+    seeds: Seeds = Field(default=list(range(20)), min_length=1)
     """Seeds, trained in lockstep."""
     threads: int = Field(default=1, ge=1)
     """Threads of a job."""
@@ -135,11 +184,19 @@ class Job(Common):
 
     method: Method
     """The method."""
-    task: Task
+    task: Task | GaussianBandit
     """The task."""
+
+    @property
+    def simulation(self) -> Task:
+        """The task of a job that trains: an environment and the sizes of its iterations."""
+        assert isinstance(self.task, Task)
+        return self.task
 
     @model_validator(mode="after")
     def _fits(self) -> "Job":
+        if isinstance(self.task, GaussianBandit) != isinstance(self.method, Estimators):
+            raise ValueError("algorithm: estimators for a Gaussian bandit, and for nothing else")
         if isinstance(self.method, InnerLoop) and self.task.batch % self.method.hessian_blocks:
             raise ValueError(f"batch a multiple of hessian_blocks ({self.method.hessian_blocks})")
         return self
@@ -153,7 +210,7 @@ def inner_loop(**settings: object) -> InnerLoop:
 LOOPS = ["trpo", "sgd", "svrpo", "full", "svrpo_stop"]
 
 
-class Experiments(Common, Runs):
+class Experiments(SeededRuns, Common):
     """The paper's experiments: `config/papers/svrpo.yaml`."""
 
     methods: dict[str, Method] = {
@@ -165,9 +222,10 @@ class Experiments(Common, Runs):
         "svrpo_ratio": inner_loop(gradient="svrg", ratio=True),
         "svrpg": SVRPG(algorithm="svrpg"),
         "srvrpg": SRVRPG(algorithm="srvrpg", snapshot=10, rate=3e-3),
+        "estimators": Estimators(algorithm="estimators"),
     }
-    """SVRPO, its controls, and the other methods of section 5."""
-    tasks: dict[str, Task] = {
+    """SVRPO, its controls, the other methods of section 5, and the gradients on their own (section 8)."""
+    tasks: dict[str, Task | GaussianBandit] = {
         "cart_pole": Task(
             environment="ContinuousCartPole", batch=2000, mini_batch=200, inner_steps=10, iterations=16,
             environments=10, gamma=0.99, hidden=(32, 32),
@@ -181,8 +239,11 @@ class Experiments(Common, Runs):
         "hopper": Task(environment="Hopper-v5", inner_steps=50, iterations=1000),
         "walker": Task(environment="Walker2d-v5", mini_batch=1000, inner_steps=100, iterations=1000),
         "ant": Task(environment="Ant-v5", inner_steps=10, iterations=1000),
+        "bandit_near": GaussianBandit(distance=1.0),
+        "bandit": GaussianBandit(distance=2.0),
+        "bandit_far": GaussianBandit(distance=3.0),
     }  # fmt: skip
-    """The two small tasks of section 7, and the table of section 3."""
+    """The two small tasks of section 7, the table of section 3, and the bandit of section 8."""
     runs: dict[str, list[str]] = {
         "cart_pole": [*LOOPS, "svrpo_ratio"],
         "pendulum": [*LOOPS, "svrpg", "srvrpg"],
@@ -191,5 +252,17 @@ class Experiments(Common, Runs):
         "hopper": [],
         "walker": [],
         "ant": [],
+        "bandit_near": ["estimators"],
+        "bandit": ["estimators"],
+        "bandit_far": ["estimators"],
     }
     """Which methods run on which task; an empty list switches a task off."""
+    seeds_of: dict[str, JobSeeds] = {
+        "svrpo/cart_pole": list(range(80)),
+        "trpo/cart_pole": list(range(80)),
+        "full/cart_pole": list(range(40)),
+        "svrpg/pendulum": list(range(10)),
+        "srvrpg/pendulum": list(range(10)),
+    }
+    """Seeds of the jobs on a task, or of one job, method/task, in place of `seeds`: more where a power estimate asks for
+    them, fewer where nothing is judged."""

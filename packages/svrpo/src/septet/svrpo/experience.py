@@ -60,10 +60,10 @@ class Source:
         if steps < self.time_limit:
             where = f"task {job.task.name}: batch / environments"
             raise InputError(where, expected=f"at least the time limit of {self.time_limit} steps", found=steps)
-        self.policy = GaussianPolicy(observation_size, action_size, hidden=job.task.hidden)
+        self.policy = GaussianPolicy(observation_size, action_size, hidden=job.simulation.hidden)
         self.network = Network(self.policy.sizes, "tanh", free=action_size)
         self.samplers = Samplers(
-            job.task.environment,
+            job.simulation.environment,
             self.policy,
             seeds=job.seeds,
             environments=environments,
@@ -85,7 +85,7 @@ class Source:
 
     def collect(self) -> Experience:
         """Collect an iteration; its advantages use the previous fit, and then the baseline is fitted anew."""
-        rollout, gamma = self.samplers.collect(), self.job.task.gamma
+        rollout, gamma = self.samplers.collect(), self.job.simulation.gamma
         ended = rollout.terminated | rollout.truncated
         elapsed = baseline.steps_since_reset(self.elapsed, ended)
         x = self._by_seed(features(rollout.observation, elapsed))
@@ -145,7 +145,7 @@ def _sizes(job: Job) -> tuple[int, int, int]:
     """Observation size, action size and time limit of the job's task."""
     from septet import sampler
 
-    batch = sampler.make(job.task.environment, seeds=job.seeds[:1], environments=1)
+    batch = sampler.make(job.simulation.environment, seeds=job.seeds[:1], environments=1)
     sizes = batch.observation_size, batch.action_size, batch.time_limit
     batch.close()
     return sizes

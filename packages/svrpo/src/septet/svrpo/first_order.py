@@ -60,16 +60,16 @@ class FirstOrderLearner:
 
     def __init__(self, job: Job, method: SVRPG | SRVRPG) -> None:
         self.job, self.method = job, method
-        if job.task.environment in EARLY_ENDS:
-            raise self._fell(job.task.environment)
-        probe = Source(job, method.trajectories, job.task.batch)
+        if job.simulation.environment in EARLY_ENDS:
+            raise self._fell(job.simulation.environment)
+        probe = Source(job, method.trajectories, job.simulation.batch)
         self.steps = probe.time_limit
         probe.close()
         tick = method.trajectories * self.steps
-        if job.task.batch % tick:
+        if job.simulation.batch % tick:
             where = f"task {job.task.name}: batch"
-            raise InputError(where, expected=f"a multiple of {tick} for {method.name}", found=job.task.batch)
-        self.ticks = job.task.batch // tick
+            raise InputError(where, expected=f"a multiple of {tick} for {method.name}", found=job.simulation.batch)
+        self.ticks = job.simulation.batch // tick
         self.source = Source(job, method.trajectories, self.steps)
         self.network = self.source.network
         self.w = self.source.initial()
@@ -104,7 +104,7 @@ class FirstOrderLearner:
             seconds["collect"] += collected - start
             seconds["learn"] += time.perf_counter() - collected
         scores = {name: total / (1 if name == "inner_steps" else self.ticks) for name, total in sums.items()}
-        return Iteration(np.full(len(seeds), float(self.job.task.batch)), scores, seconds)
+        return Iteration(np.full(len(seeds), float(self.job.simulation.batch)), scores, seconds)
 
     def _fell(self, found: str) -> InputError:
         where = f"task {self.job.task.name} with {self.method.name}"
@@ -112,8 +112,8 @@ class FirstOrderLearner:
 
     def learn(self, s: int, experience: Experience) -> tuple[float, float]:
         """Use one seed's B trajectories; the length of the gradient, and the spread of the log-weights."""
-        observation, action = own(experience.observation, s)[0], own(experience.action, s)[0]
-        reward, gamma = experience.reward[s], self.job.task.gamma
+observation, action = own(experience.observation, s)[0], own(experience.action, s)[0]
+        reward, gamma = experience.reward[s], self.job.simulation.gamma
         value = experience.prediction[s].reshape(reward.shape)
         w = self.w[s].clone()
         factor = trajectories.coefficients(reward, value, gamma)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from septet.rl.trust_region import Product, conjugate_gradient, line_search
-from septet.svrpo.config import InnerLoop
+from septet.svrpo.config import Gradient, InnerLoop
 from septet.svrpo.problem import FiniteSum
 
 Array = NDArray[np.float64]
@@ -58,6 +58,25 @@ def control_variate(at_w: Tensor, at_snapshot: Tensor, full: Tensor) -> Tensor:
         full: gradient on the whole batch at w~, (P,).
     """
     return at_w - at_snapshot + full
+
+
+def inner_gradient(
+    problem: FiniteSum, w: Tensor, block: int, kind: Gradient, at_snapshot: Tensor, full: Tensor
+) -> Tensor:
+    """Gradient v (P,) of an inner step at w (P,), section 2.2; of the controls, section 5.
+
+    Args:
+        problem: the batch.
+        w: where it is taken, (P,).
+        block: the mini-batch.
+        kind: control variate, mini-batch alone, or whole batch.
+        at_snapshot: gradients at the snapshot on every block, (K, P).
+        full: gradient at the snapshot on the whole batch, (P,).
+    """
+    if kind == "full":
+        return problem.full_gradient(w)
+    v = problem.block_gradient(w, block)
+    return control_variate(v, at_snapshot[block], full) if kind == "svrg" else v
 
 
 def newton_step(product: Product, gradient: Tensor, radius: float, cg_steps: int) -> Tensor:
@@ -111,12 +130,9 @@ def inner_loop(
         if keep_iterates:
             iterates.append(w)
         if not _is_over(settings, divergence, rejections):
-            if settings.gradient == "full":
-                v = problem.full_gradient(w) if t else full
-            else:
-                v = problem.block_gradient(w, int(blocks[t]))
-                if settings.gradient == "svrg":
-                    v = control_variate(v, at_snapshot[blocks[t]], full)
+            known = settings.gradient == "full" and t == 0
+            block = int(blocks[t])
+            v = full if known else inner_gradient(problem, w, block, settings.gradient, at_snapshot, full)
             total += v
             product = _Counted(problem.hessian(w, int(hessian_blocks[t]), settings.damping))
             step = newton_step(product, v.unsqueeze(0), radius, settings.cg_steps)

@@ -1,4 +1,4 @@
-"""The `train` verb: one method, one task, all seeds in lockstep."""
+"""The `train` verb: one method, one task, all seeds in lockstep; or the gradients alone, on a bandit."""
 
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +13,8 @@ from septet.history import History
 from septet.rl.loop import Iteration
 from septet.run import Run
 from septet.scores import score_rows
-from septet.svrpo.config import InnerLoop, Job
+from septet.svrpo.bandit import Measurement
+from septet.svrpo.config import ESTIMATORS, Estimators, GaussianBandit, InnerLoop, Job
 
 PAPER = "svrpo"
 PACKAGES = ["septet", "septet.sampler", "septet.rl", f"septet.{PAPER}"]
@@ -44,31 +45,61 @@ def build(job: Job) -> Learner:
         return TrustRegionLearner(job, job.method)
     from septet.svrpo.first_order import FirstOrderLearner
 
+    assert not isinstance(job.method, Estimators)
     return FirstOrderLearner(job, job.method)
 
 
 def train(job: Job, out: Path) -> None:
     """Run one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
     torch.set_num_threads(1)  # a job's own threads work on different seeds
-    method, task, seeds = job.method, job.task, job.seeds
     with Run(
-        out, job, paper=PAPER, method=method.name, task=task.name, seeds=seeds, packages=PACKAGES, libraries=LIBRARIES,
+        out, job, paper=PAPER, method=job.method.name, task=job.task.name, seeds=job.seeds, packages=PACKAGES,
+        libraries=LIBRARIES,
     ) as run:  # fmt: skip
-        # environment, policy, method
-        history = History(len(seeds))
-        with closing(build(job)) as learner:
-            # loop
-            for iteration in run.loop(task.iterations, {"learner": learner, "history": history}):
-                found = learner.iterate(iteration)
-                history.add(history.last_steps + found.steps, found.scores, found.seconds)
+        if isinstance(job.method, Estimators):
+            measure(job, job.method, run)
+        else:
+            train_policies(job, run)
 
-        # write
-        run.write(
-            score_tables(job, history, learner.final_scores()),
-            methods={method.name: method.model_dump(mode="json", exclude={"name"})},
-            steps=int(history.last_steps.sum()),
-            timing=history.timing_rows(*run.key, seeds),
-        )
+
+def train_policies(job: Job, run: Run) -> None:
+    """Iterations of a method on an environment."""
+    # environment, policy, method
+    method, history = job.method, History(len(job.seeds))
+    with closing(build(job)) as learner:
+        # loop
+        for iteration in run.loop(job.simulation.iterations, {"learner": learner, "history": history}):
+            found = learner.iterate(iteration)
+            history.add(history.last_steps + found.steps, found.scores, found.seconds)
+
+    # write
+    run.write(
+        score_tables(job, history, learner.final_scores()),
+        methods={method.name: method.model_dump(mode="json", exclude={"name"})},
+        steps=int(history.last_steps.sum()),
+        timing=history.timing_rows(*run.key, job.seeds),
+    )
+
+
+def measure(job: Job, method: Estimators, run: Run) -> None:
+    """Bias and variance of the gradients of an inner step on a bandit; a step is a thousandth of a nat."""
+    task = job.task
+    assert isinstance(task, GaussianBandit)
+    measurement = Measurement(job, method, task)
+    for batch in run.loop(method.batches, measurement, unit="batches"):
+        measurement.add(batch)
+    labels = dict(zip(ESTIMATORS, method.labels(), strict=True))
+    run.write(
+        [
+            score_rows(PAPER, labels[name], task.name, seeds=job.seeds, steps=task.divergences, metrics=metrics)
+            for name, metrics in measurement.scores().items()
+        ],
+        methods={
+            label: {**method.model_dump(mode="json", exclude={"name"}), "gradient": kind, "ratio": ratio}
+            for label, (kind, ratio) in zip(labels.values(), ESTIMATORS.values(), strict=True)
+        },
+        steps=method.batches * task.batch * len(job.seeds),
+    )
 
 
 def score_tables(job: Job, history: History, positions: dict[str, Array]) -> list[pl.DataFrame]:
@@ -77,7 +108,7 @@ def score_tables(job: Job, history: History, positions: dict[str, Array]) -> lis
     Curves have the environment steps per seed as their step; metrics by inner position, named `..._at`, have the
     position, counted from 1.
     """
-    method, task = job.method.name, job.task
+    method, task = job.method.name, job.simulation
     steps = history.steps[:, 0].tolist()
     curves = {name: values.T for name, values in history.metrics.items()}
     last = max(1, round(FINAL_SHARE * task.iterations))

@@ -28,11 +28,11 @@ class TrustRegionLearner:
     checkpointed = ("w", "redraws", "by_position", "source")
 
     def __init__(self, job: Job, method: InnerLoop) -> None:
-        self.job, self.method, self.iterations = job, method, job.task.iterations
-        self.source = Source(job, job.task.environments, job.task.steps)
+        self.job, self.method, self.iterations = job, method, job.simulation.iterations
+        self.source = Source(job, job.simulation.environments, job.simulation.steps)
         self.network = self.source.network
         self.w = self.source.initial()
-        self.steps = 1 if method.single_step else job.task.inner_steps
+        self.steps = 1 if method.single_step else job.simulation.inner_steps
         self._pool = ThreadPoolExecutor(job.threads) if job.threads > 1 else None
         shape = (len(job.seeds), self.steps)
         # Sums over iterations, by inner position: steps tried, accepted, KL divergence, variance ratio.
@@ -63,7 +63,7 @@ class TrustRegionLearner:
         scores = {name: np.array([each[name] for each in logged]) for name in logged[0]}
         self.w = w
         scores["return"] = experience.episode_return
-        steps = np.full(len(seeds), float(self.job.task.batch))
+        steps = np.full(len(seeds), float(self.job.simulation.batch))
         return Iteration(steps, scores, {"collect": collected - start, "learn": learned - collected})
 
     def inner_loop(self, s: int, experience: Experience, iteration: int, keep_iterates: bool) -> Inner:
@@ -81,7 +81,7 @@ class TrustRegionLearner:
 
     def problem(self, s: int, experience: Experience, iteration: int, name: str) -> FiniteSum:
         """The batch of one seed as a finite sum, cut into blocks by the random stream `name`."""
-        task = self.job.task
+        task = self.job.simulation
         return finite_sum_of(
             self.network,
             self.w[s].clone(),
@@ -96,7 +96,7 @@ class TrustRegionLearner:
 
     def diagnostics(self, before: Tensor, inner: Inner) -> dict[str, float]:
         """What section 2.5 logs for a seed, and the cost in passes over the batch."""
-        made, share = inner.made.sum(), self.job.task.mini_batch / self.job.task.batch
+        made, share = inner.made.sum(), self.job.simulation.mini_batch / self.job.simulation.batch
         per_step = {"svrg": share, "sgd": share, "full": 1.0}[self.method.gradient]
         published = {"svrg": 2.0 * share, "sgd": share, "full": 1.0}[self.method.gradient]
         return {

@@ -320,8 +320,8 @@ class Common(Settings):
 
     root_seed: int = Field(default=2018, ge=0)
     """Root of all random streams."""
-    seeds: Seeds = Field(default=[0, 1, 2, 3, 4], min_length=1)
-    """Replicates, trained in lockstep (section 3: 5)."""
+    seeds: Seeds = Field(default=list(range(20)), min_length=1)
+    """Replicates, trained in lockstep (section 3)."""
     evaluate_every: int = Field(default=4, ge=1)
     """Iterations between two evaluations of the mean-weight policy."""
     evaluation_episodes: int = Field(default=4, ge=1)

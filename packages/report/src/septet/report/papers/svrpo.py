@@ -92,6 +92,37 @@ def cost(paper: Paper) -> alt.TopLevelMixin:
     )  # fmt: skip
 
 
+BANDITS = {
+    "bandit_near": "best action 1 sd away",
+    "bandit": "best action 2 sd away",
+    "bandit_far": "best action 3 sd away",
+}
+NO_RATIO = Series("estimators/svrg", "SVRG, no ratio", theme.BLUE)
+WITH_RATIO = Series("estimators/svrg_ratio", "SVRG, ratio", theme.PURPLE)
+PLAIN_RATIO = Series("estimators/sgd_ratio", "mini-batch, ratio", theme.GREEN)
+TRADED = {
+    "bias": ("bias / size of the gradient", [NO_RATIO, WITH_RATIO]),
+    "variance_ratio": ("variance / mini-batch's", [NO_RATIO, WITH_RATIO]),
+    "squared_error": ("squared error / size squared", [NO_RATIO, WITH_RATIO, PLAIN_RATIO]),
+}
+
+
+def bias_and_variance(paper: Paper) -> alt.TopLevelMixin:
+    """Bias, variance and squared error of the inner gradients on the bandits, against the KL divergence."""
+    drawn = []
+    for metric, (y_title, series) in TRADED.items():
+        frame = charts.of(tables.curves(paper, metric), series).with_columns(nats=pl.col("step") / 1000)
+        for task, title in BANDITS.items():
+            rows = frame.filter(pl.col("task") == task)
+            if not rows.is_empty():
+                chart = charts.curves(
+                    rows, series, x="nats", x_title="KL divergence, nats", y_title=y_title, log_x=True, log_y=True,
+                    points=True, width=190, height=150,
+                )  # fmt: skip
+                drawn.append(chart.properties(title=title))
+    return alt.concat(*drawn, columns=len(BANDITS)).resolve_scale(color="independent")
+
+
 FIGURES = [
     Figure(
         "returns",
@@ -128,6 +159,17 @@ FIGURES = [
         "Conditional variance of the SVRG gradient over that of a plain mini-batch of the same size, at the iterates "
         "of each loop, on mini-batches redrawn. It is 0 at the first step, where SVRG is the full gradient.",
         _curves("variance_ratio_at", "variance ratio", [SVRPO, SGD], "inner step", points=True),
+    ),
+    Figure(
+        "bias_and_variance",
+        "What variance is traded for",
+        "The inner gradient on a Gaussian bandit, whose true gradient is known, at policies on the way along the natural "
+        "gradient; the budget is 0.01 nats. Above: distance of the mean gradient from the true one, as a share of the "
+        "true one's size (in the Fisher metric). The published gradient has no importance ratio, with or without the "
+        "control variate. Middle: variance of SVRG over that of the mini-batch of the same surrogate, given the batch. "
+        "Below: bias squared plus variance, with N = 2,000 and b = 200. With the ratio the bias that is left is that of "
+        "a finite number of batches.",
+        bias_and_variance,
     ),
     Figure(
         "budget",
