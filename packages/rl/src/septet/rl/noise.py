@@ -32,7 +32,7 @@ def ornstein_uhlenbeck(x: Array, epsilon: Array, theta: float, sigma: float, dt:
     return x - theta * dt * x + sigma * np.sqrt(dt) * epsilon
 
 
-def action_distance(action: Array, perturbed: Array) -> Array:
+def action_distance(action: Array, perturbed: Array) -> NDArray[np.float64]:
     r"""Distance of two deterministic policies on the same N observations.
 
     .. math:: d = \sqrt{\tfrac1A \sum_i E_s[(\pi(s)_i - \tilde\pi(s)_i)^2]}
@@ -45,10 +45,12 @@ def action_distance(action: Array, perturbed: Array) -> Array:
     Returns:
         ``(S,)``.
     """
-    return np.sqrt(np.mean((action - perturbed) ** 2, axis=(1, 2), dtype=np.float64))
+    return np.asarray(np.sqrt(np.mean((action - perturbed) ** 2, axis=(1, 2), dtype=np.float64)))
 
 
-def adapt_scale(scale: Array, distance: Array, target: float, factor: float = 1.01) -> Array:
+def adapt_scale(
+    scale: NDArray[np.float64], distance: NDArray[np.float64], target: float, factor: float = 1.01
+) -> NDArray[np.float64]:
     r"""Next scale of the parameter noise: wider while the actions stay closer than the target.
 
     .. math:: \sigma \leftarrow \alpha\sigma \text{ if } d < \delta, \text{ else } \sigma/\alpha
@@ -167,15 +169,15 @@ class ParameterNoise:
         self._target, self._batch, self._kept = target, batch, gains(shape)
         count = len(self._seeds)
         self.perturbed: Float32 = np.zeros((count, weight_count(shape)), np.float32)
-        self.scale: Array = np.full(count, target if scale is None else scale)
-        self.distance: Array = np.full(count, np.nan)
+        self.scale: NDArray[np.float64] = np.full(count, target if scale is None else scale)
+        self.distance: NDArray[np.float64] = np.full(count, np.nan)
         self.episode = np.zeros(count, dtype=np.int64)
 
     def redraw(self, actor: Float32, begun: NDArray[np.bool_]) -> None:
         """Perturb the actors ``(S, P)`` again for the seeds ``(S,)`` whose episode begins."""
         for index in np.flatnonzero(begun):
             draws = stream(self._root, "perturb", self._task, self._seeds[index], int(self.episode[index]))
-            self.perturbed[index] = self._noisy(actor, index, draws)
+            self.perturbed[index] = self._noisy(actor[index], self.scale[index], draws)
             self.episode[index] += 1
 
     def is_due(self, updates: int) -> bool:
@@ -197,13 +199,12 @@ class ParameterNoise:
         for index, seed in enumerate(self._seeds):
             draws = stream(self._root, "adapt", self._task, seed, updates)
             rows[index] = draws.integers(0, len(replay), self._batch)
-            probe[index] = self._noisy(actor, index, draws)
+            probe[index] = self._noisy(actor[index], self.scale[index], draws)
         observation = replay.fields(rows)["observation"]
         self.distance = action_distance(act(observation, actor), act(observation, probe))
         self.scale = adapt_scale(self.scale, self.distance, self._target)
 
-    def _noisy(self, actor: Float32, index: int, draws: np.random.Generator) -> Float32:
-        """The weights ``(P,)`` of one seed's actor with noise of its scale."""
-        noise = np.float32(self.scale[index]) * draws.standard_normal(actor.shape[1], dtype=np.float32)
-        noise[self._kept] = 0.0
-        return actor[index] + noise
+    def _noisy(self, weights: Float32, scale: float, draws: np.random.Generator) -> Float32:
+        """The weights ``(P,)`` of one actor with noise."""
+        noise = draws.standard_normal(len(weights), dtype=np.float32) * np.float32(scale)
+        return weights + np.where(self._kept, np.float32(0.0), noise)
