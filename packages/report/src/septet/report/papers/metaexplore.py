@@ -128,7 +128,8 @@ def _differences(paper: Paper, pairs: Mapping[str, tuple[str, str]], series: Seq
             if not both.is_empty():
                 points.append(_dot(paper, task, label, both, pair))
     title = "area under the return curve, difference"
-    return charts.by_task(pl.DataFrame(points), TASKS, series, charts.dots, x_title=title, reference=0.0)
+    frame = pl.DataFrame(points, schema=None if points else ["task", "method"])
+    return charts.by_task(frame, TASKS, series, charts.dots, x_title=title, reference=0.0)
 
 
 def contrasts(paper: Paper) -> alt.TopLevelMixin:
