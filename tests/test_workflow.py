@@ -39,8 +39,12 @@ def after(*papers):
 LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", "rda_hinge", "rda_log", "rda_log_tuned", "tg", "fobos", "maxent")
 VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS)}
 WALLE = {f"walle_train {job}" for job in ("n1/half_cheetah", "n1/slow_simulator", "n2/slow_simulator")}
-SVRPO = {"svrpo_train svrpg/pendulum", "svrpo_train estimators/bandit", *(f"svrpo_train {method}/cart_pole" for method in ("trpo", "svrpo", "full"))}
-META_JOBS = ("meta/navigation", "frozen/navigation", "signal/navigation", "ou/pendulum")
+SVRPO = {
+    "svrpo_train svrpg/pendulum",
+    "svrpo_train estimators/bandit",
+    *(f"svrpo_train {method}/cart_pole" for method in ("trpo", "svrpo", "full")),
+}
+META_JOBS = ("meta/navigation", "frozen/navigation", "signal/navigation", "ou/navigation")
 META = {f"metaexplore_train {job}" for job in META_JOBS}
 VIPG = {
     *(f"vipg_train {method}/cart_pole" for method in ("vpg", "trpo", "v_trpo", "ppo", "v_ppo", "svpg", "action_sgd")),

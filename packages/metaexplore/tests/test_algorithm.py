@@ -6,9 +6,10 @@ import pytest
 from septet.errors import NotFinite
 from septet.metaexplore.config import Job, Method, Task
 from septet.metaexplore.curve import Curve
-from septet.metaexplore.student import repeat
+from septet.metaexplore.student import ddpg, repeat
 from septet.metaexplore.study import JUDGED, Signal, agreement, cosine, reliability
-from septet.metaexplore.train import Learner, evaluate, first_evaluation, learn, meta_cycle, plain_cycle
+from septet.metaexplore.train import Learner, draw, evaluate, first_evaluation, learn, meta_cycle, plain_cycle, rates
+from septet.rl.noise import ParameterNoise
 from septet.state import load_state_dict, state_dict
 from septet.testing import forgotten
 
@@ -144,6 +145,7 @@ METHODS = [
     {"explorer": "random"},
     {"explorer": "ornstein_uhlenbeck"},
     {"explorer": "parameter"},
+    {"explorer": "parameter", "student_updates": 60},
     {"explorer": "uniform"},
 ]
 SCRATCH = {"_round", "_first", "action_noise._draws"}
@@ -183,6 +185,45 @@ def test_a_seed_alone_is_the_seed_in_a_batch():
     go(together, 2), go(alone, 2)
     np.testing.assert_array_equal(alone.student.networks.actor[0], together.student.networks.actor[1])
     np.testing.assert_array_equal(alone.teacher.flat[0], together.teacher.flat[1])
+
+
+def test_a_seed_alone_with_noise_on_the_weights_is_the_seed_in_a_batch():
+    method = {"explorer": "parameter", "student_updates": 60}
+    together, alone = made(seeds=(1, 2, 3), **method), made(seeds=(2,), **method)
+    both, one = go(together, 3).scores, go(alone, 3).scores
+    np.testing.assert_array_equal(alone.student.networks.actor[0], together.student.networks.actor[1])
+    np.testing.assert_array_equal(alone.noise.weight_noise.perturbed[0], together.noise.weight_noise.perturbed[1])
+    for name, values in one.items():
+        np.testing.assert_array_equal(values[0], both[name][1])
+
+
+def test_noise_on_the_weights_adapts_every_fifty_updates_to_the_student_of_that_moment(monkeypatch):
+    learner, seen, adapt = made(explorer="parameter", student_updates=70), [], ParameterNoise.adapt
+
+    def spied(self, updates, actor, replay, act):
+        seen.append((updates, actor.copy()))
+        adapt(self, updates, actor, replay, act)
+
+    monkeypatch.setattr(ParameterNoise, "adapt", spied)
+    twin = made(explorer="parameter", student_updates=70)
+    for number in range(3):
+        pi, rates_, held = twin.student, rates(twin.method), len(twin.replay) + 30
+        go(twin, number + 1, number)
+        rows = draw(twin, "train", number, twin.method, 70, held)
+        pi = pi._replace(scaling=twin.student.scaling)
+        whole, losses = ddpg(pi, twin.replay.records, rows, rates_, 70 * number)  # one call, as without the noise
+        assert whole.networks.actor.tobytes() == twin.student.networks.actor.tobytes()
+        np.testing.assert_allclose(twin.losses, losses, rtol=1e-12)
+    seen.clear()
+    go(learner, 3)
+    assert [updates for updates, _ in seen] == [0, 50, 100, 150, 200]
+    scales = learner.noise.weight_noise.scale
+    powers = np.log(scales / 0.2) / np.log(1.01)
+    np.testing.assert_allclose(powers, np.round(powers), atol=1e-9)
+    assert (np.abs(powers) <= 5).all() and (np.round(powers) % 2 == 1).all()  # five steps up or down
+    again = made(explorer="parameter", student_updates=50)
+    go(again, 1)
+    np.testing.assert_array_equal(seen[1][1], again.student.networks.actor)  # after 50 updates of the first 70
 
 
 def test_controls_differ_from_meta_in_the_teacher_alone():

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from septet.errors import NotFinite
 from septet.metaexplore import train as module
-from septet.metaexplore.config import Job
+from septet.metaexplore.config import Experiments, Job
 from septet.scores import read_scores
 
 JOB = {
@@ -77,3 +77,19 @@ def test_bad_configuration_is_one_line(tmp_path):
         assert done.returncode == 2
         assert word in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_noise_runs_under_both_countings_of_the_updates():
+    """50 updates in 300 steps as meta's student, and 100 as its two students; in every other way the same method."""
+    methods = Experiments().methods
+    meta = methods["meta"]
+    assert (meta.student_updates, meta.trial_updates, meta.cycle_steps) == (50, 50, 300)
+    for noise in ("ou", "uniform", "gaussian", "parameter"):
+        own, total = methods[noise], methods[f"{noise}_double"]
+        assert (own.cycle_steps, own.student_updates, total.student_updates) == (300, 50, 100)
+        changed = {key for key, value in own.model_dump().items() if value != getattr(total, key)}
+        assert changed - {"visits"} == {"student_updates"}
+    for task, names in Experiments().runs.items():
+        assert {name for name in names if f"{name}_double" in methods} == {
+            name.removesuffix("_double") for name in names if name.endswith("_double")
+        }, task

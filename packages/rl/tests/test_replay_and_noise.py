@@ -17,6 +17,7 @@ from septet.rl.noise import (
     ornstein_uhlenbeck,
 )
 from septet.rl.replay import IndexSampler, Replay
+from septet.rl.shapes import Float32, Net, net
 from septet.state import load_state_dict, state_dict
 
 
@@ -122,19 +123,61 @@ def test_distance_and_scale_of_parameter_noise_by_hand() -> None:
     np.testing.assert_allclose(adapt_scale(np.array([1.0, 1.0]), np.array([0.1, 0.3]), 0.2), [1.01, 1 / 1.01])
 
 
-def test_parameter_noise_perturbs_the_asked_seeds_and_finds_its_scale() -> None:
-    """Actions linear in the weights: the distance is the scale, so it settles at the target."""
-    noise = ParameterNoise(1, "toy", [4, 9], target=0.2, scale=0.05)
-    weights, perturbed = np.zeros((2, 500), np.float32), np.zeros((2, 500), np.float32)
-    noise.perturb(weights, perturbed, np.array([False, True]))
-    assert (perturbed[0] == 0).all()
-    assert perturbed[1].std() == pytest.approx(0.05, rel=0.1)
-    alone = ParameterNoise(1, "toy", [9], target=0.2, scale=0.05)
-    other = np.zeros((1, 500), np.float32)
-    alone.perturb(weights[:1], other, np.array([True]))
-    np.testing.assert_array_equal(other[0], perturbed[1])
-    every = np.array([True, True])
-    for _ in range(300):
-        noise.perturb(weights, perturbed, every)
-        noise.adapt(weights[:, :, None], perturbed[:, :, None], every)
+def actors(seeds: list[int], width: int = 500) -> tuple[Net, Replay]:
+    """A net of one layer from one input, and replays whose observations are all 1: the actions are weights."""
+    replay = Replay(seeds, 1, width, 8)
+    for number in range(3):
+        replay.add(np.ones((len(seeds), 1)), np.zeros((len(seeds), width)), 0.0, 0.0, np.full((len(seeds), 1), number))
+    return net((1, width)), replay
+
+
+def linear(observation: Float32, weights: Float32) -> Float32:
+    """Actions ``(S, N, A)`` of the first A weights."""
+    assert (observation == 1).all()
+    return np.repeat(weights[:, None, : weights.shape[1] // 2], observation.shape[1], axis=1)
+
+
+def test_parameter_noise_perturbs_the_asked_seeds() -> None:
+    shape, _ = actors([4, 9])
+    noise, alone = (ParameterNoise(1, "toy", seeds, shape, 0.2, 5, scale=0.05) for seeds in ([4, 9], [9]))
+    weights = np.zeros((2, 1000), np.float32)
+    noise.redraw(weights, np.array([False, True]))
+    alone.redraw(weights[:1], np.array([True]))
+    assert (noise.perturbed[0] == 0).all()
+    assert noise.perturbed[1].std() == pytest.approx(0.05, rel=0.1)
+    np.testing.assert_array_equal(alone.perturbed[0], noise.perturbed[1])
+    before = noise.perturbed[1].copy()
+    noise.redraw(weights + 1, np.array([False, True]))
+    assert abs(np.corrcoef(before, noise.perturbed[1])[0, 1]) < 0.1
+    assert noise.perturbed[1].mean() == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_scale_is_measured_on_todays_actor_with_a_fresh_draw() -> None:
+    """Actions that are the weights: the distance is the scale, however far today's actor has gone from `perturbed`."""
+    shape, replay = actors([4, 9])
+    noise = ParameterNoise(1, "toy", [4, 9], shape, 0.2, 5, scale=0.05)
+    weights, found = np.zeros((2, 1000), np.float32), []
+    noise.redraw(weights, np.array([True, True]))
+    gathering = noise.perturbed.copy()
+    for updates in range(0, 20_000, 50):
+        weights += 1.0
+        before = noise.scale.copy()
+        noise.adapt(updates, weights, replay, linear)
+        np.testing.assert_allclose(noise.distance, before, rtol=0.15)
+        np.testing.assert_allclose(noise.scale, np.where(noise.distance < 0.2, before * 1.01, before / 1.01))
+        found.append(noise.distance / before)
+    assert np.std(found, axis=0).min() > 0.01  # a draw of its own each time
     np.testing.assert_allclose(noise.scale, 0.2, rtol=0.08)
+    np.testing.assert_array_equal(noise.perturbed, gathering)
+    alone, own = ParameterNoise(1, "toy", [9], shape, 0.2, 5, scale=0.05), actors([9])[1]
+    for updates in range(0, 20_000, 50):
+        alone.adapt(updates, weights[1:], own, linear)
+    np.testing.assert_allclose(alone.scale, noise.scale[1:], rtol=1e-6)
+
+
+def test_gains_and_offsets_of_normalisations_are_not_perturbed() -> None:
+    shape = net((3, 5, 2), normalised=True)
+    noise = ParameterNoise(1, "toy", [4], shape, 0.2, 5)
+    weights = np.arange(1 * (4 * 5 + 10 + 6 * 2), dtype=np.float32)[None]
+    noise.redraw(weights, np.array([True]))
+    np.testing.assert_array_equal(np.flatnonzero(noise.perturbed[0] == weights[0]), np.arange(20, 30))

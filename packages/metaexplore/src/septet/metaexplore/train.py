@@ -131,7 +131,7 @@ def plain_cycle(learner: "Learner", number: int) -> Cycle:
     d0 = learner.noise.explore(learner.student, learner.exploring, number * steps, steps)
     remember(learner, [d0.by_seed])
     learn(learner, number)
-    return Cycle([d0.by_seed])
+    return Cycle([d0.by_seed], scores=learner.noise.scores)
 
 
 def first_evaluation(learner: "Learner") -> None:
@@ -174,7 +174,8 @@ class Learner:
         self.replay, self.seen = Replay(seeds, size, width, min(method.replay, task.steps)), seen
         self.noise: NoisyActor | None = None
         if not method.teaches:
-            self.noise = NoisyActor(method.explorer, method.noise_scale, root, name, seeds, self.student)
+            of = (method.explorer, method.noise_scale, root, name, seeds, self.student)
+            self.noise = NoisyActor(*of, batch=method.batch)
         self.teacher_shape = net((size + (method.explorer == "informed"), *method.hidden, width), normalised=True)
         self.teacher = teacher.initial(method.explorer, self.teacher_shape, root, name, seeds, method.sigma)
         self.rewards = Spread(*np.zeros((3, count)))
@@ -248,8 +249,14 @@ def learn(learner: Learner, number: int) -> None:
     method, seeds, replay = learner.method, learner.seeds, learner.replay
     if method.student_updates:
         rows = draw(learner, "train", number, method, method.student_updates, len(replay))
-        learner.student, learner.losses = ddpg(learner.student, replay.records, rows, rates(method), learner.updates)
-        learner.updates += method.student_updates
+        stops = learner.noise.stops(learner.updates, method.student_updates) if learner.noise else []
+        learner.losses = np.zeros_like(learner.losses)
+        for part in np.split(rows, stops, axis=1):
+            if learner.noise is not None:
+                learner.noise.adapt(learner.student, learner.updates, replay)
+            learner.student, losses = ddpg(learner.student, replay.records, part, rates(method), learner.updates)
+            learner.updates += part.shape[1]
+            learner.losses += losses * (part.shape[1] / method.student_updates)
     check_finite("the losses", learner.losses, number, seeds)
     check_finite("the actor", learner.student.networks.actor, number, seeds)
 

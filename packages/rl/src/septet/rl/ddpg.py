@@ -23,7 +23,7 @@ from septet.rl.draws import Draws, uniform
 from septet.rl.loop import Iteration
 from septet.rl.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoise, Uniform
 from septet.rl.replay import IndexSampler, Replay, record_size
-from septet.rl.shapes import Float32, initial, net
+from septet.rl.shapes import Float32, Net, initial, net
 from septet.sampler.batch import scaling
 from septet.sampler.nonfinite import check, check_step
 
@@ -142,7 +142,7 @@ class DDPGLearner:
     """
 
     checkpointed = (
-        "agent", "replay", "batch", "noise", "parameter_noise", "perturbed", "observation", "step", "running",
+        "agent", "replay", "batch", "noise", "parameter_noise", "observation", "step", "running",
     )  # fmt: skip
 
     def __init__(self, job: Job) -> None:
@@ -161,15 +161,14 @@ class DDPGLearner:
         self.replay = Replay(job.seeds, size, width, min(self.method.replay, self.iterations * self.window))
         self.sampler = IndexSampler(root, task, job.seeds, self.method.batch)
         self.warm_up = Draws(uniform, root, ("warm-up", task), job.seeds, (width,))
-        self.noise, self.parameter_noise = exploration(self.method, root, task, job.seeds, width)
-        self.perturbed = self.agent.networks.actor.copy()
+        self.noise, self.parameter_noise = exploration(self.method, root, task, job.seeds, self.agent.shapes.actor)
         self._low = self.batch.action_low
         _, self._half = scaling(task, self._low, self.batch.action_high)
         self.observation = self.batch.reset()
         check("observation", self.observation, self.seeds, "step 0")
         self.step = 0
         self.running = np.zeros(count)  # return of the episode so far
-        self._perturb(np.ones(count, dtype=bool))
+        self._begin(np.ones(count, dtype=bool))
 
     def iterate(self, iteration: int) -> Iteration:
         """Take `report` steps per seed; see `septet.rl.loop.Learner`."""
@@ -187,6 +186,7 @@ class DDPGLearner:
             collect += (middle := time.perf_counter()) - start
             if self.step > method.learning_starts and self.step % method.train_every == 0:
                 for _ in range(method.updates):
+                    self._adapt()
                     losses += self.agent.learn(self.replay, self.sampler.rows(self.agent.updates, len(self.replay)))
                     updates += 1
             learn += time.perf_counter() - middle
@@ -194,6 +194,8 @@ class DDPGLearner:
         check_finite("the actor", self.agent.networks.actor, iteration, self.seeds)
         scores = {"return": np.divide(total, episodes, out=np.full(count, np.nan), where=episodes > 0)}
         scores["episodes"] = episodes
+        if self.parameter_noise is not None:
+            scores |= {"noise_scale": self.parameter_noise.scale, "noise_distance": self.parameter_noise.distance}
         if updates:
             scores |= {"critic_loss": losses[:, 0] / updates, "actor_loss": losses[:, 1] / updates}
         return Iteration(np.full(count, float(method.report)), scores, {"collect": collect, "learn": learn})
@@ -204,7 +206,8 @@ class DDPGLearner:
         if self.step < self.method.learning_starts:
             action: NDArray[Any] = 2.0 * self.warm_up.at(self.step) - 1.0
         else:
-            action = self.agent.act(observation, None if self.parameter_noise is None else self.perturbed)
+            perturbed = None if self.parameter_noise is None else self.parameter_noise.perturbed
+            action = self.agent.act(observation, perturbed)
         if self.noise is not None:
             action = np.clip(action + self.noise.at(self.step), -1.0, 1.0)
         step = self.batch.step(self._low + self._half * (action + 1.0))
@@ -215,20 +218,21 @@ class DDPGLearner:
         self.step += 1
         ended = step.terminated | step.truncated
         if ended.any():
-            if self.noise is not None:
-                self.noise.reset(ended)
-            self._perturb(ended)
+            self._begin(ended)
         return ended
 
-    def _perturb(self, which: NDArray[np.bool_]) -> None:
-        """New perturbed actors for the seeds whose episode begins, after adapting their scale on a mini-batch."""
-        if (noise := self.parameter_noise) is None:
-            return
-        if len(self.replay):
-            rows = self.sampler.rows(self.agent.updates, len(self.replay))
-            observation = self.replay.fields(rows)["observation"]
-            noise.adapt(self.agent.act(observation), self.agent.act(observation, self.perturbed), which)
-        noise.perturb(self.agent.networks.actor, self.perturbed, which)
+    def _begin(self, which: NDArray[np.bool_]) -> None:
+        """The noise of the seeds ``(S,)`` whose episode begins."""
+        if self.noise is not None:
+            self.noise.reset(which)
+        if self.parameter_noise is not None:
+            self.parameter_noise.redraw(self.agent.networks.actor, which)
+
+    def _adapt(self) -> None:
+        """Adapt the noise on the weights, if there is any and its time has come."""
+        noise, agent = self.parameter_noise, self.agent
+        if noise is not None and noise.is_due(agent.updates):
+            noise.adapt(agent.updates, agent.networks.actor, self.replay, agent.act)
 
     def close(self) -> None:
         """Let go of environments and threads."""
@@ -237,12 +241,13 @@ class DDPGLearner:
 
 
 def exploration(
-    method: DDPG, root: int, task: str, seeds: list[int], action_size: int
+    method: DDPG, root: int, task: str, seeds: list[int], actor: Net
 ) -> tuple[ActionNoise | None, ParameterNoise | None]:
     """The noise on actions and the noise on weights that the method asks for; at most one of them."""
     name = (root, task, seeds)
     if method.noise == "parameter":
-        return None, ParameterNoise(*name, target=method.noise_scale)
+        return None, ParameterNoise(*name, actor, target=method.noise_scale, batch=method.batch)
+    action_size = int(actor.sizes[-1])
     if method.noise == "ornstein_uhlenbeck":
         scale, theta, dt = method.noise_scale, method.noise_theta, method.noise_dt
         return OrnsteinUhlenbeck(*name, action_size, scale, theta, dt), None

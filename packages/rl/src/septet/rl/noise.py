@@ -3,13 +3,16 @@ r"""Exploration noise for a deterministic policy, in lockstep over S seeds.
 Noise lives where the actions do that the actor gives, [-1, 1]; the sum is clipped to it by the caller.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from septet.rl.draws import Draws, normal, uniform
+from septet.rl.replay import Replay
+from septet.rl.shapes import Float32, Net, gains, weight_count
+from septet.seeding import stream
 
 Array = NDArray[np.floating[Any]]
 Kind = Literal["none", "gaussian", "uniform", "ornstein_uhlenbeck", "parameter"]
@@ -29,7 +32,7 @@ def ornstein_uhlenbeck(x: Array, epsilon: Array, theta: float, sigma: float, dt:
     return x - theta * dt * x + sigma * np.sqrt(dt) * epsilon
 
 
-def action_distance(action: Array, perturbed: Array) -> Array:
+def action_distance(action: Array, perturbed: Array) -> NDArray[np.float64]:
     r"""Distance of two deterministic policies on the same N observations.
 
     .. math:: d = \sqrt{\tfrac1A \sum_i E_s[(\pi(s)_i - \tilde\pi(s)_i)^2]}
@@ -42,10 +45,12 @@ def action_distance(action: Array, perturbed: Array) -> Array:
     Returns:
         ``(S,)``.
     """
-    return np.sqrt(np.mean((action - perturbed) ** 2, axis=(1, 2)))
+    return np.asarray(np.sqrt(np.mean((action - perturbed) ** 2, axis=(1, 2), dtype=np.float64)))
 
 
-def adapt_scale(scale: Array, distance: Array, target: float, factor: float = 1.01) -> Array:
+def adapt_scale(
+    scale: NDArray[np.float64], distance: NDArray[np.float64], target: float, factor: float = 1.01
+) -> NDArray[np.float64]:
     r"""Next scale of the parameter noise: wider while the actions stay closer than the target.
 
     .. math:: \sigma \leftarrow \alpha\sigma \text{ if } d < \delta, \text{ else } \sigma/\alpha
@@ -127,39 +132,79 @@ class OrnsteinUhlenbeck:
 
 
 class ParameterNoise:
-    """Adaptive noise on the actor's weights: one perturbed copy per episode (Plappert et al. 2018).
+    """Adaptive noise on the weights of deterministic actors (Plappert et al. 2018), as in OpenAI Baselines.
 
-    Without layer normalisation the weights of a layer are perturbed by one scale all the same, as in the paper.
+    A perturbed copy of the actor gathers data; it is drawn again where an episode begins. Every `EVERY` updates another
+    copy of today's actor is perturbed, only to measure how far its actions lie from today's actor on a mini-batch of
+    the replay; the scale follows (`adapt_scale`). Gains and offsets of layer normalisations are not perturbed.
 
     Args:
         root, task, seeds: names of the streams.
+        shape: of the actors' nets, with P weights.
         target: delta, the distance in action space to keep.
-        scale: initial standard deviation of the weights' noise.
+        batch: N, observations on which the distance is measured.
+        scale: initial standard deviation of the weights' noise; the target if None.
 
     Attributes:
-        scale: ``(S,)``.
-        episode: perturbations drawn so far, ``(S,)``.
+        perturbed: weights of the actors that gather data, ``(S, P)``.
+        scale: sigma, ``(S,)``; distance: what it gave when it was last measured, ``(S,)``, NaN before.
+        episode: rollout perturbations drawn so far, ``(S,)``.
     """
 
-    checkpointed = ("scale", "episode")
+    checkpointed = ("perturbed", "scale", "distance", "episode")
+    EVERY = 50
+    """Updates between two adaptations (param_noise_adaption_interval of OpenAI Baselines)."""
 
-    def __init__(self, root: int, task: str, seeds: Sequence[int], target: float, scale: float | None = None) -> None:
-        self._name, self._seeds, self._target = (root, "perturb", task), tuple(seeds), target
-        self.scale: Array = np.full(len(self._seeds), target if scale is None else scale)
-        self.episode = np.zeros(len(self._seeds), dtype=np.int64)
+    def __init__(
+        self,
+        root: int,
+        task: str,
+        seeds: Sequence[int],
+        shape: Net,
+        target: float,
+        batch: int,
+        scale: float | None = None,
+    ) -> None:
+        self._root, self._task, self._seeds = root, task, tuple(seeds)
+        self._target, self._batch, self._kept = target, batch, gains(shape)
+        count = len(self._seeds)
+        self.perturbed: Float32 = np.zeros((count, weight_count(shape)), np.float32)
+        self.scale: NDArray[np.float64] = np.full(count, target if scale is None else scale)
+        self.distance: NDArray[np.float64] = np.full(count, np.nan)
+        self.episode = np.zeros(count, dtype=np.int64)
 
-    def perturb(self, weights: NDArray[np.float32], perturbed: NDArray[np.float32], which: NDArray[np.bool_]) -> None:
-        """Draw new perturbed weights ``(S, P)`` for the seeds of `which`, in place."""
-        from septet.seeding import stream
-
-        root, *name = self._name
-        for index in np.flatnonzero(which):
-            generator = stream(int(root), *name, self._seeds[index], int(self.episode[index]))
-            epsilon = generator.standard_normal(weights.shape[1], dtype=np.float32)
-            perturbed[index] = weights[index] + np.float32(self.scale[index]) * epsilon
+    def redraw(self, actor: Float32, begun: NDArray[np.bool_]) -> None:
+        """Perturb the actors ``(S, P)`` again for the seeds ``(S,)`` whose episode begins."""
+        for index in np.flatnonzero(begun):
+            draws = stream(self._root, "perturb", self._task, self._seeds[index], int(self.episode[index]))
+            self.perturbed[index] = self._noisy(actor[index], self.scale[index], draws)
             self.episode[index] += 1
 
-    def adapt(self, action: Array, perturbed_action: Array, which: NDArray[np.bool_]) -> None:
-        """Adapt the scale of the seeds of `which` to the distance of the actions ``(S, N, A)``."""
-        distance = action_distance(action, perturbed_action)
-        self.scale = np.where(which, adapt_scale(self.scale, distance, self._target), self.scale)
+    def is_due(self, updates: int) -> bool:
+        """Whether the scale is adapted before the next update, after so many."""
+        return updates % self.EVERY == 0
+
+    def adapt(
+        self, updates: int, actor: Float32, replay: Replay, act: Callable[[Float32, Float32], NDArray[Any]]
+    ) -> None:
+        """Measure the distance that the scale gives today, and adapt the scale.
+
+        Args:
+            updates: updates done before, which names the draws.
+            actor: weights ``(S, P)``.
+            replay: of the S seeds, not empty.
+            act: actions ``(S, N, A)`` in [-1, 1] at observations ``(S, N, O)`` of the replay, with weights ``(S, P)``.
+        """
+        rows, probe = np.empty((len(actor), self._batch), np.int64), np.empty_like(actor)
+        for index, seed in enumerate(self._seeds):
+            draws = stream(self._root, "adapt", self._task, seed, updates)
+            rows[index] = draws.integers(0, len(replay), self._batch)
+            probe[index] = self._noisy(actor[index], self.scale[index], draws)
+        observation = replay.fields(rows)["observation"]
+        self.distance = action_distance(act(observation, actor), act(observation, probe))
+        self.scale = adapt_scale(self.scale, self.distance, self._target)
+
+    def _noisy(self, weights: Float32, scale: float, draws: np.random.Generator) -> Float32:
+        """The weights ``(P,)`` of one actor with noise."""
+        noise = draws.standard_normal(len(weights), dtype=np.float32) * np.float32(scale)
+        return weights + np.where(self._kept, np.float32(0.0), noise)

@@ -112,7 +112,7 @@ class FirstOrderLearner:
 
     def learn(self, s: int, experience: Experience) -> tuple[float, float]:
         """Use one seed's B trajectories; the length of the gradient, and the spread of the log-weights."""
-observation, action = own(experience.observation, s)[0], own(experience.action, s)[0]
+        observation, action = own(experience.observation, s)[0], own(experience.action, s)[0]
         reward, gamma = experience.reward[s], self.job.simulation.gamma
         value = experience.prediction[s].reshape(reward.shape)
         w = self.w[s].clone()

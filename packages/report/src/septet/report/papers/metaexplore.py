@@ -1,6 +1,6 @@
 """Figures of learning to explore with a meta-policy gradient (listed in section 4 of `docs/papers/metaexplore.md`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import polars as pl
@@ -51,6 +51,22 @@ CONTRAST_SERIES = [
     Series("group - frozen", "group − its frozen", theme.SKY),
     Series("group - shuffled", "group − its shuffled", theme.SKY),
 ]
+COUNTINGS = {
+    f"{teacher} - {noise}{counting}": (teacher, f"{noise}{counting}")
+    for counting in ("", "_double")
+    for noise in ("ou", "uniform", "gaussian", "parameter")
+    for teacher in ("meta", "frozen")
+}
+"""Both countings of section 3; the frozen teacher is the control in each."""
+NOISES = {"ou": "OU", "uniform": "uniform", "gaussian": "Gaussian", "parameter": "parameter"}
+COUNTING_SERIES = [
+    Series(
+        label,
+        f"{teacher} − {NOISES[noise.removesuffix('_double')]}, {'total' if noise.endswith('_double') else 'student'}",
+        theme.BLUE if teacher == "meta" else theme.GREY,
+    )
+    for label, (teacher, noise) in COUNTINGS.items()
+]
 DIAGNOSTICS = {
     "meta_reward": "meta-reward",
     "meta_std": "its running standard deviation",
@@ -99,12 +115,12 @@ def _dot(paper: Paper, task: str, label: str, rows: pl.DataFrame, methods: Seque
     return {**row, "run": _runs(paper, methods, task)}
 
 
-def contrasts(paper: Paper) -> alt.TopLevelMixin:
-    """Area under the learning curve, meta minus its controls, seed by seed: what the meta gradient learns."""
+def _differences(paper: Paper, pairs: Mapping[str, tuple[str, str]], series: Sequence[Series]) -> alt.TopLevelMixin:
+    """Area under the learning curve, first minus second of each pair, seed by seed: a dot per pair and task."""
     areas, points = _areas(paper), []
     for task in TASKS:
         here = areas.filter(pl.col("task") == task)
-        for label, pair in CONTRASTS.items():
+        for label, pair in pairs.items():
             own, other = (here.filter(pl.col("method") == name).select("seed", "value") for name in pair)
             both = own.join(other, on="seed", suffix="_other").with_columns(
                 value=pl.col("value") - pl.col("value_other")
@@ -112,7 +128,18 @@ def contrasts(paper: Paper) -> alt.TopLevelMixin:
             if not both.is_empty():
                 points.append(_dot(paper, task, label, both, pair))
     title = "area under the return curve, difference"
-    return charts.by_task(pl.DataFrame(points), TASKS, CONTRAST_SERIES, charts.dots, x_title=title, reference=0.0)
+    frame = pl.DataFrame(points, schema=None if points else ["task", "method"])
+    return charts.by_task(frame, TASKS, series, charts.dots, x_title=title, reference=0.0)
+
+
+def contrasts(paper: Paper) -> alt.TopLevelMixin:
+    """Meta minus its controls: what the meta gradient learns."""
+    return _differences(paper, CONTRASTS, CONTRAST_SERIES)
+
+
+def countings(paper: Paper) -> alt.TopLevelMixin:
+    """Meta, and the frozen teacher, minus noise around the actor, under both countings of the updates."""
+    return _differences(paper, COUNTINGS, COUNTING_SERIES)
 
 
 def families(paper: Paper) -> alt.TopLevelMixin:
@@ -242,9 +269,19 @@ FIGURES = [
         contrasts,
     ),
     Figure(
+        "countings",
+        "Against noise, under two countings of the updates",
+        "Area under the learning curve: meta (blue) and the teacher that is never trained (grey) minus DDPG with noise "
+        "around its actor. Student: noise has as many updates as their student, 50 in 300 steps. Total: as many as "
+        "student and trial student together, 100 in 300 steps. Right of 0, the teacher is ahead; what the grey dots "
+        f"show as well is not learned by the meta gradient. {BANDS}",
+        countings,
+    ),
+    Figure(
         "learning_curves",
         "Learning curves",
-        f"Noise-free return of the student against environment steps of every kind, D0 and D1 included. {BANDS}",
+        "Noise-free return of the student against environment steps of every kind, D0 and D1 included; every method "
+        f"with the same number of updates of its student. {BANDS}",
         charts.metric_by_task("return", TASKS, METHODS, x_title=STEPS, y_title="return", height=200, width=250),
     ),
     Figure(

@@ -1,0 +1,44 @@
+"""The figure of both countings: each difference by hand, and which pairs it draws."""
+
+import json
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from septet.report.papers import metaexplore
+
+AREAS = {"meta": 5.0, "frozen": 3.0, "ou": 1.0, "ou_double": 7.0, "parameter": 2.0}
+
+
+def paper(areas):
+    """Runs on deceptive navigation, each seed's return constant over the steps."""
+    rows = [
+        {"method": method, "task": "navigation", "seed": seed, "step": step, "metric": "return", "value": area + seed}
+        for method, area in areas.items()
+        for seed in range(5)
+        for step in (100, 200)
+    ]
+    return SimpleNamespace(scores=pl.DataFrame(rows), cards=[])
+
+
+def test_countings_are_differences_of_areas_seed_by_seed():
+    chart = metaexplore.countings(paper(AREAS)).to_dict()
+    found = {row["series"]: row["mean"] for row in dots(chart)}
+    assert found == {
+        "meta − OU, student": pytest.approx(4.0),
+        "frozen − OU, student": pytest.approx(2.0),
+        "meta − parameter, student": pytest.approx(3.0),
+        "frozen − parameter, student": pytest.approx(1.0),
+        "meta − OU, total": pytest.approx(-2.0),
+        "frozen − OU, total": pytest.approx(-4.0),
+    }
+
+
+def test_without_noise_nothing_is_drawn():
+    assert dots(metaexplore.countings(paper({"meta": 5.0, "frozen": 3.0})).to_dict()) == []
+
+
+def dots(chart):
+    """The rows of a chart that have a mean."""
+    return [row for data in chart.get("datasets", {}).values() for row in json.loads(data) if "mean" in row]
