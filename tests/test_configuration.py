@@ -18,6 +18,7 @@ from snakemake.utils import update_config
 from septet.config import validate
 from septet.report.claims import read_claims
 from septet.report.draw import figures_of
+from septet.report.papers import vrda as figures
 from septet.workflow_config import Workflow, experiments, generated, read_papers
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +55,18 @@ def test_claims_name_methods_and_tasks_that_their_scales_run(paper, scale):
                 named = chosen.methods[method].model_copy(update={"name": method})
                 made = named.labels() if hasattr(named, "labels") else [method]
                 assert label in made, f"{claim.id}: {label}"
+
+
+def test_figures_of_vrda_name_predictors_that_run():
+    """A series without rows is left out of a figure without a word."""
+    chosen = validate(
+        experiments(PAPERS["vrda"]), yaml.safe_load((ROOT / "config/papers/vrda.yaml").read_text()), "vrda"
+    )
+    runs = {name: chosen.methods[name].model_copy(update={"name": name}) for name in chosen.runs["craft_small"]}
+    made = {label for method in runs.values() for label in method.labels()}
+    named = [series.label for table in (figures.SINGLE, figures.EVERY, figures.METHODS) for series in table]
+    assert set(named) <= made
+    assert {name for name in runs if not any(label.startswith(f"{name}/") for label in named)} == set()
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -36,7 +36,8 @@ def after(*papers):
     }
 
 
-LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", "rda_hinge", "rda_log", "rda_log_tuned", "tg", "fobos", "maxent")
+RDA = ("rda_hinge", "rda_log", "rda_hinge_tuned", "rda_log_tuned")
+LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", *RDA, "tg", "fobos", "maxent")
 VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS)}
 WALLE = {f"walle_train {job}" for job in ("n1/half_cheetah", "n1/slow_simulator", "n2/slow_simulator")}
 SVRPO = {

@@ -202,14 +202,19 @@ def test_bad_data_are_refused(problem):
         VRDAClassifier().fit(X, y).predict(X[:, :-1])
 
 
-def test_slots_are_numbered_by_first_touch_and_survive_growth():
-    columns = np.random.default_rng(0).integers(0, 10**8, 50_000)
+@pytest.mark.parametrize("span", [10**8, 2**62])
+def test_slots_are_numbered_by_first_touch_and_survive_growth(span):
+    columns = np.random.default_rng(0).integers(0, span, 50_000)
+    columns[1::3] = columns[::3][: len(columns[1::3])]  # met again while the places around it fill up
+    number = {}
+    expected = [number.setdefault(column, len(number)) for column in columns.tolist()]
     slots = Slots(places=16)
-    numbers = slots.intern(columns)
-    np.testing.assert_array_equal(slots.columns[numbers], columns)
-    assert slots.count == len(np.unique(columns))
-    np.testing.assert_array_equal(slots.look_up(columns), numbers)
-    assert slots.look_up(np.array([10**8 + 1]))[0] == -1
+    np.testing.assert_array_equal(slots.intern(columns[:9]), expected[:9])
+    np.testing.assert_array_equal(slots.intern(columns[9:]), expected[9:])
+    assert slots.columns.tolist() == list(number)
+    np.testing.assert_array_equal(slots.look_up(columns[::-1]), expected[::-1])
+    strange = np.setdiff1d(np.random.default_rng(1).integers(0, span, 1000), columns)
+    assert set(slots.look_up(strange)) == {-1}
 
 
 def test_memory_follows_the_touched_features():

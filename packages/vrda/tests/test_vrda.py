@@ -1,5 +1,7 @@
 """The kernels against a dense version that reads like the paper."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,6 +69,43 @@ def test_lazy_kernel_equals_the_dense_paper_version(regulariser, loss, seed, nai
     averaged = kernels.averaged_weights(*state, form)[0]
     np.testing.assert_allclose(averaged, c @ W, rtol=0, atol=1e-10 * scale)
     np.testing.assert_allclose(kernels.summed_l1(*state, form), np.abs(W[:-1]).sum(), rtol=1e-9, atol=1e-9)
+
+
+def plain(X, y, order, l1, epochs):
+    """Hinge loss with l1 and gamma 1 in plain floats, one row at a time: sums of subgradients, predictors and votes."""
+    rows = [[(j, x) for j, x in enumerate(row) if x] for row in X.tolist()]
+    s, k, store, votes = [0.0] * X.shape[1], 0, [], 0
+
+    def shrunk(j):
+        return s[j] - min(max(s[j], -l1 * k), l1 * k)
+
+    for i in [*order] * epochs:
+        score = 0.0
+        for j, x in rows[i]:
+            score -= shrunk(j) * x
+        if y[i] * score > 0:
+            votes += 1
+            continue
+        store.append(([-shrunk(j) / math.sqrt(max(k, 1)) for j in range(len(s))], votes))
+        for j, x in rows[i]:
+            s[j] -= y[i] * x
+        k, votes = k + 1, 1
+    return s, [*store, ([-(1.0 / math.sqrt(k)) * shrunk(j) for j in range(len(s))], votes)]
+
+
+@pytest.mark.parametrize("l1", [0.0, 3e-3, 3e-2])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_fast_kernel_has_the_weights_of_the_plain_loop_to_the_last_bit(l1, seed, problem):
+    X, y = problem(seed, m=300, whole=False)
+    order = np.random.default_rng(seed).permutation(len(y))
+    state, form = run_kernel(X, y, [order] * 4, Regulariser(l1=l1), "hinge")
+    s, store = plain(X, y, order.tolist(), l1, 4)
+    assert state[-1][kernels.MISTAKES] == len(store) - 1 > 100
+    np.testing.assert_array_equal(state[0], s)
+    np.testing.assert_array_equal(kernels.last_weights(state[0], state[-1], form)[0], store[-1][0])
+    # The average adds up differences of prefix sums, in another order than one predictor after the other.
+    summed = [math.fsum(w[j] * votes for w, votes in store) for j in range(X.shape[1])]
+    np.testing.assert_allclose(kernels.averaged_weights(*state, form)[0], summed, rtol=1e-10, atol=1e-9)
 
 
 @pytest.mark.parametrize("regulariser", REGULARISERS, ids=str)

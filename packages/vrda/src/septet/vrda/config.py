@@ -177,10 +177,11 @@ class Experiments(Common, Runs):
         "vrda_log": Method(loss="log", l1=GRID, gamma=1000.0),
         "rda_hinge": Method(learner="rda", l1=[1e-5, 1e-4], gamma=0.05),
         "rda_log": Method(learner="rda", loss="log", l1=[1e-5, 1e-4], gamma=1000.0),
+        "rda_hinge_tuned": Method(learner="rda", l1=[1e-5, 1e-4, 2e-4], gamma=0.1),
         "rda_log_tuned": Method(learner="rda", loss="log", l1=[1e-4, 2e-4, 4e-4], gamma=0.02),
         "tg": Method(learner="tg", l1=[3e-4, 1e-3, 3e-3]),
-        "fobos": Method(learner="fobos", l1=[1e-4]),
-        "maxent": Method(learner="maxent", loss="log", l1=[3e-4, 1e-3, 3e-3]),
+        "fobos": Method(learner="fobos", l1=[1e-6, 1e-5, 3e-5, 1e-4], eta=0.03),
+        "maxent": Method(learner="maxent", loss="log", l1=[1e-4, 3e-4, 1e-3, 3e-3]),
     }
     """Learners and baselines of sections 2 and 5, with their lambdas."""
     tasks: dict[str, Task] = {
@@ -195,6 +196,7 @@ class Experiments(Common, Runs):
             "vrda_log",
             "rda_hinge",
             "rda_log",
+            "rda_hinge_tuned",
             "rda_log_tuned",
             "tg",
             "fobos",

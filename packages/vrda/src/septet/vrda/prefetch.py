@@ -1,4 +1,4 @@
-"""Ask the processor for memory before it is read: rows in random order are too short for it to guess the next one."""
+"""Ask the processor for memory before it is read, where it cannot guess: short rows in random order, hash tables."""
 
 from typing import Any
 
@@ -27,7 +27,8 @@ def _code(typing_context: Any, array: Any, at: Any) -> Any:
     return types.void(array, types.uint64), generate
 
 
-_prefetch: Any = intrinsic(_code)
+prefetch: Any = intrinsic(_code)
+"""``prefetch(array, at)`` for use in compiled code."""
 
 
 @compiled()
@@ -35,6 +36,6 @@ def prefetch_row(row: int, indptr: Any, indices: Any, data: Any) -> None:
     """Ask for a sparse row: one request for each cache line of 64 bytes."""
     a, b = np.uint64(indptr[row]), np.uint64(indptr[row + 1])
     for p in range(a, b, np.uint64(64 // indices.itemsize)):
-        _prefetch(indices, p)
+        prefetch(indices, p)
     for p in range(a, b, np.uint64(64 // data.itemsize)):
-        _prefetch(data, p)
+        prefetch(data, p)

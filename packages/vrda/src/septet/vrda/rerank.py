@@ -202,7 +202,7 @@ class Gradient:
 
 
 @dataclass(frozen=True)
-class Batch:
+class MaxEnt:
     """Batch l1 MaxEnt: it looks at all lists at once, whatever the order."""
 
     lists: NBest

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from septet.compiled import compiled
 from septet.errors import InputError
+from septet.vrda.prefetch import prefetch
 
 Array = NDArray[Any]
 
@@ -14,40 +15,61 @@ DIRECT = 1 << 22
 """Up to this many columns a plain array over all of them is smaller and faster than a table."""
 
 
+AHEAD = 16
+"""Columns between one that is asked for and one that is read: enough at a time to hide the memory's latency."""
+
+
 @compiled()
-def _place(column: int, keys: Array) -> Any:
-    """Where `column` stands in the open-addressing table, or the free place where it would."""
-    mask = keys.shape[0] - 1
+def _home(column: int, index: Array) -> Any:
+    """Where the search for `column` begins."""
+    mask = np.uint64(index.shape[0] - 1)
     # Fibonacci hashing: neighbouring columns must not become neighbouring places in one run.
-    at = ((np.uint64(column) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & np.uint64(mask)
-    while keys[at] != -1 and keys[at] != column:
-        at = (at + np.uint64(1)) & np.uint64(mask)
+    return ((np.uint64(column) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask
+
+
+@compiled()
+def _place(column: int, index: Array, columns: Array) -> Any:
+    """The place in `index` of the slot of `column`, or the free place where it would be."""
+    at, mask = _home(column, index), np.uint64(index.shape[0] - 1)
+    while index[at] != -1 and columns[np.uint64(index[at])] != column:
+        at = (at + np.uint64(1)) & mask
     return at
 
 
 @compiled()
-def _intern(indices: Array, start: int, keys: Array, slots: Array, columns: Array, counts: Array, out: Array) -> Any:
-    """Number `indices[start:]` and count up `counts[0]`; stops where the table is half full, and returns the next."""
-    room, count = min(keys.shape[0] // 2, columns.shape[0]), counts[0]
-    for p in range(start, indices.shape[0]):
-        at = _place(indices[p], keys)
-        if keys[at] == -1:
-            if count == room:
-                counts[0] = count
-                return p
-            keys[at], slots[at], columns[count] = indices[p], count, indices[p]
-            count += 1
-        out[p] = slots[at]
-    # Written here, with the table: no interrupt of Python comes between the two.
-    counts[0] = count
-    return indices.shape[0]
+def _ask(wanted: Array, p: int, index: Array, columns: Array) -> None:
+    """Ask for the memory of columns to come: it is scattered, so the processor cannot guess what is next."""
+    if p + 2 * AHEAD < wanted.shape[0]:
+        prefetch(index, _home(wanted[p + 2 * AHEAD], index))
+        slot = index[_home(wanted[p + AHEAD], index)]
+        if slot != -1:
+            prefetch(columns, np.uint64(slot))
 
 
 @compiled()
-def _look_up(indices: Array, keys: Array, slots: Array, out: Array) -> None:
-    for p in range(indices.shape[0]):
-        at = _place(indices[p], keys)
-        out[p] = slots[at] if keys[at] != -1 else -1
+def _intern(wanted: Array, start: int, index: Array, columns: Array, counts: Array, out: Array) -> Any:
+    """Number `wanted[start:]` and count up `counts[0]`; stops where the index is half full, and returns the next."""
+    room, count = columns.shape[0], counts[0]
+    for p in range(start, wanted.shape[0]):
+        _ask(wanted, p, index, columns)
+        at = _place(wanted[p], index, columns)
+        if index[at] == -1:
+            if count == room:
+                counts[0] = count
+                return p
+            index[at], columns[count] = count, wanted[p]
+            count += 1
+        out[p] = index[at]
+    # Written here, with the index: no interrupt of Python comes between the two.
+    counts[0] = count
+    return wanted.shape[0]
+
+
+@compiled()
+def _look_up(wanted: Array, index: Array, columns: Array, out: Array) -> None:
+    for p in range(wanted.shape[0]):
+        _ask(wanted, p, index, columns)
+        out[p] = index[_place(wanted[p], index, columns)]
 
 
 class Slots:
@@ -59,9 +81,10 @@ class Slots:
     def __init__(self, places: int = 1 << 12) -> None:
         places = 1 << max(int(places) - 1, 1).bit_length()  # `_place` needs a power of two
         self._counts = np.zeros(1, dtype=np.int64)
-        self._columns = np.empty(places // 2, dtype=np.int64)
-        self._keys = np.full(places, -1, dtype=np.int64)
-        self._slots = np.empty(places, dtype=np.int32)
+        self._columns = np.empty(places // 2, dtype=np.int64)  # half full at most
+        # Slot of each place, -1 where it is free. Columns are kept once, by slot, in an array without gaps: the
+        # scattered part is a quarter of a table of pairs, and pages of it that are made are most of the cost.
+        self._index = np.full(places, -1, dtype=np.int32)
 
     @property
     def count(self) -> int:
@@ -84,10 +107,10 @@ class Slots:
         out = np.empty(len(indices), dtype=np.int32)
         done = 0
         while True:
-            done = _intern(indices, done, self._keys, self._slots, self._columns, self._counts, out)
+            done = _intern(indices, done, self._index, self._columns, self._counts, out)
             if done == len(indices):
                 return out
-            bigger = Slots(4 * len(self._keys))
+            bigger = Slots(4 * len(self._index))
             bigger.intern(self.columns)
             self.__dict__ = bigger.__dict__  # in one step: an interrupt finds the old table or the new one
 
@@ -99,7 +122,7 @@ class Slots:
         """
         indices = _checked(indices)
         out = np.empty(len(indices), dtype=np.int32)
-        _look_up(indices, self._keys, self._slots, out)
+        _look_up(indices, self._index, self._columns, out)
         return out
 
 

@@ -16,7 +16,7 @@ from septet.seeding import stream
 from septet.vrda.baselines import Schedule
 from septet.vrda.config import Job, Method
 from septet.vrda.lists import NBest, read_lists, read_note
-from septet.vrda.rerank import Batch, DualAveraging, Gradient, Learner, choose, passes, vote
+from septet.vrda.rerank import DualAveraging, Gradient, Learner, MaxEnt, choose, passes, vote
 from septet.vrda.summaries import ENDS, PAPER, READ, score_tables, timing_table
 from septet.vrda.vrda import Regulariser
 
@@ -70,7 +70,7 @@ def learn(job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array)
     method, penalty = job.method, job.method.l1[l1]
     curves, ends = np.zeros((len(steps), len(READ))), np.zeros(len(ENDS))
     if method.learner == "maxent":
-        weights = Batch(lists, penalty).solve()
+        weights = MaxEnt(lists, penalty).solve()
         score = [test.f_score(choose(test, weights)), float(np.count_nonzero(weights[0]))]
         mistakes = int((lists.quality[choose(lists, weights)] < lists.quality[lists.target]).sum())
         curves[:] = [*score, *score, float(mistakes), 0.0]

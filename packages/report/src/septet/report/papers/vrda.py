@@ -51,6 +51,7 @@ SINGLE = [
 EVERY = [
     Series("vrda_hinge/l1-1e-5/averaged", "hinge, vRDA", theme.BLUE),
     Series("rda_hinge/l1-1e-5/averaged", "hinge, RDA", theme.PURPLE),
+    Series("rda_hinge_tuned/l1-1e-4/averaged", "hinge, RDA, own η and λ", theme.SKY),
     Series("vrda_log/l1-1e-4/averaged", "log, vRDA", theme.VERMILION),
     Series("rda_log/l1-1e-4/averaged", "log, RDA", theme.ORANGE),
     Series("rda_log_tuned/l1-2e-4/averaged", "log, RDA, own η and λ", theme.GREEN),
@@ -61,12 +62,13 @@ METHODS = [
     Series("vrda_log/l1-1e-4/averaged", "vRDA log λ = 1e-4, averaged", theme.SKY),
     Series("vrda_log/l1-1e-4/last", "vRDA log λ = 1e-4, last", theme.SKY),
     Series("rda_hinge/l1-1e-5/averaged", "RDA hinge λ = 1e-5, averaged", theme.PURPLE),
+    Series("rda_hinge_tuned/l1-1e-4/averaged", "RDA hinge, own η and λ, averaged", theme.PURPLE),
     Series("rda_log/l1-1e-4/averaged", "RDA log λ = 1e-4, averaged", theme.VERMILION),
     Series("rda_log_tuned/l1-2e-4/averaged", "RDA log, own η and λ, averaged", theme.VERMILION),
     Series("tg/l1-1e-3/averaged", "TG λ = 1e-3, averaged", theme.ORANGE),
     Series("tg/l1-1e-3/last", "TG λ = 1e-3, last", theme.ORANGE),
-    Series("fobos/l1-1e-4/averaged", "FOBOS λ = 1e-4, averaged", theme.GREEN),
-    Series("maxent/l1-1e-3/last", "batch MaxEnt λ = 1e-3", theme.BLACK),
+    Series("fobos/l1-3e-5/averaged", "FOBOS λ = 3e-5, averaged", theme.GREEN),
+    Series("maxent/l1-3e-4/last", "batch MaxEnt λ = 3e-4", theme.BLACK),
     Series("perceptron/l1-0/averaged", "perceptron, averaged", theme.GREY),
     Series("perceptron/l1-0/last", "perceptron, last", theme.GREY),
 ]
@@ -236,7 +238,7 @@ FIGURES = [
         "full_rda",
         "RDA on every example",
         "The paper's figure 5: averaged predictors of vRDA and of RDA on every example over the first ten epochs, at "
-        f"the paper's λ and η; the last row has the η and λ that are best for RDA. {INTERVAL}",
+        f"the paper's λ and η, and RDA at an η and λ of its own. {INTERVAL}",
         full_rda,
     ),
     Figure(
