@@ -1,13 +1,17 @@
 """Write the verdicts of the published run between the markers of README.md and of the packages' pages."""
 
+import math
 import re
 from collections import Counter
 from pathlib import Path
+
+import polars as pl
 
 from septet.report.claims import About, read_claims
 from septet.report.formatting import SYMBOLS, estimate_text
 from septet.report.tables import read_paper
 from septet.report.verdicts import Verdict, judge
+from septet.scores import read_scores
 from septet.workflow_config import read_papers
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +61,27 @@ def claims(root: Path, paper: str) -> str:
     return _lines(rows)
 
 
+def means(root: Path, paper: str, metric: str) -> str:
+    """One row per method: mean over a run of `metric` on each task, with its standard error over seeds."""
+    scores = read_scores(root / "published" / paper / "scores.parquet").filter(metric=metric)
+    of_seed = scores.group_by("task", "method", "seed").agg(pl.col("value").mean())
+    found = of_seed.group_by("task", "method").agg(
+        mean=pl.col("value").mean(), error=pl.col("value").std() / pl.len().sqrt(), seeds=pl.len()
+    )
+    tasks, methods = (sorted(found[name].unique()) for name in ("task", "method"))
+    cells = {(row["method"], row["task"]): row for row in found.iter_rows(named=True)}
+    rows = [["method", *(task.replace("_", " ") for task in tasks)], ["---", *["---:"] * len(tasks)]]
+    for method in methods:
+        here = [cells.get((method, task)) for task in tasks]
+        rows.append([f"`{method}`", *("–" if each is None else _mean(each) for each in here)])
+    return _lines(rows)
+
+
+def _mean(row: dict[str, float]) -> str:
+    places = max(0, 1 - math.floor(math.log10(row["error"]))) if row["error"] else 3
+    return f"{row['mean']:.{places}f} ± {row['error']:.{places}f}"
+
+
 def _lines(rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(' '.join(cell.split()) for cell in row)} |\n" for row in rows)
 
@@ -77,7 +102,10 @@ def pages(root: Path) -> dict[Path, str]:
         page = root / f"packages/{row.program or paper}/README.md"
         if (root / "published" / paper).is_dir():
             text = found.get(page) or page.read_text(encoding="utf-8")
-            found[page] = _between(text, f"claims of {paper}", claims(root, paper))
+            text = _between(text, f"claims of {paper}", claims(root, paper))
+            for metric in re.findall(rf"<!-- means of {paper}, (\w+): begin", text):
+                text = _between(text, f"means of {paper}, {metric}", means(root, paper, metric))
+            found[page] = text
     return found
 
 
