@@ -1,4 +1,4 @@
-"""Write docs/verdict-changes.md: verdicts that changed with the tests, the reason, and the judged scores' distribution."""
+"""Write docs/verdict-changes.md: verdicts that changed, the reasons, and the distribution of the scores."""
 
 from pathlib import Path
 

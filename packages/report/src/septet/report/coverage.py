@@ -277,6 +277,7 @@ def page(cells: Sequence[Cell]) -> str:
         found = {cell.seeds: cell for cell in group}
         rows.append([*key[1:], *(_cell(found[size]) if size in found else "" for size in sizes)])
     worst = max(cells, key=lambda cell: cell.excess)
+    error = 100 * np.sqrt(TAIL * (1 - TAIL) / worst.studies)
     text = as_markdown(["quantity", "shape", "method", *(f"n = {size}" for size in sizes)], rows)
     return f"""# Coverage study
 
@@ -284,7 +285,7 @@ Written by `make coverage` from `septet.report.coverage`; the tests are explaine
 cell is the percentage of wrong verdicts if the truth is on the line: judged above / judged below, first by the
 percentile bootstrap used before, then by the current method; "–" if there are too few seeds for a verdict. The stated
 rate is {TAIL:.1%} on each side. The worst cell of the current methods is {worst.quantity}, {worst.shape},
-n = {worst.seeds}: {_pair(worst.now)} ({worst.studies:,} studies, standard error {100 * np.sqrt(TAIL * (1 - TAIL) / worst.studies):.2f}).
+n = {worst.seeds}: {_pair(worst.now)} ({worst.studies:,} studies, standard error {error:.2f}).
 
 {text}"""
 
