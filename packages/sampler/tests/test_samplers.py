@@ -240,7 +240,7 @@ def test_a_sampler_that_hangs_is_found_out(capfd):
         stopped.suspend()
         found = run(samplers, 1, first=1)[0]
         assert not stopped.is_running()
-    assert "no sign of life for 3 s" in capfd.readouterr().err
+    assert "no response for 3 s" in capfd.readouterr().err
     with make(0) as samplers:
         np.testing.assert_array_equal(found["observation"], run(samplers, 2)[1]["observation"])
 
