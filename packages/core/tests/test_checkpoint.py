@@ -277,7 +277,7 @@ def test_two_runs_in_one_folder_are_refused(store, monkeypatch):
     with store:
         store.save(1, {"x": np.array([1])})
         with (
-            pytest.raises(InputError, match=rf"no other run is at work in, found process {os.getpid()} on "),
+            pytest.raises(InputError, match=rf"not locked by another run, found process {os.getpid()} on "),
             Checkpoints(store.folder, JOB),
         ):
             pass

@@ -165,7 +165,7 @@ def test_what_has_no_declared_state_is_an_error(node, message):
 
 def test_parts_that_share_an_array_are_found_when_they_are_loaded():
     shared = np.zeros(2)
-    with pytest.raises(ValueError, match="state/start: expected to read back"):
+    with pytest.raises(ValueError, match="state/start: expected the loaded value"):
         load_state_dict({"start": shared, "w": shared}, {"start": np.zeros(2), "w": np.ones(2)})
 
 
