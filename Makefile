@@ -1,4 +1,4 @@
-# The commands of the README on a machine with Python 3.11+ and make. pixi users have the same as tasks.
+# The commands of the README, for a machine with Python 3.11+ and make. pixi has the same commands as tasks.
 PYTHON  ?= python3
 PROFILE ?= local
 SCALE   ?= laptop
@@ -15,10 +15,10 @@ RELEASE ?=
 export BASE
 GPU_IMAGES := light,rl,llm-cuda
 BIN     := .venv/bin
-# A file of settings is read strictly before Snakemake's own loader sees it, which a few nested merges can occupy for hours.
+# Check a settings file before Snakemake loads it: nested YAML merges can occupy its loader for hours.
 OWN       = $(if $(CONFIG),$(BIN)/python -m septet check $(call quoted,$(CONFIG)) && )
 SNAKEMAKE = $(OWN)$(BIN)/snakemake --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG)))
-# Text in single quotes for the shell, whatever it holds.
+# Quote any text for the shell.
 quoted    = '$(subst ','\'',$(1))'
 PREFLIGHT = $(if $(filter-out local,$(PROFILE)),$(BIN)/python tools/preflight.py --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG))) --config)
 NAMED     = $(if $(strip $(PAPERS)), $(call quoted,papers=$(PAPERS)))
@@ -31,14 +31,14 @@ CHOSEN    = scale=$(SCALE)$(NAMED)
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status queue live trace track compare publish bench config test check lock coverage test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
 
-help:  ## this list
+help:  ## list the targets
 	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z_-]+):[^#]*## /  make \1\t/' | expand -t 22
 
-setup: environment $(if $(filter-out local,$(PROFILE)),containers)  ## .venv with the pinned closure and the packages (editable)
+setup: environment $(if $(filter-out local,$(PROFILE)),containers)  ## create .venv with the pinned packages and ours (editable)
 
-setup-dev: environment-dev  ## setup, and what tests, checks and benches need
+setup-dev: environment-dev  ## setup, plus the packages for tests, checks and benches
 
-# tools/setup.py knows whether .venv is complete; it runs on .venv's own Python, so that PYTHON is needed once
+# tools/setup.py checks whether .venv is complete. It runs on .venv's own Python, so PYTHON is needed only once.
 SET_UP = @$(if $(shell $(BIN)/python -ISc 'print(1)' 2>/dev/null),$(BIN)/python,$(PYTHON)) -IS tools/setup.py \
 	$(if $(filter command%,$(origin PYTHON)),--python,--otherwise) "$(PYTHON)"
 environment:
@@ -48,83 +48,83 @@ environment-dev:
 environment-models:
 	$(SET_UP) models
 
-models: environment-models  ## the weights for `make empg_real`, 93 MB, and the hub's models that SCALE asks for
+models: environment-models  ## download the weights for `make empg_real`, 93 MB, and the hub models of SCALE
 	$(BIN)/python -m septet.empg.fetch config/scale/$(SCALE).yaml .cache/huggingface
 
-containers: environment  ## the images of profiles that use them (IMAGES=light,rl,llm RELEASE=1 BASE=docker)
+containers: environment  ## build the images of container profiles (IMAGES=light,rl,llm RELEASE=1 BASE=docker)
 	$(BIN)/snakemake --profile profiles/local$(if $(IMAGES), --config images='[$(IMAGES)]') -- containers$(if $(RELEASE),_release)
 
-reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all CONFIG=)
+reproduce: setup  ## run everything: training, verdicts, figures, report (SCALE=laptop PROFILE=local PAPERS=all CONFIG=)
 	$(if $(PREFLIGHT),$(PREFLIGHT) $(CHOSEN))
 	$(SNAKEMAKE) --config $(CHOSEN)
 	$(BIN)/python -m septet.report show results/$(SCALE)
 
-validate: setup-dev  ## the learner's PPO, TRPO and DDPG beside Stable-Baselines3's
+validate: setup-dev  ## compare our PPO, TRPO and DDPG with Stable-Baselines3
 	$(if $(PREFLIGHT),$(PREFLIGHT) scale=$(SCALE) papers='[rl]' -- rl)
 	$(SNAKEMAKE) --config scale=$(SCALE) papers='[rl]' -- rl
 	$(BIN)/python -m septet.report show results/$(SCALE)/rl
 
-empg_real: models  ## reinforcement learning on a real language model, SmolLM2-135M-Instruct
+empg_real: models  ## train a real language model, SmolLM2-135M-Instruct, with reinforcement learning
 	$(if $(PREFLIGHT),$(PREFLIGHT) scale=$(SCALE) papers='[empgreal]' -- empgreal)
 	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]' -- empgreal
 	$(BIN)/python -m septet.report show results/$(SCALE)/empgreal
 
-smoke: setup  ## every rule at a tiny scale, in a few minutes
+smoke: setup  ## run every rule at a tiny scale, in a few minutes
 	$(if $(PREFLIGHT),$(PREFLIGHT) scale=smoke$(NAMED))
 	$(SNAKEMAKE) --config scale=smoke$(NAMED)
 	$(BIN)/python -m septet.report show results/smoke
 
-recover: setup  ## after a killed run: end what it left here and in the queue, unlock, go on (PROFILE, SCALE, PAPERS)
+recover: setup  ## after a killed run: stop its leftover jobs, unlock and resume (PROFILE, SCALE, PAPERS)
 	$(BIN)/python tools/recover.py --profile profiles/$(PROFILE)
 	$(SNAKEMAKE) --config $(CHOSEN) --unlock
 	$(SNAKEMAKE) --config $(CHOSEN)
 	$(BIN)/python -m septet.report show results/$(SCALE)
 
-cluster-demo: setup  ## scale smoke through profiles/slurm, on a SLURM cluster on this machine (tools/install-slurm.sh)
+cluster-demo: setup  ## run scale smoke with profiles/slurm on a test cluster on this machine (tools/install-slurm.sh)
 	$(BIN)/python tests/cluster/demo.py
 	$(BIN)/python -m septet.report show results/smoke
 
-figures: setup  ## redraw figures and page from published/, or FROM=DIR; trains nothing
+figures: setup  ## redraw figures and page from published/, or FROM=DIR, without training
 	$(SNAKEMAKE) --config $(call quoted,adopt="$(or $(FROM),published)")$(NAMED) -- figures
 	$(BIN)/python -m septet.report show results/published
 
-plan: setup  ## what a run will cost, before anything is submitted (SCALE=paper CORES=64)
+plan: setup  ## estimate the cost of a run before it is submitted (SCALE=paper CORES=64)
 	$(BIN)/python tools/jobs.py --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG))) --config $(CHOSEN) | $(BIN)/python -m septet.ops plan --out results/$(SCALE)$(if $(CORES), --cores $(CORES))
 
-status: setup  ## progress of the jobs that are running now
+status: setup  ## show the progress of running jobs
 	$(BIN)/python -m septet status results
 
-queue:  ## this user's SLURM jobs with paper, method and task
+queue:  ## list your SLURM jobs with paper, method and task
 	squeue --me --format "%.10i %.2t %.10M %.12l %.20R %k"
 
-live: setup  ## follow the jobs that are running now with W&B, from a process of its own
+live: setup  ## follow running jobs with W&B, from a separate process
 	$(BIN)/python -m septet.ops live results/$(SCALE)
 
-trace: setup  ## where a point comes from: POINT=RUN[/METRIC[/SEED[/STEP]]] or FIGURE/PAPER/METHOD/TASK/SEED
+trace: setup  ## trace a point to its run: POINT=RUN[/METRIC[/SEED[/STEP]]] or FIGURE/PAPER/METHOD/TASK/SEED
 	$(BIN)/python -m septet.ops trace results/$(SCALE) published$(if $(POINT), '$(POINT)')
 
-track: setup  ## scores and run cards of a finished run as files for W&B and TensorBoard
+track: setup  ## export scores and run cards of a finished run for W&B and TensorBoard
 	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet.ops track --config - --out results/$(SCALE)/tracking
 
-compare: setup  ## which verdicts and numbers moved from A=published to B=results/laptop
+compare: setup  ## compare two runs: which verdicts and numbers moved from A=published to B=results/laptop
 	$(BIN)/python -m septet.ops compare $(A) $(B) --json results/compare.json
 
 publish: setup  ## copy the scores and run cards of a finished run to published/
 	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet.ops publish --config - --out published
 
-bench: setup-dev  ## measure every package beside its peers; rows go to published/bench/
+bench: setup-dev  ## compare the speed of every package with its peers; writes published/bench/
 	$(BIN)/python tools/bench.py
 
-config: setup  ## write the defaults in config/ from the typed models
+config: setup  ## write the default configuration in config/ from the typed models
 	$(BIN)/python -m septet config .
 
-docs: setup-dev  ## the documentation site in site/: open site/index.html, or serve the folder to search it
+docs: setup-dev  ## build the documentation in site/: open site/index.html, or serve the folder to search it
 	$(BIN)/python -m mkdocs build --strict --quiet
 
-new-paper: setup-dev  ## a working skeleton of another paper, ID=name (docs/add-a-paper.md)
+new-paper: setup-dev  ## create a working skeleton for another paper, ID=name (docs/add-a-paper.md)
 	$(BIN)/python tools/new_paper.py "$(ID)"
 
-check: setup-dev  ## lint, format, types, import contract, workflow lint
+check: setup-dev  ## run lint, format, types, import contract, workflow lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -132,29 +132,29 @@ check: setup-dev  ## lint, format, types, import contract, workflow lint
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-test: check  ## check, then the whole test suite
+test: check  ## run check, then the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-coverage: setup-dev  ## how often a verdict is wrong on the line: the study behind docs/coverage.md, and the table of changes
+coverage: setup-dev  ## measure the error rates of verdicts; writes docs/coverage.md and docs/verdict-changes.md
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m septet.report.coverage docs/coverage.md
 	$(BIN)/python tools/verdict_changes.py
 
-test-nightly: setup-dev  ## what takes long: 20 killed runs of each training verb, large plans, much fuzz
+test-nightly: setup-dev  ## run the long tests: 20 killed runs of each training verb, large plans, more fuzzing
 	FUZZ=400 $(BIN)/python -m pytest -m nightly
 	FUZZ=400 $(BIN)/python -m pytest tests/safety/test_readers.py
 
-drill: setup-dev  ## kill training jobs at random moments and start them again; prints a table
+drill: setup-dev  ## kill training jobs at random moments and restart them; prints a table
 	$(BIN)/python tests/resume/drill.py --processes
 
-audit: setup-dev  ## the locks against known advisories (ADVISORIES=a clone of github.com/pypa/advisory-database)
+audit: setup-dev  ## check the locks against known advisories (ADVISORIES=a clone of github.com/pypa/advisory-database)
 	$(BIN)/python tools/audit.py$(if $(ADVISORIES), --advisories $(ADVISORIES))
 
 licences: setup-dev  ## write docs/licences.md: the licence of each locked distribution and data set
 	$(BIN)/python tools/licences.py
-test-machines: setup-dev containers  ## what needs Apptainer and SLURM: jobs in images, jobs on a test cluster
+test-machines: setup-dev containers  ## run the tests that need Apptainer and SLURM
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'containers or cluster'
 
-lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh environment
+lock:  ## resolve requirements.in and requirements-dev.in again, in a fresh environment
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet -r requirements.in
 	.venv-lock/bin/python -m pip freeze --all | sed '/^pip==/d; s/+cpu$$//' > requirements.lock
@@ -167,5 +167,5 @@ lock: ## resolve requirements.in and requirements-dev.in anew, in a fresh enviro
 clean:  ## remove results, logs and caches; keeps .venv (make clean-venv) and published/
 	rm -rf results site logs benchmarks .cache .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-clean-venv:  ## remove .venv, which the next make installs again
+clean-venv:  ## remove .venv; the next make creates it again
 	rm -rf .venv

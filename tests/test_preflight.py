@@ -191,7 +191,7 @@ def test_links_to_nothing_and_data_that_cannot_be_read(tmp_path):
     assert folders(tmp_path) == [
         "results: a link in it leads to /scratch/none, which does not exist",
         f"logs: a link in it leads to {tmp_path}/logs/gone, which does not exist",
-        "benchmarks: expected a folder that can be written to",
+        "benchmarks: expected a writable folder",
     ]
 
 

@@ -160,7 +160,7 @@ def test_a_copied_and_a_moved_checkout_run_their_own_code(made, quick, tmp_path)
     shutil.copytree(made.folder, copy.folder, symlinks=True)
     assert not copy.whole()  # what it ran before: the other checkout's code
     done = copy.make("setup")
-    assert f".venv belongs to the checkout {made.folder}: making .venv again" in done.stderr
+    assert f".venv belongs to the checkout {made.folder}: creating .venv again" in done.stderr
     assert copy.whole() and made.whole()
     moved = Checkout(copy.folder.rename(tmp_path / "moved"), made.wheels, quick)
     moved.make("setup-dev")
@@ -196,7 +196,7 @@ def test_a_killed_set_up_is_finished_by_the_next(copied):
     module.unlink()
     backend.write_text(BACKEND)
     said = copied.make("setup").stderr
-    assert said.startswith("set-up: waiting for another set-up") and "did not finish: making .venv again" in said
+    assert said.startswith("setup: waiting for another setup") and "did not finish: creating .venv again" in said
     assert copied.whole()
 
 
@@ -204,7 +204,7 @@ def test_a_python_that_went_away_or_became_another(copied):
     copied.make("setup")
     (copied.folder / ".venv/bin/python").unlink()
     (copied.folder / ".venv/bin/python").symlink_to("/no/such/python")
-    assert "it is gone now: making .venv again" in copied.make("setup").stderr
+    assert "it is gone now: creating .venv again" in copied.make("setup").stderr
     stamp = json.loads(copied.stamp().read_text())
     copied.stamp().write_text(json.dumps({**stamp, "python": "cpython-310"}))  # the link leads to a newer one now
     assert "was cpython-310, it is" in copied.make("setup").stderr
@@ -218,11 +218,11 @@ def test_a_python_that_went_away_or_became_another(copied):
 def test_a_changed_lock_and_a_changed_package(copied):
     copied.make("setup-dev")
     (copied.folder / "requirements.lock").write_text("first==2\n")
-    assert "requirements.lock has changed: making .venv again" in copied.make("setup").stderr
+    assert "requirements.lock has changed: creating .venv again" in copied.make("setup").stderr
     assert copied.run("import first; print(first.VERSION)") == "2"
     manifest = copied.folder / "packages/one/pyproject.toml"
     manifest.write_text(MANIFEST + "description = 'changed'\n")
-    assert copied.make("setup").stderr == "set-up: installing packages\n"
+    assert copied.make("setup").stderr == "setup: installing packages\n"
     (copied.folder / "packages/one").rename(copied.folder / "packages/two")
     assert "./packages/one is gone" in copied.make("setup").stderr
     assert copied.run("import ours; print(ours.__file__)") == f"{copied.folder}/packages/two/src/ours.py"
@@ -236,7 +236,7 @@ def test_what_cannot_be_had_leaves_what_was_there(copied):
     assert done.returncode and "pip failed, see above" in done.stderr
     assert not copied.make("setup").stderr and copied.whole()
     lock.write_text("tests==1\n")
-    assert copied.make("setup-dev").stderr == "set-up: installing requirements-dev.lock\n"
+    assert copied.make("setup-dev").stderr == "setup: installing requirements-dev.lock\n"
 
 
 def test_the_models_folder_is_whole_or_made_again(copied):
@@ -248,7 +248,7 @@ def test_the_models_folder_is_whole_or_made_again(copied):
     del stamp["parts"]["models"]  # as while it is installed
     copied.stamp().write_text(json.dumps(stamp))
     module.write_text("half")
-    assert copied.make("environment-models").stderr == "set-up: installing models\n"
+    assert copied.make("environment-models").stderr == "setup: installing models\n"
     assert module.read_text() == "VERSION = 1\n" and copied.whole()
 
 
@@ -282,7 +282,7 @@ def test_two_set_ups_at_once_and_the_way_out(copied):
     both = [subprocess.Popen(["make", "setup"], cwd=copied.folder, env=outside, **pipes) for _ in range(2)]
     words = [each.communicate(timeout=120)[1].decode() for each in both]
     assert [each.returncode for each in both] == [0, 0], words
-    assert sum("waiting for another set-up" in each for each in words) == 1
+    assert sum("waiting for another setup" in each for each in words) == 1
     assert sum("installing packages" in each for each in words) == 1
     copied.make("clean")
     assert copied.whole()

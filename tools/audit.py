@@ -84,13 +84,13 @@ def main() -> int:
     pins = [pin for lock in LOCKS for pin in locked((ROOT / lock).read_text(encoding="utf-8"))]
     if folder is None:
         if shutil.which("pip-audit") is None:
-            print("audit: neither ADVISORIES=FOLDER nor pip-audit is here: nothing was looked at", file=sys.stderr)
+            print("audit: neither ADVISORIES=FOLDER nor pip-audit is available: nothing was checked", file=sys.stderr)
             return 2
         asked = [f"--requirement={ROOT / lock}" for lock in LOCKS]
         return subprocess.run(["pip-audit", "--no-deps", "--disable-pip", *asked], check=False).returncode
     lines, count = known(pins, advisories(folder))
     if not count:
-        print(f"audit: no advisory below {folder}: nothing was looked at", file=sys.stderr)
+        print(f"audit: no advisory below {folder}: nothing was checked", file=sys.stderr)
         return 2
     print("\n".join([*lines, f"{len(lines)} of {len(pins)} pins are covered by one of {count} advisories"]))
     return int(bool(lines))

@@ -59,11 +59,11 @@ def licence(name: str) -> str:
 def page(licences: dict[str, list[tuple[str, str, str]]]) -> str:
     """The page in Markdown."""
     lines = ["# Licences", "", "Made by `make licences` from the metadata of what is installed; do not edit.", ""]
-    lines += ["Septet is under the MIT licence. It copies none of what follows into this repository.", ""]
+    lines += ["Septet is under the MIT licence. None of the following is copied into this repository.", ""]
     for lock, rows in licences.items():
         lines += [f"## {lock}: {LOCKS[lock]}", "", "| distribution | version | licence |", "|---|---|---|"]
         lines += [f"| {name} | {version} | {words} |" for name, version, words in rows] + [""]
-    lines += ["## Data and weights", "", "As their publishers state it.", ""]
+    lines += ["## Data and weights", "", "As stated by their publishers.", ""]
     lines += ["| what | used by | licence | from |", "|---|---|---|---|"]
     lines += [f"| {what} | {who} | {words} | <{where}> |" for what, who, words, where in DATA]
     return "\n".join(lines) + "\n"
@@ -78,7 +78,7 @@ def main() -> int:
     (ROOT / "docs/licences.md").write_text(page(licences), encoding="utf-8")
     bad = [name for rows in licences.values() for name, _, words in rows if words in (UNKNOWN, "not installed here")]
     if bad:
-        print(f"licences: not known of {', '.join(bad)}", file=sys.stderr)
+        print(f"licences: unknown for {', '.join(bad)}", file=sys.stderr)
     return int(bool(bad))
 
 

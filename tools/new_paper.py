@@ -48,9 +48,9 @@ def refusal(name: str) -> str | None:
     if not re.fullmatch("[a-z]{2,20}", name) or keyword.iskeyword(name):
         return f"ID: expected 2 to 20 lower-case letters, the name of a Python package, {found}"
     if name in RULES or name in sys.stdlib_module_names or name in read_papers(ROOT):
-        return f"ID: expected a name that nothing has yet, {found}, which the workflow or Python has"
+        return f"ID: expected an unused name, {found}, which the workflow or Python has"
     if (ROOT / "packages" / name).exists() or find_spec(f"septet.{name}") or name in packages_distributions():
-        return f"ID: expected a name that nothing has yet, {found}, which is a package here"
+        return f"ID: expected an unused name, {found}, which is a package here"
     return None
 
 
@@ -93,9 +93,7 @@ def main() -> None:
     run("ruff", "check", "--quiet", "--select", "I", "--fix", *python)  # the order of imports depends on the name
     run("ruff", "format", "--quiet", *python)
     run("septet", "config", ".")
-    print(
-        f"packages/{name} and {len(made) - 1} more files; docs/add-a-paper.md says what to put where. After make setup:"
-    )
+    print(f"packages/{name} and {len(made) - 1} more files; docs/add-a-paper.md explains them. After make setup:")
     print(f"  snakemake --profile profiles/local --config scale=smoke papers='[{name}]' -- {name}")
 
 

@@ -67,7 +67,7 @@ def of_folders(folder: Path, data: str | None) -> Iterator[str]:
             if not target.exists():
                 yield f"{name}: a link in it leads to {place}, which does not exist"
         if (folder / name).exists() and not ((folder / name).is_dir() and os.access(folder / name, os.W_OK)):
-            yield f"{name}: expected a folder that can be written to"
+            yield f"{name}: expected a writable folder"
     if data and not (Path(data).is_dir() and os.access(data, os.R_OK | os.X_OK)):
         yield f"SEPTET_DATA: expected a folder that can be read, found {data}"
 

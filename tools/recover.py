@@ -34,7 +34,7 @@ class Unanswered(Exception):
 def main(folder: Path, profile: Path) -> int:
     """Cancel, end and wait; then nothing of `folder` runs."""
     if alive := [pid for pid, _, command in processes(folder) if is_snakemake(command)]:
-        print(f"recover: {folder}: expected no snakemake at work, found process {alive[0]}", file=sys.stderr)
+        print(f"recover: {folder}: expected no running snakemake, found process {alive[0]}", file=sys.stderr)
         return 2
     return max(end_jobs(folder, on_a_cluster(profile)), end("processes", lambda: orphans(folder), stop))
 

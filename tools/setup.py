@@ -1,7 +1,7 @@
 """`make setup`, `make setup-dev` and the packages of `make models`: a .venv that is complete, or made again.
 
 A stamp in .venv names the checkout, the Python and what is installed. It is removed before anything changes and written
-last, so a .venv that was copied, moved or left by an interrupted set-up is seen and rebuilt. Runs before anything is
+last, so a .venv that was copied, moved or left by an interrupted setup is detected and rebuilt. Runs before anything is
 installed: the standard library alone, in syntax that an old Python can read far enough to be refused.
 """
 
@@ -29,14 +29,14 @@ print(sys.version_info >= (3, 11), sys.implementation.cache_tag, os.path.realpat
 
 
 class Failed(Exception):
-    """The set-up cannot go on; one line that says what to do."""
+    """The setup cannot continue; one line says what to do."""
 
 
 def main():
     """Bring .venv to what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--python", help="the Python that .venv is made with; another one than before rebuilds it")
-    parser.add_argument("--otherwise", default="python3", help="the Python of a new .venv where --python is not given")
+    parser.add_argument("--python", help="the Python for .venv; a change of it rebuilds .venv")
+    parser.add_argument("--otherwise", default="python3", help="the Python of a new .venv if --python is not given")
     parser.add_argument("parts", nargs="*", choices=["dev", "models", []], metavar="dev|models")
     arguments = parser.parse_args()
     os.chdir(str(ROOT))
@@ -44,9 +44,9 @@ def main():
         with alone() as lock:
             set_up(arguments.python, arguments.otherwise, ["run", "packages", *arguments.parts], lock)
     except KeyboardInterrupt:
-        sys.exit("set-up: interrupted; run the same command again")
+        sys.exit("setup: interrupted; run the same command again")
     except (Failed, OSError) as error:
-        sys.exit(f"set-up: {error}; then run the same command again, or make clean-venv to remove .venv")
+        sys.exit(f"setup: {error}; then run the same command again, or make clean-venv to remove .venv")
 
 
 def set_up(asked, otherwise, parts, lock):
@@ -55,7 +55,7 @@ def set_up(asked, otherwise, parts, lock):
     reason = stale(stamp, asked)
     if reason:
         if os.path.lexists(str(VENV)):
-            say(f"{reason}: making .venv again")
+            say(f"{reason}: creating .venv again")
         stamp = create(asked or otherwise, lock)
     for part in parts:
         digest = digest_of(part)
@@ -69,7 +69,7 @@ def set_up(asked, otherwise, parts, lock):
 def stale(stamp, asked):
     """Why .venv has to be made again; none if it is what the stamp says."""
     if not stamp:
-        return "the last set-up did not finish"
+        return "the last setup did not finish"
     made_for = Path(stamp["checkout"])
     if not made_for.exists() or not made_for.samefile(ROOT):  # a link to this checkout is this checkout
         return f".venv belongs to the checkout {made_for}"
@@ -95,7 +95,7 @@ def create(python, lock):
     if found[0] != "True":
         raise Failed(f"Septet needs Python 3.11 or newer, {python} is {found[1]}: give another, PYTHON=...")
     if os.pathsep in str(ROOT):
-        raise Failed(f"a virtual environment cannot lie in {ROOT}, which has a colon: move the checkout")
+        raise Failed(f"a virtual environment cannot be in {ROOT}, which has a colon: move the checkout")
     clear(VENV)
     made = run([python, "-m", "venv", ".venv"], lock)
     if made or run([str(PYTHON), "-I", "-m", "pip", "--version"], lock, stdout=subprocess.DEVNULL):
@@ -206,12 +206,12 @@ def run(command, lock, **options):
 
 @contextmanager
 def alone():
-    """One set-up at a time: two makes may ask for it at once."""
+    """Allow one setup at a time: two makes may start it concurrently."""
     with Path(__file__).open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another set-up of this checkout")
+            say("waiting for another setup of this checkout")
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:
             pass  # a file system without lock support
@@ -220,7 +220,7 @@ def alone():
 
 def say(text):
     """One line about what goes on."""
-    print("set-up: " + text, file=sys.stderr, flush=True)
+    print("setup: " + text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ def status(config: Mapping[str, str], profile: Mapping[str, Any]) -> list[str]:
         remedy = "set slurm-status-command: sacct in the profile" if counted else "ask for a longer one"
         return [
             f"MinJobAge is {age} s, expected {POLL_AND_QUERY} or more: the plugin looks every {LONGEST_POLL} s only, "
-            f"and a job that was forgotten meanwhile counts as running for ever: {remedy}"
+            f"and a job that was forgotten meanwhile counts as running forever: {remedy}"
         ]
     return []
 

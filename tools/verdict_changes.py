@@ -1,4 +1,4 @@
-"""Write docs/verdict-changes.md: verdicts that changed with the tests, why, and what the judged scores look like."""
+"""Write docs/verdict-changes.md: verdicts that changed, the reasons, and the distribution of the scores."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def looks_like(z: Array) -> str:
-    """The covered shape that the values of one claim look like, by their outliers and their skewness."""
+    """Classify the values of one claim by their outliers and skewness."""
     spread = 1.4826 * np.median(np.abs(z - np.median(z)))
     if spread == 0 or np.ptp(z) <= 1e-12 * np.abs(z).max():
         return "few values"
@@ -42,7 +42,7 @@ def _moment(z: Array, order: int) -> float:
 
 
 def shape(claim: Claim, paper: Paper) -> list[str] | None:
-    """A row on the scores of a judged claim: seeds, skewness, excess kurtosis, distinct values, what they look like."""
+    """A row on the scores of a judged claim: seeds, skewness, excess kurtosis, distinct values, distribution."""
     results = tables.timed(paper) if claim.is_timed else paper
     try:
         scores, seeds = judging.seed_array(claim, results)
@@ -65,7 +65,7 @@ def shape(claim: Claim, paper: Paper) -> list[str] | None:
 
 
 def page(root: Path) -> str:
-    """The page, from published/ and the claims as they are now."""
+    """Return the page, computed from published/ and the current claims."""
     changed: list[list[str]] = []
     shapes: list[list[str]] = []
     verdicts: list[Verdict] = []
@@ -85,16 +85,16 @@ def page(root: Path) -> str:
     judged = sum(one.estimate is not None for one in verdicts)
     return f"""# Verdicts that changed
 
-Written by `tools/verdict_changes.py` (part of `make coverage`) from `published/`: {len(changed)} of {judged} judged
-claims have another verdict than the percentile bootstrap gave them at the same scale. [Statistics](statistics.md)
-says how verdicts are made.
+Written by `tools/verdict_changes.py` (part of `make coverage`) from `published/`. For {len(changed)} of {judged} judged
+claims, the verdict differs from that of the percentile bootstrap at the same scale. [Statistics](statistics.md)
+explains the tests.
 
 {as_markdown(["paper", "claim", "was", "is", "why"], changed)}
-## What the scores of the judged claims look like
+## Distribution of the judged scores
 
-One number per seed (how far the seed pulls the estimate; of several rivals, for the one that counts). Skewness and
-excess kurtosis of so few values are rough (of five values the skewness never exceeds 1.5, whatever the shape); the
-last column names the covered shapes that they look like.
+One number per seed: its influence on the estimate; with several rivals, for the decisive one. Skewness and excess
+kurtosis of so few values are rough (the skewness of five values never exceeds 1.5). The last column names the
+distributions of the coverage study that they resemble.
 
 {as_markdown(["paper", "claim", "n", "skewness", "excess kurtosis", "distinct values", "looks like"], shapes)}"""
 

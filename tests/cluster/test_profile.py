@@ -32,7 +32,7 @@ def test_an_outage_of_the_status_query_loses_no_job(settings):
 
 
 def test_states_come_from_squeue(settings):
-    """sacct's `CANCELLED by 0` counts as running for ever, and array tasks take the state of the last one."""
+    """sacct's `CANCELLED by 0` counts as running forever, and array tasks take the state of the last one."""
     assert settings["slurm-status-command"] == "squeue"
     assert 3 * settings["slurm-init-seconds-before-status-checks"] <= 240, "above MinJobAge it takes sacct"
 

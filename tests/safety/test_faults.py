@@ -163,7 +163,7 @@ def spoil(monkeypatch, after: int):
     monkeypatch.setattr(Engine, "advance", spoiled)
 
 
-def test_a_number_that_is_none_stops_with_step_tensor_and_checkpoint(tmp_path, monkeypatch):
+def test_a_non_finite_value_stops_with_step_tensor_and_checkpoint(tmp_path, monkeypatch):
     spoil(monkeypatch, after=7)
     monkeypatch.setenv(checkpoint.EVERY, "0")
     with pytest.raises(NotFinite, match=r"round 1600: mu is not finite \(seed 1\)") as caught:

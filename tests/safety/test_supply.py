@@ -102,4 +102,4 @@ def test_the_command_says_what_it_found(tmp_path):
 
 def test_without_a_source_it_says_that_it_did_not_look(tmp_path):
     done = run(env={"PATH": str(tmp_path)})
-    assert done.returncode == 2 and "nothing was looked at" in done.stderr
+    assert done.returncode == 2 and "nothing was checked" in done.stderr

@@ -148,7 +148,7 @@ def test_a_damaged_or_foreign_generation_is_passed_over_with_a_message(damage, s
     step, arrays = store.load()
     assert step == 1 and arrays["x"] == [1]
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{2:012d}.safetensors passed over: " in line
+    assert f"{2:012d}.safetensors skipped: " in line
 
 
 def test_when_no_generation_is_whole_there_is_no_state(store, capsys):
@@ -230,7 +230,7 @@ def test_a_job_s_identity_says_what_differs(store, capsys):
     second = identity({"seeds": [1]}, ["septet"], "real")
     with Checkpoints(store.folder, second) as other:
         assert other.load() is None
-    assert "it was left by a job with other data, settings\n" in capsys.readouterr().err
+    assert "it was written by a job with other data, settings\n" in capsys.readouterr().err
 
 
 def test_a_safe_point_saves_when_due_or_told_to_stop(store, monkeypatch):
@@ -265,7 +265,7 @@ def test_a_job_whose_environment_has_no_state_says_that_it_cannot_resume(store):
 def test_the_last_good_state_is_named_when_a_number_is_none(store):
     with pytest.raises(NotFinite) as caught, store:
         raise NotFinite("step 1: loss")
-    assert caught.value.__notes__ == ["last good checkpoint: none, no save was due yet"]
+    assert caught.value.__notes__ == ["last good checkpoint: none yet"]
     with pytest.raises(NotFinite) as caught, store:
         store.save(4, {"x": np.array([1])})
         raise NotFinite("step 5: loss")
@@ -277,7 +277,7 @@ def test_two_runs_in_one_folder_are_refused(store, monkeypatch):
     with store:
         store.save(1, {"x": np.array([1])})
         with (
-            pytest.raises(InputError, match=rf"no other run is at work in, found process {os.getpid()} on "),
+            pytest.raises(InputError, match=rf"not locked by another run, found process {os.getpid()} on "),
             Checkpoints(store.folder, JOB),
         ):
             pass
@@ -326,7 +326,7 @@ def test_a_signal_ends_the_wait(store, monkeypatch):
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf", ""])
 def test_a_wait_that_is_no_number_is_refused(store, text, monkeypatch):
     monkeypatch.setenv("SEPTET_LOCK_WAIT", text)
-    with pytest.raises(InputError, match="SEPTET_LOCK_WAIT: expected seconds from 0 on"), store:
+    with pytest.raises(InputError, match="SEPTET_LOCK_WAIT: expected a number of seconds, at least 0"), store:
         pass
     assert not store.folder.exists()
 

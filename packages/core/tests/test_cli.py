@@ -96,7 +96,7 @@ def test_a_stopped_job_is_85_and_says_how_to_go_on(call, config, tmp_path):
     config.write_text("how: stopped")
     code, lines = call("train", "--config", config, "--out", tmp_path / "out")
     assert code == 85
-    assert lines == ["toy: stopped by signal 15, state saved; run the same command again to go on"]
+    assert lines == ["toy: stopped by signal 15, state saved; run the same command again to resume"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_process_that_is_told_to_stop_ends_with_85(open_folder):
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 85
-    assert errors == "toy: stopped by signal 15; run the same command again to go on\n"
+    assert errors == "toy: stopped by signal 15; run the same command again to resume\n"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(mode, out, open_folder):
     done = subprocess.run(command(open_folder / "job.yaml", open_folder / out), capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"toy: --out {open_folder / out}: expected a folder that can be written to, found ")
+    assert line.startswith(f"toy: --out {open_folder / out}: expected a writable folder, found ")
     assert done.stdout == ""
 
 

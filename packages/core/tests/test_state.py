@@ -134,9 +134,9 @@ class One:
     [
         (One(np.zeros(2)), One(np.zeros(3)), r"state/x: expected float64 \(2,\) as built, found float64 \(3,\)"),
         (One(np.zeros(2)), One(np.zeros(2, "f4")), r"state/x: expected float64 \(2,\) as built, found float32 \(2,\)"),
-        (One(1), One(None), "state/x: expected its value, found none"),
+        (One(1), One(None), "state/x: expected a value, found none"),
         (One(1), One(np.zeros(2)), r"state/x: expected a number, found an array \(2,\)"),
-        (One(None), One({"a": np.zeros(1)}), r"state/x: expected a state of its kind for NoneType, found \['a'\]"),
+        (One(None), One({"a": np.zeros(1)}), r"state/x: expected the state of a NoneType, found \['a'\]"),
         (
             One(Moments(np.zeros(1), np.zeros(1))),
             One({"other": 1}),
@@ -152,7 +152,7 @@ def test_what_was_built_differently_is_an_error(built, saved, message):
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        ({"one": {"two": object()}}, "state/one/two: expected state, or an object that names its own"),
+        ({"one": {"two": object()}}, "state/one/two: expected state, or an object that declares"),
         ({"a/b": np.zeros(1)}, "state: expected names without a slash, found 'a/b'"),
         ({3: np.zeros(1)}, "state: expected names without a slash, found 3"),
         (One("text"), "state/x: expected state"),
@@ -165,7 +165,7 @@ def test_what_has_no_declared_state_is_an_error(node, message):
 
 def test_parts_that_share_an_array_are_found_when_they_are_loaded():
     shared = np.zeros(2)
-    with pytest.raises(ValueError, match="state/start: expected to read back"):
+    with pytest.raises(ValueError, match="state/start: expected the loaded value"):
         load_state_dict({"start": shared, "w": shared}, {"start": np.zeros(2), "w": np.ones(2)})
 
 

@@ -77,7 +77,7 @@ def test_a_torn_or_foreign_prepared_table_is_refused(tmp_path):
     with pytest.raises(InputError, match="dynts prepare"):
         load(file, clean_weeks=False)
     write_table(table, file)
-    with pytest.raises(InputError, match="found no word of where"):
+    with pytest.raises(InputError, match="found no provenance metadata"):
         load(file, clean_weeks=False)
     write_table(pl.DataFrame({"week": [1]}), file, {"origin": "here"})
     with pytest.raises(InputError, match="without gaps"):

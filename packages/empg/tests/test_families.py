@@ -219,7 +219,7 @@ def test_packed_rows_and_critics_need_a_plain_model():
     rollout = generate(policy.lm, PROMPTS, samples=2, limit=6, eos=ENDS, pad=0, uniforms=uniforms(4, 6))
     with pytest.raises(InputError, match="model mistral: expected one completion a row"):
         next(batches(rollout)).run(policy, 6)
-    with pytest.raises(InputError, match="model mistral: expected a family whose hidden states are proven"):
+    with pytest.raises(InputError, match="model mistral: expected a family whose hidden states are tested"):
         Policy(policy.lm, critic=True)
 
 
@@ -299,7 +299,9 @@ def test_a_model_that_breaks_is_one_line():
     engine = Local(lm, SimpleNamespace(ends=ENDS, pad=0), 100)
     broken = Policy(lm)
     broken.model = SimpleNamespace(plain=True, lm=None)
-    with pytest.raises(InputError, match="model any: expected one that can be drawn from and trained, found Attribute"):
+    with pytest.raises(
+        InputError, match="model any: expected a model that can be sampled and trained, found Attribute"
+    ):
         check_log_probabilities(
             engine, broken, PROMPTS, limit=4, temperature=1.0, room=Room(64, 64), whole=False, name="any",
             computes_in=torch.float32,

@@ -12,7 +12,7 @@ from septet.sampler.bench import Actor, Replay, Setting, compare, measure_task, 
 
 def test_the_replay_is_the_same_physics_without_the_rest():
     replay = Replay("Hopper-v5", seconds=0.05)
-    assert sum(start.sum() for start in replay.starts[1:]) > 0  # some fell and started anew
+    assert sum(start.sum() for start in replay.starts[1:]) > 0  # some terminated and restarted
     assert replay.rate() > 0
     nq, nv = replay.model.nq, replay.model.nv
     last = bench.BATCH - 1

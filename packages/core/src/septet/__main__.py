@@ -14,9 +14,9 @@ from septet.reseal import reseal
 __version__ = "0.1.0"
 
 USAGE = """usage: septet PACKAGE VERB ...  a verb of a package: septet dynts train --config job.yaml --out run
-       septet status DIR        progress of the jobs that are running below DIR
-       septet seal FILE...      accept tables and cards that were changed on purpose, or by another program
-       septet check FILE        read a file of settings as strictly as the workflow does
+       septet status DIR        progress of the running jobs below DIR
+       septet seal FILE...      accept tables and cards changed on purpose or by another program
+       septet check FILE        check a settings file as strictly as the workflow does
        septet config ROOT       write the default configuration of the checkout ROOT
        septet --version         the version of all packages
 packages: {}"""

@@ -1,4 +1,4 @@
-"""Save and restore a half-done job."""
+"""Save and restore an unfinished job."""
 
 import hashlib
 import json
@@ -26,25 +26,25 @@ from septet.streams import log
 
 Arrays = dict[str, NDArray[Any]]
 TORN = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError)
-"""What reading a file of another form may raise."""
+"""Exceptions that reading a malformed file may raise."""
 EVERY = "SEPTET_SAVE_EVERY"
-"""Environment variable: seconds between saves, where a minute is not right (a slow file system, or a test)."""
+"""Environment variable: seconds between saves, to override a minute (a slow file system, or a test)."""
 
 
 class Checkpoints:
-    """Two generations of a job's state in one folder, outside what the workflow manages.
+    """Two generations of a job's state in one folder, which the workflow does not manage.
 
-    A generation is a safetensors file and a JSON file with the step, the job, the digest of the tensors and the
-    digest of all this. A torn or foreign generation is passed over with a message, and goes at the next save, however
-    far it was.
+    A generation is a safetensors file and a JSON file with the step, the job, the digest of the tensors and a
+    checksum of this metadata. A generation that is damaged or belongs to another job is skipped with a message and
+    removed at the next save, whatever its step.
 
-    Used as a context it holds the output folder for this process, and sweeps up what killed ones left half-written.
-    At its end the job is done and the folder goes; on an exception the state stays.
+    As a context manager it locks the output folder for this process and removes partial files of killed ones. The
+    folder is removed at the end, because the job is done; on an exception the state stays.
 
     Args:
-        folder: where the generations live; made when the context begins.
-        job: what the state belongs to, see `identity`; state of another job is not taken.
-        writes: false in the processes of a fleet that only read.
+        folder: folder of the generations; created on entering the context.
+        job: identity of the job, see `identity`; the state of another job is not loaded.
+        writes: false in processes of a process group that only read.
     """
 
     def __init__(self, folder: Path, job: Mapping[str, str], writes: bool = True) -> None:
@@ -57,7 +57,7 @@ class Checkpoints:
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
-        """Hold the folder. Raises InputError if another run is at work in it."""
+        """Lock the folder. Raises InputError if it is locked by another run."""
         if self.writes:
             self._held.enter_context(alone(self.folder))
             for folder in (self.folder, self.folder.parent):
@@ -67,18 +67,18 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Clear the folder if the job is done, and name the last good state if it went wrong."""
+        """Remove the folder if the job is done; on a failure add the last good checkpoint to the message."""
         if self.writes:
             (self.folder / progress.FILE).unlink(missing_ok=True)
             if error is None:
                 self.clear()
         if isinstance(error, NotFinite | NotWritten):
-            kept = str(self.folder / f"{self._whole[-1]}.safetensors") if self._whole else "none, no save was due yet"
+            kept = str(self.folder / f"{self._whole[-1]}.safetensors") if self._whole else "none yet"
             error.add_note(f"last good checkpoint: {kept}")
         self._held.close()
 
     def due(self) -> bool:
-        """Whether the last save is `every` seconds ago."""
+        """Return whether the last save is at least `every` seconds ago."""
         return time.monotonic() - self._saved >= self.every
 
     def safe_point(
@@ -88,16 +88,16 @@ class Checkpoints:
         where: str,
         any_process: Callable[[bool], bool] = bool,
     ) -> None:
-        """Between two steps of a training loop: save if it is time, and end if the job was told to.
+        """Save if a save is due, and stop if the job was asked to; called between two steps of a training loop.
 
         Args:
             step: steps done.
-            state: gives the state to save; asked for only when it is needed.
-            where: how far the job is, for the message.
-            any_process: whether something holds in any process of the job, so that all save and end together.
+            state: returns the state to save; called only if needed.
+            where: progress of the job, for the message.
+            any_process: whether a condition holds in any process of the job, so that all save and stop together.
 
         Raises:
-            Interrupted: the job was told to stop.
+            Interrupted: the job was asked to stop.
         """
         stop = any_process(stop_request.signal is not None)
         if not stop and not any_process(self.writes and self.due()):
@@ -107,9 +107,9 @@ class Checkpoints:
             raise Interrupted(f"stopped by signal {stop_request.signal} at {where}, {kept}")
 
     def keep(self, step: int, state: Callable[[], Mapping[str, NDArray[Any]]]) -> str:
-        """Save and return the status: environments of others may have no state to save."""
+        """Save and return the status; third-party environments may have no state to save."""
         try:
-            arrays = state()  # in all processes: they put sharded arrays together
+            arrays = state()  # in all processes: they gather sharded arrays
         except NoState as error:
             self._saved = time.monotonic()
             return f"cannot resume: {error}"
@@ -118,7 +118,7 @@ class Checkpoints:
         return "state saved"
 
     def save(self, step: int, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Save the state after `step`; the older generation goes once the new one is whole."""
+        """Save the state after `step`; remove the oldest generation once the new one is complete."""
         name = f"{step:012d}"
         with replacing(self.folder / f"{name}.safetensors") as temporary:
             save_file({key: np.asarray(value, order="C") for key, value in arrays.items()}, temporary)
@@ -133,20 +133,20 @@ class Checkpoints:
         self._saved = time.monotonic()
 
     def load(self) -> tuple[int, Arrays] | None:
-        """The newest whole state of this job as ``(step, arrays)``, or none."""
+        """Return the newest valid state of this job as ``(step, arrays)``, or None."""
         for note in self._generations():
             tensors = note.with_suffix(".safetensors")
             try:
                 found = json.loads(note.read_text(encoding="utf-8"))
                 if found.pop("seal") != _seal(found):
-                    raise ValueError("its note does not match its seal")
+                    raise ValueError("its metadata do not match their checksum")
                 if found["job"] != self.job:
-                    raise ValueError(f"it was left by {self._difference(found['job'])}")
+                    raise ValueError(f"it was written by {self._difference(found['job'])}")
                 if found["sha256"] != sha256(tensors):
                     raise ValueError("its checksum does not match")
                 state = int(found["step"]), load_file(tensors)
             except TORN as error:
-                log(f"checkpoint {tensors} passed over: {error}")
+                log(f"checkpoint {tensors} skipped: {error}")
             else:
                 self._whole = [note.stem]
                 return state
@@ -165,12 +165,12 @@ class Checkpoints:
 
 
 def identity(settings: Mapping[str, Any], packages: Sequence[str], data: str = "") -> dict[str, str]:
-    """What a job's state belongs to, as digests: state that something else left is not taken.
+    """Return digests that identify a job; the state of another job is not loaded.
 
     Args:
         settings: the resolved configuration.
         packages: our import packages that the state depends on.
-        data: where the data came from.
+        data: origin of the data.
     """
     return {
         "settings": _digest(settings),

@@ -31,10 +31,10 @@ from septet.reading import read_mapping
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb: its configuration model and the function that does it.
+    """One verb: its configuration model and its function.
 
-    The function gets the checked configuration and the output folder, which may not exist yet: it
-    is made by the first write, so a job that is refused leaves nothing behind.
+    The function receives the checked configuration and the output folder, which may not exist yet: the
+    first write creates it, so a rejected job leaves no files.
     """
 
     model: type[Settings]
@@ -42,25 +42,25 @@ class Verb:
 
 
 def stop_signals() -> list[signal.Signals]:
-    """The signals that ask a job to stop; not the hang-up of a terminal where nohup has it ignored."""
+    """Return the signals that ask a job to stop; without SIGHUP if nohup ignores it."""
     hangup = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
     return [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, *hangup]
 
 
 class StopRequest:
-    """Set by SIGTERM, SIGUSR1, SIGHUP or Ctrl-C: save your state and raise `Interrupted` at the next safe point."""
+    """Set by SIGTERM, SIGUSR1, SIGHUP or Ctrl-C; the job saves and raises `Interrupted` at the next safe point."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     def listen(self) -> None:
-        """Take the signals for this process (main thread only)."""
+        """Install the signal handlers (main thread only)."""
         for number in stop_signals():
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.signal is not None:
-            raise KeyboardInterrupt  # Ctrl-C again: now
+            raise KeyboardInterrupt  # a second Ctrl-C stops at once
         self.signal = number
 
 
@@ -74,10 +74,10 @@ def main(
 
     Args:
         package: its name below `septet`, for the usage text.
-        verbs: verb name -> what it does.
-        bench: the module with the package's `BENCH` (`septet.bench.Bench`), if it measures itself next to its peers.
-        programs: verb name -> the module whose `main(arguments)` reads the rest of the command line by itself; its
-            standard output is what it is run for.
+        verbs: verb name -> verb.
+        bench: the module with the package's `BENCH` (`septet.bench.Bench`), if it compares its speed with peers.
+        programs: verb name -> the module whose `main(arguments)` parses the rest of the command line; its purpose
+            is its standard output.
     """
     if sys.argv[1:2] and (module := (programs or {}).get(name := sys.argv[1])):
         program(f"{package} {name}", lambda: importlib.import_module(module).main(sys.argv[2:]))
@@ -87,15 +87,15 @@ def main(
 def program(name: str, function: Callable[[], None], *, output: bool = True) -> NoReturn:
     """Run a command-line program and exit.
 
-    Exit codes: 0 done; 1 internal error, with its traceback; 2 bad input, one line, nothing
-    written; 3 a value that is not finite, nothing learned from it; 4 the machine has no room, on disk or in memory;
-    85 stopped by a signal with the state saved: run the same command again; 141 the reader of the output went away. A
-    function that exits by itself keeps its code.
+    Exit codes: 0 done; 1 internal error (traceback shown); 2 bad input or output folder locked by another run, one
+    line, nothing written; 3 a non-finite value; 4 out of disk space or memory; 85 stopped by a signal with the state
+    saved: run the same command again; 141 the reader of the output closed the pipe. If the function exits itself, its
+    code is kept.
 
     Args:
-        name: before each message.
-        function: reads `sys.argv` and does the work.
-        output: whether standard output is what the program is run for (`septet.streams`).
+        name: prefix of each message.
+        function: parses `sys.argv` and does the work.
+        output: whether standard output is the purpose of the program (`septet.streams`).
     """
     streams.prepare(output=output)
     try:
@@ -110,7 +110,7 @@ def program(name: str, function: Callable[[], None], *, output: bool = True) -> 
 
 
 def _code(name: str, function: Callable[[], None]) -> str | int | None:
-    """The exit code of a function; what it raises for the user becomes one line."""
+    """Run the function and return its exit code; user errors are reported in one line."""
     try:
         function()
     except SystemExit as end:
@@ -125,13 +125,13 @@ def _code(name: str, function: Callable[[], None]) -> str | int | None:
         streams.log(f"{name}: not enough memory: {error or 'none left'}")
         return EXIT_NO_ROOM
     except Interrupted as interruption:
-        streams.log(f"{name}: {interruption}; run the same command again to go on")
+        streams.log(f"{name}: {interruption}; run the same command again to resume")
         return EXIT_INTERRUPTED
     return 0
 
 
 def _verb(package: str, verbs: Mapping[str, Verb], bench: str | None, programs: Mapping[str, str]) -> None:
-    """Read the command line and the configuration, and do what they say."""
+    """Parse the command line, read the configuration and run the verb."""
     parser = argparse.ArgumentParser(prog=f"python -m septet.{package}", allow_abbrev=False)
     commands = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, verb in verbs.items():
@@ -139,13 +139,15 @@ def _verb(package: str, verbs: Mapping[str, Verb], bench: str | None, programs: 
         command.add_argument("--config", required=True, help="YAML or JSON file; - reads standard input")
         command.add_argument("--out", required=True, type=Path, help="output folder")
     for name in programs:
-        commands.add_parser(name, help=f"python -m {package} {name} --help tells more.")
+        commands.add_parser(name, help=f"python -m {package} {name} --help shows all options.")
     if bench is not None:
-        command = commands.add_parser("bench", help="Measure the package next to its peers.", allow_abbrev=False)
-        command.add_argument("--quick", action="store_true", help="end inside a minute")
+        command = commands.add_parser(
+            "bench", help="Compare the speed of the package with its peers.", allow_abbrev=False
+        )
+        command.add_argument("--quick", action="store_true", help="finish within a minute")
         command.add_argument("--json", required=True, type=Path, help="file for the measured rows")
     arguments = parser.parse_args()
-    if arguments.verb == "train":  # the others end at once: they have no state to save
+    if arguments.verb == "train":  # other verbs have no state to save and stop at once
         stop_request.listen()
     if arguments.verb == "bench" and bench is not None:
         importlib.import_module(bench).BENCH(arguments.quick, arguments.json)  # imports peers
@@ -159,17 +161,15 @@ def _verb(package: str, verbs: Mapping[str, Verb], bench: str | None, programs: 
 
 
 def check_writable(folder: Path) -> None:
-    """Raise InputError unless `folder` can be made or written to; makes nothing."""
+    """Raise InputError unless `folder` is writable or can be created; creates nothing."""
     there = folder.absolute()
     try:
         while not (there.exists() or there.is_symlink()) and there != there.parent:
             there = there.parent
-    except OSError as error:  # below a folder that we may not enter, or a name that is too long
+    except OSError as error:  # no permission for a parent folder, or a name that is too long
         found = error.strerror or "none"
-        raise InputError(f"--out {folder}", expected="a folder that can be written to", found=found) from None
+        raise InputError(f"--out {folder}", expected="a writable folder", found=found) from None
     if not there.is_dir():
         raise InputError(f"--out {folder}", expected="a folder", found=f"the file {there}")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(
-            f"--out {folder}", expected="a folder that can be written to", found=f"{there}, which is read-only"
-        )
+        raise InputError(f"--out {folder}", expected="a writable folder", found=f"{there}, which is read-only")

@@ -1,4 +1,4 @@
-"""Finding, checking and downloading data sets. Data are never part of the repository."""
+"""Find, check and download data sets, which are never part of the repository."""
 
 import http.client
 import os
@@ -13,7 +13,7 @@ from septet.reading import is_file, readable
 
 
 class Source(Settings):
-    """One file of a data set: where it lies under `data_dir`, and where the public has it."""
+    """One file of a data set: its path below `data_dir`, and its public address."""
 
     name: str
     file: str
@@ -25,13 +25,13 @@ class Source(Settings):
 
 
 def data_dir(configured: str | None) -> Path | None:
-    """The folder of data sets: the configuration key `data_dir`, else the environment's SEPTET_DATA."""
+    """Return the folder of data sets: the configuration key `data_dir`, else the environment's SEPTET_DATA."""
     chosen = configured or os.environ.get("SEPTET_DATA")
     return Path(chosen) if chosen else None
 
 
 def locate(source: Source, folder: Path | None, downloads: Path, timeout: float = 30.0) -> Path:
-    """The checked file of `source`: below `folder` if one is given, otherwise downloaded once.
+    """Return the checked file of `source`: from `folder` if one is given, otherwise downloaded once.
 
     Raises:
         InputError: `folder` is given but lacks the file, or a checksum is wrong.
@@ -59,7 +59,9 @@ def _download(source: Source, target: Path, timeout: float) -> None:
                 file.write(block)
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise DataUnavailable(
-            f"data set {source.name}", expected=f"SEPTET_DATA, or an answer from {source.url}", found=str(error)
+            f"data set {source.name}",
+            expected=f"SEPTET_DATA, or an answer from {source.url}",
+            found=str(error),
         ) from None
 
 

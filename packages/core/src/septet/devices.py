@@ -1,7 +1,7 @@
-"""One GPU for each job of a machine that no scheduler shares out.
+"""Assign one GPU to each job on a machine without a scheduler.
 
 SEPTET_GPUS lists the devices that jobs may take, as CUDA_VISIBLE_DEVICES would: "0,1,2,3". A job holds the lock file of
-its device while it lives; the kernel lets go of it however the job ends.
+its device; the kernel releases it when the job ends for any reason.
 """
 
 import fcntl
@@ -19,19 +19,19 @@ _held: list[tuple[str, IO[bytes]]] = []  # this process's device, and its lock f
 
 
 def claim(poll: float = 0.5) -> str | None:
-    """Wait for a free device of SEPTET_GPUS and make it this process's only one; call it before CUDA starts.
+    """Wait for a free device of SEPTET_GPUS and make it the only one of this process; call it before CUDA starts.
 
-    Without SEPTET_GPUS, and in a process that a launcher has given its device (LOCAL_RANK), nothing happens.
+    Without SEPTET_GPUS, or if a launcher has assigned a device (LOCAL_RANK), do nothing.
 
     Args:
-        poll: seconds between two looks at devices that are all taken.
+        poll: seconds between two checks while all devices are in use.
 
     Returns:
-        The device, or none if nothing was claimed. A second call gives the same one.
+        The device, or None if nothing was claimed. A second call returns the same device.
 
     Raises:
-        InputError: SEPTET_GPUS names no device, one twice, or something that is no name of one.
-        NotWritten: no cache folder takes the lock files.
+        InputError: SEPTET_GPUS is empty, names a device twice, or has an invalid name.
+        NotWritten: no cache folder is writable for the lock files.
     """
     listed = os.environ.get("SEPTET_GPUS")
     if listed is None or "LOCAL_RANK" in os.environ:
@@ -53,7 +53,7 @@ def claim(poll: float = 0.5) -> str | None:
 
 
 def _take(device: str) -> tuple[str, IO[bytes]] | None:
-    """The device with its lock file, locked; none if another process has it."""
+    """Return the device with its locked lock file, or None if another process holds it."""
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / f"gpu-{device}.lock").open("ab")
@@ -66,8 +66,8 @@ def _take(device: str) -> tuple[str, IO[bytes]] | None:
 
 
 def _folder() -> Path:
-    """The lock files of this machine; the folder above it may be shared between machines."""
+    """Return the folder of this machine's lock files; its parent may be shared between machines."""
     root = cache_root()
     if root is None:
-        raise NotWritten("SEPTET_CACHE: expected a folder for the lock files of GPUs, found none that takes a file")
+        raise NotWritten("SEPTET_CACHE: expected a writable folder for the GPU lock files, found none")
     return root / "gpus" / platform.node()

@@ -6,19 +6,19 @@ EXIT_BAD_INPUT = 2
 EXIT_NOT_FINITE = 3
 EXIT_NO_ROOM = 4
 EXIT_INTERRUPTED = 85
-EXIT_NO_READER = 141  # what a shell says of a program that SIGPIPE ended
+EXIT_NO_READER = 141  # the exit code that a shell reports after SIGPIPE
 
 _brief = reprlib.Repr()  # the text of a few nested YAML aliases can fill the memory
 _brief.maxlevel, _brief.maxlist, _brief.maxdict, _brief.maxstring, _brief.maxother = 3, 10, 10, 200, 200
 
 
 class InputError(Exception):
-    """Bad input, told in one line: where it is, what it is, what was expected, what was found.
+    """Bad input, reported in one line: where it is, what was expected, what was found.
 
     Args:
         where: the file, key or argument at fault, e.g. ``"job.yaml: seeds"``.
         expected: what a good value looks like.
-        found: the value that is there.
+        found: the actual value.
     """
 
     def __init__(self, where: str, *, expected: str, found: object) -> None:
@@ -29,20 +29,20 @@ class InputError(Exception):
 
 
 class DataUnavailable(InputError):
-    """A data set is neither on this machine nor to be had from its source."""
+    """A data set is not available locally and could not be downloaded."""
 
 
 class Interrupted(Exception):
-    """The job was told to stop, has saved its state and can be run again."""
+    """The job was asked to stop, has saved its state and can be run again."""
 
 
 class NoState(InputError):
-    """What is asked for its state cannot say it; a stopped job begins anew."""
+    """An object cannot return its state; a stopped job starts again from the beginning."""
 
 
 class NotFinite(ArithmeticError):
-    """A tensor holds a value that is not finite; the message names it, the step and the seed."""
+    """A tensor contains a non-finite value; the message names the tensor, the step and the seed."""
 
 
 class NotWritten(OSError):
-    """The machine did not take a file: no space left, no permission, a disk that fails. The old file is as it was."""
+    """A file could not be written: no space left, no permission, a disk failure. The old file is unchanged."""

@@ -1,4 +1,4 @@
-"""One run at a time in a folder."""
+"""Allow one run at a time in a folder."""
 
 import fcntl
 import math
@@ -18,15 +18,15 @@ FILE = "lock"
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; it is made if need be, and is removed if left empty.
+    """Lock `folder` for this process. It is created if needed, and removed if left empty.
 
-    The lock is the operating system's (flock), so it ends with its process however that ends: there is no stale
-    one. An earlier attempt at the job may still be at work when a scheduler starts the next, as after a node failure:
-    it is waited for, SEPTET_LOCK_WAIT seconds (120 if not set). On a file system without lock support the run goes on
-    without.
+    The operating system (flock) releases the lock when the process ends for any reason, so there are no stale locks.
+    When a scheduler starts the next attempt of a job, the earlier one may still be running, as after a node failure;
+    wait for it for SEPTET_LOCK_WAIT seconds (default 120). On a file system without lock support, continue without a
+    lock.
 
     Raises:
-        InputError: another run is at work in the folder and does not end in time.
+        InputError: another run holds the lock and does not end in time.
         Interrupted: this run was asked to stop while it waited.
     """
     made = [part for part in (folder, *folder.parents) if not part.exists()]
@@ -47,14 +47,14 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def patience() -> float:
-    """Seconds to wait for another run, from SEPTET_LOCK_WAIT; raises InputError if it is not a number from 0 on."""
+    """Return the seconds to wait for another run. Raises InputError if SEPTET_LOCK_WAIT is not a number >= 0."""
     text = os.environ.get("SEPTET_LOCK_WAIT", "120")
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise InputError("SEPTET_LOCK_WAIT", expected="seconds from 0 on", found=text)
+        raise InputError("SEPTET_LOCK_WAIT", expected="a number of seconds, at least 0", found=text)
     return seconds
 
 
@@ -65,13 +65,13 @@ def _locked(folder: Path, seconds: float) -> int:
         try:
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
-            continue  # the run before ended just now, and took the folder with it
+            continue  # the previous run has just ended and removed the folder
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another run"
             os.close(descriptor)
-            where, expected = str(folder.parent), "an output folder that no other run is at work in"
+            where, expected = str(folder.parent), "an output folder that is not locked by another run"
             if stop_request.signal is not None:
                 raise Interrupted(f"stopped by signal {stop_request.signal} while waiting for {holder}") from None
             if (left := end - time.monotonic()) <= 0:
@@ -82,14 +82,14 @@ def _locked(folder: Path, seconds: float) -> int:
             time.sleep(min(0.5, left))
             continue
         except OSError:
-            pass  # a file system without locks
+            pass  # a file system without lock support
         if _same(file, descriptor):
             break
-        os.close(descriptor)  # of a run that ended between our open and our lock
+        os.close(descriptor)  # the file of a run that ended between our open and our lock
     os.truncate(descriptor, 0)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    process = os.environ.get("SEPTET_PROCESS") or os.getpid()  # in a container, its number outside
-    os.pwrite(descriptor, f"process {process} on {platform.node()}, at work since {started}\n".encode(), 0)
+    process = os.environ.get("SEPTET_PROCESS") or os.getpid()  # in a container, its id outside
+    os.pwrite(descriptor, f"process {process} on {platform.node()}, running since {started}\n".encode(), 0)
     return descriptor
 
 

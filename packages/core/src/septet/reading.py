@@ -229,7 +229,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text}, which is no JSON number")
+        raise ValueError(f"{text}, which is not a JSON number")
     return value
 
 

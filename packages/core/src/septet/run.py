@@ -1,4 +1,4 @@
-"""The one training loop: resume, iterate, save, stop when asked to, write three files.
+"""The shared training loop: resume, iterate, save, stop when asked, write three files.
 
 A package's `train` reads::
 
@@ -33,7 +33,7 @@ class Processes(Protocol):
         """Whether this process writes the files."""
 
     def any(self, mine: bool) -> bool:
-        """Whether it holds in any process; all have to ask."""
+        """Return whether `mine` holds in any process; every process must call this."""
 
 
 class OneProcess:
@@ -42,7 +42,7 @@ class OneProcess:
     leads = True
 
     def any(self, mine: bool) -> bool:
-        """What holds here."""
+        """Return `mine`."""
         return mine
 
 
@@ -53,12 +53,12 @@ class Run:
         out: output folder.
         job: the resolved configuration.
         paper, method, task, seeds: the job's name in tables, run card and log.
-        packages: our import packages that run: a checkpoint of other sources is not taken.
+        packages: our import packages that run; a checkpoint of other sources is not loaded.
         libraries: distributions whose versions may change the result.
         processes: the processes of the job, if it has several; one of them writes.
 
     Attributes:
-        key: paper, method and task, as the functions that make rows take them.
+        key: paper, method and task, the first arguments of functions that make rows.
         iteration: iterations done.
     """
 
@@ -110,9 +110,9 @@ class Run:
 
         Args:
             total: units of the whole job.
-            state: all that the next iteration depends on, filled in place: see `septet.state`.
-            unit: what is counted; done: gives the units done so far, by default the iterations.
-            data: where the data came from: a checkpoint on other data is not taken.
+            state: everything that the next iteration depends on, restored in place; see `septet.state`.
+            unit: name of the counted units; done: returns the units done so far, by default the iterations.
+            data: origin of the data; a checkpoint with other data is not loaded.
 
         Raises:
             Interrupted: the job was asked to stop; its state is saved.
@@ -137,7 +137,7 @@ class Run:
             self._checkpoints.safe_point(self.iteration, lambda: state_dict(state), where, self._processes.any)
 
     def save(self) -> str:
-        """Save the state, which must be that before this iteration, and return the status."""
+        """Save the state, which must be the one before this iteration, and return the status."""
         saved = self._checkpoints.keep(self.iteration, lambda: state_dict(self._state))
         return f"at iteration {self.iteration}, {saved}"
 
@@ -154,7 +154,7 @@ class Run:
         steps: int,
         timing: pl.DataFrame | None = None,
     ) -> None:
-        """Write OUT/timing.parquet, OUT/scores.parquet and, last, OUT/run.json, in the process that writes.
+        """Write OUT/timing.parquet, OUT/scores.parquet and finally OUT/run.json, in the leading process.
 
         Args:
             scores: rows of the score table.

@@ -38,7 +38,7 @@ TIMING = pl.Schema(
         "seconds": pl.Float64,
     }
 )
-WANTED = "a whole Parquet table with its checksum"
+WANTED = "a complete Parquet table with its checksum"
 """What errors say that a table is."""
 
 

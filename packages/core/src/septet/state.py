@@ -1,6 +1,6 @@
-"""The state of a half-done job as named arrays: what a checkpoint holds.
+"""The state of an unfinished job as named arrays, the content of a checkpoint.
 
-A class names the attributes that are its state, and writes nothing else by hand::
+A class lists the attributes that are its state::
 
     class Agent:
         checkpointed = ("networks", "updates")
@@ -9,8 +9,8 @@ A class names the attributes that are its state, and writes nothing else by hand
 object that was built from the same configuration, as PyTorch's methods of these names do for modules.
 
 State may be: arrays, tensors, numbers, None; dicts, lists, tuples, named tuples and dataclasses of state; objects with
-`checkpointed`; and objects with a property `state` of arrays by name, where attributes do not say it: shared memory,
-environments in other processes, a ring of which only the filled part is kept. `septet.testing` finds forgotten names.
+`checkpointed`; and objects with a property `state` of named arrays, for state outside attributes: shared memory,
+environments in other processes, a ring buffer whose filled part is kept. `septet.testing` finds forgotten names.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,10 +28,10 @@ LENGTH = "length"
 
 
 def state_dict(node: Any) -> Arrays:
-    """The arrays of `node` by name. They are the node's own, not copies: write or copy them before it changes.
+    """Return the arrays of `node` by name. They are not copies: write or copy them before the node changes.
 
     Raises:
-        TypeError: a part does not say what its state is.
+        TypeError: a part does not declare its state.
     """
     return _arrays(node, "state", properties=True)
 
@@ -39,22 +39,22 @@ def state_dict(node: Any) -> Arrays:
 def load_state_dict(node: Any, saved: Mapping[str, NDArray[Any]]) -> None:
     """Put `saved` back into an object, a dict or a list.
 
-    Whatever can change in place stays the same object: a local variable that holds a part of the state still holds it
-    after a resume. Arrays and tensors of attributes keep shape and type and are filled. Replaced are numbers, what was
-    None when built, and arrays in dicts, lists and tuples that have changed their shape.
+    Mutable parts stay the same objects, so a local variable that refers to a part of the state remains valid after a
+    resume. Arrays and tensors of attributes keep shape and type and are filled. Numbers, values that were None when
+    built, and arrays in dicts, lists and tuples whose shape has changed are replaced.
 
     Raises:
         TypeError, KeyError: `node` was built differently from what was saved.
-        ValueError: what was loaded does not read back the same, as when two parts share an array.
+        ValueError: a loaded value reads back differently, for example because two parts share an array.
     """
     _load(node, saved, "state", fixed=True)
     for name, array in _arrays(node, "state", properties=False).items():
         if not _equal(array, saved[name]):
-            raise ValueError(f"state/{name}: expected to read back what was loaded, found another value")
+            raise ValueError(f"state/{name}: expected the loaded value, found another one")
 
 
 def children(node: Any, where: str) -> dict[str, Any]:
-    """The parts of a node of the tree by name. Raises TypeError if it does not say what its state is."""
+    """The parts of a node of the tree by name. Raises TypeError if it does not declare its state."""
     if isinstance(node, dict):
         for name in node:
             if not isinstance(name, str) or not name or "/" in name:
@@ -66,17 +66,17 @@ def children(node: Any, where: str) -> dict[str, Any]:
     if names is None and is_dataclass(node):
         names = [field.name for field in fields(node)]
     if names is None:
-        raise TypeError(f"{where}: expected state, or an object that names its own in `checkpointed`, found {node!r}")
+        raise TypeError(f"{where}: expected state, or an object that declares `checkpointed`, found {node!r}")
     return {name: getattr(node, name) for name in names}
 
 
 def has_state_property(node: Any) -> bool:
-    """Whether an object gives and takes its state in a property instead of naming attributes."""
+    """Return whether an object exposes its state by a property instead of listing attributes."""
     return not hasattr(node, "checkpointed") and isinstance(getattr(type(node), "state", None), property)
 
 
 def _arrays(node: Any, where: str, properties: bool) -> Arrays:
-    """As `state_dict`; with those of `state` properties or without."""
+    """As `state_dict`, with or without the arrays of `state` properties."""
     if node is None:
         return {}
     if isinstance(node, NUMBERS | np.ndarray):
@@ -93,10 +93,10 @@ def _arrays(node: Any, where: str, properties: bool) -> Arrays:
 
 
 def _load(node: Any, saved: Mapping[str, NDArray[Any]], where: str, fixed: bool) -> Any:
-    """Load a part and return what takes its place; `fixed` if it may not become an array of another shape."""
+    """Load a part and return its new value; with `fixed`, an array must keep its shape."""
     if node is None or isinstance(node, NUMBERS | np.ndarray) or _is_tensor(node):
         if saved.keys() - {""}:
-            raise TypeError(f"{where}: expected a state of its kind for {type(node).__name__}, found {sorted(saved)}")
+            raise TypeError(f"{where}: expected the state of a {type(node).__name__}, found {sorted(saved)}")
         return _leaf(node, saved.get(""), where, fixed)
     if has_state_property(node):
         node.state = {name: np.array(array) for name, array in saved.items()}
@@ -124,7 +124,7 @@ def _load(node: Any, saved: Mapping[str, NDArray[Any]], where: str, fixed: bool)
     else:
         for name, value in loaded.items():
             if value is not built[name]:
-                object.__setattr__(node, name, value)  # a frozen dataclass stays the same object as well
+                object.__setattr__(node, name, value)  # a frozen dataclass stays the same object too
     return node
 
 
@@ -132,7 +132,7 @@ def _leaf(node: Any, array: NDArray[Any] | None, where: str, fixed: bool) -> Any
     if array is None:
         if node is None or isinstance(node, np.ndarray):
             return None
-        raise KeyError(f"{where}: expected its value, found none")
+        raise KeyError(f"{where}: expected a value, found none")
     if node is None:
         return array[()] if array.ndim == 0 else np.array(array)
     if isinstance(node, NUMBERS):
@@ -144,7 +144,7 @@ def _leaf(node: Any, array: NDArray[Any] | None, where: str, fixed: bool) -> Any
         if fixed:
             raise TypeError(
                 f"{where}: expected {own.dtype} {own.shape} as built, found {array.dtype} {array.shape}; "
-                "an array that changes its shape goes into a list, a dict or a property `state`"
+                "keep an array that changes its shape in a list, a dict or a property `state`"
             )
         return node.new_tensor(array) if _is_tensor(node) else np.array(array)
     if _is_tensor(node):

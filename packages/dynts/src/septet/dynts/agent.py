@@ -180,7 +180,7 @@ class LogisticThompson:
         """Row of the posterior that belongs to `arm`."""
         if self._n_arms is None:
             if arm is not None:
-                raise InputError("arm", expected="no arm, since weights are shared", found=arm)
+                raise InputError("arm", expected="no arm, because weights are shared", found=arm)
             return 0
         if arm is None and self._n_arms == 1:
             return 0
@@ -206,8 +206,8 @@ class LogisticThompson:
     @staticmethod
     def _accept(learned: bool) -> None:
         if not learned:
-            expected = f"features, times counts, that leave the logit a variance of at most {WIDEST:g}"
-            raise InputError("features", expected=expected, found="larger ones: scale them")
+            expected = f"features times counts with a logit variance of at most {WIDEST:g}"
+            raise InputError("features", expected=expected, found="larger ones (scale them)")
 
 
 def _is_real(value: object) -> bool:

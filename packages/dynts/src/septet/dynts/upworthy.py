@@ -83,8 +83,8 @@ def prepare(config: Preparation, out: Path) -> None:
         except DataUnavailable as reason:
             if config.data_source == "real":
                 raise
-            print(f"{reason}; going on with a generated stand-in", file=sys.stderr)
-            table, origin = stand_in(config.root_seed), "generated, for want of the real data"
+            print(f"{reason}; using generated data instead", file=sys.stderr)
+            table, origin = stand_in(config.root_seed), "generated, because the real data are not available"
     write_table(table, out / "upworthy.parquet", {"origin": origin})
 
 
@@ -170,7 +170,7 @@ def load(file: Path, clean_weeks: bool) -> tuple[pl.DataFrame, str]:
     table = read_table(file, wanted)
     origin = metadata_of(file).get("origin")
     if origin is None:
-        raise InputError(str(file), expected=wanted, found="no word of where its rows come from")
+        raise InputError(str(file), expected=wanted, found="no provenance metadata")
     if table.schema != PREPARED or table.is_empty() or table.null_count().sum_horizontal().item():
         found = ", ".join(f"{name} {kind}" for name, kind in table.schema.items())
         raise InputError(str(file), expected=f"{wanted}, without gaps", found=found)

@@ -37,7 +37,7 @@ class Policy(nn.Module):
         if critic:
             reference = next(lm.parameters())
             if not self.model.plain:
-                expected = "a family whose hidden states are proven (septet.empg.families.PLAIN), for a critic"
+                expected = "a family whose hidden states are tested (septet.empg.families.PLAIN), for a critic"
                 raise InputError(
                     f"model {lm.config.model_type}", expected=expected, found="another, or a variant of one"
                 )
@@ -106,7 +106,7 @@ class Policy(nn.Module):
         if mask is not None and mask.dim() == 4:
             expected = "one completion a row (row_tokens of Policy.room)"
             raise InputError(
-                f"model {lm.config.model_type}", expected=expected, found="rows packed under a mask of ours"
+                f"model {lm.config.model_type}", expected=expected, found="rows packed with our attention mask"
             )
         seen = torch.ones_like(ids) if mask is None else mask.long()
         more = {"position_ids": positions} if self.model.takes_positions else {}

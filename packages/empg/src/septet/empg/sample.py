@@ -192,7 +192,7 @@ def _cache(lm: Any) -> DynamicCache:
         cache = DynamicCache(config=lm.config)
         if all(hasattr(layer, "batch_repeat_interleave") for layer in cache.layers):
             return cache
-    expected = "layers that keep keys and values, which completions of a prompt can share"
+    expected = "layers with a key-value cache that completions of a prompt can share"
     raise InputError(f"model {lm.config.model_type}", expected=expected, found="a recurrent state")
 
 

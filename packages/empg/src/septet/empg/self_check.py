@@ -68,7 +68,7 @@ def check_log_probabilities(
         raise
     except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         found = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise InputError(f"model {name}", expected="one that can be drawn from and trained", found=found) from error
+        raise InputError(f"model {name}", expected="a model that can be sampled and trained", found=found) from error
     bound, worst = BOUND[computes_in], 0.0
     for who, (one, other) in pairs.items():
         gap = float(((one - other).abs() * rollout.mask).sum() / rollout.mask.sum())

@@ -69,7 +69,7 @@ class Trainer:
         size = self.fleet.size
         if self.sharded and size == 1:
             expected = (
-                "none, or several processes (python -m septet.empg.launch N train ...), to share the weights out over"
+                "none, or several processes (python -m septet.empg.launch N train ...), to shard the weights over"
             )
             raise InputError("task.shard", expected=expected, found="full in one process")
         for name, count in (("prompts", self.job.task.prompts), ("test prompts", len(self.questions.test))):

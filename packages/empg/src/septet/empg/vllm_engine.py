@@ -106,7 +106,7 @@ class Vllm:
             if line.startswith('{"empg"'):  # vLLM prints to standard output too
                 answer: dict[str, Any] = json.loads(line)["empg"]
                 return answer
-        raise InputError("engine vllm", expected="an answer of the server", found="it ended")
+        raise InputError("engine vllm", expected="an answer from the server", found="it ended")
 
 
 def surroundings(own: Mapping[str, str]) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""How often a verdict is wrong with the truth exactly on the line: `make coverage`, which writes docs/coverage.md.
+"""Measure how often a verdict is wrong if the truth is exactly on the line: `make coverage` writes docs/coverage.md.
 
 Each cell draws many studies of one shape and size, with the truth on the line, and counts how often the quantity is
-called above it and below it: by the percentile bootstrap that verdicts rested on before, and by the method in use. The
-functions are those that judge (`septet.report.methods`), with all studies of a cell side by side.
+judged above it and below it: by the percentile bootstrap used before, and by the current method. The functions are the
+ones that compute verdicts (`septet.report.methods`), applied to all studies of a cell at once.
 """
 
 import argparse
@@ -32,10 +32,10 @@ from septet.seeding import stream
 SIZES = (3, 5, 10, 20, 40)
 STUDIES = 2_000
 RESAMPLES = 1_000
-"""Of the studentised bootstrap; a verdict takes more, which changes no rate by as much as this study can see."""
+"""Of the studentised bootstrap; a verdict uses more, which changes the rates by less than this study resolves."""
 RATIO = "ratio of two levels"
 ALLOWED = 3.0
-"""A cell holds its rate if it is at most so many standard errors of the simulation above it."""
+"""A cell keeps its rate if it is at most this many simulation standard errors above it."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Shape:
     mean: float
     draw: Callable[[np.random.Generator, tuple[int, ...]], Array]
     regular: bool = False
-    """Whether a claim may be declared regular whose scores look like this."""
+    """Whether a claim with such scores may be declared regular."""
     bounds: estimands.Range = OPEN
-    """Where its scores lie by definition; such claims declare their range."""
+    """The range of its scores by definition; such claims declare it."""
 
 
 def _zero_one(share: float) -> Shape:
@@ -85,18 +85,18 @@ class Cell:
     seeds: int
     before: tuple[float, float]
     now: tuple[float, float] | None
-    """None if so few seeds support no verdict."""
+    """None if there are too few seeds for a verdict."""
     studies: int
 
     @property
     def excess(self) -> float:
-        """By how many standard errors of the simulation the worse side is above the stated rate."""
+        """Standard errors of the simulation by which the worse side exceeds the stated rate."""
         worst = max(self.now) / 100 if self.now else 0.0
         return (worst - TAIL) / float(np.sqrt(TAIL * (1 - TAIL) / self.studies))
 
 
 Sample = tuple[Array, Array]
-"""a and b of shape ``(S, R, J)``: the truth is on the line if ``a`` has a mean of 0 (of b: what a ratio divides by)."""
+"""a and b of shape ``(S, R, J)``: the truth is on the line if ``a`` has a mean of 0 (b: the divisor of a ratio)."""
 
 
 def level(shape: Shape, rng: np.random.Generator, seeds: int, studies: int) -> Sample:
@@ -106,11 +106,11 @@ def level(shape: Shape, rng: np.random.Generator, seeds: int, studies: int) -> S
 
 
 def rivals(count: int, shared: bool) -> Callable[[Shape, np.random.Generator, int, int], Sample]:
-    """One method against the best of `count` equals, on worlds of their own or on shared ones."""
+    """One method against the best of `count` equals, on separate or shared worlds."""
 
     def draw(shape: Shape, rng: np.random.Generator, seeds: int, studies: int) -> Sample:
         x, y = shape.draw(rng, (seeds, studies, 1)), shape.draw(rng, (seeds, studies, count))
-        if shared:  # half of the runs come out as those of the first method: correlation 0.5
+        if shared:  # half of the runs equal those of the first method: correlation 0.5
             y = np.where(rng.random(y.shape) < 0.5, x, y)
         return x - y, np.ones_like(y)
 
@@ -134,7 +134,7 @@ MEANS: dict[str, Callable[[Shape, np.random.Generator, int, int], Sample]] = {
 
 
 def methods_of(shape: Shape) -> list[Method]:
-    """The methods that judge such scores: by what a claim may say of them."""
+    """Return the methods that can judge such scores, by the assumptions that a claim may declare."""
     found = [methods.ANY]
     if shape.regular:
         found.append(methods.REGULAR)
@@ -144,7 +144,7 @@ def methods_of(shape: Shape) -> list[Method]:
 
 
 def coarse(method: Method) -> Method:
-    """The same method with as many resamples as the study has time for."""
+    """Return the same method with fewer resamples, so that the study is fast enough."""
     if method not in (methods.ANY, methods.REGULAR):
         return method
     return replace(method, run=lambda z, low, high: inference.mean_tails(z, method.tail, RESAMPLES))
@@ -174,10 +174,10 @@ def _bounds(shape: Shape, quantity: str) -> estimands.Range:
 
 
 def percentile(a: Array, b: Array, seeds: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The verdicts of the percentile bootstrap, expanded for few seeds, with the smallest rival taken inside.
+    """Compute verdicts of the percentile bootstrap, expanded for few seeds, with the minimum over rivals inside.
 
     Returns:
-        Whether each of R studies is called above the line, and whether below; zero width is no obstacle.
+        Whether each of R studies is judged above the line, and whether below; intervals of zero width count.
     """
     weights = inference.resample_weights(seeds, RESAMPLES)
     drawn, divisors = np.tensordot(weights, a, axes=1), np.tensordot(weights, b, axes=1)
@@ -209,7 +209,7 @@ def improvements(count: int, sizes: Sequence[int], studies: int) -> Iterator[Cel
 
 
 def shifts(name: str, hill: float, sizes: Sequence[int], studies: int) -> Iterator[Cell]:
-    """The best of six settings, of a world and of the same world once more: truth 0."""
+    """The best of six settings, of a world and a second draw of the same world: truth 0."""
     settings = np.arange(6.0)
     heights = -hill * (settings - 2.0) ** 2
     for shape in (one for one in SHAPES if one.name in ("normal", "lognormal (sigma 1)", "one run in five fails")):
@@ -230,7 +230,7 @@ def shifts(name: str, hill: float, sizes: Sequence[int], studies: int) -> Iterat
 
 
 def iterations(rho: float, sizes: Sequence[int], studies: int) -> Iterator[Cell]:
-    """The level of an autoregression, in the place of iterations that are timed."""
+    """The level of an autoregression, as a model of timed iterations."""
     for seeds in (size for size in sizes if size >= methods.ITERATIONS.least):
         z = stream(0, "coverage", "series", str(rho), seeds).standard_normal((seeds, studies, 1))
         for place in range(1, seeds):
@@ -247,7 +247,7 @@ def _rates(above: NDArray[Any], below: NDArray[Any]) -> tuple[float, float]:
 
 
 def parts(sizes: Sequence[int], studies: int) -> list[Callable[[], Iterator[Cell]]]:
-    """The study in parts that can run side by side."""
+    """Split the study into parts that can run in parallel."""
     few = studies // 4
     return [
         *(partial(means, quantity, sizes, studies) for quantity in MEANS),
@@ -277,14 +277,15 @@ def page(cells: Sequence[Cell]) -> str:
         found = {cell.seeds: cell for cell in group}
         rows.append([*key[1:], *(_cell(found[size]) if size in found else "" for size in sizes)])
     worst = max(cells, key=lambda cell: cell.excess)
+    error = 100 * np.sqrt(TAIL * (1 - TAIL) / worst.studies)
     text = as_markdown(["quantity", "shape", "method", *(f"n = {size}" for size in sizes)], rows)
     return f"""# Coverage study
 
-Written by `make coverage` from `septet.report.coverage`; [statistics](statistics.md) says how to read it. Wrong
-verdicts in per cent with the truth on the line: called above / called below, by the percentile bootstrap that was in
-use before, then by the method in use; "–" where so few seeds support no verdict. The stated rate is {TAIL:.1%} on each
-side. The worst cell of the methods in use is {worst.quantity}, {worst.shape}, n = {worst.seeds}: {_pair(worst.now)}
-({worst.studies:,} studies, standard error {100 * np.sqrt(TAIL * (1 - TAIL) / worst.studies):.2f}).
+Written by `make coverage` from `septet.report.coverage`; the tests are explained in [statistics](statistics.md). Each
+cell is the percentage of wrong verdicts if the truth is on the line: judged above / judged below, first by the
+percentile bootstrap used before, then by the current method; "–" if there are too few seeds for a verdict. The stated
+rate is {TAIL:.1%} on each side. The worst cell of the current methods is {worst.quantity}, {worst.shape},
+n = {worst.seeds}: {_pair(worst.now)} ({worst.studies:,} studies, standard error {error:.2f}).
 
 {text}"""
 
@@ -304,7 +305,7 @@ def _pair(rates: tuple[float, float] | None) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the study, write the page, and exit: 0 if every cell holds its rate, 1 otherwise."""
+    """Run the study, write the page, and exit with 0 if every cell keeps its rate, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m septet.report.coverage", allow_abbrev=False)
     parser.add_argument("page", type=Path, help="the page to write, such as docs/coverage.md")
     parser.add_argument("--processes", type=int, default=2)

@@ -102,13 +102,13 @@ class GymnasiumBatch(EnvironmentBatch):
         trial, self._trial = self._trial, None
         if trial is not None and self.task not in _warned and not trial.repeats():
             _warned.add(self.task)
-            text = "the same seeds give other numbers, so runs with this environment cannot be repeated"
+            text = "the same seeds give other results, so runs with this environment are not reproducible"
             print(f"{self.task}: warning: {text}", file=sys.stderr, flush=True)
 
     def step(self, action: Array, active: Flags | None = None) -> Step:
         """See `EnvironmentBatch.step`."""
         if self._observation is None or not self._envs:
-            raise InputError(f"{self.task}: step", expected="a reset before it, and an open batch", found="none")
+            raise InputError(f"{self.task}: step", expected="an open batch after a reset", found="none")
         action, active = self.checked(action, active)
         if not np.isfinite(action).all():
             raise self.not_finite(action)

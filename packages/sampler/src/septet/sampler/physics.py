@@ -78,7 +78,7 @@ def _library() -> ctypes.CDLL:
     for pattern in ("libmujoco*.so*", "libmujoco*.dylib", "mujoco*.dll"):
         for file in sorted(folder.glob(pattern)):
             return ctypes.CDLL(str(file))
-    raise InputError("mujoco", expected="its C library beside its Python package", found="none")
+    raise InputError("mujoco", expected="its C library in its Python package", found="none")
 
 
 def load_model(file: str) -> Any:

@@ -306,7 +306,7 @@ class SamplerPool:
         if sampler.process.poll() is not None:
             self._lost(sampler, "")
         elif now - sampler.heard > (patience := self.patience if sampler.ready else max(self.patience, TIME_TO_START)):
-            self._lost(sampler, f"no sign of life for {patience:g} s")
+            self._lost(sampler, f"no response for {patience:g} s")
 
     def _lost(self, sampler: SamplerProcess, why: str) -> None:
         """Start a dead sampler anew from the iteration that it did not finish, or give up on the second time."""
@@ -321,10 +321,10 @@ class SamplerPool:
         if sampler.failed == sampler.done:
             self.gone = f"{text.rstrip()}\nfor the second time"
         elif not self.recoverable:
-            self.gone = f"{text.rstrip()}\nand {self.collection.task} cannot tell its state, to go on from"
+            self.gone = f"{text.rstrip()}\nand {self.collection.task} has no saved state to restart from"
         if self.gone is not None:
             raise SamplerDied(self.gone)
-        print(f"{text.rstrip()}\nit is started anew, and the iteration redone", file=sys.stderr, flush=True)
+        print(f"{text.rstrip()}\nrestarting it and repeating the iteration", file=sys.stderr, flush=True)
         sampler.failed = sampler.done
         self._launch(sampler)
         self._begin(sampler)

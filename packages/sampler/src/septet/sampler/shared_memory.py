@@ -61,7 +61,7 @@ class SharedArrays:
                 break
             except (BlockingIOError, PermissionError):
                 if time.monotonic() > until:
-                    raise TimeoutError("a process holds on to the weights") from None
+                    raise TimeoutError("a process keeps the lock on the weights") from None
                 time.sleep(0.0005)
         try:
             yield

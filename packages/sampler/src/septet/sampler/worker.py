@@ -109,7 +109,7 @@ def pickled(collection: Collection) -> bytes:
     try:
         made: bytes = cloudpickle.dumps((collection, sampler.TASKS.get(collection.task), name, spec))
     except Exception as error:
-        expected = "what can be sent to sampler processes (a class in a module of its own, or processes: 0)"
+        expected = "an object that can be sent to sampler processes (define its class in a module, or set processes: 0)"
         raise InputError(collection.task, expected=expected, found=f"{type(error).__name__}: {error}") from error
     return made
 
