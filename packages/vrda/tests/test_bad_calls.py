@@ -318,6 +318,9 @@ def test_a_state_of_another_version_is_one_line(data):
         again.predict(data[0])
     with pytest.raises(ValueError, match="expected a state of this version"):
         model.__setstate__({"form": model.form})
+    slots = Slots()
+    with pytest.raises(ValueError, match="expected a state of this version"):
+        slots.__setstate__({**vars(slots), "_keys": np.zeros(2)})
 
 
 @pytest.mark.parametrize(

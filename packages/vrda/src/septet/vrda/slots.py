@@ -86,6 +86,12 @@ class Slots:
         # scattered part is a quarter of a table of pairs, and pages of it that are made are most of the cost.
         self._index = np.full(places, -1, dtype=np.int32)
 
+    def __setstate__(self, state: dict[str, Array]) -> None:
+        """Refuse the state of another version."""
+        if set(state) != set(vars(Slots(places=2))):
+            raise ValueError(f"VRDAClassifier: expected a state of this version, found one with {sorted(state)}")
+        self.__dict__.update(state)
+
     @property
     def count(self) -> int:
         """Slots given out."""
