@@ -107,7 +107,7 @@ def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path) 
     for file in files:
         for claim in file.claims:
             key = file.paper.id, claim.id
-            check_claim(places[key], verdicts[key], claim)
+            check_claim(places[key], verdicts[key], claim, file.ground(claim))
     said = remarks.all_remarks([*verdicts.values()])
     parts = [_part(file, verdicts, said, results) for file in files]
     scales = sorted({verdict.scale for verdict in verdicts.values()})

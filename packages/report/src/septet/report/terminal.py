@@ -30,8 +30,9 @@ def show(verdicts: list[Verdict], width: int) -> str:
 
 def _claim(verdict: Verdict, width: int) -> list[str]:
     ours = "" if verdict.estimate is None else f"{estimate_text(verdict)}, claimed {verdict.line}, "
-    judged = f"{ours}{verdict.seeds} seeds" if ours else verdict.reason
-    head = f"{SYMBOLS[verdict.verdict]} {verdict.verdict}: {verdict.claim}"
+    on = f", judged on {verdict.judged_on}" if verdict.judged_on else ""
+    judged = f"{ours}{verdict.seeds} {verdict.replicates}{on}" if ours else verdict.reason
+    head = f"{SYMBOLS[verdict.verdict]} {verdict.verdict}: {verdict.claim}{' (ours)' if verdict.ours else ''}"
     pad = " " * INDENT
     return [
         *textwrap.wrap(head, width, subsequent_indent=pad),
