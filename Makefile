@@ -8,6 +8,7 @@ PAPERS  ?=
 CONFIG  ?=
 CORES   ?=
 POINT   ?=
+VERBOSE ?=
 A       ?= published
 B       ?= results/$(SCALE)
 IMAGES  ?= $(if $(findstring gpu,$(PROFILE)),$(GPU_IMAGES))
@@ -17,7 +18,7 @@ GPU_IMAGES := light,rl,llm-cuda
 BIN     := .venv/bin
 # A file of settings is read strictly before Snakemake's own loader sees it, which a few nested merges can occupy for hours.
 OWN       = $(if $(CONFIG),$(BIN)/python -m septet check $(call quoted,$(CONFIG)) && )
-SNAKEMAKE = $(OWN)$(BIN)/snakemake --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG)))
+SNAKEMAKE = $(OWN)$(BIN)/snakemake --profile profiles/$(PROFILE)$(if $(VERBOSE),, --logger septet)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG)))
 # Text in single quotes for the shell, whatever it holds.
 quoted    = '$(subst ','\'',$(1))'
 PREFLIGHT = $(if $(filter-out local,$(PROFILE)),$(BIN)/python tools/preflight.py --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG))) --config)
@@ -29,7 +30,7 @@ FINISHED  = {results: results/$(SCALE)$(comma) papers: [$(LISTED)]}
 CHOSEN    = scale=$(SCALE)$(NAMED)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status queue live trace track compare publish bench config test check lock coverage test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures verdicts plan status queue live trace track compare publish bench config test check lock coverage test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
 
 help:  ## this list
 	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z_-]+):[^#]*## /  make \1\t/' | expand -t 22
@@ -86,7 +87,10 @@ cluster-demo: setup  ## scale smoke through profiles/slurm, on a SLURM cluster o
 
 figures: setup  ## redraw figures and page from published/, or FROM=DIR; trains nothing
 	$(SNAKEMAKE) --config $(call quoted,adopt="$(or $(FROM),published)")$(NAMED) -- figures
-	$(BIN)/python -m septet.report show results/published
+	$(BIN)/python -m septet.report show results/published --source $(call quoted,$(or $(FROM),published))
+
+verdicts: setup  ## every claim with its verdict, in the terminal (SCALE=laptop)
+	$(BIN)/python -m septet.report show --all results/$(SCALE)
 
 plan: setup  ## what a run will cost, before anything is submitted (SCALE=paper CORES=64)
 	$(BIN)/python tools/jobs.py --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG))) --config $(CHOSEN) | $(BIN)/python -m septet.ops plan --out results/$(SCALE)$(if $(CORES), --cores $(CORES))

@@ -394,7 +394,7 @@ def test_whole_numbers_beyond_a_script_s_reach_are_those_of_the_card(browser, ma
     figure = Drawn("f", "F", "A figure", 0, [Panel("", picture, [point], titles)])
     about = About(id="dynts", title="T", authors="A", year=2020, url="https://example.org", method="M")
     file = tmp_path / "index.html"
-    file.write_text(render("laptop", [Part(about, [], [figure], "laptop", [card])], []), encoding="utf-8")
+    file.write_text(render("laptop", [Part(about, [], [figure], "laptop", [card])], [], "published"), encoding="utf-8")
     tab = browser.new_page()
     tab.goto(file.as_uri() + "#point=dynts/f/0/0")
     tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -436,9 +436,9 @@ def test_a_plan_stands_beside_what_came():
         inside=7,
         basis="published",
     )
-    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", render("laptop", [], [row])))
+    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", render("laptop", [], [row], "published")))
     assert "dynts 8 of 9 2 min 60 s to ? 2.0 h 7 published" in text
-    assert "Plan and fact" not in render("laptop", [], [])
+    assert "Plan and fact" not in render("laptop", [], [], "published")
 
 
 def test_the_page_names_the_scale_of_the_verdicts(results):

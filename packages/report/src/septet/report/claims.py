@@ -240,7 +240,7 @@ class Claim(Settings):
     data: Literal["any", "real"] = "any"
     """`real`: not judged on generated data."""
     waits: str = ""
-    """Why the runs of a claim about time wait by design: otherwise it is not judged if wall time is far above CPU time."""
+    """Why runs wait by design; without it a claim about time is not judged if wall time is far above CPU time."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

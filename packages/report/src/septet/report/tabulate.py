@@ -75,8 +75,8 @@ def levels(panels: "Sequence[Panel]") -> tuple[Row, list[Row]]:
 def claims(verdicts: "Sequence[Verdict]") -> tuple[Row, list[Row]]:
     """Our numbers beside the paper's."""
     header = (
-        *("claim", "where in the paper", "judged on", "paper reports", "held against", "ours, 95 % interval", "claimed"),
-        *("replicates", "verdict", "replicates needed"),
+        *("claim", "where in the paper", "judged on", "paper reports", "held against", "ours, 95 % interval"),
+        *("claimed", "replicates", "verdict", "replicates needed"),
     )
     rows: list[Row] = [
         (
