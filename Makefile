@@ -29,7 +29,16 @@ LISTED    = $(subst $(space),$(comma),$(strip $(subst $(comma),$(space),$(PAPERS
 FINISHED  = {results: results/$(SCALE)$(comma) papers: [$(LISTED)]}
 CHOSEN    = scale=$(SCALE)$(NAMED)
 
+# Wrong usage ends here in one line, before anything is installed or built.
+known     = $(if $(filter $(2),$(3)),,$(error $(1): expected one of $(3), found $(or $(2),nothing)))
+$(call known,PROFILE,$(PROFILE),$(patsubst profiles/%/profile.yaml,%,$(wildcard profiles/*/profile.yaml)))
+$(call known,SCALE,$(SCALE),$(patsubst config/scale/%.yaml,%,$(wildcard config/scale/*.yaml)))
+$(foreach one,$(subst [, ,$(subst ], ,$(subst $(comma),$(space),$(PAPERS)))),$(call known,PAPERS,$(one),$(patsubst config/papers/%.yaml,%,$(wildcard config/papers/*.yaml))))
+$(if $(filter new-paper,$(MAKECMDGOALS)),$(if $(strip $(ID)),,$(error ID: expected the name of the new paper: make new-paper ID=name, found nothing)))
+
 .DEFAULT_GOAL := help
+.DEFAULT:
+	@$(PYTHON) -c 'import difflib, sys; near = difflib.get_close_matches(sys.argv[1], sys.argv[2].split()); sys.exit(f"make: no target {sys.argv[1]}" + (f"; did you mean {near[0]}?" if near else "; make help lists them"))' '$@' '$(shell sed -nE "s/^([a-z_-]+):.*\#\# .*/\1/p" Makefile)'
 .PHONY: help setup setup-dev models reproduce validate empg_real smoke figures verdicts plan status queue live trace track compare publish bench config test check lock coverage test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
 
 help:  ## this list
@@ -55,7 +64,7 @@ models: environment-models  ## the weights for `make empg_real`, 93 MB, and the 
 containers: environment  ## the images of profiles that use them (IMAGES=light,rl,llm RELEASE=1 BASE=docker)
 	$(BIN)/snakemake --profile profiles/local$(if $(IMAGES), --config images='[$(IMAGES)]') -- containers$(if $(RELEASE),_release)
 
-reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS=all CONFIG=)
+reproduce: setup  ## everything: train, judge, draw, and the report page (SCALE=laptop PROFILE=local PAPERS= CONFIG=)
 	$(if $(PREFLIGHT),$(PREFLIGHT) $(CHOSEN))
 	$(SNAKEMAKE) --config $(CHOSEN)
 	$(BIN)/python -m septet.report show results/$(SCALE)
