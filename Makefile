@@ -8,6 +8,7 @@ PAPERS  ?=
 CONFIG  ?=
 CORES   ?=
 POINT   ?=
+VERBOSE ?=
 A       ?= published
 B       ?= results/$(SCALE)
 IMAGES  ?= $(if $(findstring gpu,$(PROFILE)),$(GPU_IMAGES))
@@ -17,7 +18,7 @@ GPU_IMAGES := light,rl,llm-cuda
 BIN     := .venv/bin
 # Check a settings file before Snakemake loads it: nested YAML merges can occupy its loader for hours.
 OWN       = $(if $(CONFIG),$(BIN)/python -m septet check $(call quoted,$(CONFIG)) && )
-SNAKEMAKE = $(OWN)$(BIN)/snakemake --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG)))
+SNAKEMAKE = $(OWN)$(BIN)/snakemake --profile profiles/$(PROFILE)$(if $(VERBOSE),, --logger septet)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG)))
 # Quote any text for the shell.
 quoted    = '$(subst ','\'',$(1))'
 PREFLIGHT = $(if $(filter-out local,$(PROFILE)),$(BIN)/python tools/preflight.py --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG))) --config)
@@ -28,8 +29,17 @@ LISTED    = $(subst $(space),$(comma),$(strip $(subst $(comma),$(space),$(PAPERS
 FINISHED  = {results: results/$(SCALE)$(comma) papers: [$(LISTED)]}
 CHOSEN    = scale=$(SCALE)$(NAMED)
 
+# Wrong usage ends here in one line, before anything is installed or built.
+known     = $(if $(filter $(2),$(3)),,$(error $(1): expected one of $(3), found $(or $(2),nothing)))
+$(call known,PROFILE,$(PROFILE),$(patsubst profiles/%/profile.yaml,%,$(wildcard profiles/*/profile.yaml)))
+$(call known,SCALE,$(SCALE),$(patsubst config/scale/%.yaml,%,$(wildcard config/scale/*.yaml)))
+$(foreach one,$(subst [, ,$(subst ], ,$(subst $(comma),$(space),$(PAPERS)))),$(call known,PAPERS,$(one),$(patsubst config/papers/%.yaml,%,$(wildcard config/papers/*.yaml))))
+$(if $(filter new-paper,$(MAKECMDGOALS)),$(if $(strip $(ID)),,$(error ID: expected the name of the new paper: make new-paper ID=name, found nothing)))
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures plan status queue live trace track compare publish bench config test check lock coverage test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
+.DEFAULT:
+	@$(PYTHON) -c 'import difflib, sys; near = difflib.get_close_matches(sys.argv[1], sys.argv[2].split()); sys.exit(f"make: no target {sys.argv[1]}" + (f"; did you mean {near[0]}?" if near else "; make help lists them"))' '$@' '$(shell sed -nE "s/^([a-z_-]+):.*\#\# .*/\1/p" Makefile)'
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures verdicts plan status queue live trace track compare publish bench config test check lock coverage test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
 
 help:  ## list the targets
 	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z_-]+):[^#]*## /  make \1\t/' | expand -t 22
@@ -54,7 +64,7 @@ models: environment-models  ## download the weights for `make empg_real`, 93 MB,
 containers: environment  ## build the images of container profiles (IMAGES=light,rl,llm RELEASE=1 BASE=docker)
 	$(BIN)/snakemake --profile profiles/local$(if $(IMAGES), --config images='[$(IMAGES)]') -- containers$(if $(RELEASE),_release)
 
-reproduce: setup  ## run everything: training, verdicts, figures, report (SCALE=laptop PROFILE=local PAPERS=all CONFIG=)
+reproduce: setup  ## run everything: training, verdicts, figures, report (SCALE=laptop PROFILE=local PAPERS= CONFIG=)
 	$(if $(PREFLIGHT),$(PREFLIGHT) $(CHOSEN))
 	$(SNAKEMAKE) --config $(CHOSEN)
 	$(BIN)/python -m septet.report show results/$(SCALE)
@@ -86,7 +96,10 @@ cluster-demo: setup  ## run scale smoke with profiles/slurm on a test cluster on
 
 figures: setup  ## redraw figures and page from published/, or FROM=DIR, without training
 	$(SNAKEMAKE) --config $(call quoted,adopt="$(or $(FROM),published)")$(NAMED) -- figures
-	$(BIN)/python -m septet.report show results/published
+	$(BIN)/python -m septet.report show results/published --source $(call quoted,$(or $(FROM),published))
+
+verdicts: setup  ## every claim with its verdict, in the terminal (SCALE=laptop)
+	$(BIN)/python -m septet.report show --all results/$(SCALE)
 
 plan: setup  ## estimate the cost of a run before it is submitted (SCALE=paper CORES=64)
 	$(BIN)/python tools/jobs.py --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG))) --config $(CHOSEN) | $(BIN)/python -m septet.ops plan --out results/$(SCALE)$(if $(CORES), --cores $(CORES))

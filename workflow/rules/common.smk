@@ -476,6 +476,8 @@ def judgement(wildcards, input):
     job = {"results": f"results/{wildcards.scale}", "claims": [str(file) for file in input.claims]}
     if "verdicts" in input.keys():
         job["verdicts"] = [str(file) for file in input.verdicts]
+        if wildcards.scale == "published":
+            job["source"] = str(adopted_folder())
     return json.dumps(job)
 
 

@@ -140,3 +140,9 @@ def test_a_figure_that_points_elsewhere_is_not_fetched(tmp_path):
 def test_a_paper_without_figures_is_bad_input(demo, tmp_path):
     with pytest.raises(InputError, match="a paper with figures"):
         draw.draw(demo, tmp_path, "unknown")
+
+
+def test_a_log_axis_has_its_powers_of_ten():
+    assert charts.log_ticks(0.75, 2.1) == [1.0, 2.0]
+    assert charts.log_ticks(0.4, 12.0) == [0.5, 1.0, 2.0, 5.0, 10.0]
+    assert charts.log_ticks(1e-5, 0.02) == [1e-5, 1e-4, 1e-3, 1e-2]

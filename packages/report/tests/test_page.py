@@ -127,9 +127,11 @@ def test_the_tables_say_what_the_verdicts_say(tab, results):
         else:
             expected = [verdict["estimate"], verdict["low"], verdict["high"]]
             assert shown == pytest.approx(expected, rel=0.02)
-    # at a glance: one sign per claim, in the same order
+    # at a glance: one sign per claim, of each paper its own claims before ours
     marks = tab.locator(".glance .marks a")
-    assert [mark.get_attribute("class") for mark in marks.all()] == [v["verdict"].replace(" ", "-") for v in verdicts]
+    papers = list(dict.fromkeys(v["paper"] for v in verdicts))
+    grouped = sorted(verdicts, key=lambda v: (papers.index(v["paper"]), v["ours"]))
+    assert [mark.get_attribute("class") for mark in marks.all()] == [v["verdict"].replace(" ", "-") for v in grouped]
 
 
 def test_filters_by_verdict_and_paper_stand_in_the_address(tab, url, results):
@@ -394,7 +396,7 @@ def test_whole_numbers_beyond_a_script_s_reach_are_those_of_the_card(browser, ma
     figure = Drawn("f", "F", "A figure", 0, [Panel("", picture, [point], titles)])
     about = About(id="dynts", title="T", authors="A", year=2020, url="https://example.org", method="M")
     file = tmp_path / "index.html"
-    file.write_text(render("laptop", [Part(about, [], [figure], "laptop", [card])], []), encoding="utf-8")
+    file.write_text(render("laptop", [Part(about, [], [figure], "laptop", [card])], [], "published"), encoding="utf-8")
     tab = browser.new_page()
     tab.goto(file.as_uri() + "#point=dynts/f/0/0")
     tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -436,9 +438,9 @@ def test_a_plan_stands_beside_what_came():
         inside=7,
         basis="published",
     )
-    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", render("laptop", [], [row])))
+    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", render("laptop", [], [row], "published")))
     assert "dynts 8 of 9 2 min 60 s to ? 2.0 h 7 published" in text
-    assert "Plan and fact" not in render("laptop", [], [])
+    assert "Plan and fact" not in render("laptop", [], [], "published")
 
 
 def test_the_page_names_the_scale_of_the_verdicts(results):

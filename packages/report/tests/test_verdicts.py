@@ -1,5 +1,7 @@
 """Every estimand and every verdict on tables made by hand, and how often chance alone is called a success."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,8 +12,8 @@ from pydantic import TypeAdapter
 from septet.card import RunCard
 from septet.config import validate
 from septet.errors import InputError
-from septet.report import estimands
-from septet.report.claims import Claim, Relation
+from septet.report import estimands, terminal
+from septet.report.claims import Claim, ClaimsFile, Relation, read_claims
 from septet.report.methods import ANY
 from septet.report.tables import Paper
 from septet.report.verdicts import band, judge_claim, line_text, outcome
@@ -325,3 +327,51 @@ def test_a_claim_about_time_counts_iterations(make_card, make_times):
     assert (verdict.verdict, verdict.seeds, verdict.runs) == ("reproduced", 100, ["run1", "run2"])
     assert verdict.estimate == pytest.approx(2.0, abs=1e-5)
     assert "5 iterations are needed, 4 are shared" in judged(5).reason
+
+
+def test_a_busy_machine_judges_no_time(make_card, make_times):
+    def judged(wall, **more):
+        changes = {"task": "t", "seeds": [0], "wall_seconds": wall, "cpu_seconds": 10.0}
+        cards = [make_card(f"run{n}", methods={f"n{n}": {}}, **changes) for n in (1, 2)]
+        timing = pl.concat([make_times(card, {"collect": [1.0] * 30}) for card in cards])
+        scores = paper(make_card, {("n1", "t"): [0.0], ("n2", "t"): [0.0]}).scores
+        estimand = {"kind": "ratio", "of": "n1", "against": "n2"}
+        asked = claim(metric="seconds(collect)", direction="lower", estimand=estimand, **more)
+        return judge_claim(asked, "dynts", Paper("dynts", scores, cards, "laptop", timing), "laptop")
+
+    busy = judged(15.1)
+    assert (busy.verdict, busy.replicates) == ("not judged at this scale", "iterations")
+    assert "the machine was busy: run run1 took 15.1 s" in busy.reason
+    assert judged(15.0).estimate == 1.0  # one and a half times as much is the bound
+    assert judged(99.0, waits="the simulator waits").estimate == 1.0
+
+
+def test_a_claim_is_judged_on_what_is_least_like_the_paper():
+    kinds = {"t": "the paper's task", "u": "a stand-in"}
+    about = {"id": "x", "title": "T", "authors": "A", "year": 2020, "url": "https://example.org", "method": "M"}
+
+    def file(*tasks):
+        asked = claim(tasks=list(tasks)).model_dump()
+        return validate(ClaimsFile, {"paper": about, "tasks": kinds, "claims": [asked]}, "x")
+
+    assert file("t", "u").ground(file("t", "u").claims[0]) == "a stand-in"
+    with pytest.raises(InputError, match="see u"):
+        file("t")
+
+
+def test_each_finding_stands_in_its_package_s_readme():
+    root = Path(__file__).parents[3]
+    found = [read_claims(path).paper for path in sorted((root / "config/claims").glob("*.yaml"))]
+    findings = {about.id: about.finding for about in found if about.finding}
+    assert len(findings) >= 5
+    for name, finding in findings.items():
+        assert finding in (root / "packages" / name / "README.md").read_text("utf-8"), name
+
+
+def test_the_terminal_counts_the_paper_s_claims_and_ours_apart(make_card):
+    scores = paper(make_card, {("a", "t"): twenty(2.0, 2.1), ("b", "t"): twenty(1.0, 1.04)})
+    one = judge_claim(claim(), "dynts", scores, "laptop")
+    ours = judge_claim(claim(source="Ours (a control)"), "dynts", scores, "laptop")
+    lines = terminal.table([one, one, ours], colour=False).splitlines()
+    assert lines[1].split() == ["dynts", "2", "+", "1", *["0", "+", "0"] * 3]
+    assert terminal.show([one, ours], 100).count("(ours)") == 1

@@ -56,6 +56,8 @@ class Page(Settings):
     """Claims files, one per paper."""
     verdicts: list[Path]
     """Files of verdicts, of all these claims together."""
+    source: str = ""
+    """The folder that the runs were taken from; if empty, `results`."""
 
 
 class Adopt(Settings):
@@ -90,7 +92,7 @@ def page(settings: Page, out: Path) -> None:
     """Write the report page."""
     from septet.report.page import page as write_page
 
-    write_page(settings.results, claims.read_all(settings.claims), settings.verdicts, out)
+    write_page(settings.results, claims.read_all(settings.claims), settings.verdicts, out, settings.source)
 
 
 def adopt(settings: Adopt, out: Path) -> None:

@@ -68,10 +68,11 @@ def curves(
     rows = _thinned(_named(frame, series, column).sort(pl.col("series").cast(upwards), x), x, width // 2)
     low, high = y_domain or _domain(rows, log_y)
     ends = rows[x].to_numpy()
-    x_scale = _scale(float(ends.min()), float(ends.max()), log_x)
-    x_axis = alt.X(f"{x}:Q", title=x_title, axis=_axis(x_ticks), scale=x_scale)
+    x_limits = float(ends.min()), float(ends.max())
+    x_scale = _scale(*x_limits, log_x)
+    x_axis = alt.X(f"{x}:Q", title=x_title, axis=_axis(x_ticks, x_limits if log_x else None), scale=x_scale)
     y_scale = _scale(low, high, log_y)
-    y_axis = alt.Y("mean:Q", title=y_title, axis=_axis(), scale=y_scale)
+    y_axis = alt.Y("mean:Q", title=y_title, axis=_axis(log=(low, high) if log_y else None), scale=y_scale)
     colour = _colour(series)
     base = alt.Chart().encode(x=x_axis, color=colour)
     band = base.mark_area().encode(y=alt.Y("low:Q", title=y_title, scale=y_scale), y2=alt.Y2("high:Q"))
@@ -115,13 +116,13 @@ def dots(
     rows = _named(frame, series, column).sort(pl.col("series").cast(pl.Enum([one.name for one in series])))
     y = alt.Y("series:N", title=None, sort=[one.name for one in series], axis=alt.Axis(labelColor=theme.INK))
     low, high = x_domain or _domain(rows, log_x)
-    scale = _scale(low, high, log_x)
+    scale, axis = _scale(low, high, log_x), _axis(log=(low, high) if log_x else None)
     base = alt.Chart().encode(y=y, color=_colour(series))
     bar = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low:Q", title=x_title, scale=scale, axis=_axis()), x2=alt.X2("high:Q")
+        x=alt.X("low:Q", title=x_title, scale=scale, axis=axis), x2=alt.X2("high:Q")
     )
     dot = base.mark_point(filled=True, size=36, opacity=1, cursor="pointer").encode(
-        x=alt.X("mean:Q", title=x_title, scale=scale, axis=_axis()), tooltip=_tooltip(None, "", x_title)
+        x=alt.X("mean:Q", title=x_title, scale=scale, axis=axis), tooltip=_tooltip(None, "", x_title)
     )
     layers: list[alt.Chart] = [bar, dot]
     if reference is not None:
@@ -273,14 +274,23 @@ def _scale(low: float, high: float, log: bool) -> alt.Scale:
     return alt.Scale(domain=[low, high], nice=False, zero=False)
 
 
-def _axis(ticks: Mapping[float, str] | None = None) -> alt.Axis:
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten within limits; the powers alone over more than two decades."""
+    steps = (1, 2, 5) if high / low <= 100 else (1,)
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    return [tick for power in powers for step in steps if low <= (tick := float(f"{step}e{power}")) <= high]
+
+
+def _axis(ticks: Mapping[float, str] | None = None, log: tuple[float, float] | None = None) -> alt.Axis:
+    """An axis with the ticks given, with those of `log_ticks` within the limits `log`, or with round numbers."""
     if ticks is not None:
         places = [float(tick) for tick in ticks]
         named = f"{json.dumps(list(ticks.values()))}[indexof({json.dumps(places)}, datum.value)]"
         return alt.Axis(values=places, labelExpr=named, labelFlush=False)
     # One notation per tick: Vega's own SI format would write 0.2k beside 1k, and 50m for 0.05.
     text = "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : format(datum.value, ',~g')"
-    return alt.Axis(tickCount=5, labelExpr=text, labelOverlap="greedy", labelSeparation=6, labelFlush=False)
+    values: dict[str, Any] = {"values": log_ticks(*log)} if log and len(log_ticks(*log)) > 1 else {"tickCount": 5}
+    return alt.Axis(**values, labelExpr=text, labelOverlap="greedy", labelSeparation=6, labelFlush=False)
 
 
 def _tooltip(x: str | None, x_title: str, y_title: str) -> list[alt.Tooltip]:

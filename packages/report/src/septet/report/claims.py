@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -16,6 +16,7 @@ def _as_list(given: object) -> object:
     return [given] if isinstance(given, str) else given
 
 
+Ground = Literal["the paper's task", "a stand-in", "generated data"]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Labels = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 
@@ -42,6 +43,8 @@ class About(Settings):
     """Year of first publication."""
     url: str = Field(pattern=r"^https?://\S+$")
     """Where the paper can be read."""
+    finding: str = ""
+    """What our reproduction found, in one sentence: the first line on its page and of its package's README."""
     claim: str = ""
     """What the paper claims, in a sentence or two of ours."""
     method: str
@@ -203,6 +206,8 @@ class Claim(Settings):
     """Where the paper says it: table, figure or section; it starts with 'Ours' for a claim that we add."""
     reported: str
     """The paper's number as text, or 'not recovered'."""
+    pilot: str = ""
+    """What our own pilot found, which is no number of the paper."""
     number: Number | None = None
     """That number where our task has the same unit and size: the estimate is judged against it, too. Without one the
     claim gives a direction only."""
@@ -234,6 +239,8 @@ class Claim(Settings):
     """The scales at which the claim may be judged."""
     data: Literal["any", "real"] = "any"
     """`real`: not judged on generated data."""
+    waits: str = ""
+    """Why runs wait by design; without it a claim about time is not judged if wall time is far above CPU time."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -248,6 +255,8 @@ class Claim(Settings):
             self._check_range(*self.range)
         if self.is_timed and self.regular:
             raise ValueError(f"iterations, which are not independent, are never regular: claim {self.id}")
+        if self.waits and not self.is_timed:
+            raise ValueError(f"waits only in claims about time, not in claim {self.id}")
         return self
 
     def _check_range(self, low: float, high: float) -> None:
@@ -300,6 +309,8 @@ class ClaimsFile(Settings):
 
     paper: About
     """The paper."""
+    tasks: dict[str, Ground] = {}
+    """What each task of the claims is: the paper's own task, a stand-in for it, or generated data."""
     claims: list[Claim]
     """Its claims, in the order of the report."""
 
@@ -308,7 +319,15 @@ class ClaimsFile(Settings):
         names = [claim.id for claim in self.claims]
         if len(set(names)) != len(names):
             raise ValueError("each claim id once")
+        used = {task for claim in self.claims for task in claim.tasks}
+        if self.tasks and (odd := used ^ self.tasks.keys()):
+            raise ValueError(f"under `tasks` the tasks of the claims, no more and no fewer: see {min(odd)}")
         return self
+
+    def ground(self, claim: Claim) -> str:
+        """What a claim is judged on: of several tasks the least like the paper's; empty if the file does not say."""
+        kinds = {self.tasks[task] for task in claim.tasks if task in self.tasks}
+        return next((kind for kind in reversed(get_args(Ground)) if kind in kinds), "")
 
 
 def read_claims(path: Path) -> ClaimsFile:

@@ -53,6 +53,33 @@ class Cost:
     """Of the largest run."""
 
 
+def groups_of(rows: Sequence[Row]) -> list[tuple[str, list[Row], dict[str, int]]]:
+    """Rows in two groups, as of `Part.groups`: what a paper claims is never counted together with what we add."""
+    found = []
+    for name, ours in (("the paper's", False), ("ours", True)):
+        own = [row for row in rows if row.verdict.ours == ours]
+        if own:
+            counts = Counter(row.verdict.verdict for row in own if not row.verdict.by_construction)
+            found.append((name, own, {outcome: counts[outcome] for outcome in OUTCOMES}))
+    return found
+
+
+def source_of(folder: str, cards: Sequence[RunCard]) -> dict[str, str]:
+    """Where the numbers come from: the folder, the days and machines of the runs, and a digest of their sources.
+
+    All from the run cards, which `publish` and `adopt` bring along: the machine is that of the runs, not of the page.
+    """
+    hosts = dict.fromkeys(f"{card.host.get('system', '?')}, {card.host.get('cores', '?')} cores" for card in cards)
+    days = sorted(card.started[:10] for card in cards)
+    sources = hashlib.sha256("".join(sorted({digest for card in cards for digest in card.sources.values()})).encode())
+    return {
+        "folder": folder,
+        "days": " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "",
+        "machine": ", ".join(hosts),
+        "sources": sources.hexdigest()[:12] if cards else "",
+    }
+
+
 def cost_of(cards: Sequence[RunCard]) -> Cost:
     """The cost of all the runs together."""
     memory = max((card.peak_memory_mb for card in cards), default=0.0)
@@ -76,19 +103,19 @@ class Part:
         return cost_of(self.cards)
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Outcome -> number of claims that could fail."""
-        found = Counter(row.verdict.verdict for row in self.rows if not row.verdict.by_construction)
-        return {outcome: found[outcome] for outcome in OUTCOMES}
+    def groups(self) -> list[tuple[str, list[Row], dict[str, int]]]:
+        """The paper's claims and ours: name, rows, and outcome -> number of those that could fail; none if empty."""
+        return groups_of(self.rows)
 
 
-def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path) -> None:
+def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path, source: str = "") -> None:
     """Write `index.html` for the papers of `files`, in their order, and their `verdicts.json`.
 
     Args:
         results: the folder `results/<scale>`: `figures/<paper>/`, `<paper>/runs.json`, and `plan.json` if the run was
             planned (`make plan`).
         judged: files of verdicts.
+        source: the folder that the runs were taken from; if empty, `results`.
 
     Raises:
         InputError: the verdicts are missing, or are not those of these claims and runs; a figure is not of these runs;
@@ -107,17 +134,17 @@ def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path) 
     for file in files:
         for claim in file.claims:
             key = file.paper.id, claim.id
-            check_claim(places[key], verdicts[key], claim)
+            check_claim(places[key], verdicts[key], claim, file.ground(claim))
     said = remarks.all_remarks([*verdicts.values()])
     parts = [_part(file, verdicts, said, results) for file in files]
     scales = sorted({verdict.scale for verdict in verdicts.values()})
-    whole = render(" and ".join(scales), parts, plan_and_fact(results))
+    whole = render(" and ".join(scales), parts, plan_and_fact(results), source or results.as_posix())
     write_verdicts(out / "verdicts.json", list(verdicts.values()))
     write_text(out / "index.html", whole)
 
 
-def render(scale: str, parts: list[Part], planned: list[PlanFact]) -> str:
-    """The page's text; `planned` is empty where no plan was made."""
+def render(scale: str, parts: list[Part], planned: list[PlanFact], folder: str) -> str:
+    """The page's text; `planned` is empty where no plan was made, `folder` is where the runs were taken from."""
     environment = Environment(
         loader=PackageLoader("septet.report", "template"),
         autoescape=True,
@@ -140,8 +167,6 @@ def render(scale: str, parts: list[Part], planned: list[PlanFact]) -> str:
     style, *scripts = (source.get_source(environment, name)[0] for name in ("page.css", "points.js", "views.js"))
     cards = [card for part in parts for card in part.cards]
     rows = [row for part in parts for row in part.rows]
-    counts = Counter(row.verdict.verdict for row in rows if not row.verdict.by_construction)
-    days = sorted(card.started[:10] for card in cards)
     inlined = [Markup(START), *(_inline(script) for script in scripts)]
     known = pagedata.data(
         scale,
@@ -151,9 +176,10 @@ def render(scale: str, parts: list[Part], planned: list[PlanFact]) -> str:
     return environment.get_template("page.html.j2").render(
         scale=scale,
         parts=parts,
-        counts={outcome: counts[outcome] for outcome in OUTCOMES},
+        groups=groups_of(rows),
+        outcomes=OUTCOMES,
         constructed=sum(bool(row.verdict.by_construction) for row in rows),
-        days=list(dict.fromkeys([days[0], days[-1]])) if days else [],
+        source=source_of(folder, cards),
         cards=cards,
         cost=cost_of(cards),
         planned=planned,

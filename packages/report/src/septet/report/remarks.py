@@ -62,7 +62,7 @@ def remarks(verdict: Verdict, holm: set[corrections.Key], discovery: set[correct
 
 def needs(verdict: Verdict) -> str:
     """How many seeds would decide an undecided verdict."""
-    unit = "iterations" if "iterations" in verdict.method else "seeds"
+    unit = verdict.replicates
     if verdict.seeds_needed is None:
         return f"No number of {unit} up to {MOST_SEEDS:,} would decide it: the estimate is too near to the line."
     cost = "" if verdict.core_hours is None else f", {verdict.core_hours:g} core-hours"

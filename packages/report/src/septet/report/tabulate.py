@@ -75,13 +75,13 @@ def levels(panels: "Sequence[Panel]") -> tuple[Row, list[Row]]:
 def claims(verdicts: "Sequence[Verdict]") -> tuple[Row, list[Row]]:
     """Our numbers beside the paper's."""
     header = (
-        *("claim", "where in the paper", "paper reports", "held against", "ours, 95 % interval", "claimed", "seeds"),
-        *("verdict", "seeds needed"),
+        *("claim", "where in the paper", "judged on", "paper reports", "held against", "ours, 95 % interval"),
+        *("claimed", "replicates", "verdict", "replicates needed"),
     )
     rows: list[Row] = [
         (
-            *(one.statement, one.source, one.reported, _held(one), estimate_text(one), one.line, str(one.seeds)),
-            *(one.verdict, "" if one.seeds_needed is None else str(one.seeds_needed)),
+            *(one.statement, one.source, one.judged_on, one.reported, _held(one), estimate_text(one), one.line),
+            *(f"{one.seeds} {one.replicates}", one.verdict, "" if one.seeds_needed is None else str(one.seeds_needed)),
         )
         for one in verdicts
     ]

@@ -18,6 +18,8 @@ from septet.report.tables import Paper
 from septet.sealed import read_sealed_json, write_json
 
 Outcome = Literal["reproduced", "not reproduced", "undecided", "not judged at this scale"]
+BUSY = 1.5
+"""Wall time over processor time from which a machine counts as busy; a job alone on its cores stays near or below 1."""
 OUTCOMES: tuple[Outcome, ...] = ("reproduced", "not reproduced", "undecided", "not judged at this scale")
 
 
@@ -56,6 +58,12 @@ class Verdict(Settings):
     """Number of seeds (of iterations, for a claim about time) that the estimate stands on."""
     runs: list[str]
     """Ids of the run cards that the estimate stands on."""
+    replicates: Literal["seeds", "iterations"] = "seeds"
+    """What `seeds` counts."""
+    judged_on: str = ""
+    """The paper's task, a stand-in, or generated data."""
+    pilot: str = ""
+    """What our own pilot found."""
     number: str = "direction only"
     """The paper's number that our estimate is held against."""
     number_verdict: Outcome | None = None
@@ -99,7 +107,10 @@ def judge(file: ClaimsFile, paper: Paper | None, scale: str) -> list[Verdict]:
     Raises:
         InputError: the claims file asks for a setting that the run cards cannot give.
     """
-    return [judge_claim(claim, file.paper.id, paper, scale) for claim in file.claims]
+    return [
+        judge_claim(claim, file.paper.id, paper, scale).model_copy(update={"judged_on": file.ground(claim)})
+        for claim in file.claims
+    ]
 
 
 def judge_claim(claim: Claim, paper_id: str, paper: Paper | None, scale: str) -> Verdict:
@@ -116,16 +127,21 @@ def judge_claim(claim: Claim, paper_id: str, paper: Paper | None, scale: str) ->
 def as_claimed(claim: Claim) -> dict[str, Any]:
     """The fields of a verdict that repeat its claim."""
     return {
-        **claim.model_dump(include={"statement", "source", "reported", "unit", "by_construction", "note"}),
+        **claim.model_dump(include={"statement", "source", "reported", "unit", "by_construction", "note", "pilot"}),
         "ours": claim.ours,
+        "replicates": "iterations" if claim.is_timed else "seeds",
         "line": line_text(claim.relation),
         "number": f"{claim.number.value:g} ± {claim.number.share:.0%}" if claim.number else "direction only",
     }
 
 
-def check_claim(path: Path, verdict: Verdict, claim: Claim) -> None:
-    """Check that a verdict is on a claim as it stands today; InputError names the file and the field if it is not."""
-    for name, today in as_claimed(claim).items():
+def check_claim(path: Path, verdict: Verdict, claim: Claim, ground: str) -> None:
+    """Check that a verdict is on a claim as it stands today; InputError names the file and the field if it is not.
+
+    Args:
+        ground: what the claim is judged on, as its file says.
+    """
+    for name, today in {**as_claimed(claim), "judged_on": ground}.items():
         found = getattr(verdict, name)
         if found != today:
             where, expected = f"{path}: {verdict.claim}.{name}", f"{str(today)[:80]!r}, as the claim is now"
@@ -160,6 +176,8 @@ def _judged(claim: Claim, paper: Paper) -> dict[str, Any]:
     paper = tables.timed(paper) if claim.is_timed else paper
     scores, seeds = judging.seed_array(claim, paper)
     cards = _cards_behind(claim, paper, seeds)
+    if claim.is_timed and not claim.waits:
+        _refuse_busy(cards)
     quantity, method = judging.quantity_of(claim, paper, scores), judging.method_of(claim)
     fixed = {
         "estimate": quantity.estimate,
@@ -261,6 +279,16 @@ def judgeable(claim: Claim, paper: Paper | None, scale: str) -> Paper:
     if paper is None:
         raise NotJudged("there are no results of this paper")
     return paper
+
+
+def _refuse_busy(cards: list[RunCard]) -> None:
+    """NotJudged if a job waited for its processor: its times are those of whatever else the machine did."""
+    for card in cards:
+        if card.wall_seconds > BUSY * card.cpu_seconds:
+            raise NotJudged(
+                f"the machine was busy: run {card.id} took {card.wall_seconds:.1f} s of wall time and "
+                f"{card.cpu_seconds:.1f} s of processor time, more than {BUSY:g} times as much"
+            )
 
 
 def _cards_behind(claim: Claim, paper: Paper, seeds: list[int]) -> list[RunCard]:

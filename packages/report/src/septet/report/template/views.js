@@ -82,7 +82,9 @@ document.addEventListener("click", (event) => {
   if (filter) {
     const { verdicts } = readState();
     verdicts.has(filter.dataset.filter) ? verdicts.delete(filter.dataset.filter) : verdicts.add(filter.dataset.filter);
+    const before = filter.getBoundingClientRect().top;
     go({ verdict: [...verdicts].join(","), claim: "" }, { replace: true });
+    window.scrollBy({ top: filter.getBoundingClientRect().top - before, behavior: "instant" }); // the filter stays put
   }
 });
 window.addEventListener("hashchange", come);
@@ -93,7 +95,7 @@ const themes = ["auto", "light", "dark"];
 const themeButton = document.getElementById("theme");
 function setTheme(name) {
   document.documentElement.dataset.theme = name;
-  themeButton.textContent = { auto: "Auto", light: "Light", dark: "Dark" }[name];
+  themeButton.textContent = `Colours: ${name}`;
   themeButton.setAttribute("aria-label", `Colours: ${name}. Change`);
 }
 let chosen = "auto";

@@ -1,0 +1,111 @@
+"""One line for each finished step of a run: the logger that `make` starts Snakemake with."""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from septet.report.formatting import duration_text
+
+BAR = 30
+"""Width of the progress bar, in columns."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One job that is running."""
+
+    name: str
+    started: float
+
+
+def name_of(rule: str, wildcards: Mapping[str, str]) -> str:
+    """A step in words: paper, what is done, method and task, such as `walle train n1 half_cheetah`."""
+    paper, _, verb = rule.rpartition("_")
+    own = [str(wildcards[key]) for key in ("method", "task", "data", "name") if key in wildcards]
+    return " ".join(filter(None, [wildcards.get("paper") or paper, verb, *own]))
+
+
+def time_left(seconds: float, done: int, total: int) -> float:
+    """Seconds left if the remaining steps take as long as those that are done."""
+    return seconds * (total - done) / done
+
+
+class LogHandler(LogHandlerBase):
+    """Writes to standard error: lines, and below them on a terminal a bar that is drawn over."""
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self.began = time.monotonic()
+        self.running: dict[int, Step] = {}
+        self.ended: list[str] = []
+        self.live = sys.stderr.isatty() and not self.common_settings.dryrun
+
+    @property
+    def writes_to_stream(self) -> bool:
+        """It takes the place of Snakemake's own log."""
+        return True
+
+    @property
+    def writes_to_file(self) -> bool:
+        """Snakemake's own file, .snakemake/log, stays as it is."""
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        """It chooses itself what it shows."""
+        return True
+
+    @property
+    def has_formatter(self) -> bool:
+        """It writes its own lines."""
+        return True
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        """It does not show one."""
+        return False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record of Snakemake's log."""
+        try:
+            self._show(getattr(record, "event", None), record.__dict__, record)
+        except Exception:  # a log must not end a run
+            self.handleError(record)
+
+    def _show(self, event: LogEvent | None, known: Mapping[str, Any], record: logging.LogRecord) -> None:
+        if event == LogEvent.JOB_INFO:
+            name = name_of(known["rule_name"], known["wildcards"] or {})
+            self.running[known["jobid"]] = Step(name, time.monotonic())
+        elif event == LogEvent.JOB_FINISHED:
+            step = self.running.pop(known["job_id"], None)
+            if step is not None:
+                self.ended.append(f"{step.name}  {duration_text(time.monotonic() - step.started)}")
+        elif event == LogEvent.PROGRESS:
+            self._progress(known["done"], known["total"])
+        elif event == LogEvent.JOB_ERROR:
+            name = name_of(known["rule_name"], known.get("wildcards", {}))
+            step = self.running.pop(known["jobid"], Step(name, time.monotonic()))
+            self._line(f"failed: {step.name}; log: {', '.join(known['log'] or ['none'])}")
+        elif record.levelno >= logging.WARNING and event is None and record.msg:
+            self._line(str(record.msg))
+
+    def _progress(self, done: int, total: int) -> None:
+        seconds = time.monotonic() - self.began
+        left = f"about {duration_text(time_left(seconds, done, total))} left" if done < total else "done"
+        for ended in self.ended:
+            self._line(f"[{done}/{total}] {ended}" + ("" if self.live else f"  {left}"))
+        self.ended.clear()
+        if self.live and done < total:
+            full = BAR * done // total
+            sys.stderr.write(f"\r\x1b[K{'█' * full}{'░' * (BAR - full)} {done}/{total}, {left}")
+            sys.stderr.flush()
+
+    def _line(self, text: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{text}\n" if self.live else f"{text}\n")
+        sys.stderr.flush()
