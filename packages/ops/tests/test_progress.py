@@ -50,3 +50,12 @@ def test_names_and_the_time_left():
     assert name_of("all", {}) == "all"
     assert name_of("judge", {"paper": "vrda", "scale": "laptop"}) == "vrda judge"
     assert time_left(30.0, 3, 9) == 60.0  # ten seconds a step, six to go
+
+
+def test_what_ends_snakemake_itself_is_shown(say, capsys):
+    """A missing input, a cycle, a lock: errors of no job."""
+    say(LogEvent.ERROR, logging.ERROR, msg="MissingInputException in rule judge", exception="MissingInputException")
+    say(LogEvent.GROUP_ERROR, logging.ERROR, groupid="seeds")
+    assert capsys.readouterr().err == (
+        "MissingInputException in rule judge\nfailed: group seeds; VERBOSE=1 shows its jobs\n"
+    )

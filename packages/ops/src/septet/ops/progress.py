@@ -92,8 +92,10 @@ class LogHandler(LogHandlerBase):
             name = name_of(known["rule_name"], known.get("wildcards", {}))
             step = self.running.pop(known["jobid"], Step(name, time.monotonic()))
             self._line(f"failed: {step.name}; log: {', '.join(known['log'] or ['none'])}")
-        elif record.levelno >= logging.WARNING and event is None and record.msg:
-            self._line(str(record.msg))
+        elif event == LogEvent.GROUP_ERROR:
+            self._line(f"failed: group {known.get('groupid')}; VERBOSE=1 shows its jobs")
+        elif record.levelno >= logging.WARNING and event in (None, LogEvent.ERROR) and record.msg:
+            self._line(record.getMessage())
 
     def _progress(self, done: int, total: int) -> None:
         seconds = time.monotonic() - self.began
