@@ -40,11 +40,8 @@ RDA = ("rda_hinge", "rda_log", "rda_hinge_tuned", "rda_log_tuned")
 LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", *RDA, "tg", "fobos", "maxent")
 VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS)}
 WALLE = {f"walle_train {job}" for job in ("n1/half_cheetah", "n1/slow_simulator", "n2/slow_simulator")}
-SVRPO = {
-    "svrpo_train svrpg/pendulum",
-    "svrpo_train estimators/bandit",
-    *(f"svrpo_train {method}/cart_pole" for method in ("trpo", "svrpo", "full")),
-}
+SVRPO_JOBS = ("trpo/cart_pole", "svrpo/cart_pole", "full/cart_pole", "svrpg/pendulum", "estimators/bandit")
+SVRPO = {f"svrpo_train {job}" for job in SVRPO_JOBS}
 META_JOBS = ("meta/navigation", "frozen/navigation", "signal/navigation", "ou/navigation")
 META = {f"metaexplore_train {job}" for job in META_JOBS}
 VIPG = {

@@ -58,7 +58,7 @@ def read(text):
             'metaexplore={"methods": {"meta": {"gama": 1}}}',
             "methods.meta: expected one of the keys actor_rate, batch, ",
         ),
-        ('svrpo={"seeds_of": {"trpo": [0]}}', "svrpo (--config or --configfile): seeds_of: expected task or method/task, "),
+        ('svrpo={"seeds_of": {"trpo": [0]}}', "svrpo (--config or --configfile): seeds_of: expected task or "),
         ('svrpo={"seeds_of": {"trpo/pond": [0]}}', "found trpo/pond"),
         ('svrpo={"seeds_of": {"trpo/cart_pole": [1, 1]}}', "seeds_of.trpo/cart_pole: expected different seeds, "),
         ('vipg={"tasks": {"cart_pole": {"kind": "game"}}}', "tasks.cart_pole.kind: expected one of 'environment', "),

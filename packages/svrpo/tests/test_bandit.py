@@ -132,10 +132,10 @@ def test_the_gradients_are_those_of_training(monkeypatch):
     w = bandit.policy_at(0.01, 2.0)
     step = InnerLoop(algorithm="inner_loop", radius=0.05)
     draws = np.array([1, 1]), np.array([0, 0])
-    before = dict(bandit.gradients(problem, [w]))["svrg"][0]
+    before = bandit.gradients(problem, [w])["svrg"][0]
     taken = svrpo.inner_loop(problem, bandit.snapshot(), *draws, step).mean_gradient
     monkeypatch.setattr(svrpo, "control_variate", negative)
-    assert torch.equal(dict(bandit.gradients(problem, [w]))["svrg"][0], -before)
+    assert torch.equal(bandit.gradients(problem, [w])["svrg"][0], -before)
     assert not torch.equal(svrpo.inner_loop(problem, bandit.snapshot(), *draws, step).mean_gradient, taken)
 
 

@@ -5,7 +5,6 @@ snapshot is N(0, 1). The gradients come from `septet.svrpo.svrpo.inner_gradient`
 """
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from septet.rl.networks import Network
 from septet.seeding import stream
-from septet.svrpo.config import ESTIMATORS, Estimators, GaussianBandit, Job
+from septet.svrpo.config import ESTIMATORS, Estimators, GaussianBandit, Gradient, Job
 from septet.svrpo.network_passes import Samples
 from septet.svrpo.problem import FiniteSum
 from septet.svrpo.svrpo import inner_gradient, variance_ratio
@@ -80,19 +79,19 @@ def problem_of(task: GaussianBandit, samples: Samples, ratio: bool) -> FiniteSum
     return FiniteSum(NETWORK, samples, snapshot()[2:], order, order, **sizes, ratio=ratio)
 
 
-def gradients(problem: FiniteSum, policies: list[Tensor]) -> Iterator[tuple[str, list[Tensor]]]:
-    """Each estimator that belongs to a problem, and its gradients on every mini-batch, (K, 3) at each policy (3,)."""
+def gradients(problem: FiniteSum, policies: list[Tensor]) -> dict[str, list[Tensor]]:
+    """Gradients on every mini-batch, (K, 3) at each policy (3,), of each estimator that has the problem's surrogate."""
     at_snapshot = problem.block_gradients(snapshot())
-    full = at_snapshot.mean(0)
-    for name, (kind, ratio) in ESTIMATORS.items():
-        if ratio == problem.ratio:
-            yield (
-                name,
-                [
-                    torch.stack([inner_gradient(problem, w, k, kind, at_snapshot, full) for k in range(len(at_snapshot))])
-                    for w in policies
-                ],
-            )
+    full, blocks = at_snapshot.mean(0), range(len(at_snapshot))
+
+    def on_blocks(w: Tensor, kind: Gradient) -> Tensor:
+        return torch.stack([inner_gradient(problem, w, block, kind, at_snapshot, full) for block in blocks])
+
+    return {
+        name: [on_blocks(w, kind) for w in policies]
+        for name, (kind, ratio) in ESTIMATORS.items()
+        if ratio == problem.ratio
+    }
 
 
 class Measurement:
@@ -120,7 +119,7 @@ class Measurement:
             samples = samples_of(self.task, stream(self.job.root_seed, "bandit", self.task.name, seed, batch))
             for ratio in (False, True):
                 problem = problem_of(self.task, samples, ratio)
-                for name, found in gradients(problem, self.policies):
+                for name, found in gradients(problem, self.policies).items():
                     for place, (v, w, truth) in enumerate(zip(found, self.policies, self.truth, strict=True)):
                         self.error[name][s, place] += (v - truth).mean(0).numpy()
                         self.squared_error[name][s, place] += float(natural_square(v - truth, w).mean())

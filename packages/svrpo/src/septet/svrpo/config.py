@@ -264,5 +264,5 @@ class Experiments(SeededRuns, Common):
         "svrpg/pendulum": list(range(10)),
         "srvrpg/pendulum": list(range(10)),
     }
-    """Seeds of the jobs on a task, or of one job, method/task, in place of `seeds`: more where a power estimate asks for
-    them, fewer where nothing is judged."""
+    """Seeds of the jobs on a task, or of one job, method/task, in place of `seeds`: more where a power estimate asks
+    for them, fewer where nothing is judged."""

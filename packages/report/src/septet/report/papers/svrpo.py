@@ -163,12 +163,12 @@ FIGURES = [
     Figure(
         "bias_and_variance",
         "What variance is traded for",
-        "The inner gradient on a Gaussian bandit, whose true gradient is known, at policies on the way along the natural "
-        "gradient; the budget is 0.01 nats. Above: distance of the mean gradient from the true one, as a share of the "
-        "true one's size (in the Fisher metric). The published gradient has no importance ratio, with or without the "
-        "control variate. Middle: variance of SVRG over that of the mini-batch of the same surrogate, given the batch. "
-        "Below: bias squared plus variance, with N = 2,000 and b = 200. With the ratio the bias that is left is that of "
-        "a finite number of batches.",
+        "The inner gradient on a Gaussian bandit, whose true gradient is known, at policies on the way along the "
+        "natural gradient; the budget is 0.01 nats. Above: distance of the mean gradient from the true one, as a share "
+        "of the true one's size (in the Fisher metric). The published gradient has no importance ratio, with or "
+        "without the control variate. Middle: variance of SVRG over that of the mini-batch of the same surrogate, "
+        "given the batch. Below: bias squared plus variance, with N = 2,000 and b = 200. With the ratio the bias that "
+        "is left is that of a finite number of batches.",
         bias_and_variance,
     ),
     Figure(
