@@ -80,8 +80,5 @@ def _torch() -> str:
 def _blas() -> list[str]:
     """Each BLAS that is loaded: library, version, kernels, threads."""
     pools = importlib.import_module("threadpoolctl").threadpool_info()
-    return sorted(
-        f"{pool['internal_api']} {pool['version']}, {pool.get('architecture', 'unknown')}, {pool['num_threads']} threads"
-        for pool in pools
-        if pool["user_api"] == "blas"
-    )
+    blas = [{"architecture": "unknown", **pool} for pool in pools if pool["user_api"] == "blas"]
+    return sorted("{internal_api} {version}, {architecture}, {num_threads} threads".format(**pool) for pool in blas)
