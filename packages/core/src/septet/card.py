@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from septet import processor
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.files import checkout, sha256, source_digest
@@ -150,6 +151,7 @@ class Stopwatch:
                 "machine": platform.machine(),
                 "system": platform.platform(),
                 "cores": os.cpu_count(),
+                **processor.describe(),
             },
             started=self._started,
             wall_seconds=round(self.seconds, 3),

@@ -55,11 +55,11 @@ def _reassociating() -> Any:
     Numba's option `fastmath` reaches them too, and compiles each of them once: the first caller in a process would
     decide for all, so that a function's machine code would depend on what was compiled before it.
     """
-    from numba.core.compiler import Compiler
-    from numba.core.cpu_options import FastMathOptions
-    from numba.core.fastmathpass import rewrite_module
+    compiler: Any = importlib.import_module("numba.core.compiler")
+    rewrite: Any = importlib.import_module("numba.core.fastmathpass").rewrite_module
+    flags: Any = importlib.import_module("numba.core.cpu_options").FastMathOptions({"contract", "reassoc"})
 
-    class Reassociating(Compiler):
+    class Reassociating(compiler.Compiler):  # type: ignore[misc]
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             target = self.state.targetctx  # this function's; those of what it calls are copies
@@ -67,7 +67,7 @@ def _reassociating() -> Any:
 
             def post_lowering(module: Any, library: Any) -> None:
                 if library is self.state.library:
-                    rewrite_module(module, FastMathOptions({"contract", "reassoc"}))
+                    rewrite(module, flags)
                 finish(module, library)
 
             target.post_lowering = post_lowering

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from septet.nonfinite import check_finite
+from septet.rl.lockstep import each_seed
 from septet.seeding import stream
 from septet.vipg.adam import Moments, ascend
 from septet.vipg.config import Job, Posterior, Quadratic, Surface
@@ -37,7 +38,7 @@ def family(method: Posterior, variant: str, weights: int) -> PosteriorSampler:
 
 
 def fit(job: Job, variant: str) -> tuple[PosteriorSampler, Tensor]:
-    """Fit a variant by stochastic gradient ascent, all seeds at once; the sampler and its phi (S, Q).
+    """Fit a variant by stochastic gradient ascent, seed by seed; the sampler and its phi (S, Q).
 
     The rate falls along a cosine to a hundredth, so that noise of the last steps averages out.
     """
@@ -45,17 +46,22 @@ def fit(job: Job, variant: str) -> tuple[PosteriorSampler, Tensor]:
     assert isinstance(method, Posterior) and isinstance(task, Quadratic | Surface)
     target = Target(task)
     sampler = family(method, variant, target.weights)
-    generators = [stream(job.root_seed, "sampler", variant, seed) for seed in job.seeds]
-    start = np.stack([0.3 * rng.standard_normal(target.weights) for rng in generators])
-    phi = sampler.initial(torch.from_numpy(start), 1.0, generators)
+    return sampler, torch.cat([_fit_one(job, method, variant, target, sampler, seed) for seed in job.seeds])
+
+
+def _fit_one(job: Job, method: Posterior, variant: str, target: Target, sampler: PosteriorSampler, seed: int) -> Tensor:
+    """The phi (1, Q) of one seed."""
+    generator = stream(job.root_seed, "sampler", variant, seed)
+    start = torch.from_numpy(0.3 * generator.standard_normal((1, target.weights)))
+    phi = sampler.initial(start, 1.0, [generator])
     moments = Moments.none(phi)
     for step in range(method.steps):
-        xi = torch.from_numpy(noise(job.root_seed, job.seeds, step, method.particles, target.weights))
+        xi = torch.from_numpy(noise(job.root_seed, [seed], step, method.particles, target.weights))
         gradient = ascent_direction(target, sampler, variant, phi, xi)
         rate = method.rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / method.steps)))
         phi, moments = ascend(phi, gradient, moments, rate)
-        check_finite(f"the sampler {variant}", phi.numpy(), step, job.seeds, "step")
-    return sampler, phi
+        check_finite(f"the sampler {variant}", phi.numpy(), step, [seed], "step")
+    return phi
 
 
 def ascent_direction(target: Target, sampler: PosteriorSampler, variant: str, phi: Tensor, xi: Tensor) -> Tensor:
@@ -77,7 +83,7 @@ def measure(job: Job, variant: str, sampler: PosteriorSampler, phi: Tensor) -> t
     rngs = [stream(job.root_seed, "judge", variant, seed) for seed in job.seeds]
     xi = torch.from_numpy(np.stack([rng.standard_normal((DRAWS, target.weights)) for rng in rngs]))
     with torch.no_grad():
-        theta, log_det = sampler(phi, xi)
+        theta, log_det = each_seed(sampler, phi, xi)
     samples = theta.numpy()
     metrics: dict[str, Array] = {}
     if isinstance(target.task, Quadratic):
@@ -93,7 +99,8 @@ def measure(job: Job, variant: str, sampler: PosteriorSampler, phi: Tensor) -> t
         if not isinstance(sampler, Particles):
             log_q = -0.5 * (xi.square().sum(2) + target.weights * math.log(2.0 * math.pi)) - log_det
             log_z = target.grid()[2]
-            metrics["kl"] = (log_q - target.log_density(theta)).mean(1).numpy() + log_z
+            (log_p,) = each_seed(lambda theta: (target.log_density(theta),), theta)
+            metrics["kl"] = (log_q - log_p).numpy().mean(1) + log_z
     return metrics, samples[:, :SHOWN]
 
 
@@ -113,6 +120,6 @@ def energy_distance(x: Array, y: Array) -> float:
     """2 E|X - Y| - E|X - X'| - E|Y - Y'|, from samples (n, d) and (m, d) (Szekely and Rizzo 2013)."""
 
     def mean(a: Array, b: Array) -> float:
-        return float(torch.cdist(torch.from_numpy(a), torch.from_numpy(b)).mean())
+        return float(torch.cdist(torch.tensor(a), torch.tensor(b)).mean())
 
     return 2.0 * mean(x, y) - mean(x, x) - mean(y, y)
