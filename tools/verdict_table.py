@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from septet.report.claims import About, read_claims
+from septet.report.claims import read_claims
 from septet.report.formatting import SYMBOLS, estimate_text
 from septet.report.tables import read_paper
 from septet.report.verdicts import Verdict, judge
@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[1]
 BLOCK = r"(<!-- {name}: begin[^\n]*-->\n).*?(<!-- {name}: end -->)"
 
 
-def judged(root: Path, paper: str) -> tuple[About, list[Verdict]]:
-    """What is known of a paper, and the verdicts of its published run."""
+def judged(root: Path, paper: str) -> list[Verdict]:
+    """The verdicts of a paper's published run."""
     file, results = read_claims(root / f"config/claims/{paper}.yaml"), read_paper(root / "published" / paper)
-    return file.paper, judge(file, results, results.scale)
+    return judge(file, results, results.scale)
 
 
 def table(root: Path) -> str:
@@ -36,23 +36,32 @@ def table(root: Path) -> str:
     for paper, row in read_papers(root).items():
         if row.optional or not (root / "published" / paper).is_dir():
             continue
-        known, verdicts = judged(root, paper)
-        found = [one for one in verdicts if not one.by_construction]
+        found = [one for one in judged(root, paper) if not one.by_construction]
         counts = Counter(verdict.verdict for verdict in found if not verdict.ours)
         own = Counter("hold" if verdict.verdict == "reproduced" else "do not" for verdict in found if verdict.ours)
         total.update(counts)
         total_own.update(own)
-        page = f"packages/{row.program or paper}/README.md"
-        title = f"[{known.title}]({page}) (`{paper}`, [{known.year}]({known.url}))"
+        title = f"[{paper}](packages/{row.program or paper}/README.md)"
         rows.append([title, *(str(counts[outcome]) for outcome in outcomes), _share(own)])
     rows.append(["together", *(str(total[outcome]) for outcome in outcomes), _share(total_own)])
     return _lines([head, ["---", *["---:"] * len(outcomes), "---"], *rows])
 
 
+def findings(root: Path) -> str:
+    """One line per published paper: its finding in a sentence."""
+    rows = []
+    for paper, row in read_papers(root).items():
+        if not row.optional and (root / "published" / paper).is_dir():
+            known = read_claims(root / f"config/claims/{paper}.yaml").paper
+            page = f"packages/{row.program or paper}/README.md"
+            rows.append(f"- **[{paper}]({page})**, *{known.title}* ([{known.year}]({known.url})). {known.finding}\n")
+    return "".join(rows)
+
+
 def claims(root: Path, paper: str) -> str:
     """One row per claim of a published paper: statement, the paper's number, ours with its interval, verdict."""
     rows = [["claim", "the paper's number", "ours [95 %]", "seeds", "verdict"], ["---", "---", "---", "---:", "---"]]
-    for one in judged(root, paper)[1]:
+    for one in judged(root, paper):
         verdict = "by construction" if one.by_construction else one.verdict
         row = [f"{'*ours:* ' if one.ours else ''}{one.statement}", one.reported, estimate_text(one)]
         rows.append(
@@ -97,7 +106,8 @@ def _between(text: str, name: str, new: str) -> str:
 def pages(root: Path) -> dict[Path, str]:
     """The pages that have verdicts, as they should be now: README.md, and a page for each published paper."""
     front = root / "README.md"
-    found = {front: _between(front.read_text(encoding="utf-8"), "verdicts", table(root))}
+    text = _between(front.read_text(encoding="utf-8"), "findings", findings(root))
+    found = {front: _between(text, "verdicts", table(root))}
     for paper, row in read_papers(root).items():
         page = root / f"packages/{row.program or paper}/README.md"
         if (root / "published" / paper).is_dir():
