@@ -22,7 +22,16 @@ from septet.report.claims import About, Claim, ClaimsFile
 from septet.report.figure_files import Drawn, read_figure
 from septet.report.planned import PlanFact, plan_and_fact
 from septet.report.tables import Runs, runs_of
-from septet.report.verdicts import OUTCOMES, Verdict, band, check_claim, check_runs, read_verdicts, write_verdicts
+from septet.report.verdicts import (
+    OUTCOMES,
+    Outcome,
+    Verdict,
+    band,
+    check_claim,
+    check_runs,
+    read_verdicts,
+    write_verdicts,
+)
 
 STRIP = 120.0
 """Width of the small interval drawing in the verdict table, in pixels."""
@@ -53,7 +62,7 @@ class Cost:
     """Of the largest run."""
 
 
-def groups_of(rows: Sequence[Row]) -> list[tuple[str, list[Row], dict[str, int]]]:
+def groups_of(rows: Sequence[Row]) -> list[tuple[str, list[Row], dict[Outcome, int]]]:
     """Rows in two groups, as of `Part.groups`: what a paper claims is never counted together with what we add."""
     found = []
     for name, ours in (("the paper's", False), ("ours", True)):
@@ -103,7 +112,7 @@ class Part:
         return cost_of(self.cards)
 
     @property
-    def groups(self) -> list[tuple[str, list[Row], dict[str, int]]]:
+    def groups(self) -> list[tuple[str, list[Row], dict[Outcome, int]]]:
         """The paper's claims and ours: name, rows, and outcome -> number of those that could fail; none if empty."""
         return groups_of(self.rows)
 
