@@ -112,6 +112,8 @@ def pages(root: Path) -> dict[Path, str]:
         page = root / f"packages/{row.program or paper}/README.md"
         if (root / "published" / paper).is_dir():
             text = found.get(page) or page.read_text(encoding="utf-8")
+            known = read_claims(root / f"config/claims/{paper}.yaml").paper
+            text = _between(text, f"finding of {paper}", f"{known.finding}\n")
             text = _between(text, f"claims of {paper}", claims(root, paper))
             for metric in re.findall(rf"<!-- means of {paper}, (\w+): begin", text):
                 text = _between(text, f"means of {paper}, {metric}", means(root, paper, metric))

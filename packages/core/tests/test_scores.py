@@ -128,7 +128,7 @@ def test_a_truncated_table_is_one_line(keep, tmp_path):
     whole = file.read_bytes()
     file.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
     for read in (read_scores, scan_scores):
-        with pytest.raises(InputError, match="expected a whole Parquet table") as error:
+        with pytest.raises(InputError, match="expected a complete Parquet table") as error:
             read(file)
         assert "\n" not in str(error.value) and str(file) in str(error.value)
 
@@ -138,7 +138,7 @@ def test_a_table_torn_in_the_middle_is_one_line(tmp_path):
     write_scores(file, [table()])
     whole = file.read_bytes()
     file.write_bytes(whole[:4] + bytes(100) + whole[104:])  # the footer, and so the scan, is whole
-    with pytest.raises(InputError, match="expected a whole Parquet table") as error:
+    with pytest.raises(InputError, match="expected a complete Parquet table") as error:
         read_scores(file)
     assert "\n" not in str(error.value) and str(file) in str(error.value)
 
@@ -150,7 +150,7 @@ def test_what_is_no_table_is_one_line(make, tmp_path):
         file.write_text("paper,method\n" * 100)
     elif make == "folder":
         file.mkdir()
-    with pytest.raises(InputError, match=r"scores\.parquet: expected a whole Parquet table") as error:
+    with pytest.raises(InputError, match=r"scores\.parquet: expected a complete Parquet table") as error:
         scan_scores(file)
     assert "\n" not in str(error.value)
 

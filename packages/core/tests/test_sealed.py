@@ -85,7 +85,7 @@ def test_hand_edits_are_one_line_that_says_what_to_do(tmp_path):
         refused(file, "")
     for number in ("NaN", "Infinity", "-Infinity", "1e999", "-1e999"):
         file.write_text(text.replace("1.5", number))
-        refused(file, "no JSON number")
+        refused(file, "not a JSON number")
 
 
 def test_rows_cannot_be_dropped_swapped_or_taken_from_another_list(tmp_path):

@@ -194,11 +194,11 @@ REJECTED = {
     "encoder": (encoder, "model t5: expected a causal model of text alone, found T5ForConditionalGeneration"),
     "mamba": (
         lambda: tf.MambaForCausalLM(tf.MambaConfig(vocab_size=V, hidden_size=32, num_hidden_layers=1)),
-        "model mamba: expected layers that keep keys and values, .* found a recurrent state",
+        "model mamba: expected layers with a key-value cache .* found a recurrent state",
     ),
     "lfm2": (
         lambda: tf.Lfm2ForCausalLM(tf.Lfm2Config(**LLAMA, layer_types=["conv", "full_attention"])),
-        "model lfm2: expected layers that keep keys and values, .* found a recurrent state",
+        "model lfm2: expected layers with a key-value cache .* found a recurrent state",
     ),
     "no head": (
         lambda: tf.LlamaModel(tf.LlamaConfig(**LLAMA)),

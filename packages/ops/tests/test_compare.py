@@ -138,7 +138,7 @@ def test_a_method_that_is_gone_has_moved_and_a_paper_of_one_side_is_named(tmp_pa
     [
         (lambda a, b: shutil.rmtree(b), "expected a folder with one folder per paper"),
         (lambda a, b: shutil.rmtree(b / "dynts"), "expected a paper of"),
-        (lambda a, b: (b / "dynts/scores.parquet").write_bytes(b"PAR1 no"), "expected a whole Parquet table"),
+        (lambda a, b: (b / "dynts/scores.parquet").write_bytes(b"PAR1 no"), "expected a complete Parquet table"),
         (lambda a, b: (b / "dynts/runs.json").write_text("{"), "expected a JSON file of run cards"),
         (lambda a, b: results(b, scale="smoke"), "expected runs of scale laptop, found smoke"),
     ],

@@ -243,7 +243,7 @@ def test_what_cannot_be_repeated_is_said_once(capfd, monkeypatch):
     monkeypatch.setattr("septet.sampler.gymnasium_batch._warned", set())
     assert (played("system", (0, 3)) != played("system", (0, 3))).any()
     said = capfd.readouterr().err.splitlines()
-    assert len(said) == 1 and said[0].startswith("Noisy-v0: warning: the same seeds give other numbers")
+    assert len(said) == 1 and said[0].startswith("Noisy-v0: warning: the same seeds give other results")
 
 
 def test_making_an_environment_does_not_step_it():
@@ -282,7 +282,7 @@ def test_environments_of_a_notebook_reach_the_samplers(tmp_path):
     command = [sys.executable, "-c", NOTEBOOK]  # sys.path starts with "", as in a notebook
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines() == [
-        "10.0", "10.0", "10.0", "InputError Mine-v0: expected what can be sent to sampler processes (a c"
+        "10.0", "10.0", "10.0", "InputError Mine-v0: expected an object that can be sent to sampler proc"
     ], done.stderr  # fmt: skip
 
 
