@@ -112,5 +112,5 @@ def test_every_line_is_explained(settings):
 
 def test_a_site_changes_three_keys():
     readme = (ROOT / "profiles/README.md").read_text()
-    table = readme[readme.index("## A site") :].split("\n## ")[0]
+    table = readme[readme.index("## Adapt the SLURM profiles") :].split("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == SITE
