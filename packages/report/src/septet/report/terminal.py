@@ -29,7 +29,7 @@ def show(verdicts: list[Verdict], width: int) -> str:
     for group, ours in (("the papers'", False), ("ours", True)):
         counts = Counter(one.verdict for one in verdicts if one.ours == ours and not one.by_construction)
         listed = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
-        lines += [f"{group}: {listed}"] if listed else []
+        lines += textwrap.wrap(f"{group}: {listed}", width, subsequent_indent=" " * INDENT) if listed else []
     return "\n".join(lines)
 
 
