@@ -94,6 +94,8 @@ def made(tmp_path_factory):
         wheel(wheels, name, version, {f"{name}.py": f"VERSION = {version}\n"})  # noqa: F821
     (folder / "tools").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
+    for names in ("profiles", "config"):  # what PROFILE, SCALE and PAPERS may be
+        shutil.copytree(ROOT / names, folder / names)
     shutil.copy(ROOT / "tools/setup.py", folder / "tools")
     digest = hashlib.sha256((wheels / "weights-1-py3-none-any.whl").read_bytes()).hexdigest()
     texts = {
