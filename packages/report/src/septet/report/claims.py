@@ -207,7 +207,7 @@ class Claim(Settings):
     reported: str
     """The paper's number as text, or 'not recovered'."""
     pilot: str = ""
-    """What our own pilot found, which is no number of the paper."""
+    """A number of our own pilot, kept apart from the paper's."""
     number: Number | None = None
     """That number where our task has the same unit and size: the estimate is judged against it, too. Without one the
     claim gives a direction only."""
