@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 BLOCK = r"(<!-- {name}: begin[^\n]*-->\n).*?(<!-- {name}: end -->)"
 
 
+@cache  # the tables of README.md and of the packages both ask
 def judged(root: Path, paper: str) -> list[Verdict]:
     """The verdicts of a paper's published run."""
     file, results = read_claims(root / f"config/claims/{paper}.yaml"), read_paper(root / "published" / paper)
@@ -60,13 +62,12 @@ def findings(root: Path) -> str:
 
 def claims(root: Path, paper: str) -> str:
     """One row per claim of a published paper: statement, the paper's number, ours with its interval, verdict."""
-    rows = [["claim", "the paper's number", "ours [95 %]", "seeds", "verdict"], ["---", "---", "---", "---:", "---"]]
+    rows = [["claim", "the paper's number", "ours [95 %]", "over", "verdict"], ["---"] * 5]
     for one in judged(root, paper):
         verdict = "by construction" if one.by_construction else one.verdict
         row = [f"{'*ours:* ' if one.ours else ''}{one.statement}", one.reported, estimate_text(one)]
-        rows.append(
-            [*(text.replace("|", "\\|") for text in row), str(one.seeds or "–"), f"{SYMBOLS[one.verdict]} {verdict}"]
-        )
+        row += [f"{one.seeds} {one.replicates}" if one.seeds else "–", f"{SYMBOLS[one.verdict]} {verdict}"]
+        rows.append([text.replace("|", "\\|") for text in row])
     return _lines(rows)
 
 
