@@ -117,7 +117,7 @@ def bias_and_variance(paper: Paper) -> alt.TopLevelMixin:
             if not rows.is_empty():
                 chart = charts.curves(
                     rows, series, x="nats", x_title="KL divergence, nats", y_title=y_title, log_x=True, log_y=True,
-                    points=True, width=190, height=150,
+                    points=True, width=95, height=120,
                 )  # fmt: skip
                 drawn.append(chart.properties(title=title))
     return alt.concat(*drawn, columns=len(BANDITS)).resolve_scale(color="independent")
