@@ -1,11 +1,20 @@
 """Wrong usage of `make` ends in one line, before anything is installed."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+
+def make(*words):
+    """Call make as from a shell, also where the tests themselves were called by make."""
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(
+        ["make", *words], cwd=ROOT, env=outside, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -19,16 +28,15 @@ ROOT = Path(__file__).parents[1]
     ],
 )
 def test_wrong_usage_is_one_line_at_once(words, line):
-    done = subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = make(*words)
     assert (done.returncode, done.stdout) == (2, "")
     told = [one for one in done.stderr.splitlines() if "*** [" not in one]
     assert len(told) == 1 and line in told[0], done.stderr
 
 
 def test_right_usage_passes():
-    words = ["make", "-n", "reproduce", "PAPERS=walle,svrpo", "SCALE=smoke"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    words = ["-n", "reproduce", "PAPERS=walle,svrpo", "SCALE=smoke"]
+    done = make(*words)
     assert done.returncode == 0, done.stderr
     assert "--logger septet" in done.stdout
-    verbose = subprocess.run([*words, "VERBOSE=1"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert "--logger" not in verbose.stdout
+    assert "--logger" not in make(*words, "VERBOSE=1").stdout
