@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
+from septet.workflow_config import NOT_OF_A_JOB
+
 ROOT = Path(__file__).parents[2]
-NOT_OF_A_JOB = ("methods", "tasks", "runs", "data_dir", "data_source")
 
 
 @dataclass(frozen=True)
