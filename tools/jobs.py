@@ -52,8 +52,11 @@ def configuration(job):
     chosen = {name: given.pop(name) for name in ("method", "task")}
     given.pop("data_file", None)
     given |= {"methods": {method: chosen["method"]}, "tasks": {task: chosen["task"]}, "runs": {task: [method]}}
-    whole = validate(experiments(PAPERS[paper]), given, job.rule.name).model_dump(mode="json")
-    resolved = {key: value for key, value in whole.items() if key not in ("methods", "tasks", "runs")}
+    model = experiments(PAPERS[paper])
+    if "seeds_of" in model.model_fields:  # by default it names methods that are not in this one job
+        given["seeds_of"] = {}
+    whole = validate(model, given, job.rule.name).model_dump(mode="json")
+    resolved = {key: value for key, value in whole.items() if key not in ("methods", "tasks", "runs", "seeds_of")}
     return {**resolved, "method": whole["methods"][method], "task": whole["tasks"][task]}
 
 
