@@ -10,7 +10,8 @@ from septet import files
 from septet.card import RunCard, Stopwatch, lock_digest
 from septet.config import Settings
 from septet.errors import InputError
-from septet.files import source_digest
+from septet.files import sha256, source_digest
+from septet.workflow_config import papers_here
 
 
 class Toy(Settings):
@@ -137,4 +138,7 @@ def test_the_digest_of_sources_follows_an_edit_and_no_cache(tmp_path, monkeypatc
 def test_the_lock_is_that_of_the_checkout(tmp_path, monkeypatch):
     assert lock_digest() is None or len(lock_digest()) == 64
     monkeypatch.setattr(files, "__file__", os.fspath(tmp_path / "a/b/c/d/e.py"))
-    assert lock_digest() is None
+    assert lock_digest() is None and papers_here.__wrapped__() == {}
+    (tmp_path / "a/packages").mkdir(parents=True)  # what an image holds: no workflow/
+    (tmp_path / "a/requirements.lock").write_text("numpy==1\n")
+    assert lock_digest() == sha256(tmp_path / "a/requirements.lock") and papers_here.__wrapped__() == {}

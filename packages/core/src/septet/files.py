@@ -104,8 +104,11 @@ def sha256_tree(files: Mapping[str, Traversable]) -> str:
 
 
 def checkout() -> Path | None:
-    """The checkout that this package lies in; none where it was installed without one."""
-    return next((folder for folder in Path(__file__).parents if (folder / "workflow/papers.yaml").is_file()), None)
+    """The checkout that this package lies in, or the part of it that a container image holds; none where there is none.
+
+    An image has packages/ and requirements.lock, and no workflow/.
+    """
+    return next((folder for folder in Path(__file__).parents if (folder / "requirements.lock").is_file()), None)
 
 
 def is_source(name: str) -> bool:

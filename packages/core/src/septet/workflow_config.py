@@ -212,9 +212,9 @@ def read_papers(root: Path) -> dict[str, Paper]:
 
 @cache
 def papers_here() -> dict[str, Paper]:
-    """The rows of the checkout that this package lies in; none where it was installed without one."""
+    """The rows of the checkout that this package lies in; none where there is no workflow/."""
     here = checkout()
-    return read_papers(here) if here else {}
+    return read_papers(here) if here and (here / "workflow").is_dir() else {}
 
 
 def experiments(paper: Paper) -> type[Settings]:
