@@ -69,6 +69,8 @@ def load(path):
 
 IMAGES = load("containers/images.yaml")
 SEPTET = read_configuration()
+# What trains and prepares computes as on the processor that the configuration names; see septet.processor.
+PYTHON = f"python -m septet.processor {SEPTET.config.processor} -- python"
 SCALE = SEPTET.config.scale
 PAPERS = SEPTET.chosen
 
@@ -198,7 +200,7 @@ def launcher(paper, program):
 
     def of(wildcards):
         gpus = gpus_of(paper)(wildcards)
-        return f"python -m septet.{program}.launch {gpus}" if gpus > 1 else f"python -m septet.{program}"
+        return f"{PYTHON} -m septet.{program}" + (f".launch {gpus}" if gpus > 1 else "")
 
     return of
 

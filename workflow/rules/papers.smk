@@ -31,7 +31,7 @@ for paper, row in SEPTET.papers.items():
             params:
                 sources=digest_of(*row.packages, image=row.image),
                 job=preparation(paper),
-                launch=f"python -m septet.{program}",
+                launch=f"{PYTHON} -m septet.{program}",
                 out=subpath(output[0], parent=True),
             shell:
                 f"{JOB}{{params.launch}} prepare{OPTIONS}"

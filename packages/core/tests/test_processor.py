@@ -10,6 +10,7 @@ import pytest
 from septet import processor
 from septet.card import Stopwatch
 from septet.config import Settings
+from septet.errors import InputError
 
 V2 = {"cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"}
 V3 = V2 | {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave"}
@@ -82,3 +83,44 @@ def test_a_run_card_has_it():
     )  # fmt: skip
     assert {"processor", "instruction_sets", "code_paths"} <= card.host.keys()
     assert card.host["processor"] == processor.describe()["processor"] != ""
+
+
+def as_on(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "septet.processor", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_numpy_and_numba_compute_as_on_another_processor():
+    code = (
+        "import numpy as np, llvmlite, numba; from numba.core import config;"
+        "from numpy._core._multiarray_umath import __cpu_features__ as f; print(f['X86_V3'], config.CPU_NAME)"
+    )
+    done = as_on("x86-64-v2", "--", sys.executable, "-c", code)
+    assert (done.returncode, done.stdout.split()) == (0, ["False", "x86-64-v2"]), done.stderr
+
+
+def test_the_exit_code_of_the_command_is_kept():
+    assert as_on("native", "--", sys.executable, "-c", "raise SystemExit(5)").returncode == 5
+
+
+@pytest.mark.parametrize("arguments", [(), ("pentium", "--", "true"), ("haswell", "true"), ("haswell", "--")])
+def test_a_wrong_call_says_how(arguments):
+    done = as_on(*arguments)
+    assert done.returncode == 2 and done.stderr.startswith("usage:") and done.stderr.count("\n") == 1
+
+
+def test_an_unknown_command_is_one_line():
+    done = as_on("portable", "--", "no-such-command")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "found no-such-command" in done.stderr
+
+
+def test_a_processor_that_lacks_instructions():
+    assert processor.environment("haswell", V3)["NUMBA_CPU_NAME"] == "haswell"
+    with pytest.raises(InputError, match="a processor with avx512bw, avx512cd, avx512dq, avx512vl"):
+        processor.environment("skylake", V3 | {"avx512f"})
+
+
+def test_portable_is_haswell_where_that_runs_and_native_elsewhere():
+    assert processor.environment("portable", V4) == processor.environment("haswell", V3)
+    assert processor.environment("portable", V3) == processor.environment("haswell", V3)
+    assert processor.environment("portable", V2) == processor.environment("portable", {"asimd", "sve"}) == {}

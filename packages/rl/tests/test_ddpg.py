@@ -120,7 +120,7 @@ def test_it_learns_to_swing_up() -> None:
     """The median over eight seeds lies above -600.
 
     Over 32 seeds the return goes from -1330 (standard deviation 120) to medians of -156, -170, -170 and -173 (84 to
-    158) on the processors native, haswell, zen3 and x86-64-v2 of tools/processors.py; the worst seed ends at -914. The
+    158) on the processors native, haswell, zen3 and x86-64-v2 of septet.processor; the worst seed ends at -914. The
     median of eight has a standard error of at most 70: the line is six of them below.
     """
     rates = {"actor_rate": 3e-3, "critic_rate": 3e-3, "gamma": 0.95, "tau": 0.02}

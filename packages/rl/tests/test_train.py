@@ -196,7 +196,7 @@ def test_sampler_processes_change_nothing(tmp_path):
 
 
 def test_ppo_learns_to_balance(tmp_path):
-    """Over 24 seeds on each processor of tools/processors.py the return goes from 7.3 (standard deviation 0.4) to
+    """Over 24 seeds on each processor of septet.processor the return goes from 7.3 (standard deviation 0.4) to
     580 to 716 (253 to 357), at least 117 for the worst seed: five times the start is 37."""
     method = {"algorithm": "ppo", "steps": 1024}
     train(job(method, seeds=[0, 1, 2], steps=20_480, task="InvertedPendulum-v5"), tmp_path)

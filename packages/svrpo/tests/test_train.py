@@ -80,7 +80,7 @@ def test_scores_timing_and_card(tmp_path):
 def test_the_checks_of_the_method_page_on_cart_pole(tmp_path):
     """Section 7: variance ratio below 0.5 at every inner step, final KL at most delta (2 seeds, 8 iterations).
 
-    Over 16 seeds on each processor of tools/processors.py the ratio at an inner step is at most 0.19 on average and
+    Over 16 seeds on each processor of septet.processor the ratio at an inner step is at most 0.19 on average and
     0.39 for a seed; the return goes from 24 (standard deviation 6) to 131 to 144 (34 to 37), the worst seed's to 53.
     """
     task = EXPERIMENTS.tasks["cart_pole"].model_copy(update={"name": "cart_pole", "iterations": 8})

@@ -1,15 +1,23 @@
-"""The processor of this machine, and which of its instructions the libraries of this process use.
+"""The processor: what it can do, which of its instructions libraries use, and a command run as on another one.
 
-NumPy, numba, BLAS and PyTorch choose their code by what the processor can do, and each choice rounds differently.
+NumPy, numba, OpenBLAS, MKL, oneDNN and PyTorch choose their code by what the processor can do, and each choice rounds
+differently. Environment variables limit each of them, so that a newer processor computes as an older one:
+
+    python -m septet.processor haswell -- COMMAND ...
+
+Jobs of the workflow run as `portable`. MuJoCo and polars have one code path, libm the same functions from AVX2 on.
 """
 
 import importlib
+import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from septet.errors import InputError
 
 CPUINFO = Path("/proc/cpuinfo")
 LEVELS = {
@@ -21,11 +29,98 @@ LEVELS = {
 BEYOND = ("avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "sve", "sve2")
 """Instruction sets beyond a level that libraries choose code by."""
 
+HASWELL = {
+    "NUMBA_CPU_NAME": "haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+}
+PROCESSORS: dict[str, dict[str, str]] = {
+    "native": {},
+    "portable": HASWELL,
+    "skylake": {  # AVX-512 of 2017, no AMX
+        "NUMBA_CPU_NAME": "skylake-avx512",
+        "NPY_DISABLE_CPU_FEATURES": "AVX512_ICL AVX512_SPR",
+        "OPENBLAS_CORETYPE": "SkylakeX",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+        "ATEN_CPU_CAPABILITY": "avx512",
+    },
+    "haswell": HASWELL,  # Intel with AVX2
+    "zen3": {  # AMD with AVX2: MKL gives other makers' processors its compatible code
+        **{key: value for key, value in HASWELL.items() if key != "MKL_ENABLE_INSTRUCTIONS"},
+        "NUMBA_CPU_NAME": "znver3",
+        "NUMBA_CPU_FEATURES": "-sse4a",  # AMD's alone
+        "OPENBLAS_CORETYPE": "Zen",
+        "MKL_CBWR": "COMPATIBLE",
+    },
+    "x86-64-v2": {  # neither AVX nor fused multiply-add: furthest from the others
+        "NUMBA_CPU_NAME": "x86-64-v2",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "MKL_CBWR": "COMPATIBLE",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "ATEN_CPU_CAPABILITY": "default",
+    },
+}
+"""Model of a processor -> environment variables, beside NUMBA_CPU_FEATURES. `portable` is haswell where the processor
+has its instructions, and native elsewhere."""
+COMPUTES_AS = "SEPTET_PROCESSOR"
+"""Environment variable that a command finds its model in."""
+AVX2 = {"avx2", "fma", "bmi2"}
+NEEDS = {"skylake": {*AVX2, *LEVELS["x86-64-v4"].split()}, "haswell": AVX2, "zen3": AVX2, "x86-64-v2": {"sse4_2"}}
+"""Flags of /proc/cpuinfo without which the model's compiled code does not run."""
+USAGE = f"usage: python -m septet.processor {{{','.join(PROCESSORS)}}} -- COMMAND ..."
+
+
+def environment(model: str, flags: Set[str]) -> dict[str, str]:
+    """Variables under which libraries compute as on a processor of this model; none of `native`.
+
+    Numba's cached functions carry the model's name, so models can share a SEPTET_CACHE.
+
+    Args:
+        model: one of `PROCESSORS`.
+        flags: of this machine's processor; see `read_cpuinfo`.
+
+    Raises:
+        InputError: the processor lacks instructions of the model.
+    """
+    if model == "native" or (model == "portable" and not flags >= AVX2):
+        return {}
+    if lacks := sorted(NEEDS.get(model, set()) - flags):
+        raise InputError(model, expected=f"a processor with {', '.join(lacks)}", found="one without")
+    return {"NUMBA_CPU_FEATURES": "", **PROCESSORS[model]}  # the features are the model's own
+
+
+def main() -> None:
+    """Replace this process by a command, which computes as on another processor."""
+    arguments = sys.argv[1:]
+    if len(arguments) < 3 or arguments[0] not in PROCESSORS or arguments[1] != "--":
+        print(USAGE, file=sys.stderr)
+        raise SystemExit(2)
+    command = arguments[2:]
+    try:
+        limits = environment(arguments[0], read_cpuinfo(cpuinfo())[1])
+        os.execvpe(command[0], command, {**os.environ, **limits, COMPUTES_AS: arguments[0]})
+    except InputError as error:
+        print(f"septet: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"septet: expected a command, found {command[0]} ({error.strerror})", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def cpuinfo() -> str:
+    """The text of /proc/cpuinfo, empty where there is none."""
+    return CPUINFO.read_text(encoding="utf-8") if CPUINFO.is_file() else ""
+
 
 def describe() -> dict[str, Any]:
-    """What a run card records: model, instruction sets, and the code path of each library that this process uses."""
-    model, flags = read_cpuinfo(CPUINFO.read_text(encoding="utf-8") if CPUINFO.is_file() else "")
+    """What a run card records: model, instruction sets, what it computes as, the code path of each library in use."""
+    model, flags = read_cpuinfo(cpuinfo())
     return {
+        "computes_as": os.environ.get(COMPUTES_AS, "native"),
         "processor": model or platform.processor() or "unknown",
         "instruction_sets": instruction_sets(flags),
         "code_paths": code_paths(),
@@ -82,3 +177,7 @@ def _blas() -> list[str]:
     pools = importlib.import_module("threadpoolctl").threadpool_info()
     blas = [{"architecture": "unknown", **pool} for pool in pools if pool["user_api"] == "blas"]
     return sorted("{internal_api} {version}, {architecture}, {num_threads} threads".format(**pool) for pool in blas)
+
+
+if __name__ == "__main__":
+    main()

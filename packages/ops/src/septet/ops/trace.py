@@ -118,6 +118,8 @@ def command(card: RunCard, seed: int | None = None, out: str = "regrown") -> str
     if seed is not None and config.get("seeds") == card.seeds:
         config["seeds"] = [seed]
     run = f"python -m septet.{program_of(card.paper)} {card.verb} --config - --out {out}"
+    if model := card.host.get("computes_as"):
+        run = f"python -m septet.processor {model} -- {run}"
     return f"printf %s {shlex.quote(json.dumps(config))} | {run}"
 
 
