@@ -320,7 +320,7 @@ class Common(Settings):
 
     root_seed: int = Field(default=2018, ge=0)
     """Root of all random streams."""
-    seeds: Seeds = Field(default=list(range(20)), min_length=1)
+    seeds: Seeds = Field(default=list(range(100, 120)), min_length=1)
     """Replicates, trained in lockstep (section 3)."""
     evaluate_every: int = Field(default=4, ge=1)
     """Iterations between two evaluations of the mean-weight policy."""
