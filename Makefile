@@ -164,8 +164,8 @@ audit: setup-dev  ## check the locks against known advisories (ADVISORIES=a clon
 
 licences: setup-dev  ## write docs/licences.md: the licence of each locked distribution and data set
 	$(BIN)/python tools/licences.py
-test-machines: setup-dev containers  ## run the tests that need Apptainer and SLURM
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'containers or cluster'
+test-machines: setup-dev containers  ## run the tests that need Apptainer, SLURM and QEMU
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'containers or cluster or emulator'
 
 lock:  ## resolve requirements.in and requirements-dev.in again, in a fresh environment
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -123,4 +123,5 @@ def test_a_processor_that_lacks_instructions():
 def test_portable_is_haswell_where_that_runs_and_native_elsewhere():
     assert processor.environment("portable", V4) == processor.environment("haswell", V3)
     assert processor.environment("portable", V3) == processor.environment("haswell", V3)
+    assert processor.environment("compatible", V3)["MKL_CBWR"] == "COMPATIBLE"
     assert processor.environment("portable", V2) == processor.environment("portable", {"asimd", "sve"}) == {}

@@ -37,9 +37,11 @@ HASWELL = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "ATEN_CPU_CAPABILITY": "avx2",
 }
+WITHOUT_MKL = {key: value for key, value in HASWELL.items() if not key.startswith("MKL")}
 PROCESSORS: dict[str, dict[str, str]] = {
     "native": {},
     "portable": HASWELL,
+    "compatible": {**WITHOUT_MKL, "MKL_CBWR": "COMPATIBLE"},
     "skylake": {  # AVX-512 of 2017, no AMX
         "NUMBA_CPU_NAME": "skylake-avx512",
         "NPY_DISABLE_CPU_FEATURES": "AVX512_ICL AVX512_SPR",
@@ -50,7 +52,7 @@ PROCESSORS: dict[str, dict[str, str]] = {
     },
     "haswell": HASWELL,  # Intel with AVX2
     "zen3": {  # AMD with AVX2: MKL gives other makers' processors its compatible code
-        **{key: value for key, value in HASWELL.items() if key != "MKL_ENABLE_INSTRUCTIONS"},
+        **WITHOUT_MKL,
         "NUMBA_CPU_NAME": "znver3",
         "NUMBA_CPU_FEATURES": "-sse4a",  # AMD's alone
         "OPENBLAS_CORETYPE": "Zen",
@@ -66,7 +68,7 @@ PROCESSORS: dict[str, dict[str, str]] = {
     },
 }
 """Model of a processor -> environment variables, beside NUMBA_CPU_FEATURES. `portable` is haswell where the processor
-has its instructions, and native elsewhere."""
+has its instructions, and native elsewhere; `compatible` is portable with the code that MKL has for all makers."""
 COMPUTES_AS = "SEPTET_PROCESSOR"
 """Environment variable that a command finds its model in."""
 AVX2 = {"avx2", "fma", "bmi2"}
@@ -87,7 +89,7 @@ def environment(model: str, flags: Set[str]) -> dict[str, str]:
     Raises:
         InputError: the processor lacks instructions of the model.
     """
-    if model == "native" or (model == "portable" and not flags >= AVX2):
+    if model == "native" or (model in ("portable", "compatible") and not flags >= AVX2):
         return {}
     if lacks := sorted(NEEDS.get(model, set()) - flags):
         raise InputError(model, expected=f"a processor with {', '.join(lacks)}", found="one without")

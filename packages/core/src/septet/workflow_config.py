@@ -40,8 +40,9 @@ class WorkflowConfig(Settings):
     """Papers to run and to show on the report page; if null, all of workflow/papers.yaml that are not optional."""
     data_dir: str | None = None
     """Folder of data sets; if null, the environment's SEPTET_DATA, and otherwise they are downloaded."""
-    processor: Literal["portable", "native"] = "portable"
-    """portable: jobs use no instructions beyond AVX2, so that processors agree; native: all that the processor has."""
+    processor: Literal["portable", "compatible", "native"] = "portable"
+    """portable: jobs use no instructions beyond AVX2, so that processors of one maker agree; compatible: Intel and AMD
+    agree too, for a third more time where PyTorch multiplies matrices; native: all that the processor has."""
     images: list[str] = ["light", "rl", "llm"]
     """Container images that `make containers` builds, of containers/images.yaml."""
     adopt: str | None = None
