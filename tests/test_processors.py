@@ -13,11 +13,11 @@ pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("emulator")]
 
 LESS: dict[str, dict[str, Any]] = {
     "walle": {"seeds": [0], "steps": 1000},
-    "svrpo": {"task": {"iterations": 1, "batch": 400, "mini_batch": 100}},
-    "metaexplore": {"seeds": [0], "points": 2, "tests": 1, "task": {"steps": 600}},
-    "vipg": {"method": {"alphas": [0.01]}, "task": {"iterations": 1, "episodes": 4}},
+    "svrpo": {"seeds": [0], "task": {"iterations": 1, "inner_steps": 2}},
+    "metaexplore": {"seeds": [0], "points": 3, "tests": 1, "task": {"steps": 900}},
+    "vipg": {"method": {"alphas": [0.01]}, "task": {"iterations": 1, "episodes": 8}},
     "empg": {"seeds": [0], "task": {"steps": 1, "eval_every": 1, "eval_prompts": 4}},
-    "dynts": {"seeds": [0, 1], "horizon": 40, "points": 4, "method": {"schedules": ["none", "exp-0.99", "harm-1"]}},
+    "dynts": {"seeds": [0, 1], "horizon": 40, "points": 5, "method": {"schedules": ["none", "exp-0.99", "harm-1"]}},
     "vrda": {},
 }
 """Settings in place of those of scale smoke: an emulated instruction takes twenty to fifty times as long."""

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from septet.rl.lockstep import square_root
+
 
 class Adam:
     """Adam with bias correction, as one fused step.
@@ -82,4 +84,4 @@ class AMSGrad:
         mean.lerp_(gradient, 1.0 - b1)
         square.mul_(b2).addcmul_(gradient, gradient, value=1.0 - b2)
         torch.maximum(largest, square, out=largest)
-        self.flat[s] -= rate * mean / (largest.sqrt() + self.eps)
+        self.flat[s] -= rate * mean / (square_root(largest) + self.eps)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from septet.rl.lockstep import square_root
 from septet.rl.networks import Network
 
 Product = Callable[[Tensor], Tensor]
@@ -154,7 +155,7 @@ def step_length(direction: Tensor, curvature: Tensor, radius: float) -> Tensor:
     """
     square = (direction * curvature).sum(1)
     good = square > 0.0
-    return torch.where(good, (2.0 * radius / torch.where(good, square, 1.0)).sqrt(), 0.0)
+    return torch.where(good, square_root(2.0 * radius / torch.where(good, square, 1.0)), 0.0)
 
 
 def line_search(

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from septet.rl.lockstep import square_root
 from septet.rl.trust_region import Product, conjugate_gradient, line_search
 from septet.svrpo.config import Gradient, InnerLoop
 from septet.svrpo.problem import FiniteSum
@@ -93,7 +94,7 @@ def newton_step(product: Product, gradient: Tensor, radius: float, cg_steps: int
     s = conjugate_gradient(product, gradient, cg_steps, tolerance=1e-10)
     square = (s * product(s)).sum(1)
     good = square > 0.0
-    beta = torch.where(good, (2.0 * radius / (torch.where(good, square, 1.0) + 1e-8)).sqrt(), 0.0)
+    beta = torch.where(good, square_root(2.0 * radius / (torch.where(good, square, 1.0) + 1e-8)), 0.0)
     return torch.where(good.unsqueeze(1), -beta.unsqueeze(1) * s, 0.0)
 
 

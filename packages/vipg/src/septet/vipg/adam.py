@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from septet.rl.lockstep import square_root
+
 B1, B2, EPS = 0.9, 0.999, 1e-8
 
 
@@ -56,7 +58,7 @@ def ascend(
     if shared is not None:
         by = by.clone()
         by[:, shared] = by[:, shared].mean(1, keepdim=True)
-    new = phi + rate * (first / (1.0 - B1**steps)) / (by.sqrt() + EPS)
+    new = phi + rate * (first / (1.0 - B1**steps)) / (square_root(by) + EPS)
     if active is None:
         return new, Moments(first, second, steps)
     keep = active.unsqueeze(1)

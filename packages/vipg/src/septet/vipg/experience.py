@@ -12,6 +12,7 @@ from torch import Tensor
 from septet import sampler
 from septet.errors import InputError
 from septet.rl import returns
+from septet.rl.lockstep import square_root
 from septet.sampler.collect import Collection, Collector
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.rollout import Rollout
@@ -164,5 +165,5 @@ def standardised(batch: Batch, rows: int) -> Tensor:
     count = by_row[1].sum(1, keepdim=True)
     centre = (by_row[0] * by_row[1]).sum(1, keepdim=True) / count
     away = (by_row[0] - centre) * by_row[1]
-    spread = (away.square().sum(1, keepdim=True) / count).sqrt().clamp_min(1e-8)
+    spread = square_root(away.square().sum(1, keepdim=True) / count).clamp_min(1e-8)
     return (away / spread).reshape(batch.advantage.shape)
