@@ -1,6 +1,7 @@
 """The train verb as a whole: every method, determinism, learning."""
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -143,6 +144,28 @@ def test_inner_steps_move_away_and_stop_early():
     *_, stopped = step(Method(inner_steps=40, max_kl=0.05), REWARD)
     assert abs(once.kl) < 1e-6 and four.passes == 4 and abs(four.kl) > 1e-4
     assert 1 < stopped.passes < 40
+
+
+def test_max_kl_counts_completions_without_weight():
+    """Their probabilities move too: the limit is one of k3 over the whole batch, here by the model itself."""
+    once = Method(estimator="raft", inner_steps=1)
+    reward = [1.0, 0, 0, 0, 0, 0, 0, 0]
+    policy, _, rollout, report = step(once, reward)
+    assert 0 < report.trained < int(rollout.lengths.sum())
+    apart = []
+    for k, completion in enumerate(rollout.completions()):
+        prompt = rollout.prompts[k // 4]
+        with torch.no_grad():
+            log_p = torch.log_softmax(policy.lm(input_ids=torch.tensor([prompt + completion])).logits[0], -1)
+        for t, token in enumerate(completion):
+            d = float(log_p[len(prompt) - 1 + t, token] - rollout.log_pi[k, t])
+            apart.append((k, math.exp(d) - 1 - d))
+    whole, kept = (float(np.mean([value for k, value in apart if k in some])) for some in (range(8), [0]))
+    assert abs(whole - kept) > 0.1 * whole
+    for limit, passes in ((0.99 * whole, 1), (1.01 * whole, 2)):
+        twice = once.model_copy(update={"inner_steps": 2, "max_kl": limit})
+        *_, found = step(twice, reward)
+        assert found.passes == passes and found.trained == passes * report.trained
 
 
 def test_masters_keep_what_bfloat16_would_lose():
