@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -71,6 +72,34 @@ def test_a_state_restored_goes_on_as_if_nothing_had_been(tmp_path):
     for name, value in expected.items():
         if not name.endswith("seconds"):
             assert np.array_equal(value, found[name], equal_nan=True), name
+
+
+def test_memory_keys_may_change_between_attempts_and_others_may_not(tmp_path, monkeypatch, capsys):
+    """An attempt with another split of the batch resumes; one with another learning rate begins again."""
+    monkeypatch.setenv("SEPTET_SAVE_EVERY", "0")
+    advance, calls = Trainer.advance, []
+
+    def counted(self):
+        calls.append(self.step)
+        advance(self)
+        if len(calls) == stop:
+            raise RuntimeError
+
+    monkeypatch.setattr(Trainer, "advance", counted)
+    stop = 5
+    with pytest.raises(RuntimeError):  # in step 4, with the state after step 3 saved
+        train(job("empg", seeds=[0]), tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "changed")
+    stop = None
+    memory = {"batch_tokens": 64, "row_tokens": 32, "rows": 4, "threads": 2}
+    for name, settings, steps in (("run", memory, [4, 5]), ("changed", {"learning_rate": 1e-9}, [*range(6)])):
+        calls.clear()
+        train(job("empg", seeds=[0], task_settings=settings), tmp_path / name)
+        assert calls == steps
+        assert ("a job with other settings" in capsys.readouterr().err) == (name == "changed")
+    train(job("empg", seeds=[0]), tmp_path / "whole")
+    found, expected = (read_scores(tmp_path / name / "scores.parquet")["value"] for name in ("run", "whole"))
+    assert np.allclose(found, expected, atol=1e-3)
 
 
 def command(config, out):

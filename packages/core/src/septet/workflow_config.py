@@ -83,7 +83,7 @@ class Paper(Settings):
     inputs: dict[str, str] = {}
     """The prepared files that a training job reads: key of the job -> file below the paper's results folder.
 
-    A file may hold {task} and keys of the task, such as {data}; a task that leaves out such a key reads no such file."""
+    A file may hold {task} and keys of the task, such as {data}; without such a key the task reads no such file."""
     prepare: Preparation | None = None
     figures: list[str] = Field(min_length=1)
     priority: int = 0

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from septet.config import Seeds, Settings
+from septet.config import PLACE, Seeds, Settings
 
 
 class Method(Settings):
@@ -141,13 +141,13 @@ class Protocol(Settings):
     """Evaluate one greedy completion of each test prompt."""
     eval_samples: int = Field(default=0, ge=0)
     """Completions of each test prompt at temperature 1."""
-    threads: int = Field(default=1, ge=1)
+    threads: Annotated[int, PLACE] = Field(default=1, ge=1)
     """Threads of a job, and processes that grade; several processes share them."""
-    row_tokens: int = Field(default=1024, ge=1)
+    row_tokens: Annotated[int, PLACE] = Field(default=1024, ge=1)
     """Most tokens of a training row with several completions packed behind their prompts."""
-    batch_tokens: int = Field(default=16384, ge=1)
+    batch_tokens: Annotated[int, PLACE] = Field(default=16384, ge=1)
     """Most tokens of a training batch; larger ones are split and their gradients added."""
-    rows: int = Field(default=1024, ge=1)
+    rows: Annotated[int, PLACE] = Field(default=1024, ge=1)
     """Most completions that a process draws at a time: keys and values of all their tokens are in memory."""
     gpus: int = Field(default=0, ge=0)
     """GPUs of a job; with several, a process on each shares the batch."""
@@ -242,9 +242,9 @@ class Job(Common):
     """The method."""
     task: Task
     """The task."""
-    data_file: str | None = None
+    data_file: Annotated[str | None, PLACE] = None
     """The prepared problems, for tasks that read some."""
-    weights_file: str | None = None
+    weights_file: Annotated[str | None, PLACE] = None
     """The prepared weights, for SmolLM2, or those of a tiny base in place of the shipped ones."""
 
     @model_validator(mode="after")
