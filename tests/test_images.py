@@ -3,9 +3,11 @@
 import contextlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import re
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -90,6 +92,37 @@ def test_profiles_with_images_are_hardened(file):
     for wanted in ("--containall", "--no-privs", "--net --network none", '--mount "$(python3 tools/mounts.py)"'):
         assert wanted in arguments
     assert "--bind" not in arguments, "what is mounted is for tools/mounts.py to say (tests/test_preflight.py)"
+
+
+OF_NO_JOB = {
+    "SEPTET_CACHE": "a job's home is the work folder, whose caches are the job's",
+    "SEPTET_GPUS": "the profile with GPUs of this machine gives it",
+    "SEPTET_CLEANRL": "the bench reads it",
+}
+"""Variables that no profile hands on to every job, and why."""
+
+
+@pytest.mark.parametrize("file", IN_IMAGES, ids=lambda file: file.parent.name)
+def test_what_a_job_reads_of_the_environment_reaches_it(file):
+    """Every SEPTET_ variable of the packages' sources: set, it is in the job's own environment; unset, it is not."""
+    sources = [source.read_text() for source in ROOT.glob("packages/*/src/**/*.py")]
+    named = {name for source in sources for name in re.findall(r"SEPTET_[A-Z_]+", source)} - set(OF_NO_JOB)
+    assert {"SEPTET_SAVE_EVERY", "SEPTET_LOCK_WAIT", "SEPTET_DATA", "SEPTET_PROCESS"} <= named
+    arguments = yaml.safe_load(file.read_text())["apptainer-args"]
+    plain = {"PATH": os.environ["PATH"]}
+
+    def handed_on(environment):
+        done = subprocess.run(
+            ["bash", "-c", f"printf '%s\\n' {arguments}"], cwd=ROOT, env=environment, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        words = done.stdout.splitlines()
+        return {after for word, after in itertools.pairwise(words) if word == "--env"}
+
+    given = handed_on(plain | dict.fromkeys(named, "7 1"))
+    assert {one.partition("=")[0] for one in given} >= named
+    assert {"SEPTET_SAVE_EVERY=7 1", "SEPTET_LOCK_WAIT=7 1"} <= given
+    assert not any(one.startswith(("SEPTET_SAVE_EVERY", "SEPTET_LOCK_WAIT", "SEPTET_DATA")) for one in handed_on(plain))
 
 
 @pytest.mark.parametrize("name", ["light.sif", f"light-{DIGEST[:8]}.sif", f"{DIGEST}.sif", f"light-{DIGEST}.simg"])

@@ -50,7 +50,8 @@ def configuration(job):
     for name in ("method", "task"):
         del given[name]["name"]
     chosen = {name: given.pop(name) for name in ("method", "task")}
-    given.pop("data_file", None)
+    for key in ("data_file", "weights_file"):
+        given.pop(key, None)
     given |= {"methods": {method: chosen["method"]}, "tasks": {task: chosen["task"]}, "runs": {task: [method]}}
     model = experiments(PAPERS[paper])
     if "seeds_of" in model.model_fields:  # by default it names methods that are not in this one job

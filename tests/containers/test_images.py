@@ -41,7 +41,8 @@ print(json.dumps({
     "processes": len([entry for entry in os.listdir("/proc") if entry.isdigit()]),
 }))
 """
-NAMED = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "SEPTET_DATA", "SEPTET_PROCESS"}
+NAMED = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "SEPTET_DATA", "SEPTET_PROCESS",
+         "SEPTET_SAVE_EVERY"}  # fmt: skip
 THE_IMAGE_S = {"HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PROMPT_COMMAND", "PWD", "PYTHONDONTWRITEBYTECODE",
                "PYTHONPATH", "SHLVL", "TERM", "_"}  # fmt: skip
 
@@ -69,7 +70,8 @@ def test_a_job_sees_its_folder_and_what_the_profile_names(boxes, light, tmp_path
     (boxes.folder / "probe.smk").write_text(PROBE.format(image=light.relative_to(boxes.folder)))
     (boxes.folder / "probe.py").write_text(LOOKS.replace("OUTSIDE", repr(str(outside))))
     done = boxes.snakemake(
-        "-s", "probe.smk", "--profile", "profiles/local-container", SEPTET_DATA=str(data), SECRET="token"
+        "-s", "probe.smk", "--profile", "profiles/local-container", SEPTET_DATA=str(data), SECRET="token",
+        SEPTET_SAVE_EVERY="7",
     )  # fmt: skip
     (boxes.folder / "results").unlink()
     assert done.returncode == 0, done.stdout[-3000:]

@@ -108,14 +108,11 @@ def collected(*papers):
 
 
 def prepared(paper):
-    """Input function: the prepared data that a task needs, if it needs any."""
-    pattern = SEPTET.papers[paper].data
+    """Input function: the prepared files that a task's jobs read, by key of the job."""
 
     def of(wildcards):
-        data = choice(paper, wildcards, "tasks").get("data")
-        if pattern is None or ("{data}" in pattern and not data):
-            return []
-        return [f"results/{wildcards.scale}/{paper}/{pattern.format(task=wildcards.task, data=data)}"]
+        files = refusing(SEPTET.inputs)(paper, wildcards.scale, wildcards.task)
+        return {key: f"results/{wildcards.scale}/{paper}/{file}" for key, file in files.items()}
 
     return of
 
@@ -144,9 +141,7 @@ def training(paper):
 
     def of(wildcards):
         job = refusing(SEPTET.training)(paper, wildcards.scale, wildcards.method, wildcards.task)
-        for file in prepared(paper)(wildcards):
-            job["data_file"] = file
-        return json.dumps(job)
+        return json.dumps(job | prepared(paper)(wildcards))
 
     return of
 

@@ -40,7 +40,7 @@ for paper, row in SEPTET.papers.items():
         name:
             f"{paper}_train"
         input:
-            data=prepared(paper),
+            unpack(prepared(paper)),
         output:
             scores=f"{folder}/runs/{{method}}/{{task}}/scores.parquet",
             timing=f"{folder}/runs/{{method}}/{{task}}/timing.parquet",

@@ -202,8 +202,42 @@ def test_a_save_is_due_every_so_many_seconds(store, monkeypatch):
     for now[0] in (0.0, 59.0, 60.0, 90.0, 149.0, 150.0):
         due.append(store.due())
         if now[0] == 90.0:
-            store.save(1, {})
+            store.keep(1, dict)
     assert due == [False, False, True, True, False, True]
+
+
+def test_saving_takes_at_most_a_fiftieth_of_the_time(store, monkeypatch):
+    """A job that could save at every step, with a state that takes 10 s to gather and to write, for three hours."""
+    now, saving = [0.0], [0.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    store = Checkpoints(store.folder, JOB)
+
+    def state():
+        now[0] += 10.0
+        saving[0] += 10.0
+        return {}
+
+    starts = []
+    while now[0] < 3 * 3600:
+        now[0] += 1.0
+        if store.due():
+            starts.append(now[0])
+            store.safe_point(int(now[0]), state, "")
+    assert starts[:3] == [60.0, 560.0, 1060.0]  # 490 s after the end of the one before
+    assert saving[0] <= 0.02 * now[0] + 10.0  # the first one finds out what it takes
+    monkeypatch.setenv("SEPTET_SAVE_EVERY", "5")
+    own = Checkpoints(store.folder, JOB)
+    own.keep(1, state)
+    assert own.interval == 5.0
+
+
+def test_what_reading_a_state_took_is_what_saving_it_is_expected_to_take(store, monkeypatch):
+    now = [0.0]
+    store.save(1, {"x": np.array([1])})
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoint, "load_file", lambda _: now.__setitem__(0, 20.0) or {})
+    again = Checkpoints(store.folder, JOB)
+    assert again.interval == 60.0 and again.load() == (1, {}) and again.interval == pytest.approx(980.0)
 
 
 def test_clear_removes_everything_and_may_be_called_twice(store):
@@ -214,7 +248,7 @@ def test_clear_removes_everything_and_may_be_called_twice(store):
 
 
 def test_the_seconds_between_saves_are_the_machine_s(store, monkeypatch):
-    assert store.every == 60
+    assert store.every is None and store.interval == 60
     monkeypatch.setenv("SEPTET_SAVE_EVERY", "0.5")
     assert Checkpoints(store.folder, JOB).every == 0.5
     monkeypatch.setenv("SEPTET_SAVE_EVERY", "soon")

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import Field, field_validator, model_validator
 
-from septet.config import Settings, default_yaml, validate
+from septet.config import PLACE, Settings, default_yaml, validate, without_places
 from septet.errors import InputError
 from septet.reading import parse_scalar, read_mapping
 
@@ -31,6 +31,25 @@ class Part(Settings):
     name: str = "part"
     """Its name."""
     width: float = Field(default=1.0, gt=0)
+
+
+class Machine(Settings):
+    rows: Annotated[int, PLACE] = Field(default=8, ge=1)
+    steps: int = 3
+
+
+class OnMachine(Settings):
+    file: Annotated[str | None, PLACE] = None
+    machine: Machine = Machine()
+    more: dict[str, int] = {"rows": 1}
+
+
+def test_keys_that_say_where_a_job_computes_are_left_out_at_any_depth():
+    one = OnMachine(file="here", machine=Machine(rows=2, steps=4))
+    assert without_places(one) == {"machine": {"steps": 4}, "more": {"rows": 1}}
+    assert one.model_dump() == {"file": "here", "machine": {"rows": 2, "steps": 4}, "more": {"rows": 1}}
+    with pytest.raises(InputError, match="rows: expected greater than or equal to 1, found 0"):
+        validate(Machine, {"rows": 0}, "job")
 
 
 class Toy(Settings):

@@ -1,5 +1,7 @@
 """The training loop: stopped anywhere and started again, a job ends with the same table."""
 
+from typing import Annotated
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from septet import checkpoint
 from septet.card import RunCard
 from septet.cli import stop_request
-from septet.config import Settings
+from septet.config import PLACE, Settings
 from septet.errors import InputError, Interrupted, NoState
 from septet.history import History
 from septet.run import Run
@@ -19,7 +21,7 @@ NAMES = ["run.json", "scores.parquet", "timing.parquet"]
 class Job(Settings):
     rate: float = 0.5
     seeds: list[int] = [3, 4]
-    data_file: str = ""
+    data_file: Annotated[str, PLACE] = ""
 
 
 class Pair:

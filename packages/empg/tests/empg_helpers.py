@@ -36,11 +36,11 @@ def gpt2():
     ).eval()  # fmt: skip
 
 
-def llama():
+def llama(rows=20):
     torch.manual_seed(0)
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=20, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            vocab_size=rows, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
             num_key_value_heads=2, max_position_embeddings=64,
         )
     ).eval()  # fmt: skip

@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from empg_helpers import EXPERIMENTS, job
 from pydantic import ValidationError
 
-from septet.empg.config import Hub, Job, Method
+from septet.empg.config import Hub, Job
 from septet.empg.launch import main
 from septet.empg.vllm_engine import surroundings
+from septet.workflow_config import Workflow
+
+ROOT = Path(__file__).parents[3]
 
 
 def launch(*arguments, text=""):
@@ -60,9 +62,8 @@ def test_a_model_of_the_hub_needs_a_commit(revision):
         Hub(kind="hub", name="Qwen/Qwen2.5-1.5B", revision=revision)
 
 
-def test_folders_and_random_weights_need_none():
+def test_folders_need_none():
     assert Hub(kind="hub", name="/models/qwen").revision is None
-    assert Hub(kind="hub", name="Qwen/Qwen2.5-7B", random=True).revision is None
     assert Hub(kind="hub", name="Qwen/Qwen2.5-7B", revision="d" * 40).revision == "d" * 40
 
 
@@ -73,19 +74,32 @@ def test_a_vllm_server_sees_its_process_s_gpu_and_no_launch():
     assert surroundings({"HOME": "/h", "CUDA_VISIBLE_DEVICES": "2"}) == {"HOME": "/h", "CUDA_VISIBLE_DEVICES": "2"}
 
 
+def of_scale_paper(method, task):
+    """A job of scale paper, resolved as the workflow does."""
+    return Job.model_validate(
+        Workflow(ROOT, {}).training("empg", "paper", method, task) | {"data_file": "data.parquet"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("control", "twin", "task"),
+    [("grpo_kl_loss", "grpo", "gsm8k_qwenmath7"), ("grpo_kl_loss", "grpo_kl", "cold")],
+)
+def test_the_control_of_the_kl_in_the_reward_differs_in_nothing_else(control, twin, task):
+    one, other = (of_scale_paper(name, task).method.model_dump() for name in (control, twin))
+    differ = {key for key in one if one[key] != other[key]}
+    assert differ == {"name", "kl_reward"} and one["kl_reward"] == 0 and other["kl_reward"] == 0.01
+    assert one["entropy"] == other["entropy"] and one["kl_loss"] == other["kl_loss"] > 0
+
+
 def test_laptop_tasks_ask_for_no_gpu():
     assert {task.gpus for task in EXPERIMENTS.tasks.values()} == {0}
 
 
 def test_the_jobs_of_scale_paper_are_pinned_and_can_be_shared_out():
-    overlay = yaml.safe_load((Path(__file__).parents[3] / "config/scale/paper.yaml").read_text())["empg"]
-    methods = {**EXPERIMENTS.methods, **{name: Method(**given) for name, given in overlay["methods"].items()}}
-    count = 0
-    for task, given in overlay["tasks"].items():
-        for method in overlay["runs"][task]:
-            settings = {"method": methods[method].model_dump() | {"name": method}, "task": given | {"name": task}}
-            made = Job.model_validate({**settings, "data_file": "data.parquet"})
-            assert len(made.task.model.revision) == 40
-            assert made.task.gpus == 1 or (made.task.shard == "full" and made.task.prompts >= made.task.gpus)
-            count += 1
-    assert count == 17
+    own = [(method, task) for method, task in Workflow(ROOT, {}).runs("empg", "paper") if "qwen" in task]
+    for method, task in own:
+        made = of_scale_paper(method, task)
+        assert len(made.task.model.revision) == 40
+        assert made.task.gpus == 1 or (made.task.shard == "full" and made.task.prompts >= made.task.gpus)
+    assert len(own) == 17

@@ -1,14 +1,17 @@
 """What is loaded: types, positions, files."""
 
-import copy
 import json
+from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 from empg_helpers import llama, uniforms
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    AutoModelForCausalLM,
     Gemma2Config,
     GenerationConfig,
     LlamaConfig,
@@ -17,17 +20,22 @@ from transformers import (
     Qwen2Config,
 )
 
-from septet.empg import attention
+from septet.card import RunCard
+from septet.empg import attention, datasets
 from septet.empg import models as lms
 from septet.empg.config import Hub, Job, Method, SmolLM
 from septet.empg.experiments import Real
 from septet.empg.sample import generate
+from septet.empg.train import train
 from septet.errors import InputError
+from septet.parquet import write_table
+from septet.scores import read_scores
+from septet.workflow_config import Workflow
 
 
-def job_of(model, data_file="unused"):
+def job_of(model, weights_file="unused"):
     task = Real().tasks["chat"].model_copy(update={"name": "chat", "model": model})
-    return Job(method=Method(name="empg"), task=task, seeds=[1], device="cpu", data_file=data_file)
+    return Job(method=Method(name="empg"), task=task, seeds=[1], device="cpu", weights_file=weights_file)
 
 
 @pytest.fixture
@@ -44,29 +52,89 @@ def prepared(tmp_path):
     return tmp_path / "small.safetensors", extra
 
 
-def test_positions_keep_their_precision_in_a_bfloat16_model(monkeypatch):
+def saved(config, where, dtype="bfloat16"):
+    """A model folder of this shape, with a tokeniser."""
+    folder(where)
+    AutoModelForCausalLM.from_config(config).save_pretrained(where)
+    return Hub(kind="hub", name=str(where), dtype=dtype)
+
+
+def test_positions_keep_their_precision_in_a_bfloat16_model(tmp_path, monkeypatch):
     small = Qwen2Config(
-        vocab_size=20, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
         num_key_value_heads=1,
     )  # fmt: skip
-    monkeypatch.setattr(lms, "shape", lambda _: copy.deepcopy(small))
-    lm, _ = lms.load(job_of(Hub(kind="hub", name="any", random=True)))
+    model = saved(small, tmp_path)
+    lm, _ = lms.load(job_of(model))
     assert {weight.dtype for weight in lm.parameters()} == {torch.bfloat16}
     assert lm.config._attn_implementation == attention.NAME
     theta = small.rope_parameters["rope_theta"]
     expected = theta ** -(torch.arange(0, 16, 2) / 16)
     torch.testing.assert_close(lm.base_model.rotary_emb.inv_freq, expected, rtol=1e-6, atol=0)
     monkeypatch.setattr(lms, "device_of", lambda _: torch.device("cuda"))  # loaded here first, to be shared out
-    lm, _ = lms.load(job_of(Hub(kind="hub", name="any", random=True)), torch.device("cpu"))
+    lm, _ = lms.load(job_of(model), torch.device("cpu"))
     assert lm.config._attn_implementation == "sdpa"
 
 
-def test_a_model_with_capped_attention_keeps_its_own(monkeypatch):
+def test_a_model_with_capped_attention_keeps_its_own(tmp_path):
     settings = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    small = Gemma2Config(vocab_size=20, num_key_value_heads=1, head_dim=8, **settings)
-    monkeypatch.setattr(lms, "shape", lambda _: copy.deepcopy(small))
-    lm, _ = lms.load(job_of(Hub(kind="hub", name="any", random=True)))
+    small = Gemma2Config(vocab_size=128, num_key_value_heads=1, head_dim=8, **settings)
+    lm, _ = lms.load(job_of(saved(small, tmp_path)))
     assert lm.config._attn_implementation == "eager"
+
+
+FLAGS = "model name\t: none\nflags\t\t: fpu avx2 avx512f {}\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "key", "expected"),
+    [
+        ("avx512_bf16", "auto", torch.bfloat16),
+        ("amx_bf16", "auto", torch.bfloat16),
+        ("avx512_vnni", "auto", torch.float32),
+        ("avx512_vnni", "bfloat16", torch.bfloat16),
+        ("amx_bf16", "float32", torch.float32),
+    ],
+)
+def test_the_type_is_the_keys_or_what_the_processor_is_fast_in(prepared, tmp_path, monkeypatch, flags, key, expected):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(FLAGS.format(flags))
+    monkeypatch.setattr("septet.processor.CPUINFO", cpuinfo)
+    for model in (SmolLM(kind="smollm2", dtype=key), saved(llama(rows=128).config, tmp_path / "hub", key)):
+        made = job_of(model, str(prepared[0]))
+        assert lms.computes_in(made) == expected
+        lm, _ = lms.load(made)
+        assert {weight.dtype for weight in lm.parameters()} == {expected}
+        assert (lm.config._attn_implementation == attention.NAME) == (expected == torch.bfloat16)
+
+
+def test_smollm2_learns_gsm8k_by_configuration(prepared, tmp_path):
+    """Problems and weights are two files under two keys; the workflow makes both and the job reads both."""
+    task = {
+        "kind": "gsm8k", "model": {"kind": "smollm2"}, "data": "gsm8k.parquet", "weights": "smollm2.safetensors",
+        "steps": 1, "prompts": 2, "samples": 2, "limit": 8, "eval_prompts": 2, "threads": 1,
+    }  # fmt: skip
+    given = {"papers": ["empgreal"], "empgreal": {"tasks": {"words": task}, "runs": {"words": ["grpo"]}}}
+    flow = Workflow(Path(__file__).parents[3], given)
+    assert flow.inputs("empgreal", "laptop", "words") == {
+        "data_file": "data/gsm8k.parquet", "weights_file": "data/smollm2.safetensors",
+    }  # fmt: skip
+    assert flow.inputs("empgreal", "laptop", "chat") == {"weights_file": "data/smollm2.safetensors"}
+    assert flow.inputs("empg", "laptop", "warm") == {}
+    given = flow.training("empgreal", "laptop", "grpo", "words")
+    for key, name, other in (("data_file", "data", "weights_file"), ("weights_file", "weights", "data_file")):
+        with pytest.raises(
+            ValidationError, match=rf"{key}, an output of prepare \(in the workflow: {name} of the task"
+        ):
+            Job.model_validate(given | {other: "there"})
+    rows = [(split, f"a b {n}?", "1", 0) for split, n in zip(["train"] * 4 + ["test"] * 2, range(6), strict=True)]
+    write_table(pl.DataFrame(rows, schema=datasets.COLUMNS, orient="row"), tmp_path / "gsm8k.parquet")
+    files = {"data_file": str(tmp_path / "gsm8k.parquet"), "weights_file": str(prepared[0])}
+    train(Job.model_validate(given | {"seeds": [3]} | files), tmp_path / "run")
+    scores = read_scores(tmp_path / "run/scores.parquet")
+    assert scores["paper"].unique().to_list() == ["empgreal"] and scores["task"].unique().to_list() == ["words"]
+    card = RunCard.read(tmp_path / "run/run.json")
+    assert card.data == "gsm8k: 4 / 2" and card.config["weights_file"] == files["weights_file"]
 
 
 LETTERS = ["<pad>", "<bos>", "<eos>", "<end_of_turn>", "<unk>", *map(chr, range(32, 127))]
@@ -133,7 +201,7 @@ def test_several_ends_end_a_completion():
 def test_smollm2_comes_from_the_prepared_file_alone(prepared, monkeypatch):
     file, extra = prepared
     monkeypatch.setattr(lms, "smollm2_file", None)
-    lm, tokenizer = lms.load(job_of(SmolLM(kind="smollm2"), data_file=str(file)))
+    lm, tokenizer = lms.load(job_of(SmolLM(kind="smollm2", dtype="bfloat16"), weights_file=str(file)))
     for name, value in load_file(file).items():
         assert torch.equal(lm.state_dict()[name], value)
     assert lm.get_output_embeddings().weight is lm.get_input_embeddings().weight

@@ -1,6 +1,8 @@
 """The train verb as a whole: every method, determinism, learning."""
 
 import json
+import math
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -70,6 +72,34 @@ def test_a_state_restored_goes_on_as_if_nothing_had_been(tmp_path):
     for name, value in expected.items():
         if not name.endswith("seconds"):
             assert np.array_equal(value, found[name], equal_nan=True), name
+
+
+def test_memory_keys_may_change_between_attempts_and_others_may_not(tmp_path, monkeypatch, capsys):
+    """An attempt with another split of the batch resumes; one with another learning rate begins again."""
+    monkeypatch.setenv("SEPTET_SAVE_EVERY", "0")
+    advance, calls = Trainer.advance, []
+
+    def counted(self):
+        calls.append(self.step)
+        advance(self)
+        if len(calls) == stop:
+            raise RuntimeError
+
+    monkeypatch.setattr(Trainer, "advance", counted)
+    stop = 5
+    with pytest.raises(RuntimeError):  # in step 4, with the state after step 3 saved
+        train(job("empg", seeds=[0]), tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "changed")
+    stop = None
+    memory = {"batch_tokens": 64, "row_tokens": 32, "rows": 4, "threads": 2}
+    for name, settings, steps in (("run", memory, [4, 5]), ("changed", {"learning_rate": 1e-9}, [*range(6)])):
+        calls.clear()
+        train(job("empg", seeds=[0], task_settings=settings), tmp_path / name)
+        assert calls == steps
+        assert ("a job with other settings" in capsys.readouterr().err) == (name == "changed")
+    train(job("empg", seeds=[0]), tmp_path / "whole")
+    found, expected = (read_scores(tmp_path / name / "scores.parquet")["value"] for name in ("run", "whole"))
+    assert np.allclose(found, expected, atol=1e-3)
 
 
 def command(config, out):
@@ -143,6 +173,28 @@ def test_inner_steps_move_away_and_stop_early():
     *_, stopped = step(Method(inner_steps=40, max_kl=0.05), REWARD)
     assert abs(once.kl) < 1e-6 and four.passes == 4 and abs(four.kl) > 1e-4
     assert 1 < stopped.passes < 40
+
+
+def test_max_kl_counts_completions_without_weight():
+    """Their probabilities move too: the limit is one of k3 over the whole batch, here by the model itself."""
+    once = Method(estimator="raft", inner_steps=1)
+    reward = [1.0, 0, 0, 0, 0, 0, 0, 0]
+    policy, _, rollout, report = step(once, reward)
+    assert 0 < report.trained < int(rollout.lengths.sum())
+    apart = []
+    for k, completion in enumerate(rollout.completions()):
+        prompt = rollout.prompts[k // 4]
+        with torch.no_grad():
+            log_p = torch.log_softmax(policy.lm(input_ids=torch.tensor([prompt + completion])).logits[0], -1)
+        for t, token in enumerate(completion):
+            d = float(log_p[len(prompt) - 1 + t, token] - rollout.log_pi[k, t])
+            apart.append((k, math.exp(d) - 1 - d))
+    whole, kept = (float(np.mean([value for k, value in apart if k in some])) for some in (range(8), [0]))
+    assert abs(whole - kept) > 0.1 * whole
+    for limit, passes in ((0.99 * whole, 1), (1.01 * whole, 2)):
+        twice = once.model_copy(update={"inner_steps": 2, "max_kl": limit})
+        *_, found = step(twice, reward)
+        assert found.passes == passes and found.trained == passes * report.trained
 
 
 def test_masters_keep_what_bfloat16_would_lose():

@@ -24,7 +24,7 @@ class Model:
 
 class LLM:
     def __init__(self, **asked):
-        assert asked["load_format"] == "dummy" and asked["model"] == "some/model"
+        assert asked["model"] == "some/model" and asked["revision"] == "a" * 40 and asked["dtype"] == "float32"
         print("vLLM talks")
 
     def apply_model(self, function):
@@ -54,7 +54,8 @@ def job(tmp_path, monkeypatch):
     (tmp_path / "vllm/inputs.py").write_text("TokensPrompt = dict\n")
     source = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from septet.empg.vllm_server import main; main()"
     monkeypatch.setenv("EMPG_VLLM", f'{sys.executable} -c "{source}"')
-    return SimpleNamespace(task=SimpleNamespace(model=Hub(kind="hub", name="some/model", random=True)))
+    model = Hub(kind="hub", name="some/model", revision="a" * 40, dtype="float32")
+    return SimpleNamespace(task=SimpleNamespace(model=model))
 
 
 def test_completions_come_back_with_their_log_probabilities_from_the_newest_weights(job):

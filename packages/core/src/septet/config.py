@@ -19,6 +19,26 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
+class _Place:
+    """See `PLACE`."""
+
+
+PLACE = _Place()
+"""In the annotation of a key: it says where a job computes, with how much memory or from which path, and not what. A
+checkpoint is resumed whatever its value."""
+
+
+def without_places(settings: BaseModel) -> dict[str, Any]:
+    """The settings that decide what a job computes, as JSON values: all but keys marked `PLACE`, at any depth."""
+    values = settings.model_dump(mode="json")
+    for name, field in type(settings).model_fields.items():
+        if any(isinstance(one, _Place) for one in field.metadata):
+            del values[name]
+        elif isinstance(inner := getattr(settings, name), BaseModel):
+            values[name] = without_places(inner)
+    return values
+
+
 def _each_once(value: list[int]) -> list[int]:
     if len(set(value)) != len(value) or min(value, default=0) < 0 or max(value, default=0) >= 2**63:
         raise ValueError("different seeds, none negative, of 63 bits at most")

@@ -147,6 +147,12 @@ def instruction_sets(flags: set[str]) -> list[str]:
     return [*reached, *(name for name in BEYOND if name in flags)]
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16 numbers."""
+    flags = read_cpuinfo(CPUINFO.read_text(encoding="utf-8") if CPUINFO.is_file() else "")[1]
+    return not flags.isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))  # the last is ARM's
+
+
 def code_paths() -> dict[str, Any]:
     """Library -> the instructions that its code is for; of those that are loaded, no other is imported."""
     found: dict[str, Any] = {}

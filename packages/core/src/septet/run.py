@@ -19,7 +19,7 @@ import polars as pl
 
 from septet.card import Stopwatch
 from septet.checkpoint import Checkpoints, identity
-from septet.config import Settings
+from septet.config import Settings, without_places
 from septet.progress import Progress
 from septet.scores import TIMING, write_scores, write_timing
 from septet.state import load_state_dict, state_dict
@@ -106,7 +106,7 @@ class Run:
     ) -> Iterator[int]:
         """Load `state` from the job's checkpoint, if there is one, and yield the number of each iteration to do.
 
-        Between two iterations the state is saved if the last save is a minute ago or the job was asked to stop.
+        Between two iterations the state is saved if that is due (`Checkpoints.interval`) or the job was asked to stop.
 
         Args:
             total: units of the whole job.
@@ -117,8 +117,7 @@ class Run:
         Raises:
             Interrupted: the job was asked to stop; its state is saved.
         """
-        settings = self.job.model_dump(mode="json", exclude={"data_file"})
-        self._checkpoints.job = identity(settings, self.packages, data)
+        self._checkpoints.job = identity(without_places(self.job), self.packages, data)
         self._state, self.data = state, data
         if (saved := self._checkpoints.load()) is not None:
             self.iteration, arrays = saved

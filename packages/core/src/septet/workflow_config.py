@@ -83,8 +83,10 @@ class Paper(Settings):
     image: str
     """The container image of the jobs."""
     train: Training
-    data: str | None = None
-    """The prepared file that a training job reads, below the paper's results folder; may hold {task} or {data}."""
+    inputs: dict[str, str] = {}
+    """The prepared files that a training job reads: key of the job -> file below the paper's results folder.
+
+    A file may hold {task} and keys of the task, such as {data}; without such a key the task reads no such file."""
     prepare: Preparation | None = None
     figures: list[str] = Field(min_length=1)
     priority: int = 0
@@ -200,6 +202,15 @@ class Workflow:
         if chosen := own.get(f"{method}/{task}") or own.get(task):
             job["seeds"] = chosen
         return job
+
+    def inputs(self, paper: str, scale: str, task: str) -> dict[str, str]:
+        """The prepared files that a task's training jobs read, below the paper's results folder, by key of the job."""
+        known = {**self.choice(paper, scale, "tasks", task), "task": task}
+        return {
+            key: pattern.format(**known)
+            for key, pattern in self.papers[paper].inputs.items()
+            if all(known.get(name) for name in re.findall(r"{(\w+)}", pattern))
+        }
 
     @cached_property
     def package_folders(self) -> list[str]:

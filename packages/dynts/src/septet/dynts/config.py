@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from septet.config import Runs, Seeds, Settings
+from septet.config import PLACE, Runs, Seeds, Settings
 from septet.dynts import schedules
 
 
@@ -160,7 +160,7 @@ class Job(Common):
     """The method."""
     task: Task
     """The task."""
-    data_file: str | None = None
+    data_file: Annotated[str | None, PLACE] = None
     """Prepared data, for tasks on real data."""
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ _WRITTEN = [
     (re.compile(r"[\u2212\uff0d]"), "-"),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\[dt]frac\b"), r"\\frac"),
+    (re.compile(r"\\frac\s*(\d)\s*(\d)(?!\d)"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\leq?q?(?:slant)?(?![a-z])|\u2264|<="), r"\\le "),
     (re.compile(r"\\geq?q?(?:slant)?(?![a-z])|\u2265|>="), r"\\ge "),
     (re.compile(r"\\lt(?![a-z])"), "<"),
@@ -42,6 +43,8 @@ _WRITTEN = [
     ),
     (re.compile(r"^\([A-Za-z](?:\s*,\s*[A-Za-z])+\)\s*="), ""),
     (re.compile(r"\u222a"), r"\\cup "),
+    (re.compile(r"\\in(?![A-Za-z])|\u2208"), r"\\in "),
+    (re.compile(r"(?<=\d) (?=\d{3}(?![\d/]))"), ""),
     (re.compile(r"(?<![\w.}^_])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d.!^])"), r"(\1+\2/\3)"),
     (re.compile(r"\s+"), " "),
 ]
@@ -79,8 +82,13 @@ def _bare(text: str) -> str:
     return text.replace(" ", "")
 
 
+def _tight(text: str) -> str:
+    """A text without spaces, but for those between digits: 1 2 is not 12."""
+    return re.sub(r"(?<!\d) | (?!\d)", "", text)
+
+
 def _same(gold: str, answer: str, depth: int) -> bool:
-    if _bare(gold) == _bare(answer):
+    if _tight(gold) == _tight(answer):
         return bool(gold)
     if depth > 6 or not gold or not answer:
         return False
@@ -240,7 +248,9 @@ def _without_rounding(text: str) -> str | None:
 
 
 def _terms(gold: str, answer: str) -> bool:
-    """Compare two terms without an equals sign."""
+    """Compare two terms without an equals sign; what is left of two numbers side by side is no term."""
+    if re.search(r"(?<![\w.^])\d[\d.]* \d", f"{gold},{answer}"):
+        return False
     words = [_bare(_WORDS.sub(r"\1", text)).casefold() for text in (gold, answer)]
     if words[0] == words[1] and words[0].isalpha() and len(words[0]) > 1:
         return True

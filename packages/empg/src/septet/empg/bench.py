@@ -45,11 +45,11 @@ def measure_in(setting: Setting, folder: Path) -> list[Row]:
     torch.set_num_threads(setting.threads)
     rows = []
     for task, steps in setting.steps.items():
-        data = None
+        weights = None
         if task == "chat":
             models.prepare_smollm2(folder)
-            data = str(folder / "smollm2.safetensors")
-        jobs = {method: job_of(method, task, data, steps, setting.threads) for method in METHODS}
+            weights = str(folder / "smollm2.safetensors")
+        jobs = {method: job_of(method, task, weights, steps, setting.threads) for method in METHODS}
         theirs, size = peer_seconds(jobs["grpo"], folder, steps)
         matrix, thin = matrix_rate(jobs["grpo"], 512), matrix_rate(jobs["grpo"], size)
         for method in METHODS:
@@ -69,7 +69,7 @@ def measure_in(setting: Setting, folder: Path) -> list[Row]:
     return rows
 
 
-def job_of(method: str, task: str, data: str | None, steps: int, threads: int) -> Job:
+def job_of(method: str, task: str, weights: str | None, steps: int, threads: int) -> Job:
     """A job of the experiments with a learning rate of next to nothing."""
     every = Real() if task == "chat" else Experiments()
     changes = {"name": task, "learning_rate": 1e-12, "steps": steps + 1, "threads": threads}
@@ -77,7 +77,7 @@ def job_of(method: str, task: str, data: str | None, steps: int, threads: int) -
         method=every.methods[method].model_copy(update={"name": method}),
         task=every.tasks[task].model_copy(update=changes),
         seeds=[2001],
-        data_file=data,
+        weights_file=weights,
     )
 
 

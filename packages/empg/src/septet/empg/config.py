@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from septet.config import Seeds, Settings
+from septet.config import PLACE, Seeds, Settings
 
 
 class Method(Settings):
@@ -27,16 +27,17 @@ class Method(Settings):
     """empg: statistics over completions or over tokens; auto is per token when KL is in the reward (pitfall 6)."""
     keep: Literal["correct", "best"] = "correct"
     """raft: learn from all correct completions (online ReST-EM) or from the best one of each prompt (RAFT)."""
-    ratio: Literal["none", "plain", "clip"] = "none"
-    """Importance ratio in the loss: none, without clipping, clipped."""
+    ratio: Literal["none", "plain", "clip", "sequence"] = "none"
+    """Importance ratio in the loss: none, without clipping, clipped, or clipped and of whole completions (RLOO)."""
     clip: float = Field(default=0.2, ge=0.0)
     """Half-width of the clip range of the ratio, and of PPO's value."""
-    average: Literal["sequence", "token", "constant"] = "sequence"
-    """How tokens are averaged: each completion first, all alike, or by the length limit (pitfall 5)."""
+    average: Literal["sequence", "token", "constant", "sum"] = "sequence"
+    """How tokens are averaged: each completion first, all alike, or by the length limit (pitfall 5); `sum` adds up a
+    completion's tokens, as the log-probability of the whole completion does (RLOO)."""
     inner_steps: int = Field(default=1, ge=1)
     """M, gradient steps on one rollout batch; 1 in the published runs."""
     max_kl: float | None = Field(default=None, gt=0.0)
-    """Stop the inner steps once KL(old || new) per token passes this (pitfall 4)."""
+    """Stop the inner steps once KL(old || new) per token (k3, over all completions) passes this (pitfall 4)."""
     kl_loss: float = Field(default=0.0, ge=0.0)
     """beta, coefficient of the k3 term to the reference (equation 14)."""
     kl_reward: float = Field(default=0.0, ge=0.0)
@@ -55,6 +56,15 @@ class Method(Settings):
     def labels(self) -> list[str]:
         """Method labels in the score table."""
         return [self.name]
+
+    @model_validator(mode="after")
+    def _one_advantage(self) -> "Method":
+        by_token = self.level == "token" or (self.level == "auto" and self.kl_reward > 0)
+        if self.ratio == "sequence" and (
+            self.estimator in ("reinforce_pp", "ppo") or (self.estimator == "empg" and by_token)
+        ):
+            raise ValueError("a method with one advantage for a completion, for the ratio of a whole completion")
+        return self
 
     @property
     def needs_reference(self) -> bool:
@@ -76,8 +86,8 @@ class SmolLM(Settings):
 
     kind: Literal["smollm2"]
     """Selects this kind of model."""
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """What it computes in; master weights are float32."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What it computes in; auto is bfloat16 where the device has instructions for it. Master weights are float32."""
 
 
 class Hub(Settings):
@@ -88,15 +98,13 @@ class Hub(Settings):
     name: str
     """Name on the hub, or a folder: a path that begins with / or a full stop."""
     revision: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
-    """Commit on the hub, all forty digits: a branch or tag may move. Only folders and random weights need none."""
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """What it computes in; master weights are float32."""
-    random: bool = False
-    """Random weights of the same shape, with the tiny model's characters: for speed and memory where no weights are."""
+    """Commit on the hub, all forty digits: a branch or tag may move. Only folders need none."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What it computes in; auto is bfloat16 where the device has instructions for it. Master weights are float32."""
 
     @model_validator(mode="after")
     def _pinned(self) -> "Hub":
-        if not (self.random or self.revision or self.name.startswith(("/", "."))):
+        if not (self.revision or self.name.startswith(("/", "."))):
             raise ValueError(f"revision, the commit of {self.name} on the hub, 40 hexadecimal digits")
         return self
 
@@ -112,7 +120,9 @@ class Protocol(Settings):
     model: Model
     """The base model."""
     data: str | None = None
-    """Prepared input of the task's jobs, a file that `prepare` makes."""
+    """Prepared problems of the task's jobs, a file that `prepare` makes."""
+    weights: str | None = None
+    """Prepared weights of the model, a file that `prepare` makes."""
     steps: int = Field(default=60, ge=1)
     """T, rollout batches."""
     prompts: int = Field(default=32, ge=1)
@@ -131,13 +141,13 @@ class Protocol(Settings):
     """Evaluate one greedy completion of each test prompt."""
     eval_samples: int = Field(default=0, ge=0)
     """Completions of each test prompt at temperature 1."""
-    threads: int = Field(default=1, ge=1)
+    threads: Annotated[int, PLACE] = Field(default=1, ge=1)
     """Threads of a job, and processes that grade; several processes share them."""
-    row_tokens: int = Field(default=1024, ge=1)
+    row_tokens: Annotated[int, PLACE] = Field(default=1024, ge=1)
     """Most tokens of a training row with several completions packed behind their prompts."""
-    batch_tokens: int = Field(default=16384, ge=1)
+    batch_tokens: Annotated[int, PLACE] = Field(default=16384, ge=1)
     """Most tokens of a training batch; larger ones are split and their gradients added."""
-    rows: int = Field(default=1024, ge=1)
+    rows: Annotated[int, PLACE] = Field(default=1024, ge=1)
     """Most completions that a process draws at a time: keys and values of all their tokens are in memory."""
     gpus: int = Field(default=0, ge=0)
     """GPUs of a job; with several, a process on each shares the batch."""
@@ -207,6 +217,8 @@ Task = Annotated[Chain | Steps | Chat | Gsm8k | Competition | Gym, Field(discrim
 class Common(Settings):
     """What every job of the paper shares."""
 
+    paper: Literal["empg", "empgreal"] = "empg"
+    """Where results are reported: the paper's experiments, or those on a real language model, which run on request."""
     root_seed: int = Field(default=2504, ge=0)
     """Root of all random streams."""
     seeds: Seeds = Field(default=list(range(10)), min_length=1)
@@ -230,16 +242,22 @@ class Job(Common):
     """The method."""
     task: Task
     """The task."""
-    data_file: str | None = None
-    """The prepared input, for tasks that name one."""
+    data_file: Annotated[str | None, PLACE] = None
+    """The prepared problems, for tasks that read some."""
+    weights_file: Annotated[str | None, PLACE] = None
+    """The prepared weights, for SmolLM2, or those of a tiny base in place of the shipped ones."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Job":
         if changes := self.task.overrides.get(self.method.name):
             merged = Method.model_validate({**self.method.model_dump(), **changes})
             object.__setattr__(self, "method", merged)  # the model is frozen for its users, not for its validator
-        if self.task.data and self.data_file is None:
-            raise ValueError(f"data_file, the output of prepare, for task {self.task.name}")
+        reads = self.task.data or isinstance(self.task, Gsm8k | Competition)
+        loads = self.task.weights or self.task.model.kind == "smollm2"
+        for key, name, needed in (("data_file", "data", reads), ("weights_file", "weights", loads)):
+            if needed and getattr(self, key) is None:
+                expected = f"{key}, an output of prepare (in the workflow: {name} of the task)"
+                raise ValueError(f"{expected}, for task {self.task.name}")
         if (isinstance(self.task, Chain | Steps)) != (self.task.model.kind == "tiny"):
             raise ValueError(f"the tiny model for tasks chain and steps, and for no other (not {self.task.kind})")
         if self.method.estimator in ("grpo", "dr_grpo", "rloo") and self.samples < 2:

@@ -1,5 +1,7 @@
 """The experiments: `config/papers/empg.yaml` and, on a real language model, `config/papers/empgreal.yaml`."""
 
+from typing import Literal
+
 from septet.config import Runs, SeededRuns, Seeds
 from septet.empg.config import Chain, Chat, Common, Method, SmolLM, Steps, Task, Tiny
 
@@ -9,18 +11,21 @@ ALL = ["empg", "grpo", "dr_grpo", "rloo", "reinforce_pp", "ppo", "raft"]
 class Experiments(SeededRuns, Common):
     """The paper's experiments: `config/papers/empg.yaml`."""
 
+    paper: Literal["empg"] = "empg"
+    """Where results are reported."""
     data_dir: str | None = None
     """Folder of data sets; if null, the environment's SEPTET_DATA."""
     methods: dict[str, Method] = {
         "empg": Method(),
         "grpo": Method(estimator="grpo", ratio="clip"),
         "dr_grpo": Method(estimator="dr_grpo", ratio="clip", average="constant"),
-        "rloo": Method(estimator="rloo"),
+        "rloo": Method(estimator="rloo", ratio="sequence", average="sum"),
         "reinforce_pp": Method(estimator="reinforce_pp", ratio="clip", average="token"),
         "ppo": Method(estimator="ppo", ratio="clip", average="token"),
         "raft": Method(estimator="raft"),
         "empg_kl": Method(kl_loss=0.001, kl_reward=0.01),
         "grpo_kl": Method(estimator="grpo", ratio="clip", kl_loss=0.001, kl_reward=0.01),
+        "grpo_kl_loss": Method(estimator="grpo", ratio="clip", kl_loss=0.001),
         "dr_grpo_kl": Method(estimator="dr_grpo", ratio="clip", average="constant", kl_loss=0.001, kl_reward=0.01),
         "empg_raw": Method(sigmoid=False),
         "empg_m4": Method(inner_steps=4),
@@ -45,7 +50,7 @@ class Experiments(SeededRuns, Common):
     """The generated tasks of section 7."""
     runs: dict[str, list[str]] = {
         "warm": [*ALL, "empg_raw", "empg_m4", "grpo_m4", "raft_m4"],
-        "cold": [*ALL, "empg_kl", "grpo_kl", "dr_grpo_kl"],
+        "cold": [*ALL, "empg_kl", "grpo_kl", "grpo_kl_loss", "dr_grpo_kl"],
         "steps": ALL,
     }
     """Which methods run on which task; an empty list switches a task off."""
@@ -54,6 +59,8 @@ class Experiments(SeededRuns, Common):
 class Real(Common, Runs):
     """Reinforcement learning on a pretrained language model: `snakemake empg_real`."""
 
+    paper: Literal["empgreal"] = "empgreal"
+    """Where results are reported."""
     seeds: Seeds = [0, 1, 2]
     """Replicates, one after the other."""
     data_dir: str | None = None
@@ -66,7 +73,7 @@ class Real(Common, Runs):
     """EMPG, GRPO and RAFT."""
     tasks: dict[str, Task] = {
         "chat": Chat(
-            kind="chat", model=SmolLM(kind="smollm2"), data="smollm2.safetensors", steps=10, prompts=6, samples=6,
+            kind="chat", model=SmolLM(kind="smollm2"), weights="smollm2.safetensors", steps=10, prompts=6, samples=6,
             limit=12, learning_rate=2e-5, eval_every=5, eval_prompts=30, eval_samples=2, threads=2,
         ),
     }  # fmt: skip

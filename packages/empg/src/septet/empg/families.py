@@ -3,8 +3,9 @@
 Two things make training fast: only the predictions that the loss needs go through the output head, and completions are
 packed behind their prompt under a mask of our own. Both are right where a model is what we take it for: a plain linear
 head, attention that follows the mask and the positions alone. `PLAIN` names the families for which the tests prove it
-(`test_families.py`). Every other model is computed by its own forward pass, head included, one completion to a row; and
-at the start of a run `septet.empg.self_check` compares what the sampler and the trainer say with that pass.
+(`septet.empg.family_table`, `test_families.py`). Every other model is computed by its own forward pass, head included,
+one completion to a row; and at the start of a run `septet.empg.self_check` compares what the sampler and the trainer say
+with that pass.
 """
 
 import inspect
@@ -16,7 +17,7 @@ from septet.errors import InputError
 
 PLAIN = {
     "gpt2", "llama", "qwen2", "qwen3", "mistral", "gemma", "phi", "phi3", "olmo2", "smollm3", "stablelm", "gpt_neox",
-    "opt", "falcon",
+    "opt", "falcon", "glm4", "mixtral", "qwen3_moe",
 }  # fmt: skip
 """Families that are packed, unless their configuration has one of the things below."""
 FOLLOW_THE_MASK = {"sdpa", attention.NAME}

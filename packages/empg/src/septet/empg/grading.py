@@ -77,9 +77,12 @@ def written_answer(text: str) -> str | None:
 
 
 def plain(answer: str) -> str:
-    """An answer without what never changes its value: spaces, dollar signs, display style, a full stop."""
-    answer = re.sub(r"\\left|\\right|\\[!,;:]|\\?\$|\s", "", answer).replace("dfrac", "frac").replace("tfrac", "frac")
-    return answer.rstrip(".")
+    """An answer without what never changes its value: spaces, dollar signs, display style, a full stop.
+
+    A space between digits stays: 1 1/4 is not 11/4.
+    """
+    answer = re.sub(r"\\left|\\right|\\[!,;:]|\\?\$|(?<!\d)\s|\s(?!\s*\d)", "", answer)
+    return answer.replace("dfrac", "frac").replace("tfrac", "frac").rstrip(".")
 
 
 class MathGrader:

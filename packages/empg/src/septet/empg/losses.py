@@ -20,11 +20,11 @@ def token_weights(mask: Tensor, average: str, limit: int) -> Tensor:
 
     `sequence`: ``m / (K |y_i|)``, the mean over each completion first, as in GRPO and the paper's code; it
     favours short correct and long wrong answers. `token`: ``m / sum(m)``, all tokens alike. `constant`:
-    ``m / (K limit)``, Dr. GRPO's, no length in it.
+    ``m / (K limit)``, Dr. GRPO's, no length in it. `sum`: ``m / K``, RLOO's, the log-probability of a completion.
 
     Args:
         mask: ``(K, L)``, 0 and 1 of any dtype; padding may be on either side, and gaps between.
-        average: `sequence`, `token` or `constant`.
+        average: `sequence`, `token`, `constant` or `sum`.
         limit: most tokens that a completion may have, for `constant`.
 
     Returns:
@@ -44,6 +44,8 @@ def token_weights(mask: Tensor, average: str, limit: int) -> Tensor:
         if limit <= 0:
             raise InputError("limit", expected="a positive number", found=limit)
         return ones / (len(ones) * limit)
+    if average == "sum":
+        return ones / len(ones)
     raise ValueError(f"no average {average}")
 
 
@@ -82,6 +84,26 @@ def clipped_loss(
     ratio = torch.exp(log_pi - log_pi_old)
     clipped = ratio.clamp(1.0 - low, 1.0 + high)
     return -(weights * torch.minimum(ratio * advantage, clipped * advantage)).sum()
+
+
+def sequence_clipped_loss(
+    log_pi: Tensor, log_pi_old: Tensor, advantage: Tensor, weights: Tensor, low: float, high: float
+) -> Tensor:
+    """The clipped surrogate with one ratio for each completion, as in TRL's RLOOTrainer.
+
+    ``- sum_i w_i min(rho_i A_i, clip(rho_i, 1 - low, 1 + high) A_i)``, ``rho_i = prod_t pi / pi_old``.
+
+    Args:
+        log_pi, log_pi_old: ``(K, L)``.
+        advantage: ``(K, L)`` or ``(K, 1)``; all tokens of a completion have the same.
+        weights: ``(K, L)``; all tokens of a completion have the same weight, which is that of the completion.
+        low, high: half-widths of the clip range.
+    """
+    log_pi, log_pi_old, advantage = _counted(weights, log_pi=log_pi, log_pi_old=log_pi_old, advantage=advantage)
+    first = (weights != 0).int().argmax(1, keepdim=True)
+    weight, a = weights.gather(1, first), advantage.gather(1, first)
+    ratio = torch.exp((log_pi - log_pi_old).sum(1, keepdim=True))
+    return -(weight * torch.minimum(ratio * a, ratio.clamp(1.0 - low, 1.0 + high) * a)).sum()
 
 
 def k3(log_pi: Tensor, log_pi_ref: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Loading base models: the tiny one, SmolLM2 from its package, any of the hub, or random weights of a shape."""
+"""Loading base models: the tiny one, SmolLM2 from its package, or any of the hub."""
 
 import importlib.util
 import json
@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from septet import processor
 from septet.devices import claim
 from septet.empg import attention, tiny
 from septet.empg.config import Hub, Job, SmolLM, Tiny
@@ -36,9 +37,15 @@ def device_of(job: Job) -> torch.device:
 
 
 def computes_in(job: Job) -> torch.dtype:
-    """Type of the job's passes."""
+    """Type of the job's passes; without instructions for it, bfloat16 takes several times as long as float32."""
     model = job.task.model
-    return torch.float32 if isinstance(model, Tiny) else DTYPES[model.dtype]
+    if isinstance(model, Tiny):
+        return torch.float32
+    if model.dtype != "auto":
+        return DTYPES[model.dtype]
+    on_gpu = device_of(job).type == "cuda"
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else processor.multiplies_bfloat16()
+    return torch.bfloat16 if fast else torch.float32
 
 
 def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
@@ -51,12 +58,12 @@ def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
     model, computes_on = job.task.model, device_of(job)
     device = device or computes_on
     if isinstance(model, Tiny):
-        file = Path(job.data_file) if job.data_file else tiny.base_file(model.base)
+        file = Path(job.weights_file) if job.weights_file else tiny.base_file(model.base)
         return tiny.load(file).to(device), CharTokenizer()
     if isinstance(model, SmolLM):
-        lm, tokenizer = load_smollm2(Path(str(job.data_file)))
+        lm, tokenizer = load_smollm2(Path(str(job.weights_file)), computes_in(job))
     else:
-        lm, tokenizer = _load_hub(model)
+        lm, tokenizer = _load_hub(model, computes_in(job))
     if computes_on.type == "cpu" and computes_in(job) == torch.bfloat16 and model_of(lm).plain:  # ours caps no logits
         lm.set_attn_implementation(attention.NAME)
     return lm.to(device).eval(), tokenizer  # no type: it would round the frequencies of rotary positions too
@@ -99,8 +106,8 @@ def prepare_smollm2(out: Path) -> None:
         save_file(weights, temporary, extra)
 
 
-def load_smollm2(file: Path) -> tuple[Any, Tokenizer]:
-    """SmolLM2 in bfloat16 and its tokeniser from what `prepare_smollm2` wrote."""
+def load_smollm2(file: Path, dtype: torch.dtype = torch.bfloat16) -> tuple[Any, Tokenizer]:
+    """SmolLM2 and its tokeniser from what `prepare_smollm2` wrote; weights of type `dtype`."""
     from tokenizers import Tokenizer as Backend
     from transformers import AutoConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -111,7 +118,7 @@ def load_smollm2(file: Path) -> tuple[Any, Tokenizer]:
         config = AutoConfig.for_model(**json.loads(extra["config"]))
         inner = made(tokenizer_object=Backend.from_str(extra["tokenizer"]))
         weights = load_file(file)
-        lm = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=dict(weights), dtype=torch.bfloat16)
+        lm = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=dict(weights), dtype=dtype)
         if odd := weights.keys() ^ (lm.state_dict().keys() - {"lm_head.weight"}):  # the library fills gaps by chance
             raise ValueError(f"missing or unknown: {min(odd)}")
     except (OSError, RuntimeError, KeyError, ValueError, SafetensorError) as error:
@@ -120,17 +127,12 @@ def load_smollm2(file: Path) -> tuple[Any, Tokenizer]:
     return lm, HubTokenizer(inner, ["<|im_end|>"], name="SmolLM2")
 
 
-def _load_hub(model: Hub) -> tuple[Any, Tokenizer]:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+def _load_hub(model: Hub, dtype: torch.dtype) -> tuple[Any, Tokenizer]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        if model.random:
-            config = shape(model.name) or AutoConfig.from_pretrained(model.name, revision=model.revision)
-            torch.manual_seed(0)
-            config.dtype = DTYPES[model.dtype]
-            return _blank(config), CharTokenizer()
         inner = AutoTokenizer.from_pretrained(model.name, revision=model.revision)
-        lm: Any = AutoModelForCausalLM.from_pretrained(model.name, revision=model.revision, dtype=DTYPES[model.dtype])
+        lm: Any = AutoModelForCausalLM.from_pretrained(model.name, revision=model.revision, dtype=dtype)
     except (OSError, ValueError) as error:
         found = str(error).partition("\n")[0]
         raise DataUnavailable(
@@ -139,31 +141,3 @@ def _load_hub(model: Hub) -> tuple[Any, Tokenizer]:
     ends = getattr(lm.generation_config, "eos_token_id", None)
     stops = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
     return lm, HubTokenizer(inner, stops, lm.get_input_embeddings().weight.shape[0], model.name)
-
-
-def _blank(config: Any) -> Any:
-    """A model of a shape with random weights."""
-    from transformers import AutoModelForCausalLM
-
-    made: Any = AutoModelForCausalLM
-    return made.from_config(config)
-
-
-def shape(name: str) -> Any:
-    """The shape of a Qwen2.5 model, so that its speed and memory can be measured without its weights; else none."""
-    from transformers import Qwen2Config
-
-    sizes = {
-        "Qwen/Qwen2.5-1.5B": (1536, 8960, 28, 12, 2, True),
-        "Qwen/Qwen2.5-7B": (3584, 18944, 28, 28, 4, False),
-        "Qwen/Qwen2.5-Math-7B": (3584, 18944, 28, 28, 4, False),
-        "Qwen/Qwen2.5-14B-Instruct": (5120, 13824, 48, 40, 8, False),
-    }
-    if name not in sizes:
-        return None
-    hidden, inner, layers, heads, groups, tied = sizes[name]
-    return Qwen2Config(
-        vocab_size=151936 if hidden < 3584 else 152064, hidden_size=hidden, intermediate_size=inner,
-        num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=groups, tie_word_embeddings=tied,
-        max_position_embeddings=4096,
-    )  # fmt: skip

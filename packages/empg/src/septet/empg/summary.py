@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from septet.empg.models import computes_in
 from septet.empg.tokens import Tokenizer
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def cost(trainer: Trainer) -> dict[str, Any]:
     return {
         "processes": trainer.fleet.size,
         "device": torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else "cpu",
+        "dtype": str(computes_in(trainer.job)).removeprefix("torch."),
         "training_memory_mb": round(trainer.meter.peak(), 1) if np.isfinite(trainer.meter.peak()) else None,
         "log_pi_difference_at_start": trainer.agreement,
         "drawn_tokens_per_second": round(float(drawn / drawing), 1),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from septet.empg import models, summary, tasks
 from septet.empg.behaviours import rates
-from septet.empg.config import Chain, Chat, Job, Steps
+from septet.empg.config import Chain, Job, Steps
 from septet.empg.engines import Engine, engine
 from septet.empg.forward import log_probabilities
 from septet.empg.history import History, score_tables, timing_table
@@ -28,8 +28,7 @@ from septet.errors import InputError
 from septet.run import Run
 from septet.seeding import stream
 
-PAPER, REAL = "empg", "empgreal"
-PACKAGES = ["septet", f"septet.{PAPER}"]
+PACKAGES = ["septet", "septet.empg"]
 LIBRARIES = ["numpy", "polars", "torch", "transformers"]
 
 
@@ -273,8 +272,7 @@ class Trainer:
 
 def train(job: Job, out: Path) -> None:
     """Run one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
-    task, name, seeds, fleet = job.task, job.method.name, job.seeds, Fleet()
-    paper = REAL if isinstance(task, Chat) else PAPER  # reported on its own: it runs on request
+    paper, task, name, seeds, fleet = job.paper, job.task, job.method.name, job.seeds, Fleet()
     with (
         Run(
             out, job, paper=paper, method=name, task=task.name, seeds=seeds, packages=PACKAGES, libraries=LIBRARIES,

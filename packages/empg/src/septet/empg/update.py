@@ -1,6 +1,6 @@
 """The M-step: rewards to advantages, and M gradient steps on one batch of completions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from septet.empg import advantages as adv
 from septet.empg import losses
 from septet.empg.config import Method
-from septet.empg.forward import batches
+from septet.empg.forward import batches, log_probabilities
 from septet.empg.masks import as_booleans, matching, where_counted, working
 from septet.empg.policy import Masters, Policy
 from septet.empg.process_group import Fleet
@@ -103,6 +103,9 @@ def batch_loss(method: Method, what: Lesson, log_pi: Tensor, entropy: Tensor | N
             loss = losses.ratio_loss(log_pi, what.old, what.advantage, what.weights)
         case "clip":
             loss = losses.clipped_loss(log_pi, what.old, what.advantage, what.weights, method.clip, method.clip)
+        case "sequence":
+            clip = method.clip, method.clip
+            loss = losses.sequence_clipped_loss(log_pi, what.old, what.advantage, what.weights, *clip)
     if method.kl_loss and what.reference is not None:
         loss = loss + method.kl_loss * losses.kl_loss(log_pi, what.reference, what.weights)
     if method.entropy and entropy is not None:
@@ -118,7 +121,7 @@ class Report:
     """What an M-step did."""
 
     kl: float
-    """Mean log pi_old - log pi_new per token at the last pass: before its step."""
+    """Mean log pi_old - log pi_new per token at the last pass, before its step, over the completions with a weight."""
     gradient: float
     """Norm of the last gradient before it is clipped."""
     trained: int
@@ -147,6 +150,9 @@ def improve(
     A batch without any weight still takes its steps, with a gradient of 0: the optimiser's momentum goes on, as it does
     where such completions are computed. From a base that seldom succeeds most batches are of this kind.
 
+    The ratio of a whole completion is to what the first pass computes, as in TRL's RLOOTrainer: next to the sampler's
+    log-probabilities it would raise the rounding of each token to the power of the length.
+
     Args:
         at: seed and step, for the message of what is raised.
 
@@ -155,32 +161,46 @@ def improve(
     """
     everything = method.kl_loss > 0 or method.entropy > 0 or what.returns is not None
     weighed = (what.advantage != 0).any(1)
-    keep: list[int] = (torch.ones_like(weighed) if everything else weighed).nonzero()[:, 0].tolist()
+    kept = torch.ones_like(weighed) if everything else weighed
     fleet = fleet or Fleet()
-    mine = fleet.own(keep, rollout)
+    mine, rest = (fleet.own(some.nonzero()[:, 0].tolist(), rollout) for some in (kept, ~kept))
     room = policy.room(row_tokens, batch_tokens)
     rounds = fleet.most if masters.sharded else None
-    width = what.advantage.shape[1]
+    width, limited = what.advantage.shape[1], method.max_kl is not None
     device = next(policy.parameters()).device
+    first = torch.zeros_like(what.old)  # log pi at the first pass
     kl = gradient = 0.0
     trained = passes = 0
     for _ in range(method.inner_steps):
         masters.forget()
-        moved = torch.zeros(2, device=device)  # sum of log pi_old - log pi, and tokens
+        moved, apart = torch.zeros(2, 2, device=device)  # sums of log pi_old - log pi and of k3, and tokens of each
         for batch in batches(rollout, mine, **room, device=device, rounds=rounds):
             part = _part(what, batch.members, device)
             log_pi, entropy, values = batch.run(policy, width, temperature, method.entropy > 0)
+            old = part.old
+            if method.ratio == "sequence":
+                if not passes:
+                    first[batch.members] = log_pi.detach().to(first)
+                part = replace(part, old=first[batch.members].to(device))
             loss = batch_loss(method, part, log_pi, entropy, values)
             (loss * 0.0 if batch.spare else loss).backward()  # type: ignore[no-untyped-call]
             if batch.spare:
                 continue
             counted = part.weights != 0
-            moved[0] += where_counted(counted, part.old - log_pi.detach()).sum()
+            moved[0] += where_counted(counted, old - log_pi.detach()).sum()
             moved[1] += counted.sum()
-        fleet.add(moved)
+            if limited and passes:
+                apart += _divergence(old, log_pi.detach(), counted)
+        if limited and passes and not kept.all():  # completions without weight move too
+            now, _ = log_probabilities(
+                policy, rollout, rest, temperature=temperature, row_tokens=row_tokens, batch_tokens=batch_tokens,
+                rounds=rounds,
+            )  # fmt: skip
+            apart += _divergence(what.old[rest], now[rest], what.weights[rest] != 0).to(apart)
+        fleet.add(moved, apart if limited else None)
         fleet.add_gradients(masters)
         kl, tokens = float(moved[0] / moved[1].clamp(min=1)), int(moved[1])
-        if method.max_kl is not None and passes and kl > method.max_kl:
+        if method.max_kl is not None and float(apart[0] / apart[1].clamp(min=1)) > method.max_kl:
             break
         gradient = fleet.clip(masters, clip_norm)
         check_finite("the gradient's norm", np.array([gradient]), at[1], at[:1], "step")
@@ -190,6 +210,11 @@ def improve(
         passes += 1
     masters.forget()
     return Report(kl, gradient, trained, passes)
+
+
+def _divergence(old: Tensor, new: Tensor, counted: Tensor) -> Tensor:
+    """The sum of k3 of KL(old || new) over counted tokens, and their number; the plain log ratio may be negative."""
+    return torch.stack([where_counted(counted, losses.k3(old, new)).sum(), counted.sum()])
 
 
 def _part(what: Lesson, members: Tensor, device: torch.device) -> Lesson:

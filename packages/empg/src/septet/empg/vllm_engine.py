@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from septet.empg.config import Hub, Job
-from septet.empg.models import DTYPES
+from septet.empg.models import computes_in
 from septet.empg.policy import Policy
 from septet.empg.sample import Rollout
 from septet.empg.shards import whole
@@ -52,8 +52,8 @@ class Vllm:
             encoding="utf-8",
         )
         model = job.task.model
-        self._dtype = DTYPES[model.dtype]
-        self._ask({"load": model.name, "revision": model.revision, "dtype": model.dtype, "random": model.random})
+        self._dtype = computes_in(job)
+        self._ask({"load": model.name, "revision": model.revision, "dtype": str(self._dtype).removeprefix("torch.")})
 
     def generate(
         self,

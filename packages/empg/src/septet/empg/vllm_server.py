@@ -23,7 +23,6 @@ def main() -> None:
                 model=message["load"],
                 revision=message["revision"],
                 dtype=message["dtype"],
-                load_format="dummy" if message["random"] else "auto",
                 enable_prefix_caching=True,
                 skip_tokenizer_init=True,
             )

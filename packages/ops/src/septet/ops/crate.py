@@ -168,9 +168,10 @@ def _action(card: RunCard, results: Path) -> list[Entity]:
     ]
     made = made or [results / card.paper / name for name in ("scores.parquet", "timing.parquet", "runs.json")]
     inputs = [f"#configuration-{card.id}", *(one["@id"] for one in _context(card) if one["@type"] != "ContainerImage")]
-    prepared = card.config.get("data_file")
-    if prepared and (results / Path(*Path(prepared).parts[2:])).is_file():
-        inputs.append(Path(*Path(prepared).parts[2:]).as_posix())  # below results/<scale>/
+    for prepared in filter(None, (card.config.get(key) for key in ("data_file", "weights_file"))):
+        file = Path(*Path(prepared).parts[2:])  # below results/<scale>/
+        if (results / file).is_file():
+            inputs.append(file.as_posix())
     usage = {"cpuSeconds": card.cpu_seconds, "wallSeconds": card.wall_seconds, "peakMemoryMB": card.peak_memory_mb}
     measured = [
         {

@@ -100,15 +100,14 @@ def run_links(card: RunCard, results: Path, scale: str, seed: int | None = None)
 
 
 def _prepared(card: RunCard) -> list[Link]:
-    """The file that the data were prepared into, if the run read one."""
-    file = card.config.get("data_file")
-    if not file:
-        return []
+    """The files that the data and the model's weights were prepared into, if the run read any."""
     return [
         Link(
-            what="prepared data",
+            what=f"prepared {what}",
             is_=_file(Path(file)) if is_file(Path(file)) else f"{file}, not here: run it in the workflow",
         )
+        for what in ("data", "weights")
+        if (file := card.config.get(f"{what}_file"))
     ]
 
 

@@ -3,11 +3,11 @@
 Sections of `docs/papers/vrda.md` are given as (section N), those of the paper as (paper, section N).
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from septet.config import Runs, Seeds, Settings
+from septet.config import PLACE, Runs, Seeds, Settings
 
 
 def number(value: float) -> str:
@@ -160,7 +160,7 @@ class Job(Common):
     """The method."""
     task: Task
     """The task."""
-    data_file: str
+    data_file: Annotated[str, PLACE]
     """The lists, output of prepare."""
 
 

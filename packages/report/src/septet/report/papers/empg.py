@@ -34,6 +34,7 @@ MECHANISM = [
     Series("empg", "EMPG", theme.BLUE),
     Series("empg_kl", "EMPG, KL in reward", theme.SKY),
     Series("grpo", "GRPO", theme.ORANGE),
+    Series("grpo_kl_loss", "GRPO, KL in loss", theme.PURPLE),
     Series("grpo_kl", "GRPO, KL in reward", theme.VERMILION),
     Series("dr_grpo", "Dr. GRPO", theme.GREY),
     Series("dr_grpo_kl", "Dr. GRPO, KL in reward", theme.BLACK),
