@@ -9,6 +9,7 @@ from septet.report.source import FILES, Manifest, check, read_manifest
 from septet.report.tables import one_scale, paper_of
 from septet.sealed import write_json
 
+
 def publish(results: Path, papers: list[str], out: Path) -> str:
     """Copy each paper's scores, times and run cards, and write a manifest with their checksums.
 
