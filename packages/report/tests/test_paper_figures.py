@@ -33,6 +33,20 @@ def test_a_figure_takes_the_narrowest_width_that_holds_its_panels_side_by_side()
     assert compose_svg.arrange([panel(250)] * 9) == (174, 3)
 
 
+def test_a_figure_that_would_be_taller_than_a_page_is_shrunk_to_fit_it():
+    def size(panels):
+        text = compose_svg.compose(panels, "t")
+        mm = [float(part) for part in re.search(r'width="([\d.]+)mm" height="([\d.]+)mm"', text).groups()]
+        box = [float(part) for part in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()]
+        return mm, box
+
+    mm, box = size([panel(800, 500), panel(800, 500), panel(800, 500)])  # 1536 pixels of height
+    assert mm == pytest.approx([174, 230], abs=0.01)
+    assert box == pytest.approx([174 / 230 * 1536, 1536], abs=0.1)  # nothing is distorted, and all panels are inside
+    mm, box = size([panel(300, 100), panel(300, 100)])
+    assert mm == pytest.approx([174, 100 / 657.6 * 174], abs=0.1) and box[0] == pytest.approx(657.6, abs=0.1)
+
+
 def test_files_have_the_width_that_they_state(drawn):
     for name in ("regret_curves", "final_regret"):
         mm, _ = compose_svg.arrange(read_figure(drawn / f"{name}.json").panels)

@@ -103,6 +103,7 @@ def dots(
     log_x: bool = False,
     x_domain: tuple[float, float] | None = None,
     width: int = 240,
+    row: int = 22,
 ) -> alt.LayerChart:
     """One row per series: a dot at the mean with its interval as a bar.
 
@@ -111,6 +112,7 @@ def dots(
         series: what is drawn as far as the frame has it, from top to bottom.
         reference: a value to mark with a vertical line, such as 0 for 'no difference'.
         x_domain: limits of the horizontal axis, if panels are to share them; else from the bars.
+        row: height of a row in pixels.
     """
     series = present(frame, series, column)
     rows = _named(frame, series, column).sort(pl.col("series").cast(pl.Enum([one.name for one in series])))
@@ -128,7 +130,7 @@ def dots(
     if reference is not None:
         here: dict[str, Any] = {"data": inline([{"reference": reference}])}
         layers.insert(0, alt.Chart(**here).mark_rule(strokeDash=[3, 3]).encode(x=alt.X("reference:Q")))
-    return alt.LayerChart(data=inline(_values(rows)), layer=layers, width=width, height=alt.Step(22))
+    return alt.LayerChart(data=inline(_values(rows)), layer=layers, width=width, height=alt.Step(row))
 
 
 def panels(
