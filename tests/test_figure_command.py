@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from septet.files import sha256
-from septet.report.rerun import rerun_command
+from septet.report.rerun import figure_command, rerun_command
 from septet.report.tables import read_runs
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +84,14 @@ def test_every_published_file_is_in_the_manifest():
     listed = json.loads((ROOT / "published/manifest.json").read_text())["files"]
     files = [*ROOT.glob("published/*/*.parquet"), *ROOT.glob("published/*/runs.json")]
     assert listed == {str(file.relative_to(ROOT / "published")): sha256(file) for file in files}
+
+
+def test_the_command_that_the_page_prints_for_a_figure_works(house):
+    for source in ("published", "published/"):  # the second is another folder to the command
+        program, *words = shlex.split(figure_command("svrpo", "returns", source))
+        assert program == ".venv/bin/snakemake"
+        done = house.snakemake(*words[:-2], "-n", *words[-2:])
+        assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_every_published_run_has_a_command_that_the_workflow_knows(house):

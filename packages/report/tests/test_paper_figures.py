@@ -97,6 +97,25 @@ def test_latex_escapes_what_latex_would_read():
     assert tabulate.as_markdown(("a", "b"), [("x|y", "1")]).splitlines()[2] == "| x\\|y | 1 |"
 
 
+def test_a_narrow_latex_table_is_a_plain_booktabs_table():
+    assert tabulate.as_latex(("", "Static"), [("UCB", "12 [10, 14]"), ("a_b", "3 %")]) == (
+        "% \\usepackage{booktabs}\n\\begin{tabular}{lr}\n\\toprule\n & Static \\\\\n\\midrule\n"
+        "UCB & 12 [10, 14] \\\\\na\\_b & 3 \\% \\\\\n\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+def test_a_wide_latex_table_breaks_its_text_inside_columns_of_the_width_of_a_line():
+    rows = [("word " * 30, "undecided", "1 [0, 2]")] * 3
+    text = tabulate.as_latex(("Claim", "Verdict", "Ours"), rows)
+    assert text.startswith("% \\usepackage{booktabs, array}\n\\begin{tabular}{>{\\raggedright")
+    widths = [float(width) for width in re.findall(r"p\{\\dimexpr([\d.]+)\\linewidth-2\\tabcolsep\\relax\}", text)]
+    assert sum(widths) == pytest.approx(1, abs=0.002)
+    assert widths[0] > widths[1] > widths[2] and widths[1] * tabulate.LINE >= len("undecided")
+    assert text.count("{") == text.count("}")
+    long = tabulate.as_latex(("Claim", "Verdict", "Ours"), rows * 20)
+    assert "\\begin{longtable}" in long and "\\endhead" in long and "longtable}\n" in long.splitlines()[0] + "\n"
+
+
 def test_a_figure_without_means_is_counted():
     samples = Panel("s", Picture(9, 9, ""), [Point(1, 1, {"run": "r"})] * 3, {"run": "run card"})
     assert tabulate.levels([samples]) == (("panel", "points"), [("s", "3")])

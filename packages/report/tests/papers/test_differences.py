@@ -16,7 +16,12 @@ EXACT = dict.fromkeys(("mean", "low", "high"), pytest.approx(1.0, abs=1e-12))
 
 def rows_of(chart):
     """The rows of a chart that have a mean."""
-    return [row for data in chart.to_dict().get("datasets", {}).values() for row in json.loads(data) if {"mean", "low"} <= set(row)]
+    return [
+        row
+        for data in chart.to_dict().get("datasets", {}).values()
+        for row in json.loads(data)
+        if {"mean", "low"} <= set(row)
+    ]
 
 
 def paper_of(make_card, name, values):

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from septet.report import formatting, pagedata, remarks, tabulate, theme
 from septet.report.claims import About, Claim, ClaimsFile
 from septet.report.figure_files import Drawn, read_figure
 from septet.report.planned import PlanFact, plan_and_fact
+from septet.report.rerun import figure_command
 from septet.report.tables import Runs, runs_of
 from septet.report.verdicts import (
     OUTCOMES,
@@ -35,6 +36,11 @@ from septet.report.verdicts import (
 
 STRIP = 120.0
 """Width of the small interval drawing in the verdict table, in pixels."""
+
+DOCS = "../../../docs"
+"""The checkout's documentation, as seen from `results/<scale>/report/`."""
+
+PAGE_OF_DOCS = r"docs/[\w/-]+\.md"
 
 START = 'document.documentElement.dataset.script = "on";'
 """Runs before anything is drawn: without scripts the page shows everything at once."""
@@ -107,6 +113,13 @@ class Part:
     cards: list[RunCard]
 
     @property
+    def links(self) -> dict[str, str]:
+        """What its texts may refer to -> where that is: other claims of the paper, papers, pages of the checkout."""
+        claims = {row.verdict.claim: f"#paper={self.about.id}&claim={row.verdict.claim}" for row in self.rows}
+        pages = {"our method page": f"{DOCS}/papers/{self.about.id}.md"}
+        return {**{name: address for name, address in claims.items() if "_" in name}, **self.about.references, **pages}
+
+    @property
     def cost(self) -> Cost:
         """What its runs cost."""
         return cost_of(self.cards)
@@ -170,6 +183,8 @@ def render(scale: str, parts: list[Part], planned: list[PlanFact], folder: str) 
         "themed": themed,
         "levels": lambda figure: tabulate.levels(figure.panels),
         "alternative": alternative,
+        "linked": linked,
+        "command": lambda name, paper: figure_command(paper, name, folder),
     }
     source = environment.loader
     assert source is not None
@@ -216,6 +231,18 @@ def themed(body: str) -> Markup:
         return f"<{tag[1]}{re.sub('#[0-9A-Fa-f]{6}', lambda hexed: colours.get(hexed[0].upper(), hexed[0]), tag[2])}>"
 
     return Markup(_FILLED.sub(recoloured, body))
+
+
+def linked(words: str, links: Mapping[str, str]) -> Markup:
+    """Words with a link at each whole name of `links` (as of `Part.links`), and at each page of `docs/`."""
+    names = sorted(map(re.escape, links), key=len, reverse=True)
+    found = re.split(rf"(?<!\w)({'|'.join([*names, PAGE_OF_DOCS])})(?!\w)", words)
+    parts = [Markup.escape(part) for part in found]
+    for place in range(1, len(found), 2):
+        address = links.get(found[place], f"{DOCS}/{found[place].removeprefix('docs/')}")
+        inside = " data-go" if address.startswith("#") else ' rel="noreferrer"'
+        parts[place] = Markup('<a{} href="{}">{}</a>').format(Markup(inside), address, found[place])
+    return Markup("").join(parts)
 
 
 def alternative(figure: Drawn, place: int) -> str:

@@ -1,4 +1,7 @@
-"""The command that makes the scores of a run card again."""
+"""The commands that make the scores of a run card, and a figure of a page, again."""
+
+import json
+import shlex
 
 from septet.card import RunCard
 
@@ -14,6 +17,12 @@ def rerun_command(card: RunCard, scale: str) -> str:
         return ""
     target = f"results/{scale}/{card.paper}/runs/{names[0]}/{names[1]}/scores.parquet"
     return f"snakemake --profile profiles/local --config scale={scale} --force -- {target}"
+
+
+def figure_command(paper: str, name: str, source: str) -> str:
+    """The Snakemake command that draws one figure of a page again, from the folder that the page was made from."""
+    adopted = "" if source == "published" else f" --config {shlex.quote(f'adopt={json.dumps(source)}')}"
+    return f".venv/bin/snakemake --profile profiles/local{adopted} -- figure/{paper}/{name}"
 
 
 def _name(given: object) -> str | None:

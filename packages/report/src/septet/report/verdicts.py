@@ -127,7 +127,8 @@ def judge_claim(claim: Claim, paper_id: str, paper: Paper | None, scale: str) ->
 def as_claimed(claim: Claim) -> dict[str, Any]:
     """The fields of a verdict that repeat its claim."""
     return {
-        **claim.model_dump(include={"statement", "source", "reported", "unit", "by_construction", "note", "pilot"}),
+        **claim.model_dump(include={"statement", "source", "reported", "by_construction", "note", "pilot"}),
+        "unit": claim.unit_shown,
         "ours": claim.ours,
         "replicates": "iterations" if claim.is_timed else "seeds",
         "line": line_text(claim.relation),
