@@ -129,7 +129,7 @@ def families(paper: Paper) -> alt.TopLevelMixin:
 
 
 def visitation(paper: Paper) -> alt.TopLevelMixin:
-    """Where explorer and student go at the end of training, in two coordinates of the state; darker is more often."""
+    """Where explorer and student go at the end of training, in two coordinates of the state."""
     pattern = r"visits\((\w+)\)\[(\d+),(\d+)\]"
     rows = paper.scores.filter(pl.col("metric").str.starts_with("visits"), pl.col("task").is_in(list(TASKS)))
     task = next(task for task in TASKS if task in set(rows["task"]))
@@ -175,8 +175,8 @@ def _map(values: list[dict[str, object]], places: list[dict[str, object]], title
             here.mark_point(filled=True, opacity=1, size=40, color=theme.VERMILION).encode(x=x, y=y),
             here.mark_text(dy=-13, fontWeight="bold", color=theme.VERMILION).encode(x=x, y=y, text="text:N"),
         ],
-        width=205,
-        height=205,
+        width=262,
+        height=262,
         title=title,
     )
 
@@ -276,8 +276,8 @@ FIGURES = [
         "visitation",
         "Where explorer and student go",
         "Share of the last 500 states of the explorer and of the student's test episodes in each cell of the plane "
-        "(x, y) at the end of training, mean over seeds; each map has its own scale, darker is more often. S is the "
-        "start, g the small goal, G the large one.",
+        "(x, y) at the end of training, mean over seeds; each map has its own scale, a stronger colour is more "
+        "often. S is the start, g the small goal, G the large one.",
         visitation,
     ),
     Figure(
