@@ -15,7 +15,7 @@ from septet.report.__main__ import Page, page
 from septet.report.claims import About
 from septet.report.compact_svg import Picture
 from septet.report.figure_files import Drawn, Panel, Point, read_figure
-from septet.report.page import Part, linked, render
+from septet.report.page import Part, linked, render, source_of
 from septet.report.planned import PlanFact
 from septet.report.rerun import figure_command
 from septet.sealed import read_sealed_json, write_json
@@ -510,3 +510,9 @@ def test_a_figure_cannot_end_its_element(results, claims_files, tmp_path):
     path.write_text("{}")
     with pytest.raises(InputError, match=r"final_regret\.json: expected a figure"):
         page(settings, tmp_path / "out")
+
+
+def test_the_header_names_the_commits_of_the_runs(make_card):
+    cards = [make_card("r1", commit="0123456789ab"), make_card("r2", commit="0123456789ab"), make_card("r3")]
+    assert source_of("published", cards)["commits"] == "0123456789ab"
+    assert source_of("published", cards[2:])["commits"] == "not recorded"

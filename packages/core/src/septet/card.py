@@ -6,8 +6,10 @@ import json
 import os
 import platform
 import resource
+import subprocess
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,6 +53,8 @@ class RunCard(Settings):
     steps_per_second: float
     tables: dict[str, str] = {}
     """SHA-256 of the tables that lay beside the card when it was written; empty of a bench."""
+    commit: str | None = None
+    """The commit of the checkout, with `+` if files differ from it; none where git or the checkout is missing."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -142,6 +146,7 @@ class Stopwatch:
             sources=sources,
             lock=lock,
             image=os.environ.get("APPTAINER_NAME"),
+            commit=commit(),
             versions={
                 "python": platform.python_version(),
                 **{name: importlib.metadata.version(name) for name in libraries},
@@ -167,6 +172,20 @@ def lock_digest() -> str | None:
     here = checkout()
     lock = here / "requirements.lock" if here else None
     return sha256(lock) if lock and lock.is_file() else None
+
+
+@cache
+def commit() -> str | None:
+    """The first 12 digits of the checkout's commit, with `+` if a tracked file was changed; none without git."""
+    here = checkout()
+    if here is None:
+        return None
+    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--match=", "--dirty=+"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
 
 
 def _short_digest(text: str) -> str:

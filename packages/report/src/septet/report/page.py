@@ -80,7 +80,7 @@ def groups_of(rows: Sequence[Row]) -> list[tuple[str, list[Row], dict[Outcome, i
 
 
 def source_of(folder: str, cards: Sequence[RunCard]) -> dict[str, str]:
-    """Where the numbers come from: the folder, the days and machines of the runs, and a digest of their sources.
+    """Where the numbers come from: the folder, days, machines and commits of the runs, and a digest of their sources.
 
     All from the run cards, which `publish` and `adopt` bring along: the machine is that of the runs, not of the page.
     """
@@ -92,6 +92,7 @@ def source_of(folder: str, cards: Sequence[RunCard]) -> dict[str, str]:
         "days": " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "",
         "machine": ", ".join(hosts),
         "sources": sources.hexdigest()[:12] if cards else "",
+        "commits": ", ".join(dict.fromkeys(card.commit for card in cards if card.commit)) or "not recorded",
     }
 
 

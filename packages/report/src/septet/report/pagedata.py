@@ -77,6 +77,7 @@ def _card(card: RunCard, scale: str, shared: list[dict[str, str]]) -> dict[str, 
     common = {
         "host": host,
         "image": card.image or "",
+        "commit": card.commit or "not recorded",
         "versions": _listed(card.versions),
         "sources": _listed({name: digest[:12] for name, digest in card.sources.items()} | _lock(card)),
     }
