@@ -479,7 +479,7 @@ def test_a_plan_stands_beside_what_came():
     )
     text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", render("laptop", [], [row], "published")))
     assert "dynts 8 of 9 2 min 60 s to ? 2.0 h 7 published" in text
-    assert "Plan and fact" not in render("laptop", [], [], "published")
+    assert "Planned and actual cost" not in render("laptop", [], [], "published")
 
 
 def test_the_page_names_the_scale_of_the_verdicts(results):

@@ -1,4 +1,4 @@
-"""The run card (`run.json`): what made the score table that lies beside it."""
+"""The run card (`run.json`): what made the score table next to it."""
 
 import hashlib
 import importlib.metadata
@@ -52,7 +52,7 @@ class RunCard(Settings):
     """Environment steps or examples, over all seeds and methods of the job."""
     steps_per_second: float
     tables: dict[str, str] = {}
-    """SHA-256 of the tables that lay beside the card when it was written; empty of a bench."""
+    """SHA-256 of the tables next to the card when it was written; empty for a bench."""
     commit: str | None = None
     """The commit of the checkout, with `+` if files differ from it; none where git or the checkout is missing."""
 
@@ -65,7 +65,7 @@ class RunCard(Settings):
         return validate(cls, data, str(path))
 
     def write(self, path: Path) -> None:
-        """Write the card as JSON with its checksum, in one step; after the tables beside it, which it names."""
+        """Write the card as JSON with its checksum, in one step; after the tables next to it, which it names."""
         write_json(path, {**self.model_dump(mode="json"), "tables": table_digests(path.parent)})
 
 
@@ -75,7 +75,7 @@ def table_digests(folder: Path) -> dict[str, str]:
 
 
 def check_tables(card: Path, tables: Mapping[str, str]) -> None:
-    """Check that the tables beside a card are those that it was written with.
+    """Check that the tables next to a card are the ones it was written with.
 
     Args:
         card: path of the card.

@@ -142,7 +142,7 @@ def panels(
 ) -> alt.ConcatChart:
     """Small multiples: one panel per task, each under the task's name.
 
-    The page lays the panels out anew, with as many columns as the screen has room for.
+    The page arranges the panels again, in as many columns as the screen has room for.
 
     Args:
         tasks: task of the score table -> the name that is shown; gives the order.
@@ -289,7 +289,7 @@ def _axis(ticks: Mapping[float, str] | None = None, log: tuple[float, float] | N
         places = [float(tick) for tick in ticks]
         named = f"{json.dumps(list(ticks.values()))}[indexof({json.dumps(places)}, datum.value)]"
         return alt.Axis(values=places, labelExpr=named, labelFlush=False)
-    # One notation per tick: Vega's own SI format would write 0.2k beside 1k, and 50m for 0.05.
+    # One notation per tick: Vega's own SI format would write 0.2k next to 1k, and 50m for 0.05.
     text = "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : format(datum.value, ',~g')"
     values: dict[str, Any] = {"values": log_ticks(*log)} if log and len(log_ticks(*log)) > 1 else {"tickCount": 5}
     return alt.Axis(**values, labelExpr=text, labelOverlap="greedy", labelSeparation=6, labelFlush=False)

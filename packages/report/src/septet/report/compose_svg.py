@@ -37,7 +37,7 @@ def compose(panels: Sequence[Panel], title: str, *, points: bool = False) -> str
     Text stays text, in Liberation Sans or whichever font of the same metrics is at hand.
 
     Args:
-        points: state the size in points, as plain numbers; for PDF, which knows no other unit.
+        points: state the size in points, as plain numbers; for PDF, which has no other unit.
     """
     mm, columns = arrange(panels)
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]

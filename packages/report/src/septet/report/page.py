@@ -255,7 +255,7 @@ def alternative(figure: Drawn, place: int) -> str:
 
 
 def strip(claim: Claim, verdict: Verdict) -> dict[str, float] | None:
-    """The small drawing of an interval beside the claimed side, in pixels from the left.
+    """The small drawing of an interval and the claimed side, in pixels from the left.
 
     Returns:
         `low`, `high`, `estimate`, and `start` and `end` of the claimed side; none if it was not judged.

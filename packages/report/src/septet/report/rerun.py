@@ -7,7 +7,7 @@ from septet.card import RunCard
 
 
 def rerun_command(card: RunCard, scale: str) -> str:
-    """The Snakemake command that runs a card's job again, at the scale it was run at; empty if it cannot be told.
+    """The Snakemake command that runs a card's job again, at the scale it was run at; empty if the card does not say.
 
     The job is the one of this checkout's configuration: a run with other settings (`--config`) has them in
     its card, and `python -m PAPER train --config CARD'S CONFIGURATION --out DIR` repeats it to the letter.

@@ -78,7 +78,7 @@ def _paper(folder: Path, runs: "Runs") -> Paper:
 def timed(paper: Paper) -> Paper:
     """The paper with its times as scores, each iteration of a run taken for one repetition.
 
-    The first iteration is left out: it starts processes and fills caches. In place of the seed stands
+    The first iteration is left out: it starts processes and fills caches. The seed is replaced by
     the number of the iteration, 1 for the second one. The metrics are `seconds(P)` for each phase P
     of the timing table and for `iteration`, their sum, and `share(P)`, the phase's part of that sum.
     """
@@ -110,7 +110,7 @@ class Runs(Settings):
     runs: list[RunCard]
     """Their cards."""
     tables: dict[str, str]
-    """SHA-256 of the tables beside it: file name -> digest."""
+    """SHA-256 of the tables next to it: file name -> digest."""
 
 
 def read_runs(path: Path) -> Runs:
@@ -321,7 +321,7 @@ def begun(where: str, rows: pl.DataFrame) -> pl.DataFrame:
         rows: columns `seed, step` and more.
 
     Raises:
-        InputError: a curve has a gap, or a row stands twice.
+        InputError: a curve has a gap, or a row is repeated.
     """
     steps = rows["step"].unique()
     firsts = rows.group_by("seed").agg(pl.col("step").min(), pl.len(), pl.col("step").n_unique().alias("unique"))

@@ -106,7 +106,7 @@ def levels(panels: "Sequence[Panel]") -> tuple[Row, list[Row]]:
 
 
 def claims(verdicts: "Sequence[Verdict]") -> tuple[Row, list[Row]]:
-    """Our numbers beside the paper's."""
+    """Our numbers next to the paper's."""
     header = (
         *("claim", "where in the paper", "judged on", "paper reports", "held against", "ours, 95 % interval"),
         *("claimed", "replicates", "verdict", "replicates needed"),

@@ -32,7 +32,7 @@ SIZE = 11
 
 CONFIG: dict[str, Any] = {
     "background": "white",
-    "aria": False,  # the caption stands for the figure; a label on each of hundreds of marks would bury it
+    "aria": False,  # the caption describes the figure; a label on each of hundreds of marks would hide it
     "font": FONT,
     "padding": 4,
     "view": {"stroke": None, "continuousWidth": 260, "continuousHeight": 180},

@@ -132,7 +132,7 @@ FIGURES = [
     Figure(
         "other_methods",
         "Variants, and the methods that share the idea",
-        "SVRPO beside its ratio surrogate, its early-stopped loop, and SVRPG and SRVR-PG, which sample new "
+        "SVRPO next to its ratio surrogate, its early-stopped loop, and SVRPG and SRVR-PG, which sample new "
         "trajectories in the inner loop, weight them and follow a first-order rule. They need episodes of one length, "
         "so they run on the pendulum only. Bands are 95 % bootstrap intervals over seeds.",
         _curves("return", "return", OTHERS),

@@ -198,7 +198,7 @@ BANDS = "Bands are 95 % bootstrap intervals over seeds."
 FIGURES = [
     Figure(
         "returns",
-        "Each method beside its variational twin",
+        "Each method next to its variational twin",
         "Score of the episodes of each iteration (0: a policy that knows nothing, 1: a good one) against episodes, the "
         f"same number for both: VPG, TRPO and PPO, and their twins with mean-field weights at α = {MAIN}. The twin's "
         f"episodes are run with sampled weights, so they carry weight noise. {BANDS}",

@@ -154,7 +154,7 @@ function cardParts(id) {
   if (card.command) {
     const line = element("div", undefined, { class: "command" });
     line.append(element("code", card.command), copyButton(card.command));
-    parts.push(element("p", "Regrow it, from an installed checkout:"), line,
+    parts.push(element("p", "Reproduce it from an installed checkout:"), line,
       element("p", `Its lineage: make trace POINT=${id}`, { class: "lineage" }));
   }
   const shared = DATA.shared[card.shared];
