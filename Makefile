@@ -131,7 +131,7 @@ bench: setup-dev  ## compare the speed of every package with its peers; writes p
 config: setup  ## write the default configuration in config/ from the typed models
 	$(BIN)/python -m septet config .
 
-docs: setup-dev  ## build the documentation in site/: open site/index.html, or serve the folder to search it
+docs: setup-dev figures  ## build the documentation in site/: open site/index.html, or serve the folder to search it
 	$(BIN)/python -m mkdocs build --strict --quiet
 
 new-paper: setup-dev  ## create a working skeleton for another paper, ID=name (docs/add-a-paper.md)

@@ -3,10 +3,13 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
+import pytest
+
 from septet.files import sha256
-from septet.report.rerun import rerun_command
+from septet.report.rerun import figure_command, rerun_command
 from septet.report.tables import read_runs
 
 ROOT = Path(__file__).parents[1]
@@ -28,10 +31,67 @@ def test_an_unknown_figure_is_refused_with_the_names_there_are(house):
     assert "configuration: papers: expected some of dynts, vrda, walle, " in done.stdout
 
 
+def _without_times(folder):
+    (folder / "timing.parquet").unlink()
+
+
+def _torn(folder):
+    table = folder / "scores.parquet"
+    table.write_bytes(table.read_bytes()[:3000])
+
+
+def _no_json(folder):
+    (folder / "runs.json").write_text('{"scale": "laptop"', encoding="utf-8")
+
+
+def _edited(folder):
+    cards = folder / "runs.json"
+    cards.write_text(cards.read_text(encoding="utf-8").replace("laptop", "paper"), encoding="utf-8")
+
+
+def _another_paper(folder):
+    folder.rename(folder.with_name("vrda"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_without_times, "walle/timing.parquet: expected a file of a finished run, found none"),
+        (_torn, "walle/scores.parquet: expected the table that runs.json was written with, SHA-256 "),
+        (_no_json, "walle/runs.json: expected a JSON file of run cards with its checksum, found Expecting ',' "),
+        (_edited, "walle/runs.json: expected a JSON file of run cards with its checksum, found another checksum"),
+        (_another_paper, "walle/scores.parquet: expected a file of a finished run, found none"),
+        (shutil.rmtree, "walle/scores.parquet: expected a file of a finished run, found none"),
+    ],
+)
+@pytest.mark.parametrize("target", ["figures", "figure/walle/shares"])
+def test_a_source_that_is_not_whole_is_refused_before_anything_is_drawn(house, tmp_path, spoil, says, target):
+    shutil.copytree(ROOT / "published/walle", tmp_path / "walle")
+    spoil(tmp_path / "walle")
+    done = house.snakemake("--cores", "1", "--config", f"adopt={tmp_path}", "papers=[walle]", "--", target)
+    assert done.returncode == 2
+    assert says in done.stdout.splitlines()[-1] and "Traceback" not in done.stdout, done.stdout[-3000:]
+    assert not (house.folder / "results/published/walle").exists()
+
+
+def test_a_source_without_a_paper_is_refused(house, tmp_path):
+    done = house.snakemake("--cores", "1", "--config", f"adopt={tmp_path}", "--", "figures")
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[-1].startswith(f"{tmp_path} (FROM=): expected a folder of dynts or vrda or ")
+
+
 def test_every_published_file_is_in_the_manifest():
     listed = json.loads((ROOT / "published/manifest.json").read_text())["files"]
     files = [*ROOT.glob("published/*/*.parquet"), *ROOT.glob("published/*/runs.json")]
     assert listed == {str(file.relative_to(ROOT / "published")): sha256(file) for file in files}
+
+
+def test_the_command_that_the_page_prints_for_a_figure_works(house):
+    for source in ("published", "published/"):  # the second is another folder to the command
+        program, *words = shlex.split(figure_command("svrpo", "returns", source))
+        assert program == ".venv/bin/snakemake"
+        done = house.snakemake(*words[:-2], "-n", *words[-2:])
+        assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_every_published_run_has_a_command_that_the_workflow_knows(house):

@@ -1,5 +1,8 @@
 """The documentation site: every link leads somewhere, and reading it fetches nothing."""
 
+import importlib
+import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -54,6 +57,51 @@ def test_docstrings_equations_and_tables_are_drawn(site):
         text = page.read_text()
         assert ".. math::" not in text and ":math:" not in text, page.name
         assert not re.search(r"=====+  *=====", text), page.name
+
+
+def test_pages_of_papers_and_packages_have_equations_and_learning_curves(site):
+    for paper in (path.stem for path in ROOT.glob("docs/papers/*.md")):
+        for folder in ("papers", "packages"):
+            text = (site / folder / f"{paper}.html").read_text()
+            assert "<math" in text and f'src="../curves/{paper}.svg"' in text, (folder, paper)
+        assert "<path" in (site / f"curves/{paper}.svg").read_text()
+
+
+def test_an_api_page_starts_with_what_the_package_exports_and_has_no_bench(site):
+    text = (site / "api/vrda.html").read_text()
+    assert 0 < text.index("from septet.vrda import") < text.index('id="septet.vrda"')
+    names = importlib.import_module("septet.vrda").__all__
+    assert all(f"{name}</code>" in text for name in names)
+    for page in (site / "api").glob("*.html"):
+        assert not re.search(r'id="septet\.[\w.]*bench"', page.read_text()), page.name
+
+
+def test_a_search_finds_guides_before_lists_of_functions(site):
+    index = json.loads((site / "search/search_index.json").read_text())["docs"]
+    weights = {}
+    for entry in index:
+        folder, slash, _ = entry["location"].partition("#")[0].rpartition("/")
+        weights.setdefault(folder if slash else entry["location"].partition(".")[0], set()).add(entry.get("boost", 1))
+    assert weights["cluster"] == weights["how-it-works"] == {2}
+    assert weights["api"] == {0.3} and weights["papers"] == {1} and weights["changelog"] == {1}
+
+
+def test_the_report_is_a_part_of_the_site_whose_links_lead_somewhere(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "tools/site.py")  # `site` is Python's own
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    for name, text in {
+        "report/index.html": '<a href="../../../docs/papers/dynts.md">p</a><a href="../figures/a/b.md">md</a>',
+        "figures/a/b.md": "| |", "figures/a/b.svg": "<svg/>", "figures/a/b.json": "{}",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(hooks, "PUBLISHED", tmp_path)
+    found = hooks.report.__wrapped__()
+    assert set(found) == {"report/index.html", "figures/a/b.md.txt", "figures/a/b.svg"}
+    assert found["report/index.html"] == '<a href="../papers/dynts.html">p</a><a href="../figures/a/b.md.txt">md</a>'
+    monkeypatch.setattr(hooks, "PUBLISHED", tmp_path / "nowhere")
+    assert hooks.report.__wrapped__() == {}
 
 
 def test_a_broken_link_fails_the_build(tmp_path):

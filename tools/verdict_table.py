@@ -1,4 +1,4 @@
-"""Write the verdicts of the published run between the markers of README.md and of the packages' pages."""
+"""Write what the published run and the claims say between the markers of README.md and of the packages' pages."""
 
 import math
 import re
@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from septet.report.claims import read_claims
-from septet.report.formatting import SYMBOLS, estimate_text
-from septet.report.tables import read_paper
+from septet.report.formatting import SYMBOLS, duration_text, estimate_text
+from septet.report.tables import read_paper, read_runs
 from septet.report.verdicts import Verdict, judge
 from septet.scores import read_scores
 from septet.workflow_config import read_papers
@@ -58,6 +58,42 @@ def findings(root: Path) -> str:
             page = f"packages/{row.program or paper}/README.md"
             rows.append(f"- **[{paper}]({page})**, *{known.title}* ([{known.year}]({known.url})). {known.finding}\n")
     return "".join(rows)
+
+
+def cost(root: Path) -> str:
+    """One row per processor of the published run: processor time and wall time of its jobs, as their cards say."""
+    jobs, spent, wall = Counter[str](), Counter[str](), Counter[str]()
+    for paper, row in read_papers(root).items():
+        if row.optional or not (root / "published" / paper).is_dir():
+            continue
+        for card in read_runs(root / "published" / paper / "runs.json").runs:
+            machine = str(card.host.get("processor", "not recorded"))
+            machine += f", {card.host.get('cores', '?')} cores"
+            jobs[machine] += 1
+            spent[machine] += card.cpu_seconds
+            wall[machine] += card.wall_seconds
+    head = ["processor", "training jobs", "processor time", "one job after the other"]
+    rows = [[name, str(jobs[name]), duration_text(spent[name]), duration_text(wall[name])] for name in sorted(jobs)]
+    return _lines([head, ["---", *["---:"] * 3], *rows])
+
+
+def bibtex(root: Path) -> str:
+    """An entry for this project and for each paper."""
+    version = re.search(r"^version: (\S+)$", (root / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    title = "Septet: seven papers on policy gradients and online learning, reproduced end to end"
+    entries = [("septet", "{The Septet authors}", title, f"note = {{Version {version[1] if version else '?'}}}")]
+    for paper, row in read_papers(root).items():
+        if row.optional:
+            continue
+        known = read_claims(root / f"config/claims/{paper}.yaml").paper
+        authors, number = " and ".join(known.authors.split(", ")), known.url.rpartition("/")[2]
+        source = f"year = {{{known.year}}}, eprint = {{{number}}}, archivePrefix = {{arXiv}}"
+        entries.append((paper, authors, known.title, source))
+    lines = [
+        f"@misc{{{name}, author = {{{who}}},\n  title = {{{{{what}}}}},\n  {more}}}\n"
+        for name, who, what, more in entries
+    ]
+    return f"```bibtex\n{''.join(lines)}```\n"
 
 
 def claims(root: Path, paper: str) -> str:
@@ -108,7 +144,9 @@ def pages(root: Path) -> dict[Path, str]:
     """The pages that have verdicts, as they should be now: README.md, and a page for each published paper."""
     front = root / "README.md"
     text = _between(front.read_text(encoding="utf-8"), "findings", findings(root))
-    found = {front: _between(text, "verdicts", table(root))}
+    for name, block in (("verdicts", table), ("cost", cost), ("bibtex", bibtex)):
+        text = _between(text, name, block(root))
+    found = {front: text}
     for paper, row in read_papers(root).items():
         page = root / f"packages/{row.program or paper}/README.md"
         if (root / "published" / paper).is_dir():

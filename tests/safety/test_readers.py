@@ -27,7 +27,7 @@ from septet.parquet import write_table
 from septet.reading import read_json, read_mapping
 from septet.report.bench import read_bench
 from septet.report.claims import read_claims
-from septet.report.published import _read_manifest
+from septet.report.source import read_manifest
 from septet.report.tables import read_paper, read_runs
 from septet.report.verdicts import read_verdicts
 from septet.reseal import reseal
@@ -77,7 +77,7 @@ def note(path: Path):
 
 
 def manifest(path: Path):
-    return _read_manifest(path)
+    return read_manifest(path)
 
 
 def table(folder: Path, name: str):

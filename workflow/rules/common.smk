@@ -383,12 +383,24 @@ def adopted_folder():
 @refusing
 def papers_at(scale):
     """The papers of the page: those that are run, or, if none is named, those that the published folder has."""
-    if scale != "published" or SEPTET.config.papers is not None:
+    if scale != "published":
         return PAPERS
-    there = [paper for paper in PAPERS if (adopted_folder() / paper).is_dir()]
+    source = adopted_folder()
+    named = SEPTET.config.papers is not None
+    there = [paper for paper in PAPERS if named or (source / paper).is_dir()]
     if not there:
-        raise InputError(str(adopted_folder()), expected=f"a folder of {' or '.join(PAPERS)}", found="none")
+        raise InputError(f"{source} (FROM=)", expected=f"a folder of {' or '.join(PAPERS)}", found="none")
+    check_whole(str(source), tuple(there))
     return there
+
+
+@functools.cache  # several input functions ask
+def check_whole(source, papers):
+    """Refuse a folder whose files are missing, changed or torn before anything is drawn from it."""
+    from septet.report.source import check
+
+    for paper in papers:
+        check(Path(source), paper)
 
 
 def files_of_papers(papers, scale):
@@ -440,6 +452,7 @@ def tables_of_figure(wildcards):
     figures = SEPTET.paper(wildcards.paper).figures
     if wildcards.name not in figures:
         raise InputError(f"figure/{wildcards.paper}", expected=f"one of {', '.join(figures)}", found=wildcards.name)
+    check_whole(str(adopted_folder()), (wildcards.paper,))
     return expand(collected(wildcards.paper), scale="published")
 
 

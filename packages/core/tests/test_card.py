@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -142,3 +143,24 @@ def test_the_lock_is_that_of_the_checkout(tmp_path, monkeypatch):
     (tmp_path / "a/packages").mkdir(parents=True)  # what an image holds: no workflow/
     (tmp_path / "a/requirements.lock").write_text("numpy==1\n")
     assert lock_digest() == sha256(tmp_path / "a/requirements.lock") and papers_here.__wrapped__() == {}
+
+
+def test_a_card_names_the_commit_and_whether_files_differ_from_it(tmp_path, monkeypatch):
+    def git(*arguments):
+        name = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        done = subprocess.run(["git", "-C", tmp_path, *name, *arguments], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    monkeypatch.setattr(module, "checkout", lambda: tmp_path)
+    module.commit.cache_clear()
+    assert module.commit() is None  # no repository
+    (tmp_path / "file").write_text("one", encoding="utf-8")
+    git("init", "-q")
+    git("add", "file")
+    git("commit", "-q", "-m", "one")
+    module.commit.cache_clear()
+    assert module.commit() == git("rev-parse", "HEAD")[:12]
+    (tmp_path / "file").write_text("two", encoding="utf-8")
+    module.commit.cache_clear()
+    assert module.commit() == git("rev-parse", "HEAD")[:12] + "+"
+    module.commit.cache_clear()

@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from itertools import combinations
 
 import altair as alt
 import numpy as np
@@ -58,6 +59,26 @@ def test_text_is_dark_enough_to_be_read():
     assert theme.ink("#000000") == "#000000"
     # white on white has no contrast; #767676 is the lightest grey that passes
     assert int(theme.ink("#FFFFFF")[1:3], 16) <= 0x76
+
+
+@pytest.mark.parametrize("ground", [theme.LIGHT, theme.DARK])
+def test_colours_of_the_page_can_be_told_apart_on_either_ground(ground):
+    """Distance in Oklab (Ottosson 2020); two greys that were mistaken for each other had 0.086, as text 0.003."""
+    shown = [np.array(oklab(theme.page_colour(one, ground, theme.MARK_CONTRAST))) for one in theme.PALETTE]
+    assert min(np.linalg.norm(a - b) for a, b in combinations(shown, 2)) > 0.09
+    assert theme.page_colour(theme.BLACK, theme.DARK, theme.TEXT_CONTRAST) == theme.WHITE
+    assert theme.page_colour(theme.BLACK, theme.LIGHT, theme.TEXT_CONTRAST) == theme.BLACK
+
+
+def oklab(colour):
+    """An sRGB colour as `#RRGGBB` in Oklab."""
+    parts = np.array([int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    cones = [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566]]
+    cones.append([0.0883024619, 0.2817188376, 0.6299787005])
+    to_lab = [[0.2104542553, 0.793617785, -0.0040720468], [1.9779984951, -2.428592205, 0.4505937099]]
+    to_lab.append([0.0259040371, 0.7827717662, -0.808675766])
+    return np.array(to_lab) @ np.cbrt(np.array(cones) @ linear)
 
 
 @pytest.mark.usefixtures("demo_papers")

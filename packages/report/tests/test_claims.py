@@ -51,6 +51,31 @@ def test_one_label_may_stand_without_a_list(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"unit": "regret"}, "regret saved"),
+        ({"unit": "return", "direction": "higher"}, "return gained"),
+        ({"unit": "share of the regret", "estimand": {"kind": "relative_advantage", "of": "a", "against": "b"}},
+         "of the regret saved"),
+        ({"unit": "share of pairs", "estimand": {"kind": "level", "of": "a"}}, "share of pairs"),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_the_unit_says_what_a_positive_estimate_means(tmp_path, changes, shown):
+    assert claims.read_claims(write(tmp_path, **changes)).claims[0].unit_shown == shown
+
+
+def test_a_reference_that_no_text_names_is_refused(tmp_path):
+    path = tmp_path / "claims.yaml"
+    paper = {**GOOD["paper"], "references": {"Gao 2007": "https://b.org"}}
+    path.write_text(yaml.safe_dump({**GOOD, "paper": paper}))
+    with pytest.raises(InputError, match="none names Gao 2007"):
+        claims.read_claims(path)
+    path.write_text(yaml.safe_dump({**GOOD, "paper": {**paper, "method": "As Gao 2007."}}))
+    assert claims.read_claims(path).paper.references == {"Gao 2007": "https://b.org"}
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"estimand": {"kind": "guess", "of": "a"}}, "claims.0.estimand"),

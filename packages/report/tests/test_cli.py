@@ -112,13 +112,36 @@ def test_the_terminal_table_keeps_its_width(judged, tmp_path):
 def test_numbers_show_what_the_interval_knows(judged):
     base = read_verdicts(judged / "verdicts.json")[0]
     for numbers, text in (
-        ((46.22, 39.8, 52.4), "46 [40, 52] regret"),
-        ((0.0514, 0.0491, 0.0533), "0.0514 [0.0491, 0.0533] regret"),
-        ((-1234.5, -1300.0, -1200.0), "−1,234 [−1,300, −1,200] regret"),
-        ((1.0, 1.0, 1.0), "1.00 [1.00, 1.00] regret"),
+        ((46.22, 39.8, 52.4), "46 [40, 52] regret saved"),
+        ((0.0514, 0.0491, 0.0533), "0.0514 [0.0491, 0.0533] regret saved"),
+        ((-1234.5, -1300.0, -1200.0), "−1,234 [−1,300, −1,200] regret saved"),
+        ((1.0, 1.0, 1.0), "1.00 [1.00, 1.00] regret saved"),
+        ((46.22, None, 52.4), "46.2 [−∞, 52.4] regret saved"),
         ((None, None, None), "–"),
     ):
         estimate, low, high = numbers
         assert estimate_text(base.model_copy(update={"estimate": estimate, "low": low, "high": high})) == text
     assert number_text(-0.001, 1) == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("line", "numbers", "text"),
+    [
+        ("> 0", (13.4, -0.3, 27.1), "13.4 [−0.3, 27.1]"),  # 13 [0, 27] would hide why it is undecided
+        ("≥ 0.9", (0.95, 0.8996, 1.0), "0.9500 [0.8996, 1.0000]"),
+        ("< 6", (5.1, 4.2, 6.04), "5.10 [4.20, 6.04]"),
+        ("between 0.9 and 1.1", (1.0, 0.97, 1.1003), "1.0000 [0.9700, 1.1003]"),
+        ("> 0", (13.4, 0.0, 27.1), "13 [0, 27]"),  # an end on the line is on it
+        ("> 0", (13.4, -3e-7, 27.1), "13.4000000 [−0.0000003, 27.1000000]"),
+        ("> 1e-07", (0.5, 0.2, 0.8), "0.50 [0.20, 0.80]"),
+    ],
+)
+def test_rounding_never_moves_an_end_onto_or_across_the_line(judged, line, numbers, text):
+    estimate, low, high = numbers
+    base = read_verdicts(judged / "verdicts.json")[0]
+    changes = {"estimate": estimate, "low": low, "high": high, "line": line, "unit": ""}
+    assert estimate_text(base.model_copy(update=changes)) == text
+
+
+def test_durations_are_in_the_largest_unit():
     assert [duration_text(seconds) for seconds in (45, 720, 12_240)] == ["45 s", "12 min", "3.4 h"]

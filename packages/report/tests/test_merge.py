@@ -12,6 +12,7 @@ from septet.errors import InputError
 from septet.files import sha256
 from septet.report import merge, published, tables
 from septet.report.__main__ import Judge, judge
+from septet.report.source import FILES
 from septet.report.verdicts import read_verdicts
 from septet.scores import read_scores, write_scores
 from septet.sealed import read_sealed_json, write_json
@@ -26,7 +27,7 @@ def test_runs_are_merged_whatever_their_order(tmp_path, make_card, make_run):
     second = make_run(tmp_path / "2", make_card("r2", seeds=[2]), constant)
     merge.evaluate("dynts", "laptop", [first, second], tmp_path / "a")
     merge.evaluate("dynts", "laptop", [second, first], tmp_path / "b")
-    for file in published.FILES:
+    for file in FILES:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     paper = tables.read_paper(tmp_path / "a")
     assert len(paper.scores) == 9
@@ -126,7 +127,7 @@ def test_published_results_come_back_unchanged(tmp_path, demo):
     assert sorted(manifest["files"]) == ["dynts/runs.json", "dynts/scores.parquet", "dynts/timing.parquet"]
     for source in (tmp_path / "published", demo):  # with a manifest, and without one
         published.adopt(source, "dynts", tmp_path / "adopted")
-        for file in published.FILES:
+        for file in FILES:
             assert (tmp_path / "adopted" / file).read_bytes() == (demo / "dynts" / file).read_bytes()
 
 
@@ -167,7 +168,7 @@ def test_only_whole_papers_are_published_and_adopted(tmp_path, demo):
         published.adopt(tmp_path / "renamed", "vrda", tmp_path / "out")
     shutil.copytree(demo / "dynts", tmp_path / "torn" / "dynts")
     (tmp_path / "torn" / "dynts" / "scores.parquet").write_bytes(b"PAR1 half a file")
-    with pytest.raises(InputError, match="a complete Parquet table"):
+    with pytest.raises(InputError, match="the table that runs"):
         published.adopt(tmp_path / "torn", "dynts", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shlex
 import shutil
 from urllib.parse import quote, unquote
 
@@ -14,8 +15,9 @@ from septet.report.__main__ import Page, page
 from septet.report.claims import About
 from septet.report.compact_svg import Picture
 from septet.report.figure_files import Drawn, Panel, Point, read_figure
-from septet.report.page import Part, render
+from septet.report.page import Part, linked, render, source_of
 from septet.report.planned import PlanFact
+from septet.report.rerun import figure_command
 from septet.sealed import read_sealed_json, write_json
 
 CONTRASTS = """() => {
@@ -270,11 +272,48 @@ def test_the_colours_follow_the_system_and_the_button(browser, url):
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     dark = tab.evaluate(ground)
     assert dark == "rgb(22, 22, 21)"
-    tab.locator("#theme").click()  # auto -> light
-    assert tab.evaluate(ground) == "rgb(253, 253, 251)"
-    tab.locator("#theme").click()
-    assert tab.evaluate(ground) == dark
+    button = tab.locator("#theme")
+    assert button.inner_text() == "Light colours"  # what a click does
+    button.click()
+    assert tab.evaluate(ground) == "rgb(253, 253, 251)" and button.inner_text() == "Dark colours"
+    button.click()
+    assert tab.evaluate(ground) == dark and button.inner_text() == "Light colours"
+    tab.emulate_media(color_scheme="light")  # the colours follow the system again
+    assert tab.evaluate(ground) == "rgb(253, 253, 251)" and button.inner_text() == "Dark colours"
+    button.click()
+    tab.reload()
+    assert tab.evaluate(ground) == dark and button.inner_text() == "Light colours"  # kept, as the system has it not
     tab.close()
+
+
+def test_references_in_texts_are_links_and_nothing_else_is():
+    links = {"beats_noise": "#paper=a&claim=beats_noise", "Gao et al. 2007": "https://b.org/x"}
+    found = linked("As beats_noise, not frozen_beats_noise <b> (Gao et al. 2007; docs/papers/a.md).", links)
+    assert found == (
+        'As <a data-go href="#paper=a&amp;claim=beats_noise">beats_noise</a>, not frozen_beats_noise &lt;b&gt; ('
+        '<a rel="noreferrer" href="https://b.org/x">Gao et al. 2007</a>; '
+        '<a rel="noreferrer" href="../../../docs/papers/a.md">docs/papers/a.md</a>).'
+    )
+
+
+def test_the_source_of_a_claim_leads_to_the_paper_and_that_of_ours_nowhere(tab):
+    tab.goto(tab.url + "#paper=dynts")
+    sources = tab.locator("section.paper:visible .source")
+    texts = sources.all_inner_texts()
+    assert any(text.startswith("Ours") for text in texts) and len(texts) == 6
+    address = tab.locator("section.paper:visible .authors a").get_attribute("href")
+    for place, text in enumerate(texts):
+        to = sources.nth(place).locator("a")
+        assert to.count() == 0 if text.startswith("Ours") else to.get_attribute("href") == address
+
+
+def test_the_command_of_a_figure_draws_from_the_folder_of_the_page(results):
+    text = html.unescape((results / "report" / "index.html").read_text())
+    for name, source in (("regret_curves", results.as_posix()), ("final_regret", results.as_posix())):
+        assert figure_command("dynts", name, source) in text
+    words = shlex.split(figure_command("dynts", "regret_curves", "my runs/$x"))
+    assert words[:5] == [".venv/bin/snakemake", "--profile", "profiles/local", "--config", 'adopt="my runs/$x"']
+    assert figure_command("a", "b", "published") == ".venv/bin/snakemake --profile profiles/local -- figure/a/b"
 
 
 def test_the_grounds_are_those_that_the_colours_were_chosen_for(results):
@@ -440,7 +479,7 @@ def test_a_plan_stands_beside_what_came():
     )
     text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", render("laptop", [], [row], "published")))
     assert "dynts 8 of 9 2 min 60 s to ? 2.0 h 7 published" in text
-    assert "Plan and fact" not in render("laptop", [], [], "published")
+    assert "Planned and actual cost" not in render("laptop", [], [], "published")
 
 
 def test_the_page_names_the_scale_of_the_verdicts(results):
@@ -471,3 +510,9 @@ def test_a_figure_cannot_end_its_element(results, claims_files, tmp_path):
     path.write_text("{}")
     with pytest.raises(InputError, match=r"final_regret\.json: expected a figure"):
         page(settings, tmp_path / "out")
+
+
+def test_the_header_names_the_commits_of_the_runs(make_card):
+    cards = [make_card("r1", commit="0123456789ab"), make_card("r2", commit="0123456789ab"), make_card("r3")]
+    assert source_of("published", cards)["commits"] == "0123456789ab"
+    assert source_of("published", cards[2:])["commits"] == "not recorded"

@@ -33,6 +33,20 @@ def test_a_figure_takes_the_narrowest_width_that_holds_its_panels_side_by_side()
     assert compose_svg.arrange([panel(250)] * 9) == (174, 3)
 
 
+def test_a_figure_that_would_be_taller_than_a_page_is_shrunk_to_fit_it():
+    def size(panels):
+        text = compose_svg.compose(panels, "t")
+        mm = [float(part) for part in re.search(r'width="([\d.]+)mm" height="([\d.]+)mm"', text).groups()]
+        box = [float(part) for part in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()]
+        return mm, box
+
+    mm, box = size([panel(800, 500), panel(800, 500), panel(800, 500)])  # 1536 pixels of height
+    assert mm == pytest.approx([174, 230], abs=0.01)
+    assert box == pytest.approx([174 / 230 * 1536, 1536], abs=0.1)  # nothing is distorted, and all panels are inside
+    mm, box = size([panel(300, 100), panel(300, 100)])
+    assert mm == pytest.approx([174, 100 / 657.6 * 174], abs=0.1) and box[0] == pytest.approx(657.6, abs=0.1)
+
+
 def test_files_have_the_width_that_they_state(drawn):
     for name in ("regret_curves", "final_regret"):
         mm, _ = compose_svg.arrange(read_figure(drawn / f"{name}.json").panels)
@@ -81,6 +95,25 @@ def test_latex_escapes_what_latex_would_read():
         r"50 \% of a\_b \& \$x\$ \{y\} \textasciitilde{} \textbackslash{} $\gamma$"
     )
     assert tabulate.as_markdown(("a", "b"), [("x|y", "1")]).splitlines()[2] == "| x\\|y | 1 |"
+
+
+def test_a_narrow_latex_table_is_a_plain_booktabs_table():
+    assert tabulate.as_latex(("", "Static"), [("UCB", "12 [10, 14]"), ("a_b", "3 %")]) == (
+        "% \\usepackage{booktabs}\n\\begin{tabular}{lr}\n\\toprule\n & Static \\\\\n\\midrule\n"
+        "UCB & 12 [10, 14] \\\\\na\\_b & 3 \\% \\\\\n\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+def test_a_wide_latex_table_breaks_its_text_inside_columns_of_the_width_of_a_line():
+    rows = [("word " * 30, "undecided", "1 [0, 2]")] * 3
+    text = tabulate.as_latex(("Claim", "Verdict", "Ours"), rows)
+    assert text.startswith("% \\usepackage{booktabs, array}\n\\begin{tabular}{>{\\raggedright")
+    widths = [float(width) for width in re.findall(r"p\{\\dimexpr([\d.]+)\\linewidth-2\\tabcolsep\\relax\}", text)]
+    assert sum(widths) == pytest.approx(1, abs=0.002)
+    assert widths[0] > widths[1] > widths[2] and widths[1] * tabulate.LINE >= len("undecided")
+    assert text.count("{") == text.count("}")
+    long = tabulate.as_latex(("Claim", "Verdict", "Ours"), rows * 20)
+    assert "\\begin{longtable}" in long and "\\endhead" in long and "longtable}\n" in long.splitlines()[0] + "\n"
 
 
 def test_a_figure_without_means_is_counted():

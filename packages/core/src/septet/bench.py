@@ -87,7 +87,7 @@ def row(
     Args:
         name: what was measured.
         value: its median, in `unit`.
-        peer: who was measured beside us, with the median `peer_value`; the row's ratio is value / peer_value.
+        peer: the peer that was measured, with the median `peer_value`; the row's ratio is value / peer_value.
         limit_ratio: share of the physical limit that was reached, where one was worked out.
     """
     ratio = value / peer_value if peer_value else None

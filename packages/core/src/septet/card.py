@@ -1,4 +1,4 @@
-"""The run card (`run.json`): what made the score table that lies beside it."""
+"""The run card (`run.json`): what made the score table next to it."""
 
 import hashlib
 import importlib.metadata
@@ -6,8 +6,10 @@ import json
 import os
 import platform
 import resource
+import subprocess
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,7 +52,9 @@ class RunCard(Settings):
     """Environment steps or examples, over all seeds and methods of the job."""
     steps_per_second: float
     tables: dict[str, str] = {}
-    """SHA-256 of the tables that lay beside the card when it was written; empty of a bench."""
+    """SHA-256 of the tables next to the card when it was written; empty for a bench."""
+    commit: str | None = None
+    """The commit of the checkout, with `+` if files differ from it; none where git or the checkout is missing."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -61,7 +65,7 @@ class RunCard(Settings):
         return validate(cls, data, str(path))
 
     def write(self, path: Path) -> None:
-        """Write the card as JSON with its checksum, in one step; after the tables beside it, which it names."""
+        """Write the card as JSON with its checksum, in one step; after the tables next to it, which it names."""
         write_json(path, {**self.model_dump(mode="json"), "tables": table_digests(path.parent)})
 
 
@@ -71,7 +75,7 @@ def table_digests(folder: Path) -> dict[str, str]:
 
 
 def check_tables(card: Path, tables: Mapping[str, str]) -> None:
-    """Check that the tables beside a card are those that it was written with.
+    """Check that the tables next to a card are the ones it was written with.
 
     Args:
         card: path of the card.
@@ -142,6 +146,7 @@ class Stopwatch:
             sources=sources,
             lock=lock,
             image=os.environ.get("APPTAINER_NAME"),
+            commit=commit(),
             versions={
                 "python": platform.python_version(),
                 **{name: importlib.metadata.version(name) for name in libraries},
@@ -167,6 +172,20 @@ def lock_digest() -> str | None:
     here = checkout()
     lock = here / "requirements.lock" if here else None
     return sha256(lock) if lock and lock.is_file() else None
+
+
+@cache
+def commit() -> str | None:
+    """The first 12 digits of the checkout's commit, with `+` if a tracked file was changed; none without git."""
+    here = checkout()
+    if here is None:
+        return None
+    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--match=", "--dirty=+"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
 
 
 def _short_digest(text: str) -> str:

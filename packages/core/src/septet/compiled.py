@@ -1,7 +1,7 @@
 """Functions compiled by numba, cached between processes by the digest of their package's sources.
 
 Numba's own cache looks at the file of a function alone: edit a compiled function that another file
-calls, and the caller goes on with the old one. Here the cache folder carries the digest of the whole
+calls, and the caller keeps using the old one. Here the cache folder carries the digest of the whole
 package, so an edit anywhere in it compiles again. Needs numba, which core itself does not.
 """
 

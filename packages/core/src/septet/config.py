@@ -75,7 +75,7 @@ class Runs(Settings):
 
 
 class SeededRuns(Runs):
-    """Base of experiments of which a job may have seeds of its own: as many as its claims need."""
+    """Base of experiments whose jobs may have their own seeds: as many as their claims need."""
 
     seeds_of: dict[str, JobSeeds] = {}
     """Seeds of the jobs on a task, or of one job, method/task, in place of `seeds`."""

@@ -20,7 +20,7 @@ SOURCE_SUFFIXES = set(
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes `path`'s place in one step.
+    """Yield a temporary path next to `path`; on success it replaces `path` in one step.
 
     The data reach the disk before the name does (fsync, rename, fsync of the folder), so a reader
     sees the old file or the new one and never a part. On an exception `path` is left as it was. While
@@ -75,7 +75,7 @@ def _of_the_system(error: Exception) -> str | None:
 
 
 def _try_lock(descriptor: int) -> bool:
-    """Lock an open file if nobody holds it; false too on a file system that knows no locks."""
+    """Lock an open file if nobody holds it; also false on a file system without lock support."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -114,7 +114,7 @@ def checkout() -> Path | None:
 def is_source(name: str) -> bool:
     """Whether a file of a package, by its path inside, is one of its sources: code, or data that code reads.
 
-    What editors, file managers and file systems leave beside them is not: ``.train.py.swp``, ``.#train.py``,
+    What editors, file managers and file systems leave next to them is not: ``.train.py.swp``, ``.#train.py``,
     ``train.py~``, ``train.py.orig``, ``.DS_Store``, ``.nfs0001``, anything in ``__pycache__`` or a hidden folder.
     """
     path = PurePosixPath(name)

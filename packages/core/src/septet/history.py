@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 class History:
-    """K records of S seeds: the steps done, metrics, and seconds by phase; NaN is no value.
+    """K records of S seeds: the steps done, metrics, and seconds by phase; NaN marks a missing value.
 
     A metric or a phase may start late and may be missing from any record: its values stay with their own records.
 
@@ -95,7 +95,7 @@ class History:
 
         Args:
             steps: the step of each record in the table, if it is not the number of steps done.
-            hold: metrics whose last value stands until the next one.
+            hold: metrics whose last value is repeated until the next one.
         """
         frames = []
         for name, column in self.metrics.items():

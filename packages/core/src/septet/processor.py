@@ -25,7 +25,7 @@ LEVELS = {
     "x86-64-v3": "abm avx avx2 bmi1 bmi2 f16c fma movbe xsave",
     "x86-64-v4": "avx512f avx512bw avx512cd avx512dq avx512vl",
 }
-"""Flags of /proc/cpuinfo that each level of the psABI needs beside those of the levels below it."""
+"""Flags of /proc/cpuinfo that each level of the psABI needs in addition to those of the levels below it."""
 BEYOND = ("avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "sve", "sve2")
 """Instruction sets beyond a level that libraries choose code by."""
 

@@ -52,7 +52,7 @@ def is_folder(path: Path) -> bool:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted by name. Raises InputError if there is no such folder or it may not be read."""
+    """The entries of a folder, sorted by name. Raises InputError if there is no such folder or it may not be read."""
     with readable(folder, "a readable folder"):
         return sorted(folder.iterdir())
 
@@ -96,7 +96,7 @@ def walk(folder: Path) -> list[Path]:
 
 
 class Once(yaml.SafeLoader):
-    """Safe YAML in which a key stands once, and nothing is merged.
+    """Safe YAML with unique keys and without merges.
 
     The plain loader lets the last of two equal keys win without a word, and a few nested merges fill the memory.
     """
@@ -131,7 +131,7 @@ def read_mapping(source: str) -> dict[str, Any]:
     """Read one YAML or JSON mapping from a file, or from standard input if `source` is ``-``.
 
     Raises:
-        InputError: the file is missing, is no text, no YAML, or holds something else than a mapping.
+        InputError: the file is missing, is not text or not YAML, or does not hold a mapping.
     """
     where = "standard input" if source == "-" else source
     data = _read(source, where, LIMIT, "YAML or JSON", _yaml)
@@ -147,13 +147,13 @@ def read_json(path: Path, expected: str) -> Any:
         expected: what the file ought to be, for the message.
 
     Raises:
-        InputError: the file is missing, is no text, no JSON, gives a key twice, or holds NaN or an infinite number.
+        InputError: the file is missing, is not text or not JSON, repeats a key, or holds NaN or an infinite number.
     """
     return _read(str(path), str(path), LIMIT_JSON, expected, parse_json)
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON text; ValueError (or RecursionError) if it is no JSON or for what `read_json` refuses."""
+    """Parse JSON text; ValueError (or RecursionError) if it is not JSON or `read_json` would reject it."""
     return json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_finite)
 
 
@@ -161,7 +161,7 @@ def parse_yaml(text: str, where: str) -> Any:
     """Read one value in YAML from `text`.
 
     Raises:
-        InputError: `text` is no YAML, or gives a key twice.
+        InputError: `text` is not YAML, or repeats a key.
     """
     try:
         data = _yaml(text)

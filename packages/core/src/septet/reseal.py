@@ -12,10 +12,10 @@ CARDS = ("run.json", "runs.json")
 
 
 def reseal(path: Path) -> None:
-    """Write a table or JSON file again with its checksum; the card beside a table then names the new one.
+    """Write a table or JSON file again with its checksum; the card next to a table then names the new one.
 
     Raises:
-        InputError: the file is missing or no table or JSON file of ours, or the card beside it is not whole.
+        InputError: the file is missing or not one of our tables or JSON files, or the card next to it is damaged.
     """
     if path.suffix == ".json":
         data = without_checksum(read_json(path, "a JSON file"))

@@ -90,7 +90,7 @@ def write_scores(path: Path, frames: Sequence[pl.DataFrame]) -> None:
     It also takes a table that another program wrote: ``write_scores(path, [polars.read_parquet(path)])``.
 
     Raises:
-        InputError: the columns differ from the contract, there is no row, a row stands twice, or a value is missing,
+        InputError: the columns differ from the contract, there is no row, a row is repeated, or a value is missing,
             NaN or infinite.
     """
     _write(path, frames, SCORES, [*KEY, "metric"])
@@ -126,7 +126,7 @@ def rewrite(path: Path) -> None:
     Columns may come in any order and in types that hold the same values: pandas' categories, 32-bit integers.
 
     Raises:
-        InputError: it is no Parquet file, lacks a column or has another one, or a value does not fit its column.
+        InputError: it is not a Parquet file, its columns differ, or a value does not fit its column.
     """
     try:
         with readable(path):

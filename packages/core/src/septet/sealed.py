@@ -1,6 +1,6 @@
 """Files that carry their own checksum, so that one that was changed or damaged is refused before it is used.
 
-The checksum is the SHA-256 of the file with the 64 digits of the checksum as zeros. It stands where the format has room
+The checksum is the SHA-256 of the file with the 64 digits of the checksum as zeros. It is where the format has room
 for text: under a key of a JSON object, in the metadata of Parquet and safetensors. So a copy keeps it, and other
 programs read the file as any other.
 """
@@ -24,7 +24,7 @@ PLACEHOLDER = {KEY: ZEROS}
 _SEAL = re.compile(KEY.encode() + rb'(?:\x18\x40|": ?")([0-9a-f]{64})')  # in Parquet Thrift, in the others JSON
 _LONGEST = len(KEY) + 4 + 64
 TABLES = ("scores.parquet", "timing.parquet")
-"""The tables that lie beside a run card."""
+"""The tables next to a run card."""
 
 
 def seal(path: Path) -> None:
@@ -97,7 +97,7 @@ def read_sealed_json(path: Path, expected: str) -> Any:
     """Read what `write_json` wrote, without the checksum.
 
     Raises:
-        InputError: the file cannot be read, is no JSON, or its checksum is missing or another one.
+        InputError: the file cannot be read, is not JSON, or its checksum is missing or differs.
     """
     data = read_json(path, expected)
     verify(path, expected)

@@ -124,7 +124,7 @@ class _Array:
         return array
 
     def refuse(self, value: Any, bound: Bound) -> NoReturn:
-        """Raise the error for a value that is no such array."""
+        """Raise the error for a value that is not such an array."""
         what = self.kind.name if self.kind is not None else "numbers" if "f" in self.native else "integers"
         sides = [side.shown(bound) for side in self.sides]
         how = "writable contiguous " if self.out else ""

@@ -226,7 +226,7 @@ def read_papers(root: Path) -> dict[str, Paper]:
 
 @cache
 def papers_here() -> dict[str, Paper]:
-    """The rows of the checkout that this package lies in; none where there is no workflow/."""
+    """The rows of the checkout that contains this package; none without workflow/."""
     here = checkout()
     return read_papers(here) if here and (here / "workflow").is_dir() else {}
 

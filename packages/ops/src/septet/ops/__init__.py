@@ -1,3 +1,3 @@
-"""What stands around a run: plan it, follow it, trace a point, compare, publish, describe and track what came."""
+"""Tools around a run: plan it, follow it, trace a point, and compare, publish, describe and track its results."""
 
 __version__ = "0.1.0"

@@ -59,7 +59,7 @@ class Timed(Settings):
     cpu_seconds: float
     """Of one iteration of one seed, at the configuration of scale `paper`."""
     source: str
-    """Where the measurement is told."""
+    """Where the measurement is described."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def read(folder: Path) -> Recorded:
 
 
 def other_job(file: str) -> tuple[str, str]:
-    """Family and label of a job that is no training job, from the name of its benchmark file below its scale.
+    """Family and label of a job that is not a training job, from the name of its benchmark file below its scale.
 
     `dynts/figures.jsonl` is of family `figures`; a training job has a method and a task: `dynts/ts/static.jsonl`.
     """
@@ -108,7 +108,7 @@ def other_job(file: str) -> tuple[str, str]:
 def gather(folder: Path, before: Path) -> dict[str, Any]:
     """What Snakemake measured of the jobs that have no run card, below `benchmarks/<scale>`: the new `benchmarks.json`.
 
-    Lines that `before` has of papers of which it measured nothing stay as they are: not all are run and published at a
+    Lines in `before` of papers that were not measured stay as they are: not all are run and published at a
     time, and results may have been brought back from elsewhere.
 
     Returns:

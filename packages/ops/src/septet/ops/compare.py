@@ -5,7 +5,7 @@ read. The interval of the difference is ``d ± t_{n-1} s`` with s the standard e
 have the same seeds. It is as wide as the number of comparisons asks for (Bonferroni): if nothing has moved, none of the
 intervals leaves zero out with a probability of 95 %. A number moved if its interval lies wholly further from zero than
 the tolerance, a share of A's value. A verdict that is another one while its numbers agree within that interval has
-crossed its line: that happens to a claim near its line in any two runs, and is listed, but is no move.
+crossed its line: that happens to a claim near its line in any two runs, and is listed, but does not count as a move.
 """
 
 import argparse

@@ -44,7 +44,7 @@ RECIPE = (
 )
 """Files of the checkout that the crate carries, so that it is whole without it."""
 LEFT_OUT = {METADATA, "tracking", "recipe"}
-"""Names in the results folder that are no result of the run; `recipe` is listed by `_recipe`."""
+"""Names in the results folder that are not results of the run; `recipe` is listed by `_recipe`."""
 
 
 def write_crate(results: Path, checkout: Path, out: Path) -> None:
@@ -253,7 +253,7 @@ def _installed(name: str) -> str | None:
 
 
 def _context(card: RunCard) -> list[Entity]:
-    """What a run stands on beside software: its data set and its image."""
+    """What a run needs apart from software: its data set and its image."""
     found: list[Entity] = []
     if card.data != "simulated":
         found.append({"@id": _data(card), "@type": "CreativeWork", "name": card.data})
@@ -277,7 +277,7 @@ def _step(card: RunCard) -> Entity:
 
 
 def _tool(card: RunCard) -> str:
-    name, digest = list(card.sources.items())[-1]  # the package that ran, after those that it stands on
+    name, digest = list(card.sources.items())[-1]  # the package that ran, after those it depends on
     return f"#{name}-{digest[:12]}"
 
 

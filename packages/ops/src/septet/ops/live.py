@@ -1,7 +1,7 @@
 """Follow a long run from outside: `make live`.
 
 A process of its own reads what the jobs leave on disk anyway, their `progress.json` and in the end their score tables,
-and passes it on to W&B. A job knows nothing of it, imports nothing of it and waits for nothing: if this process dies
+and passes it on to W&B. A job does not know of it, import it or wait for it: if this process dies
 or hangs, training does not notice, and it can be started again at any time.
 """
 
@@ -87,7 +87,7 @@ class Follower:
 
 
 def follow(follower: Follower, every: float, until_idle: bool) -> None:
-    """Look every so many seconds; a failed look is told and the next one tries again."""
+    """Look every so many seconds; a failed look is reported and the next one tries again."""
     try:
         while True:
             at_work = 1

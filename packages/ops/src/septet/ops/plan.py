@@ -5,7 +5,7 @@
 The jobs are Snakemake's own. A job's time is a recorded one (`septet.ops.benchmarks`) times the ratio of the two
 amounts of work (`septet.ops.scaling`). Which record is the nearest, and how far off such a prediction is, comes from
 predicting each record from the others (`Predictor`). A job that nothing recorded compares with is said to have no
-benchmark; its time limit then stands for the upper end.
+benchmark; its time limit then is the upper end.
 """
 
 import argparse

@@ -5,7 +5,7 @@ from septet.report.planned import Plan, Row
 
 
 def text(plan: Plan) -> str:
-    """The plan as lines of a table, with what it stands on below."""
+    """The plan as lines of a table, and what it is based on."""
     head = (
         f"{'paper':12}{'rule':10}{'jobs':>5}  {'core-hours':>24}  {'GPU-hours':>24}  {'memory':>7}  {'longest job':>11}"
     )

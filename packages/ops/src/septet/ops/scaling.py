@@ -16,7 +16,7 @@ Config = Mapping[str, Any]
 
 @cache
 def rules() -> dict[str, Callable[[str, Config], float]]:
-    """Paper -> its rule; of papers without one there is no estimate."""
+    """Paper -> its rule; a paper without one has no estimate."""
     found = {}
     for paper, row in papers_here().items():
         if row.work is not None:

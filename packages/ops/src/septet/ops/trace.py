@@ -62,7 +62,7 @@ def trace(name: str, results: Path) -> list[Link]:
         results: a folder with one folder per paper: `results/<scale>` or `published`.
 
     Raises:
-        InputError: there is no such point, or the results are torn.
+        InputError: there is no such point, or the results are damaged.
     """
     point, paper, card = find(name, results)
     return [
@@ -132,7 +132,7 @@ def find(name: str, results: Path) -> tuple[Point, Paper, RunCard]:
     """The point that a name means, with its paper's results and its run card.
 
     Raises:
-        InputError: the name is of neither form, or there is no such run, figure, paper, method, task, seed or step.
+        InputError: the name has neither form, or there is no such run, figure, paper, method, task, seed or step.
     """
     parts = name.split("/")
     if re.fullmatch(r"[0-9a-f]{6,12}", parts[0]):
@@ -219,7 +219,7 @@ def _rows(point: Point, paper: Paper, card: RunCard) -> pl.DataFrame:
 
 
 def _values(point: Point, paper: Paper, card: RunCard) -> list[Link]:
-    """The rows of the score table that the point stands on; the last step where none is named."""
+    """The rows of the score table behind the point; the last step if none is named."""
     rows = _rows(point, paper, card)
     for column in ("metric", "seed", "step"):
         asked = getattr(point, column)

@@ -2,7 +2,7 @@
 
 One W&B run per seed of a job, in the group `paper/method`. Its id is that of the run card and the seed, so the same
 job is the same run anywhere, and a second call adds nothing: a ledger in the output folder names what is whole, and a
-run that was cut short is written anew. Everything is written to files; nothing is sent, and no key is read. To send:
+run that was cut short is written again. Everything is written to files; nothing is sent, and no key is read. To send:
 `wandb sync results/laptop/tracking/wandb/offline-run-*`.
 """
 
@@ -52,7 +52,7 @@ class Series(Settings):
 
 
 def series(card: RunCard, scores: pl.DataFrame, scale: str) -> Iterator[Series]:
-    """One per seed of a job. Where the job has several labels, the label stands before the metric."""
+    """One per seed of a job. If the job has several labels, the label precedes the metric."""
     rows = scores.filter(pl.col("task") == card.task, pl.col("method").is_in(list(card.methods)))
     one_label = len(card.methods) == 1
     for seed in card.seeds:

@@ -27,7 +27,7 @@ class Row(Settings):
     unit: str
     """Unit of the value."""
     peer: str | None
-    """Who was measured beside us."""
+    """The peer that was measured."""
     peer_value: float | None
     """The peer's median."""
     ratio: float | None

@@ -103,6 +103,7 @@ def dots(
     log_x: bool = False,
     x_domain: tuple[float, float] | None = None,
     width: int = 240,
+    row: int = 22,
 ) -> alt.LayerChart:
     """One row per series: a dot at the mean with its interval as a bar.
 
@@ -111,6 +112,7 @@ def dots(
         series: what is drawn as far as the frame has it, from top to bottom.
         reference: a value to mark with a vertical line, such as 0 for 'no difference'.
         x_domain: limits of the horizontal axis, if panels are to share them; else from the bars.
+        row: height of a row in pixels.
     """
     series = present(frame, series, column)
     rows = _named(frame, series, column).sort(pl.col("series").cast(pl.Enum([one.name for one in series])))
@@ -128,7 +130,7 @@ def dots(
     if reference is not None:
         here: dict[str, Any] = {"data": inline([{"reference": reference}])}
         layers.insert(0, alt.Chart(**here).mark_rule(strokeDash=[3, 3]).encode(x=alt.X("reference:Q")))
-    return alt.LayerChart(data=inline(_values(rows)), layer=layers, width=width, height=alt.Step(22))
+    return alt.LayerChart(data=inline(_values(rows)), layer=layers, width=width, height=alt.Step(row))
 
 
 def panels(
@@ -140,7 +142,7 @@ def panels(
 ) -> alt.ConcatChart:
     """Small multiples: one panel per task, each under the task's name.
 
-    The page lays the panels out anew, with as many columns as the screen has room for.
+    The page arranges the panels again, in as many columns as the screen has room for.
 
     Args:
         tasks: task of the score table -> the name that is shown; gives the order.
@@ -287,7 +289,7 @@ def _axis(ticks: Mapping[float, str] | None = None, log: tuple[float, float] | N
         places = [float(tick) for tick in ticks]
         named = f"{json.dumps(list(ticks.values()))}[indexof({json.dumps(places)}, datum.value)]"
         return alt.Axis(values=places, labelExpr=named, labelFlush=False)
-    # One notation per tick: Vega's own SI format would write 0.2k beside 1k, and 50m for 0.05.
+    # One notation per tick: Vega's own SI format would write 0.2k next to 1k, and 50m for 0.05.
     text = "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : format(datum.value, ',~g')"
     values: dict[str, Any] = {"values": log_ticks(*log)} if log and len(log_ticks(*log)) > 1 else {"tickCount": 5}
     return alt.Axis(**values, labelExpr=text, labelOverlap="greedy", labelSeparation=6, labelFlush=False)

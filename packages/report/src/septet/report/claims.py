@@ -49,6 +49,8 @@ class About(Settings):
     """What the paper claims, in a sentence or two of ours."""
     method: str
     """One paragraph on the method, in our words."""
+    references: dict[str, Annotated[str, Field(pattern=r"^https?://\S+$")]] = Field(default={})
+    """Another paper as the texts of this file name it -> where it can be read; the page makes a link of it."""
     equations: list[Equation] = Field(default=[])
     """Its equations, in the notation of `docs/papers/<id>.md`."""
     differences: list[str] = Field(default=[])
@@ -276,6 +278,16 @@ class Claim(Settings):
         return self.source.casefold().startswith("ours")
 
     @property
+    def unit_shown(self) -> str:
+        """The unit of the estimate, with what a positive one means: regret saved, return gained."""
+        means = ""
+        if isinstance(self.estimand, Advantage | RelativeAdvantage):
+            means = " saved" if self.direction == "lower" else " gained"
+        elif isinstance(self.estimand, ShiftOfBest):
+            means = " upwards"
+        return f"{self.unit.removeprefix('share ')}{means}" if self.unit and means else self.unit
+
+    @property
     def is_area(self) -> bool:
         """Whether the metric is an area under a curve."""
         return _AUC.fullmatch(self.metric) is not None
@@ -319,6 +331,9 @@ class ClaimsFile(Settings):
         names = [claim.id for claim in self.claims]
         if len(set(names)) != len(names):
             raise ValueError("each claim id once")
+        texts = self.model_dump_json(exclude={"paper": {"references"}})
+        if absent := [name for name in self.paper.references if name not in texts]:
+            raise ValueError(f"a text that names each reference, and none names {absent[0]}")
         used = {task for claim in self.claims for task in claim.tasks}
         if self.tasks and (odd := used ^ self.tasks.keys()):
             raise ValueError(f"under `tasks` the tasks of the claims, no more and no fewer: see {min(odd)}")

@@ -12,6 +12,8 @@ WIDTHS_MM = (84, 120, 174)
 
 PIXELS_PER_INCH, POINTS_PER_INCH = 96, 72
 PIXELS_PER_MM = PIXELS_PER_INCH / 25.4
+HEIGHT_MM = 230
+"""The tallest figure: what a caption leaves of the text of a page."""
 SMALLEST = 0.75
 """How far a panel may be shrunk to fit a width: 11 pixels become 6.2 points."""
 
@@ -30,19 +32,21 @@ def arrange(panels: Sequence[Panel]) -> tuple[int, int]:
 
 
 def compose(panels: Sequence[Panel], title: str, *, points: bool = False) -> str:
-    """An SVG file with all panels, as wide as `arrange` says, and no larger than life.
+    """An SVG file with all panels, as wide as `arrange` says, no taller than a page, and no larger than life.
 
     Text stays text, in Liberation Sans or whichever font of the same metrics is at hand.
 
     Args:
-        points: state the size in points, as plain numbers; for PDF, which knows no other unit.
+        points: state the size in points, as plain numbers; for PDF, which has no other unit.
     """
     mm, columns = arrange(panels)
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     wide = [max(row[place].picture.width for row in rows if place < len(row)) for place in range(columns)]
     tall = [max(panel.picture.height for panel in row) for row in rows]
-    scale = min(1.0, mm * PIXELS_PER_MM / _natural([panel.picture.width for panel in panels], columns))
-    width, height = mm * PIXELS_PER_MM / scale, sum(tall) + GAP * (len(rows) - 1)
+    height = sum(tall) + GAP * (len(rows) - 1)
+    natural = _natural([panel.picture.width for panel in panels], columns)
+    scale = min(1.0, mm * PIXELS_PER_MM / natural, HEIGHT_MM * PIXELS_PER_MM / height)
+    width = mm * PIXELS_PER_MM / scale
     parts = []
     for line, row in enumerate(rows):
         for place, panel in enumerate(row):

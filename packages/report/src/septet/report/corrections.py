@@ -18,7 +18,7 @@ def family(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def holm(verdicts: Sequence[Verdict]) -> set[Key]:
-    """Decided verdicts none of which is wrong, with 95 %: Holm's step-down procedure on two-sided p-values."""
+    """Decided verdicts that are all right with 95 % probability: Holm's step-down procedure on two-sided p-values."""
     ordered = sorted(family(verdicts), key=_p)
     found: set[Key] = set()
     for place, one in enumerate(ordered):
@@ -29,7 +29,7 @@ def holm(verdicts: Sequence[Verdict]) -> set[Key]:
 
 
 def false_discovery(verdicts: Sequence[Verdict]) -> set[Key]:
-    """Decided verdicts of which one in twenty is expected to be wrong: Benjamini and Hochberg's procedure."""
+    """Decided verdicts with at most one in twenty expected to be wrong: Benjamini and Hochberg's procedure."""
     judged = family(verdicts)
     adjusted = false_discovery_control(np.array([_p(one) for one in judged])) if judged else []
     return {(one.paper, one.claim) for one, p in zip(judged, adjusted, strict=True) if p <= LEVEL}

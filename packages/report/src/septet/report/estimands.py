@@ -53,7 +53,7 @@ class Contrast:
     a: Array
     """Shape ``(S, J)``."""
     b: Array
-    """Shape ``(S, J)``; ones for a quantity that is no ratio."""
+    """Shape ``(S, J)``; ones for a quantity that is not a ratio."""
     test: Method
     a_range: Range = OPEN
     """Where each value of `a` lies by definition."""

@@ -12,7 +12,7 @@ from septet.report.compact_svg import Picture
 from septet.sealed import read_sealed_json, write_json
 
 SUFFIXES = ("svg", "csv", "md", "tex")
-"""The files beside a figure's JSON whose bytes depend on nothing but the figure; a PDF holds the time of its making."""
+"""The files next to a figure's JSON whose bytes depend on the figure alone; a PDF contains its creation time."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,20 @@ class Drawn:
     source: str = ""
     """SHA-256 of the file of scores (of the bench file) that it shows."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of the files beside it: suffix -> digest."""
+    """SHA-256 of the files next to it: suffix -> digest."""
 
 
 def write_figure(path: Path, figure: Drawn) -> None:
-    """Write a figure's panels as JSON with its checksum; after the files beside it, which it names."""
+    """Write a figure's panels as JSON with its checksum; after the files next to it, which it names."""
     beside = {suffix: sha256(file) for suffix in SUFFIXES if (file := path.with_suffix(f".{suffix}")).is_file()}
     write_json(path, asdict(replace(figure, files=beside)), indent=None)
 
 
 def read_figure(path: Path) -> Drawn:
-    """Read what `write_figure` wrote, and check the files beside it, as far as they are there.
+    """Read what `write_figure` wrote, and check the files next to it, if they exist.
 
     Raises:
-        InputError: it is something else, was changed, or is the figure of another name; a file beside it was changed.
+        InputError: it is not a figure, was changed, or has another name; a file next to it was changed.
     """
     figure = _read_figure(path)
     if figure.name != path.stem:

@@ -1,6 +1,7 @@
 """Numbers and verdicts as text, for the page and the terminal alike."""
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -20,30 +21,53 @@ SYMBOLS: "dict[Outcome, str]" = {
 def estimate_text(verdict: "Verdict") -> str:
     """The estimate with its interval and unit, such as `46 [40, 52] regret`; a dash if it was not judged.
 
-    An end that the seeds do not bound is infinite.
+    An end that the seeds do not bound is infinite. Digits are added until each end is seen to lie on its side of the
+    claimed line, as 0.996 does of 1.
     """
     if verdict.estimate is None:
         return "–"
-    if verdict.low is None or verdict.high is None:
-        decimals = _decimals(0.9 * verdict.estimate, 1.1 * verdict.estimate)
-        ends = (
-            ("−∞" if verdict.low is None else number_text(verdict.low, decimals)),
-            ("∞" if verdict.high is None else number_text(verdict.high, decimals)),
-        )
-        return f"{number_text(verdict.estimate, decimals)} [{ends[0]}, {ends[1]}] {verdict.unit}".strip()
-    return f"{interval_text(verdict.estimate, verdict.low, verdict.high)} {verdict.unit}".strip()
+    low = -math.inf if verdict.low is None else verdict.low
+    high = math.inf if verdict.high is None else verdict.high
+    lines = [float(number) for number in _NUMBER.findall(verdict.line)]
+    return f"{interval_text(verdict.estimate, low, high, lines)} {verdict.unit}".strip()
 
 
-def interval_text(point: float, low: float, high: float) -> str:
-    """A number with its interval, such as `46 [40, 52]`, at the digits that the interval's width leaves."""
-    decimals = _decimals(low, high)
-    shown, start, end = (number_text(value, decimals) for value in (point, low, high))
+_NUMBER = re.compile(r"-?[0-9.]+(?:e[-+]?[0-9]+)?")
+MOST_DECIMALS = 15
+"""No double has more that mean anything."""
+
+
+def interval_text(point: float, low: float, high: float, lines: Sequence[float] = ()) -> str:
+    """A number with its interval, such as `46 [40, 52]`, at the digits that the interval's width leaves.
+
+    Args:
+        lines: values that no end is rounded onto or across.
+    """
+    bounded = math.isfinite(low) and math.isfinite(high)
+    least = _decimals(low, high) if bounded else _decimals(0.9 * point, 1.1 * point)
+    ends = [value for value in (low, high) if math.isfinite(value)]
+    decimals = next(
+        (
+            count
+            for count in range(least, max(MOST_DECIMALS, least) + 1)
+            if all(_side(round(end, count), line) == _side(end, line) for end in ends for line in lines)
+        ),
+        least,
+    )
+    most = 6 if decimals == least else MOST_DECIMALS
+    shown, start, end = (number_text(value, decimals, most) for value in (point, low, high))
     return f"{shown} [{start}, {end}]"
 
 
-def number_text(value: float, decimals: int) -> str:
-    """A number with thousands apart and a true minus sign; powers of ten where digits would not fit."""
-    plain = f"{value:,.{decimals}f}" if decimals <= 6 and abs(value) < 1e9 else f"{value:.3g}"
+def _side(value: float, line: float) -> int:
+    return (value > line) - (value < line)
+
+
+def number_text(value: float, decimals: int, most: int = 6) -> str:
+    """A number with thousands apart and a true minus sign; powers of ten beyond `most` decimals or nine digits."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    plain = f"{value:,.{decimals}f}" if decimals <= most and abs(value) < 1e9 else f"{value:.3g}"
     return plain.replace("-", "−") if float(plain.replace(",", "")) != 0 else plain.lstrip("-")
 
 

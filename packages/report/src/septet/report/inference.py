@@ -79,7 +79,7 @@ def _resampled(residuals: bytes, n: int, resamples: int) -> tuple[Array, Array]:
 
 
 def mean_tails(z: Array, tail: float, resamples: int) -> Tails:
-    """The weaker of `student` and `bootstrap_t`, on the scale where `TAIL` stands for `tail`.
+    """The weaker of `student` and `bootstrap_t`, on the scale where `TAIL` means `tail`.
 
     Args:
         tail: the nominal size at which the study found the stated error rate for the shapes that are covered.

@@ -27,4 +27,4 @@ def judge(settings: Judge, out: Path) -> None:
     scale = tables.one_scale(list(papers.values()))
     found = [one for file in files for one in verdicts.judge(file, papers.get(file.paper.id), scale)]
     verdicts.write_verdicts(out / "verdicts.json", found)
-    tabulate.write_tables(out / "verdicts", *tabulate.claims(found))
+    tabulate.write_claims(out / "verdicts", found)

@@ -22,7 +22,7 @@ from septet.report.statistics import Array
 from septet.report.tables import Paper
 
 MOST_SEEDS = 10_000
-"""More seeds than this are no proposal."""
+"""A larger number of seeds is not proposed."""
 
 
 class NotJudged(Exception):

@@ -19,7 +19,7 @@ LEAST_SEEDS = 5
 POWER = 0.8
 """Probability of a decision that `needed` asks for, if the truth is what the seeds so far show."""
 MIXING = 1.0
-"""What mixing over stakes costs the wealth, as a logarithm, beside half the logarithm of n."""
+"""What mixing over stakes costs the wealth, as a logarithm, in addition to half the logarithm of n."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from septet.report import formatting, pagedata, remarks, tabulate, theme
 from septet.report.claims import About, Claim, ClaimsFile
 from septet.report.figure_files import Drawn, read_figure
 from septet.report.planned import PlanFact, plan_and_fact
+from septet.report.rerun import figure_command
 from septet.report.tables import Runs, runs_of
 from septet.report.verdicts import (
     OUTCOMES,
@@ -35,6 +36,11 @@ from septet.report.verdicts import (
 
 STRIP = 120.0
 """Width of the small interval drawing in the verdict table, in pixels."""
+
+DOCS = "../../../docs"
+"""The checkout's documentation, as seen from `results/<scale>/report/`."""
+
+PAGE_OF_DOCS = r"docs/[\w/-]+\.md"
 
 START = 'document.documentElement.dataset.script = "on";'
 """Runs before anything is drawn: without scripts the page shows everything at once."""
@@ -74,7 +80,7 @@ def groups_of(rows: Sequence[Row]) -> list[tuple[str, list[Row], dict[Outcome, i
 
 
 def source_of(folder: str, cards: Sequence[RunCard]) -> dict[str, str]:
-    """Where the numbers come from: the folder, the days and machines of the runs, and a digest of their sources.
+    """Where the numbers come from: the folder, days, machines and commits of the runs, and a digest of their sources.
 
     All from the run cards, which `publish` and `adopt` bring along: the machine is that of the runs, not of the page.
     """
@@ -86,6 +92,7 @@ def source_of(folder: str, cards: Sequence[RunCard]) -> dict[str, str]:
         "days": " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "",
         "machine": ", ".join(hosts),
         "sources": sources.hexdigest()[:12] if cards else "",
+        "commits": ", ".join(dict.fromkeys(card.commit for card in cards if card.commit)) or "not recorded",
     }
 
 
@@ -105,6 +112,13 @@ class Part:
     scale: str
     """The scale of its runs."""
     cards: list[RunCard]
+
+    @property
+    def links(self) -> dict[str, str]:
+        """What its texts may refer to -> where that is: other claims of the paper, papers, pages of the checkout."""
+        claims = {row.verdict.claim: f"#paper={self.about.id}&claim={row.verdict.claim}" for row in self.rows}
+        pages = {"our method page": f"{DOCS}/papers/{self.about.id}.md"}
+        return {**{name: address for name, address in claims.items() if "_" in name}, **self.about.references, **pages}
 
     @property
     def cost(self) -> Cost:
@@ -170,6 +184,8 @@ def render(scale: str, parts: list[Part], planned: list[PlanFact], folder: str) 
         "themed": themed,
         "levels": lambda figure: tabulate.levels(figure.panels),
         "alternative": alternative,
+        "linked": linked,
+        "command": lambda name, paper: figure_command(paper, name, folder),
     }
     source = environment.loader
     assert source is not None
@@ -218,6 +234,18 @@ def themed(body: str) -> Markup:
     return Markup(_FILLED.sub(recoloured, body))
 
 
+def linked(words: str, links: Mapping[str, str]) -> Markup:
+    """Words with a link at each whole name of `links` (as of `Part.links`), and at each page of `docs/`."""
+    names = sorted(map(re.escape, links), key=len, reverse=True)
+    found = re.split(rf"(?<!\w)({'|'.join([*names, PAGE_OF_DOCS])})(?!\w)", words)
+    parts = [Markup.escape(part) for part in found]
+    for place in range(1, len(found), 2):
+        address = links.get(found[place], f"{DOCS}/{found[place].removeprefix('docs/')}")
+        inside = " data-go" if address.startswith("#") else ' rel="noreferrer"'
+        parts[place] = Markup('<a{} href="{}">{}</a>').format(Markup(inside), address, found[place])
+    return Markup("").join(parts)
+
+
 def alternative(figure: Drawn, place: int) -> str:
     """Text in place of a panel: what it is, and where each series ends."""
     panel = figure.panels[place]
@@ -227,7 +255,7 @@ def alternative(figure: Drawn, place: int) -> str:
 
 
 def strip(claim: Claim, verdict: Verdict) -> dict[str, float] | None:
-    """The small drawing of an interval beside the claimed side, in pixels from the left.
+    """The small drawing of an interval and the claimed side, in pixels from the left.
 
     Returns:
         `low`, `high`, `estimate`, and `start` and `end` of the claimed side; none if it was not judged.

@@ -10,7 +10,7 @@ from septet.report.formatting import seeds_text
 from septet.report.rerun import rerun_command
 
 DIGITS = 5
-"""Significant digits of a number on the page; the files beside the figures hold six, the score tables all."""
+"""Significant digits of a number on the page; the files next to the figures have six, the score tables all."""
 
 EXACT = 2**53 - 1
 """The largest whole number that a script holds exactly; seeds may be larger."""
@@ -77,6 +77,7 @@ def _card(card: RunCard, scale: str, shared: list[dict[str, str]]) -> dict[str, 
     common = {
         "host": host,
         "image": card.image or "",
+        "commit": card.commit or "not recorded",
         "versions": _listed(card.versions),
         "sources": _listed({name: digest[:12] for name, digest in card.sources.items()} | _lock(card)),
     }

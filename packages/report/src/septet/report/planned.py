@@ -29,7 +29,7 @@ class Estimate(Settings):
     limit_s: float | None
     """Time limit of the first attempt."""
     basis: str
-    """What the estimate stands on."""
+    """What the estimate is based on."""
 
 
 class Row(Settings):

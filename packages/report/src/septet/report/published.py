@@ -3,21 +3,11 @@
 import shutil
 from pathlib import Path
 
-from septet.config import Settings, validate
-from septet.errors import InputError
 from septet.files import replacing, sha256
 from septet.reading import is_file, readable
+from septet.report.source import FILES, Manifest, check, read_manifest
 from septet.report.tables import one_scale, paper_of
-from septet.sealed import TABLES, read_sealed_json, write_json
-
-FILES = (*TABLES, "runs.json")
-
-
-class Manifest(Settings):
-    """What `publish` wrote: a checksum for each file."""
-
-    files: dict[str, str]
-    """Path below the published folder -> SHA-256."""
+from septet.sealed import write_json
 
 
 def publish(results: Path, papers: list[str], out: Path) -> str:
@@ -44,7 +34,7 @@ def _kept(out: Path, papers: list[str]) -> dict[str, str]:
     """The lines of a published folder's manifest that are of other papers."""
     if not is_file(out / "manifest.json"):
         return {}
-    lines = _read_manifest(out / "manifest.json").files.items()
+    lines = read_manifest(out / "manifest.json").files.items()
     return {name: digest for name, digest in lines if name.partition("/")[0] not in papers}
 
 
@@ -54,18 +44,7 @@ def adopt(source: Path, paper: str, out: Path) -> None:
     Raises:
         InputError: a file is missing, was changed, differs from the manifest that lies in `source`, or does not parse.
     """
-    names = [f"{paper}/{file}" for file in FILES]
-    for name in names:
-        if not is_file(source / name):
-            raise InputError(str(source / name), expected="a file", found="none")
-    if is_file(source / "manifest.json"):
-        listed = _read_manifest(source / "manifest.json").files
-        for name in names:
-            with readable(source / name):
-                found = sha256(source / name)
-            if listed.get(name) != found:
-                expected = f"SHA-256 {listed[name]}" if name in listed else "a file of the manifest"
-                raise InputError(str(source / name), expected=expected, found=found)
+    check(source, paper)
     paper_of(source, paper)
     for file in FILES:
         copy(source / paper / file, out / file)
@@ -77,8 +56,3 @@ def copy(source: Path, target: Path) -> None:
         source.open("rb").close()
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
-
-
-def _read_manifest(path: Path) -> Manifest:
-    data = read_sealed_json(path, "a manifest with its checksum")
-    return validate(Manifest, data if isinstance(data, dict) else {}, str(path))

@@ -1,4 +1,4 @@
-"""What a reader has to know beside a verdict, as short sentences for page and tables."""
+"""What a reader has to know about a verdict, in short sentences for page and tables."""
 
 import json
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """One paper's scores and run cards, and what is summarised from them."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def _paper(folder: Path, runs: "Runs") -> Paper:
 def timed(paper: Paper) -> Paper:
     """The paper with its times as scores, each iteration of a run taken for one repetition.
 
-    The first iteration is left out: it starts processes and fills caches. In place of the seed stands
+    The first iteration is left out: it starts processes and fills caches. The seed is replaced by
     the number of the iteration, 1 for the second one. The metrics are `seconds(P)` for each phase P
     of the timing table and for `iteration`, their sum, and `share(P)`, the phase's part of that sum.
     """
@@ -109,7 +110,7 @@ class Runs(Settings):
     runs: list[RunCard]
     """Their cards."""
     tables: dict[str, str]
-    """SHA-256 of the tables beside it: file name -> digest."""
+    """SHA-256 of the tables next to it: file name -> digest."""
 
 
 def read_runs(path: Path) -> Runs:
@@ -261,6 +262,46 @@ def per_seed(rows: pl.DataFrame, methods: list[str], *, area: bool, step: int | 
     return rows.join(last, on=["task", "step"], how="semi").select(*key, "value")
 
 
+def dot(paper: Paper, task: str, label: str, rows: pl.DataFrame, methods: Sequence[str]) -> dict[str, Any]:
+    """Mean over seeds of the column `value` with its 95 % bootstrap interval: a row for `septet.report.charts.dots`.
+
+    Args:
+        rows: columns `seed, value`.
+        methods: the methods behind the value; `run` names their run cards.
+    """
+    values = rows.sort("seed")["value"].to_numpy()
+    draws = bootstrap_means(values[:, None], stream(0, "dot", task, label))
+    low, high = percentile_interval(draws[:, 0], len(values))
+    row = {"task": task, "method": label, "mean": float(values.mean()), "low": float(low), "high": float(high)}
+    return {**row, "run": runs_behind(paper, methods, task)}
+
+
+def runs_behind(paper: Paper, methods: Sequence[str], task: str) -> str:
+    """The ids of the run cards of some methods on a task, space between."""
+    return " ".join(sorted({card.id for card in paper.cards if card.task == task and set(methods) & set(card.methods)}))
+
+
+def differences(
+    paper: Paper, values: pl.DataFrame, pairs: Mapping[str, tuple[str, str]], tasks: Iterable[str]
+) -> pl.DataFrame:
+    """The first minus the second of each pair of methods, seed by seed: a row of `dot` per pair and task.
+
+    Args:
+        values: columns `method, task, seed, value`.
+        pairs: label -> the two methods; a pair is left out of a task where one of them has no seed of the other.
+    """
+    points = []
+    for task in tasks:
+        here = values.filter(pl.col("task") == task)
+        for label, pair in pairs.items():
+            own, other = (here.filter(pl.col("method") == name).select("seed", "value") for name in pair)
+            both = own.join(other, on="seed", suffix="_other")
+            both = both.with_columns(value=pl.col("value") - pl.col("value_other"))
+            if not both.is_empty():
+                points.append(dot(paper, task, label, both, pair))
+    return pl.DataFrame(points, schema=None if points else ["task", "method"])
+
+
 def _rows(paper: Paper, metric: str) -> pl.DataFrame:
     rows = paper.scores.filter(pl.col("metric") == metric)
     if rows.is_empty():
@@ -280,7 +321,7 @@ def begun(where: str, rows: pl.DataFrame) -> pl.DataFrame:
         rows: columns `seed, step` and more.
 
     Raises:
-        InputError: a curve has a gap, or a row stands twice.
+        InputError: a curve has a gap, or a row is repeated.
     """
     steps = rows["step"].unique()
     firsts = rows.group_by("seed").agg(pl.col("step").min(), pl.len(), pl.col("step").n_unique().alias("unique"))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +27,6 @@ _LATEX = {
 }  # fmt: skip
 
 
-def write_tables(stem: Path, header: Row, rows: Sequence[Row]) -> None:
-    """Write `<stem>.csv`, `<stem>.md` and `<stem>.tex`."""
-    write_text(stem.with_suffix(".csv"), as_csv(header, rows))
-    write_text(stem.with_suffix(".md"), as_markdown(header, rows))
-    write_text(stem.with_suffix(".tex"), as_latex(header, rows))
-
-
 def as_csv(header: Row, rows: Sequence[Row]) -> str:
     """Comma-separated values, UTF-8."""
     buffer = io.StringIO()
@@ -46,12 +40,51 @@ def as_markdown(header: Row, rows: Sequence[Row]) -> str:
     return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
 
 
+LINE = 90
+"""Characters of a line of text in print."""
+ROWS_OF_A_PAGE = 45
+
+
 def as_latex(header: Row, rows: Sequence[Row]) -> str:
-    r"""A `tabular` to \input: no package is needed."""
-    lines = [" & ".join(latex(cell) for cell in line) + r" \\" for line in (header, *rows)]
-    body = "\n".join(lines[1:])
-    columns = "l" + "r" * (len(header) - 1)
-    return f"\\begin{{tabular}}{{{columns}}}\n\\hline\n{lines[0]}\n\\hline\n{body}\n\\hline\n\\end{{tabular}}\n"
+    r"""A booktabs table to \input, as wide as the text at most; a long one breaks across pages.
+
+    Where the cells are too wide together, columns have the widths of `shares`, and text breaks inside them. The first
+    line names the packages that are needed.
+    """
+    columns = [[line[place] for line in (header, *rows)] for place in range(len(header))]
+    if sum(max(map(len, column)) for column in columns) + 2 * len(columns) <= LINE:
+        packages, form, tall = ["booktabs"], "l" + "r" * (len(header) - 1), len(rows) > ROWS_OF_A_PAGE
+    else:
+        widths = shares(columns)
+        parts = [rf"p{{\dimexpr{width:.3f}\linewidth-2\tabcolsep\relax}}" for width in widths]
+        packages, form = ["booktabs", "array"], "".join(rf">{{\raggedright\arraybackslash}}{part}" for part in parts)
+        lines = (
+            max(math.ceil(len(cell) / (LINE * width)) for cell, width in zip(row, widths, strict=True)) for row in rows
+        )
+        tall = sum(lines) > ROWS_OF_A_PAGE
+    name = "longtable" if tall else "tabular"
+    head, *body = (" & ".join(latex(cell) for cell in line) + r" \\" for line in (header, *rows))
+    return "\n".join(
+        [
+            rf"% \usepackage{{{', '.join([*packages, 'longtable'] if tall else packages)}}}",
+            *(rf"\begin{{{name}}}{{{form}}}", r"\toprule", head, r"\midrule", *([r"\endhead"] if tall else [])),
+            *(*body, r"\bottomrule", rf"\end{{{name}}}", ""),
+        ]
+    )
+
+
+def _lines(row: Row, widths: Sequence[float]) -> int:
+    """Lines that a row takes in columns of these shares."""
+    return max(math.ceil(len(cell) / (LINE * width)) for cell, width in zip(row, widths, strict=True))
+
+
+def shares(columns: Sequence[Sequence[str]]) -> list[float]:
+    """Shares of a line, 1 together: each column has room for its longest word, the rest is split by length of text."""
+    words = [max(len(word) + 2 for cell in column for word in (cell.split() or [""])) for column in columns]
+    more = [max(0, min(LINE, max(map(len, column))) - word) for column, word in zip(columns, words, strict=True)]
+    room = max(0, LINE - sum(words)) / (sum(more) or 1)
+    widths = [word + room * extra for word, extra in zip(words, more, strict=True)]
+    return [width / sum(widths) for width in widths]
 
 
 def latex(text: str) -> str:
@@ -73,7 +106,7 @@ def levels(panels: "Sequence[Panel]") -> tuple[Row, list[Row]]:
 
 
 def claims(verdicts: "Sequence[Verdict]") -> tuple[Row, list[Row]]:
-    """Our numbers beside the paper's."""
+    """Our numbers next to the paper's."""
     header = (
         *("claim", "where in the paper", "judged on", "paper reports", "held against", "ours, 95 % interval"),
         *("claimed", "replicates", "verdict", "replicates needed"),
@@ -86,6 +119,26 @@ def claims(verdicts: "Sequence[Verdict]") -> tuple[Row, list[Row]]:
         for one in verdicts
     ]
     return header, rows
+
+
+def claims_in_print(verdicts: "Sequence[Verdict]") -> tuple[Row, list[Row]]:
+    """The columns of `claims` that a page has room for, under short names; the others are in CSV and Markdown."""
+    rows: list[Row] = [
+        (
+            f"{one.statement}{' (ours)' if one.ours else ''}",
+            *("–" if one.reported == "not recovered" else one.reported, estimate_text(one), one.line),
+            *(str(one.seeds or "–"), one.verdict.removesuffix(" at this scale")),
+        )
+        for one in verdicts
+    ]
+    return ("Claim", "Paper", "Ours [95 %]", "Claimed", "n", "Verdict"), rows
+
+
+def write_claims(stem: Path, verdicts: "Sequence[Verdict]") -> None:
+    """Write `<stem>.csv`, `<stem>.md` and `<stem>.tex`."""
+    write_text(stem.with_suffix(".csv"), as_csv(*claims(verdicts)))
+    write_text(stem.with_suffix(".md"), as_markdown(*claims(verdicts)))
+    write_text(stem.with_suffix(".tex"), as_latex(*claims_in_print(verdicts)))
 
 
 def _held(verdict: "Verdict") -> str:

@@ -14,6 +14,8 @@ ORANGE = "#E69F00"
 SKY = "#56B4E9"
 BLACK = "#000000"
 GREY = "#7F7F7F"
+WHITE = "#F0EFEA"
+"""In place of black on a dark ground."""
 
 PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
 """In order of use: the paper's own method is blue, a plain baseline is grey or black."""
@@ -30,7 +32,7 @@ SIZE = 11
 
 CONFIG: dict[str, Any] = {
     "background": "white",
-    "aria": False,  # the caption stands for the figure; a label on each of hundreds of marks would bury it
+    "aria": False,  # the caption describes the figure; a label on each of hundreds of marks would hide it
     "font": FONT,
     "padding": 4,
     "view": {"stroke": None, "continuousWidth": 260, "continuousHeight": 180},
@@ -118,11 +120,16 @@ PAGE_MARKS = {INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)", AXI
 """Colour of a line, point or band in a figure -> the page's variable for it."""
 
 
+def page_colour(colour: str, ground: str, contrast: float) -> str:
+    """A colour of the palette where it can be seen; in the dark black becomes white, to differ from `GREY`."""
+    return shade(WHITE if colour == BLACK and ground == DARK else colour, ground, contrast)
+
+
 def page_colours() -> str:
     """The variables of `PAGE_TEXT` and `PAGE_MARKS` as CSS: each colour for light and dark, where it can be seen."""
     found = []
     for place, colour in enumerate(PALETTE):
         for letter, contrast in (("c", MARK_CONTRAST), ("t", TEXT_CONTRAST)):
-            light, dark = (shade(colour, ground, contrast) for ground in (LIGHT, DARK))
+            light, dark = (page_colour(colour, ground, contrast) for ground in (LIGHT, DARK))
             found.append(f"--{letter}{place}: light-dark({light}, {dark});")
     return f":root {{ --axis: light-dark({AXIS}, #5C5A54); {' '.join(found)} }}\n"

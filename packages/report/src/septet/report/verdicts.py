@@ -55,9 +55,9 @@ class Verdict(Settings):
     scale: str
     """The scale of the runs."""
     seeds: int
-    """Number of seeds (of iterations, for a claim about time) that the estimate stands on."""
+    """Number of seeds (of iterations, for a claim about time) behind the estimate."""
     runs: list[str]
-    """Ids of the run cards that the estimate stands on."""
+    """Ids of the run cards behind the estimate."""
     replicates: Literal["seeds", "iterations"] = "seeds"
     """What `seeds` counts."""
     judged_on: str = ""
@@ -127,7 +127,8 @@ def judge_claim(claim: Claim, paper_id: str, paper: Paper | None, scale: str) ->
 def as_claimed(claim: Claim) -> dict[str, Any]:
     """The fields of a verdict that repeat its claim."""
     return {
-        **claim.model_dump(include={"statement", "source", "reported", "unit", "by_construction", "note", "pilot"}),
+        **claim.model_dump(include={"statement", "source", "reported", "by_construction", "note", "pilot"}),
+        "unit": claim.unit_shown,
         "ours": claim.ours,
         "replicates": "iterations" if claim.is_timed else "seeds",
         "line": line_text(claim.relation),
@@ -136,7 +137,7 @@ def as_claimed(claim: Claim) -> dict[str, Any]:
 
 
 def check_claim(path: Path, verdict: Verdict, claim: Claim, ground: str) -> None:
-    """Check that a verdict is on a claim as it stands today; InputError names the file and the field if it is not.
+    """Check that a verdict is on the claim as it is today; InputError names the file and the field if it is not.
 
     Args:
         ground: what the claim is judged on, as its file says.

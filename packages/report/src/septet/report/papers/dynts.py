@@ -181,7 +181,16 @@ def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
 
 def policies(paper: Paper) -> alt.TopLevelMixin:
     """Final regret of every policy, one panel per world."""
-    return charts.by_task(tables.levels(paper, "regret"), WORLDS, POLICIES, charts.dots, x_title="regret at the end")
+    return charts.by_task(
+        tables.levels(paper, "regret"),
+        WORLDS,
+        POLICIES,
+        charts.dots,
+        columns=3,
+        x_title="regret at the end",
+        width=120,
+        row=15,
+    )
 
 
 def tracking(paper: Paper) -> alt.TopLevelMixin:

@@ -8,9 +8,7 @@ import polars as pl
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
 from septet.report.draw import Figure
-from septet.report.statistics import bootstrap_means, percentile_interval
 from septet.report.tables import Paper
-from septet.seeding import stream
 
 TASKS = {
     "navigation": "Navigation, deceptive",
@@ -85,9 +83,13 @@ SENSITIVITY = [
     Series("updates_200", "200 updates on D0", theme.ORANGE),
 ]
 STEPS = "environment steps, evaluations included"
-STAGES = ("early", "middle", "late")
 CELLS = 12
 """Cells of a map, each way (septet.metaexplore.visits.BINS)."""
+MARKS: list[dict[str, object]] = [
+    {"x": (x + 1) / 2 * CELLS, "y": (y + 1) / 2 * CELLS, "text": text}
+    for x, y, text in ((0.0, 0.0, "S"), (0.3, 0.0, "g"), (-0.6, 0.3, "G"))
+]
+"""Start, small goal and large goal of the deceptive navigation (septet.metaexplore.navigation.DEFAULTS)."""
 
 
 def _where(rows: pl.DataFrame, method: str) -> pl.DataFrame:
@@ -101,34 +103,10 @@ def _areas(paper: Paper) -> pl.DataFrame:
     return tables.per_seed(rows, [], area=True, step=None)
 
 
-def _runs(paper: Paper, methods: Sequence[str], task: str) -> str:
-    cards = (card.id for card in paper.cards if card.task == task and set(methods) & set(card.methods))
-    return " ".join(sorted(set(cards)))
-
-
-def _dot(paper: Paper, task: str, label: str, rows: pl.DataFrame, methods: Sequence[str]) -> dict[str, object]:
-    """Mean over seeds of the column `value`, and its interval: a row for `charts.dots`."""
-    values = rows.sort("seed")["value"].to_numpy()
-    draws = bootstrap_means(values[:, None], stream(0, "dot", task, label))
-    low, high = percentile_interval(draws[:, 0], len(values))
-    row = {"task": task, "method": label, "mean": float(values.mean()), "low": float(low), "high": float(high)}
-    return {**row, "run": _runs(paper, methods, task)}
-
-
 def _differences(paper: Paper, pairs: Mapping[str, tuple[str, str]], series: Sequence[Series]) -> alt.TopLevelMixin:
     """Area under the learning curve, first minus second of each pair, seed by seed: a dot per pair and task."""
-    areas, points = _areas(paper), []
-    for task in TASKS:
-        here = areas.filter(pl.col("task") == task)
-        for label, pair in pairs.items():
-            own, other = (here.filter(pl.col("method") == name).select("seed", "value") for name in pair)
-            both = own.join(other, on="seed", suffix="_other").with_columns(
-                value=pl.col("value") - pl.col("value_other")
-            )
-            if not both.is_empty():
-                points.append(_dot(paper, task, label, both, pair))
     title = "area under the return curve, difference"
-    frame = pl.DataFrame(points, schema=None if points else ["task", "method"])
+    frame = tables.differences(paper, _areas(paper), pairs, TASKS)
     return charts.by_task(frame, TASKS, series, charts.dots, x_title=title, reference=0.0)
 
 
@@ -151,51 +129,55 @@ def families(paper: Paper) -> alt.TopLevelMixin:
 
 
 def visitation(paper: Paper) -> alt.TopLevelMixin:
-    """Where explorer and student go, early, middle and late, in two coordinates of the state."""
+    """Where explorer and student go at the end of training, in two coordinates of the state."""
     pattern = r"visits\((\w+)\)\[(\d+),(\d+)\]"
     rows = paper.scores.filter(pl.col("metric").str.starts_with("visits"), pl.col("task").is_in(list(TASKS)))
     task = next(task for task in TASKS if task in set(rows["task"]))
-    rows = rows.filter(pl.col("task") == task)
+    rows = rows.filter(pl.col("task") == task, pl.col("step") == pl.col("step").max())
     seeds = rows["seed"].n_unique()
-    shares = rows.group_by("method", "step", "metric").agg(pl.col("value").sum() / seeds)
+    shares = rows.group_by("method", "metric").agg(pl.col("value").sum() / seeds)
     shares = shares.with_columns(
         pl.col("metric").str.extract(pattern, 1).alias("who"),
         *(pl.col("metric").str.extract(pattern, k + 2).cast(pl.Int64).alias(axis) for k, axis in enumerate("xy")),
     )
-    steps = sorted(shares["step"].unique())
     named = [one for one in (META, FROZEN, OU) if one.label in set(shares["method"])]
-    top, lines = float(shares["value"].max()), []  # type: ignore[arg-type]
-    for one in named:
-        for who in ("explorer", "student"):
-            cells = []
-            for step, stage in zip(steps, STAGES, strict=False):
-                here = shares.filter(pl.col("method") == one.label, pl.col("who") == who, pl.col("step") == step)
-                known = {(x, y): value for x, y, value in here.select("x", "y", "value").iter_rows()}
-                run = _runs(paper, [one.label], task)
-                values = [
-                    {"x": x, "y": y, "share": float(f"{known.get((x, y), 0.0):.4g}"), "run": run}
-                    for x in range(CELLS)
-                    for y in range(CELLS)
-                ]
-                cells.append(_map(values, top, stage))
-            lines.append(alt.hconcat(*cells, spacing=10, title=f"{one.name}: {who}"))
-    return alt.concat(*lines, columns=2)
+    places = MARKS if task == "navigation" else []
+    drawn = []
+    for who in ("explorer", "student"):
+        for one in named:
+            here = shares.filter(pl.col("method") == one.label, pl.col("who") == who, pl.col("value") > 0)
+            run = tables.runs_behind(paper, [one.label], task)
+            top = float(here["value"].max() or 1.0)  # type: ignore[arg-type]
+            values = [
+                {"x": x, "y": y, "share": float(f"{value:.4g}"), "ink": round((value / top) ** 0.5, 3), "run": run}
+                for x, y, value in here.sort("x", "y").select("x", "y", "value").iter_rows()
+            ]
+            drawn.append(_map(values, places, f"{one.name}: {who}"))
+    return alt.concat(*drawn, columns=len(named))
 
 
-def _map(values: list[dict[str, object]], top: float, title: str) -> alt.Chart:
-    here = {"data": charts.inline(values)}
-    place = alt.Scale(domain=list(range(CELLS)), padding=0)
-    colour = alt.Scale(domain=[0, top], range=["#f2f2f2", theme.BLUE], type="sqrt")
-    return (
-        alt.Chart(**here, title=alt.Title(title, fontSize=11, fontWeight="normal", offset=4))  # type: ignore[arg-type]
-        .mark_rect()
-        .encode(
-            x=alt.X("x:O", axis=None, scale=place),
-            y=alt.Y("y:O", axis=None, scale=place, sort="descending"),
-            color=alt.Color("share:Q", scale=colour, legend=None),
-            tooltip=[alt.Tooltip("share:Q", title="share of the states"), alt.Tooltip("run:N", title="run card")],
-        )
-        .properties(width=110, height=110)
+def _map(values: list[dict[str, object]], places: list[dict[str, object]], title: str) -> alt.LayerChart:
+    """Cells whose opacity is the square root of their share of the largest, so that it reads on any ground."""
+    scale = alt.Scale(domain=[0, CELLS], nice=False)
+    x, y = (alt.X("x:Q", axis=None, scale=scale), alt.Y("y:Q", axis=None, scale=scale))
+    ends = {"x2": alt.X2("right:Q"), "y2": alt.Y2("top:Q")}
+    cells = [{**row, "right": row["x"] + 1, "top": row["y"] + 1} for row in values]  # type: ignore[operator]
+    frame = [{"x": 0, "y": 0, "right": CELLS, "top": CELLS}]
+    tooltip = [alt.Tooltip("share:Q", title="share of the states"), alt.Tooltip("run:N", title="run card")]
+    opacity = alt.Opacity("ink:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None)
+    here = alt.Chart(charts.inline(places))
+    return alt.LayerChart(
+        layer=[
+            alt.Chart(charts.inline(frame)).mark_rect(filled=False, stroke=theme.AXIS).encode(x=x, y=y, **ends),
+            alt.Chart(charts.inline(cells))
+            .mark_rect(color=theme.BLUE)
+            .encode(x=x, y=y, **ends, opacity=opacity, tooltip=tooltip),
+            here.mark_point(filled=True, opacity=1, size=40, color=theme.VERMILION).encode(x=x, y=y),
+            here.mark_text(dy=-13, fontWeight="bold", color=theme.VERMILION).encode(x=x, y=y, text="text:N"),
+        ],
+        width=262,
+        height=262,
+        title=title,
     )
 
 
@@ -216,7 +198,7 @@ def _judged(paper: Paper, metric: str, label: str = "") -> list[dict[str, object
     rows = paper.scores.filter(pl.col("method").str.contains("^signal(_late)?/"), pl.col("metric") == metric)
     over_stages = rows.group_by("task", "method", "seed", maintain_order=True).agg(pl.col("value").mean())
     return [
-        _dot(paper, str(task), label or str(method).partition("/")[2], group, [str(method)])
+        tables.dot(paper, str(task), label or str(method).partition("/")[2], group, [str(method)])
         for (task, method), group in over_stages.group_by(["task", "method"], maintain_order=True)
     ]
 
@@ -248,7 +230,7 @@ def sensitivity(paper: Paper) -> alt.TopLevelMixin:
     """Area under the learning curve against |D0|, |D1| and the updates on D0, one at a time."""
     areas = charts.of(_areas(paper), SENSITIVITY)
     points = [
-        _dot(paper, str(task), str(method), group, [str(method)])
+        tables.dot(paper, str(task), str(method), group, [str(method)])
         for (task, method), group in _where(areas, "updates_10").group_by(["task", "method"], maintain_order=True)
     ]
     return charts.by_task(
@@ -294,8 +276,8 @@ FIGURES = [
         "visitation",
         "Where explorer and student go",
         "Share of the last 500 states of the explorer and of the student's test episodes in each cell of the plane "
-        "(x, y), mean over seeds, the same colours everywhere, early, half-way and at the end of training. Start in "
-        "the middle, the small goal to its right, the large one to the upper left.",
+        "(x, y) at the end of training, mean over seeds; each map has its own scale, a stronger colour is more "
+        "often. S is the start, g the small goal, G the large one.",
         visitation,
     ),
     Figure(

@@ -1,4 +1,4 @@
-"""Figures of the validation: PPO, TRPO and DDPG beside the same of Stable-Baselines3 and sb3-contrib."""
+"""Figures of the validation: PPO, TRPO and DDPG next to those of Stable-Baselines3 and sb3-contrib."""
 
 from septet.report import charts, theme
 from septet.report.charts import Series
@@ -28,7 +28,7 @@ SERIES = [
 FIGURES = [
     Figure(
         "learning_curves",
-        "The learner beside its peers",
+        "The learner next to its peers",
         "Mean return of the training episodes since the last point, of this repository's PPO, TRPO and DDPG and of "
         "Stable-Baselines3's and sb3-contrib's at the same settings, on different random numbers. Bands are 95 % "
         "bootstrap intervals over seeds.",

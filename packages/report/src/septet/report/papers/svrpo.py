@@ -31,7 +31,7 @@ SRVRPG = Series("srvrpg", "SRVR-PG", theme.BLACK)
 CONTROLS = [SVRPO, FULL, SGD, TRPO]
 LOOPS = [SVRPO, FULL, SGD]
 OTHERS = [SVRPO, RATIO, STOP, SVRPG, SRVRPG, TRPO]
-HEIGHT, WIDTH = 220, 320
+HEIGHT, WIDTH = 190, 240
 STEPS = "environment steps per seed"
 
 
@@ -44,7 +44,7 @@ def _curves(metric: str, y_title: str, series: Sequence[Series], x_title: str = 
 
 DIAGNOSTICS = {
     "gradient_norm": "norm of the snapshot's gradient",
-    "gradient_distance": "distance of the mean inner gradient from it",
+    "gradient_distance": "mean inner gradient's distance from it",
     "relative_distance": "distance moved / norm of the parameters",
     "kl_largest": "largest KL divergence of a state, nats",
 }
@@ -54,13 +54,10 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
     """What section 2.5 logs, over iterations, on the last task that ran."""
     task = _last_task(paper)
     rows = []
-    for metric, title in DIAGNOSTICS.items():
+    for place, (metric, title) in enumerate(DIAGNOSTICS.items()):
         frame = charts.of(tables.curves(paper, metric), CONTROLS).filter(pl.col("task") == task)
-        rows.append(
-            charts.curves(frame, CONTROLS, x_title=STEPS, y_title=title, height=HEIGHT, width=WIDTH).properties(
-                title=f"{TASKS[task]}: {title}"
-            )
-        )
+        chart = charts.curves(frame, CONTROLS, x_title=STEPS, y_title="", height=HEIGHT, width=WIDTH)
+        rows.append(chart.properties(title=f"{TASKS[task]}: {title}" if place == 0 else title[0].upper() + title[1:]))
     return alt.concat(*rows, columns=2)
 
 
@@ -88,7 +85,7 @@ def cost(paper: Paper) -> alt.TopLevelMixin:
     frame = frame.with_columns(pl.format("{} {}", "method", "part").alias("row"))
     return charts.by_task(
         frame, TASKS, series, charts.dots, column="row", x_title="passes over the batch per iteration", log_x=True,
-        width=250,
+        width=180, row=17,
     )  # fmt: skip
 
 
@@ -135,7 +132,7 @@ FIGURES = [
     Figure(
         "other_methods",
         "Variants, and the methods that share the idea",
-        "SVRPO beside its ratio surrogate, its early-stopped loop, and SVRPG and SRVR-PG, which sample new "
+        "SVRPO next to its ratio surrogate, its early-stopped loop, and SVRPG and SRVR-PG, which sample new "
         "trajectories in the inner loop, weight them and follow a first-order rule. They need episodes of one length, "
         "so they run on the pendulum only. Bands are 95 % bootstrap intervals over seeds.",
         _curves("return", "return", OTHERS),

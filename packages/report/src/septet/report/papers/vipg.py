@@ -1,6 +1,6 @@
 """Figures of the variational policy gradient: returns, sampler, posteriors (section 4 of `docs/papers/vipg.md`)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import altair as alt
 import polars as pl
@@ -20,34 +20,49 @@ TASKS = {
     "hopper": "Hopper-v5",
 }
 SPARSE = {"sparse_car": "Mountain car, reward 1 at the goal"}
-ALGORITHMS = {"vpg": ("VPG", theme.GREEN), "trpo": ("TRPO", theme.BLUE), "ppo": ("PPO", theme.VERMILION)}
-PALE = {"vpg": theme.BLACK, "trpo": theme.GREY, "ppo": theme.ORANGE}
+ALGORITHMS = {"vpg": ("VPG", theme.GREEN), "trpo": ("TRPO", theme.PURPLE), "ppo": ("PPO", theme.VERMILION)}
 MAIN = "0.01"
 PAIRS = [
     one
-    for name, (title, colour) in ALGORITHMS.items()
-    for one in (Series(f"v_{name}/alpha-{MAIN}", f"V-{title}", colour), Series(name, title, PALE[name]))
+    for name, (title, _) in ALGORITHMS.items()
+    for one in (Series(f"v_{name}/alpha-{MAIN}", f"V-{title}", theme.BLUE), Series(name, title, theme.ORANGE))
 ]
 WIDTH, HEIGHT = 250, 200
 
 
-def pairs(metric: str, y_title: str) -> Callable[[Paper], alt.TopLevelMixin]:
-    """A row of panels per task, one for each algorithm beside its twin."""
+def returns(paper: Paper) -> alt.TopLevelMixin:
+    """A row of panels per task with one vertical axis, a panel for each algorithm next to its twin."""
+    frame, drawn = charts.of(tables.curves(paper, "score"), PAIRS), []
+    for task, title in TASKS.items():
+        here = frame.filter(pl.col("task") == task)
+        for name, (shown, _) in ALGORITHMS.items():
+            pair = [one for one in PAIRS if one.label == name or one.label.startswith(f"v_{name}/")]
+            rows = charts.of(here, pair)
+            if rows.is_empty():
+                continue
+            domain = (min(0.0, float(here["low"].min())), float(here["high"].max()))  # type: ignore[arg-type]
+            chart = charts.curves(
+                rows, pair, x_title="episodes per seed", y_title="score", y_domain=domain, width=175, height=130
+            )
+            drawn.append(chart.properties(title=f"{title}: {shown}"))
+    return alt.concat(*drawn, columns=3).resolve_scale(color="independent")
 
-    def figure(paper: Paper) -> alt.TopLevelMixin:
-        frame = tables.curves(paper, metric)
-        drawn = []
-        for task, title in TASKS.items():
-            for name, (shown, _) in ALGORITHMS.items():
-                pair = [one for one in PAIRS if one.label == name or one.label.startswith(f"v_{name}/")]
-                rows = charts.of(frame, pair).filter(pl.col("task") == task)
-                if rows.is_empty():
-                    continue
-                chart = charts.curves(rows, pair, x_title="episodes per seed", y_title=y_title, width=165, height=130)
-                drawn.append(chart.properties(title=f"{title}: {shown}"))
-        return alt.concat(*drawn, columns=3).resolve_scale(color="independent")
 
-    return figure
+def gains(paper: Paper) -> alt.TopLevelMixin:
+    """What the twin gains over its algorithm, seed by seed: over training, and the mean-weight policy at the end."""
+    pairs, series, parts = {}, [], []
+    for metric, what, area in (("score", "training", True), ("mean_policy_score", "mean policy", False)):
+        for name, (title, colour) in ALGORITHMS.items():
+            pairs[f"{metric}/{name}"] = (f"{metric}/v_{name}/alpha-{MAIN}", f"{metric}/{name}")
+            series.append(Series(f"{metric}/{name}", f"{title}: {what}", colour))
+        rows = charts.of(paper.scores.filter(pl.col("metric") == metric), PAIRS)
+        last = rows.filter(pl.col("step") == pl.col("step").max().over("method", "task"))
+        values = tables.per_seed(rows if area else last, [], area=True, step=None)
+        parts.append(values.with_columns(pl.format("{}/{}", pl.lit(metric), "method").alias("method")))
+    frame = tables.differences(paper, pl.concat(parts), pairs, TASKS)
+    return charts.by_task(
+        frame, TASKS, series, charts.dots, columns=3, x_title="gain of the twin in score", reference=0.0, width=130
+    )
 
 
 SHADES = (theme.BLACK, theme.SKY, theme.BLUE, theme.GREEN, theme.ORANGE, theme.VERMILION)
@@ -108,37 +123,31 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
     return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
 
 
-BINS = 20
+SCORES = [round(0.05 * step, 2) for step in range(23)]
+"""Scores of a sampled policy, 0 to 1.1, at which its share is counted."""
+ALPHAS = {0.0: theme.BLACK, 0.01: theme.BLUE, 0.1: theme.VERMILION, 1.0: theme.ORANGE}
 
 
-def histograms(paper: Paper) -> alt.TopLevelMixin:
-    """Share of policies drawn at the end by their score, per alpha of V-TRPO."""
-    rows = paper.scores.filter(pl.col("metric") == "sampled_policy")
-    low, high = -0.2, 1.2
-    place = ((pl.col("value").clip(low, high - 1e-9) - low) / (high - low) * BINS).floor().cast(pl.Int64)
-    key = ["paper", "method", "task", "seed"]
-    counts = rows.with_columns(bin=place).group_by(*key, "bin").agg(pl.len().alias("count"))
-    every = rows.select(*key).unique().join(pl.DataFrame({"bin": list(range(BINS))}), how="cross")
-    full = every.join(counts, on=[*key, "bin"], how="left").with_columns(pl.col("count").fill_null(0))
-    share = full.with_columns(
-        value=pl.col("count") / pl.col("count").sum().over(key),
-        step=pl.col("bin"),
-        metric=pl.lit("share"),
-    ).select(paper.scores.columns)
-    own = Paper(paper.id, share, paper.cards, paper.scale, paper.timing)
-    frame = tables.curves(own, "share").with_columns(score=low + (pl.col("step") + 0.5) * (high - low) / BINS)
+def sampled_policies(paper: Paper) -> alt.TopLevelMixin:
+    """Share of policies drawn at the end that score at least so much, per alpha of V-TRPO."""
+    rows = paper.scores.filter(pl.col("metric") == "sampled_policy").drop("step")
+    thresholds = pl.DataFrame({"step": list(range(len(SCORES))), "least": SCORES}, schema_overrides={"step": pl.Int64})
+    reached = rows.join(thresholds, how="cross").with_columns(
+        value=(pl.col("value") >= pl.col("least")).cast(pl.Float64)
+    )
+    share = reached.group_by("paper", "method", "task", "seed", "step", "metric").agg(pl.col("value").mean())
+    own = Paper(paper.id, share.select(paper.scores.columns).sort(pl.all()), paper.cards, paper.scale, paper.timing)
+    frame = tables.curves(own, "sampled_policy").with_columns(score=pl.col("step") * SCORES[1])
     drawn = []
     for task, title in {**TASKS, **SPARSE}.items():
         labels = _by_alpha(paper, task, ("v_trpo", "v_trpo_wide"))
-        if not labels:
+        series = [Series(label, f"α = {value:g}", ALPHAS[value]) for value, label in labels.items() if value in ALPHAS]
+        here = charts.of(frame, series).filter(pl.col("task") == task)
+        if here.is_empty():
             continue
-        series = [
-            Series(label, f"α = {value:g}", colour)
-            for (value, label), colour in zip(labels.items(), (theme.BLACK, theme.BLUE, theme.VERMILION), strict=False)
-        ]
         chart = charts.curves(
-            frame.filter(pl.col("task") == task), series, x="score", x_title="score of a sampled policy",
-            y_title="share of policies", points=True, width=WIDTH, height=HEIGHT,
+            here, series, x="score", x_title="score", y_title="share of policies that reach it", y_domain=(0.0, 1.0),
+            width=WIDTH, height=HEIGHT,
         )  # fmt: skip
         drawn.append(chart.properties(title=title))
     return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
@@ -172,7 +181,7 @@ def baselines(paper: Paper) -> alt.TopLevelMixin:
     end = tables.levels(paper, "mean_policy_score").filter(pl.col("task") == task)
     drawn = []
     for title, frame in (("mean over training", whole), ("mean-weight policy at the end", end)):
-        chart = charts.dots(frame, BASELINES, x_title="score", width=250)
+        chart = charts.dots(frame, BASELINES, x_title="score", width=160)
         drawn.append(chart.properties(title=f"{TASKS[task]}: {title}"))
     return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
 
@@ -189,18 +198,20 @@ BANDS = "Bands are 95 % bootstrap intervals over seeds."
 FIGURES = [
     Figure(
         "returns",
-        "Each method beside its variational twin",
+        "Each method next to its variational twin",
         "Score of the episodes of each iteration (0: a policy that knows nothing, 1: a good one) against episodes, the "
         f"same number for both: VPG, TRPO and PPO, and their twins with mean-field weights at α = {MAIN}. The twin's "
         f"episodes are run with sampled weights, so they carry weight noise. {BANDS}",
-        pairs("score", "score"),
+        returns,
     ),
     Figure(
-        "mean_policy",
-        "The policy at the sampler's centre",
-        "As before, but the score of one policy without noise in the actions: the plain policy, or the one with the "
-        f"sampler's mean weights. {BANDS}",
-        pairs("mean_policy_score", "score of the mean policy"),
+        "gains",
+        "What the variational twin gains",
+        "Score of the twin minus that of its algorithm on the same seeds: mean over training, where the twin's "
+        "episodes carry weight noise, and at the end that of one policy without noise in the actions, for the twin the "
+        "one with the sampler's mean weights. Right of 0 the twin is ahead. "
+        "Bars are 95 % bootstrap intervals over seeds.",
+        gains,
     ),
     Figure(
         "alpha",
@@ -221,9 +232,10 @@ FIGURES = [
     Figure(
         "sampled_policies",
         "Returns of sampled policies",
-        "Share of 32 policies drawn from the final sampler of each seed by the score of one episode without action "
-        f"noise, V-TRPO. {BANDS}",
-        histograms,
+        "Share of the 32 policies drawn from the final sampler of each seed whose episode without action noise scores "
+        "at least so much, V-TRPO. A step at 1: all policies of the sampler solve the task; a slope: they differ. "
+        f"{BANDS}",
+        sampled_policies,
     ),
     Figure(
         "baselines",

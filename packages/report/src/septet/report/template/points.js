@@ -154,7 +154,7 @@ function cardParts(id) {
   if (card.command) {
     const line = element("div", undefined, { class: "command" });
     line.append(element("code", card.command), copyButton(card.command));
-    parts.push(element("p", "Regrow it, from an installed checkout:"), line,
+    parts.push(element("p", "Reproduce it from an installed checkout:"), line,
       element("p", `Its lineage: make trace POINT=${id}`, { class: "lineage" }));
   }
   const shared = DATA.shared[card.shared];
@@ -163,7 +163,7 @@ function cardParts(id) {
     ["Steps", `${card.steps} at ${Math.round(card.rate).toLocaleString("en")} a second`],
     ["Cost", `${shownNumber(card.wall)} s of wall time, ${shownNumber(card.cpu)} s of processor time, ${Math.round(card.memory).toLocaleString("en")} MB at most`],
     ["Started", card.started], ["Host", shared.host], ["Image", shared.image || "none: run natively"], ["Data", card.data],
-    ["Versions", shared.versions], ["Sources", shared.sources],
+    ["Versions", shared.versions], ["Commit", shared.commit], ["Sources", shared.sources],
   ]));
   const settings = element("details");
   settings.append(element("summary", "Configuration"), element("pre", card.config, { tabindex: "0" }));

@@ -90,19 +90,22 @@ document.addEventListener("click", (event) => {
 window.addEventListener("hashchange", come);
 window.addEventListener("popstate", come);
 
-/* Light, dark, or as the system has it. */
-const themes = ["auto", "light", "dark"];
+/* The button says what it does: it turns the colours over. Where they come out as the system has them, they follow it again. */
 const themeButton = document.getElementById("theme");
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+const system = () => (systemDark.matches ? "dark" : "light");
+const shownTheme = () => ({ light: "light", dark: "dark" })[document.documentElement.dataset.theme] || system();
 function setTheme(name) {
   document.documentElement.dataset.theme = name;
-  themeButton.textContent = `Colours: ${name}`;
-  themeButton.setAttribute("aria-label", `Colours: ${name}. Change`);
+  themeButton.textContent = shownTheme() === "dark" ? "Light colours" : "Dark colours";
 }
-let chosen = "auto";
-try { chosen = localStorage.getItem("septet-theme") || "auto"; } catch { /* a file without storage keeps the system's */ }
-setTheme(themes.includes(chosen) ? chosen : "auto");
+let kept = "auto";
+try { kept = localStorage.getItem("septet-theme") || "auto"; } catch { /* a file without storage follows the system */ }
+setTheme(["light", "dark"].includes(kept) ? kept : "auto");
+systemDark.addEventListener("change", () => setTheme(document.documentElement.dataset.theme));
 themeButton.addEventListener("click", () => {
-  const next = themes[(themes.indexOf(document.documentElement.dataset.theme) + 1) % 3];
+  const wanted = shownTheme() === "dark" ? "light" : "dark";
+  const next = wanted === system() ? "auto" : wanted;
   setTheme(next);
   try { localStorage.setItem("septet-theme", next); } catch { /* not kept then */ }
 });
