@@ -9,7 +9,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-ORDER = ("how-it-works", "config", "cluster", "containers", "guarantees", "after-a-run", "add-a-paper")
+ORDER = ("how-it-works", "install", "config", "cluster", "containers", "guarantees", "after-a-run", "add-a-paper")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]*)(#[^)\s]*)?\)")
 
 
