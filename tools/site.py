@@ -2,11 +2,15 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+sys.path.insert(0, str(Path(__file__).parent))
+import notebooks
 
 ROOT = Path(__file__).parents[1]
 ORDER = ("how-it-works", "install", "config", "cluster", "containers", "guarantees", "after-a-run", "add-a-paper")
@@ -34,6 +38,8 @@ def on_files(files: Files, config: Any) -> Files:
     for package in sorted(ROOT.glob("packages/*")):
         text = f"# {package.name}\n\n" + "".join(f"::: {name}\n\n" for name in modules(package / "src/septet"))
         files.append(File.generated(config, f"api/{package.name}.md", content=text))
+    for path in sorted(notebooks.FOLDER.glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=notebooks.markdown(path)))
     config.nav = navigation({file.src_uri for file in files.documentation_pages()})
     return files
 
@@ -49,6 +55,7 @@ def navigation(pages: set[str]) -> list[Any]:
     return [
         {"Septet": ["index.md", top[0]]},
         {"Guide": top[1:] + rest},
+        {"Examples": below("notebooks")},
         {"Papers": below("papers")},
         {"Results and packages": below("packages")},
         {"API": below("api")},
