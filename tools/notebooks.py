@@ -86,7 +86,9 @@ def _data(shown: Any) -> dict[str, Any]:
     if type(shown).__module__.startswith("altair."):
         import vl_convert
 
-        return {"image/svg+xml": vl_convert.vegalite_to_svg(shown.to_dict())}
+        chart = shown.to_dict()
+        chart.setdefault("config", {})["aria"] = False  # a label on each point would be most of the file
+        return {"image/svg+xml": vl_convert.vegalite_to_svg(chart)}
     return {"text/plain": repr(shown).splitlines(True)}
 
 

@@ -1,7 +1,7 @@
 """The method for use elsewhere: one decision at a time."""
 
 import numbers
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -71,6 +71,18 @@ class LogisticThompson:
         """Posterior means, ``(K, D)``, or ``(1, D)`` with shared weights."""
         self.sigma: Array = np.tile(np.eye(self._n_features) * variance, (groups, 1, 1))
         """Posterior covariances, ``(K, D, D)`` or ``(1, D, D)``."""
+
+    def restored(self, mu: Array, sigma: Array, kept: float) -> Self:
+        """Continue from a posterior, of whose precision the prior's share is `kept`; returns the agent.
+
+        Raises:
+            InputError: arrays of other shapes than `mu` and `sigma` have, or values out of range.
+        """
+        means, covariances = array_of(mu, "mu", self.mu.shape), array_of(sigma, "sigma", self.sigma.shape)
+        if not is_real(kept) or not 0.0 < kept <= 1.0:
+            raise InputError("kept", expected="a number in (0, 1]", found=kept)
+        self.mu, self.sigma, self._kept = means.copy(), covariances.copy(), float(kept)
+        return self
 
     @property
     def n_features(self) -> int:
