@@ -1,6 +1,7 @@
 """Each package by itself: what it declares is what it imports, and its README's example runs on that alone."""
 
 import ast
+import importlib
 import importlib.metadata
 import os
 import re
@@ -117,10 +118,11 @@ def test_bounds_are_lower_ones_that_the_lock_keeps(package):
         assert needed.specifier.contains(locked[name]), f"{needed} but the lock has {locked[name]}"
 
 
-def closure(package):
-    """Distributions that a package's declared dependencies bring, and the source folders of ours."""
+def closure(package, more=()):
+    """Distributions that a package's declared dependencies and `more` bring, and the source folders of ours."""
     there: dict[str, importlib.metadata.Distribution] = {}
     sources, todo = [ROOT / "packages" / package / "src"], list(project(package)["needs"].values())
+    todo += map(Requirement, more)
     while todo:
         needed = todo.pop()
         name = canonicalize_name(needed.name)
@@ -143,11 +145,11 @@ def closure(package):
     return there, sources
 
 
-def alone(package, folder, ours=True):
-    """A Python in `folder` that sees the declared dependencies of a package, ours on request, and no others."""
+def alone(package, folder, ours=True, more=()):
+    """A Python in `folder` that sees the declared dependencies of a package, ours on request, `more`, and no others."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    found, sources = closure(package)
+    found, sources = closure(package, more)
     for each in found.values():
         tops = {
             path.parts[0] for path in each.files or [] if path.parts[0] != ".." and "__pycache__" not in path.parts[0]
@@ -245,6 +247,96 @@ def test_wheels_install_by_name_without_the_checkout(elsewhere, tmp_path):
     assert refused.returncode and "septet==0.0.9" in refused.stderr
 
 
+OUTSIDE = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+
+def commands():
+    """The two commands of docs/install.md, and its table: package -> folders to name."""
+    text = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    one, several = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| (\w+) \| `([\w ]+)` \|$", text, re.MULTILINE)
+    return one.partition("\n")[2], several, {package: folders.split() for package, folders in rows}
+
+
+def test_the_page_names_what_each_package_stands_on():
+    _, several, rows = commands()
+    assert sorted(rows) == NAMES
+    together = re.search(r"for each in ([\w ]+);", several)[1].split()
+    for folders in (*rows.values(), together):
+        for at, folder in enumerate(folders):  # what a package needs stands before it
+            assert {OURS[name] for name in project(folder)["needs"] if name in OURS} <= set(folders[:at])
+    for package, folders in rows.items():
+        behind = {path.parent.name for path in closure(package)[1]}
+        assert set(folders) == behind and folders[0] == "core" and folders[-1] == package, package
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A bare repository of the working tree's packages, as pip knows it."""
+    folder = tmp_path_factory.mktemp("bare")
+    for package in NAMES:
+        ignored = shutil.ignore_patterns("__pycache__", "tests")
+        shutil.copytree(ROOT / "packages" / package, folder / "tree/packages" / package, ignore=ignored)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for act in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *act], cwd=folder / "tree", check=True)
+    subprocess.run([*git, "clone", "-q", "--bare", "tree", "septet.git"], cwd=folder, check=True)
+    shutil.rmtree(folder / "tree")
+    return f"git+file://localhost{folder}/septet.git"
+
+
+def shell(command, python, where, source, offline=True):
+    """Run a command of the page with another Python's pip."""
+    options = "--quiet --no-index --no-build-isolation" if offline else "--quiet"
+    pip = f'pip() {{ {sys.executable} -m pip --python {python} "$@" {options}; }}'
+    environment = {**OUTSIDE, "SEPTET": source, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    done = subprocess.run(
+        ["bash", "-euc", f"{pip}\n{command}"], cwd=where, env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def freeze(python):
+    frozen = [sys.executable, "-m", "pip", "--python", python, "freeze"]
+    lines = subprocess.run(frozen, env=OUTSIDE, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [line for line in lines if line.startswith("septet")]
+
+
+def test_the_command_of_the_page_installs_from_a_bare_clone_and_freezes_to_the_same(bare, tmp_path):
+    """Without an index: nothing but the clone, and dependencies and build backend that are there already."""
+    one, _, _ = commands()
+    python = alone("dynts", tmp_path / "first", ours=False, more=["hatchling"])
+    shell(one, python, tmp_path, bare)
+    frozen = freeze(python)
+    for line, name in zip(frozen, ("septet", "septet-dynts"), strict=True):
+        folder = "packages/core" if name == "septet" else "packages/dynts"
+        assert re.fullmatch(rf"{name} @ {re.escape(bare)}@[0-9a-f]{{40}}#subdirectory={folder}", line)
+    (tmp_path / "frozen.txt").write_text("\n".join(frozen), encoding="utf-8")
+    again = alone("dynts", tmp_path / "again", ours=False, more=["hatchling"])
+    shell("pip install -r frozen.txt", again, tmp_path, bare)
+    assert freeze(again) == frozen
+    _, code, output = example("dynts")
+    done = subprocess.run([again, "-c", code], cwd=tmp_path, env=OUTSIDE, capture_output=True, text=True, timeout=300)
+    assert done.stdout == output, done.stderr[-3000:]
+
+
+def test_a_package_without_core_is_not_looked_up_here(bare, tmp_path):
+    """What the page warns of: pip asks an index for `septet`, and here there is none."""
+    python = alone("dynts", tmp_path / "alone", ours=False, more=["hatchling"])
+    with pytest.raises(AssertionError, match="No matching distribution found for septet=="):
+        shell('pip install "$SEPTET#subdirectory=packages/dynts"', python, tmp_path, bare)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("place", [0, 1], ids=["one", "several"])
+def test_the_commands_of_the_page_in_a_fresh_environment(bare, tmp_path, place):
+    """With an index and pip's own build environment, as a user runs them."""
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "fresh"], check=True)
+    shell(commands()[place], tmp_path / "fresh/bin/python", tmp_path, bare, offline=False)
+    assert len(freeze(tmp_path / "fresh/bin/python")) == (2, 4)[place]
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("package", ["dynts", "vrda", "report"])
 def test_one_command_installs_a_package(package, tmp_path):
@@ -278,5 +370,7 @@ def test_a_package_says_its_version():
     for package in NAMES:
         table = project(package)
         assert importlib.metadata.version(table["name"]) == table["version"], package
+        module = "septet.__main__" if package == "core" else f"septet.{table['source'].name}"
+        assert importlib.import_module(module).__version__ == table["version"], package
     said = subprocess.run([sys.executable, "-m", "septet", "--version"], capture_output=True, text=True, check=True)
     assert said.stdout == f"septet {project('core')['version']}\n"

@@ -21,6 +21,7 @@ from septet.report.draw import draw, figures_of
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
+import notebooks  # noqa: E402
 from docstrings import equation  # noqa: E402
 
 CURVES = {
@@ -38,7 +39,7 @@ GUIDES, API = 2.0, 0.3
 """Weights in the search, where other pages have 1: a guide comes first, a list of functions last."""
 CLONE = "ADDRESS-OF-THIS-REPOSITORY"
 """What README.md says in place of the address of the repository, which the site knows if it is given."""
-ORDER = ("how-it-works", "config", "cluster", "containers", "guarantees", "after-a-run", "add-a-paper")
+ORDER = ("how-it-works", "install", "config", "cluster", "containers", "guarantees", "after-a-run", "add-a-paper")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]*)(#[^)\s]*)?\)")
 
 
@@ -70,6 +71,8 @@ def on_files(files: Files, config: Any) -> Files:
         files.append(File.generated(config, f"curves/{paper}.svg", content=curve(paper, name)))
     for name, content in report().items():
         files.append(File.generated(config, name, content=content))
+    for path in sorted(notebooks.FOLDER.glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=notebooks.markdown(path)))
     config.nav = navigation({file.src_uri for file in files.documentation_pages()})
     return files
 
@@ -138,6 +141,7 @@ def navigation(pages: set[str]) -> list[Any]:
     return [
         {"Septet": ["index.md", top[0], *shown]},
         {"Guide": top[1:] + rest},
+        {"Examples": below("notebooks")},
         {"Papers": below("papers")},
         {"Results and packages": below("packages")},
         {"API": below("api")},

@@ -1,7 +1,8 @@
 """Thompson sampling in dynamic systems for contextual bandits (Xu, Yu, Turner, Regan, arXiv 1310.5008).
 
 `filter` holds the update and reads like the paper, `schedules` the ways to forget, `worlds` the
-simulators, `disjoint` and `shared` the lockstep engines, `agent` the method for use elsewhere.
+simulators, `disjoint` and `shared` the lockstep engines, `agent` the method for use elsewhere. `adapters`
+gives it the verbs of other libraries, `logged`, `replay` and `off_policy` evaluate it on logged clicks.
 """
 
 from typing import TYPE_CHECKING, Any

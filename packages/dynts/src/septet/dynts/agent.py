@@ -1,19 +1,18 @@
 """The method for use elsewhere: one decision at a time."""
 
 import numbers
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from septet.compiled import compiled
-from septet.dynts.filter import laplace_update, laplace_update_batch, restoration_due, restore
+from septet.dynts.arguments import LIMIT, array_of, is_real, real, whole
+from septet.dynts.filter import click_probability, laplace_update, laplace_update_batch, restoration_due, restore
 from septet.errors import InputError
 
 Array = NDArray[np.floating[Any]]
 
-LIMIT = 1e50
-"""No number given to the agent, and none in its posterior means, is larger: no product of a few of them overflows."""
 WIDEST = 1e12
 """Largest variance of a logit that is learned from: beyond it the clipped sigmoid moves the mean by any amount."""
 COUNTS = 2.0**53
@@ -31,7 +30,8 @@ class LogisticThompson:
         n_features: D.
         n_arms: K for weights per arm, None for shared weights.
         decay: gamma in (0, 1]; each round the samples of the past lose this factor of their weight.
-        prior_variance: the weights' prior is N(0, prior_variance I).
+        prior_variance: the weights' prior is N(prior_mean, prior_variance I).
+        prior_mean: one number, or ``(D,)``; at the intercept the logit of the base rate, if clicks are rare.
         posterior_scale: alpha; 1 is plain Thompson sampling, 0 is greedy.
         keep_prior: the prior keeps its weight, so a direction that is not observed returns to the prior. False
             discounts it too, as the paper's filter does: the variance of such a direction grows without a bound.
@@ -48,14 +48,15 @@ class LogisticThompson:
         *,
         decay: float = 1.0,
         prior_variance: float = 1.0,
+        prior_mean: ArrayLike = 0.0,
         posterior_scale: float = 1.0,
         keep_prior: bool = True,
         seed: int | np.random.Generator | None = None,
     ) -> None:
-        self._n_features = _whole("n_features", n_features, 1)
-        self._n_arms = None if n_arms is None else _whole("n_arms", n_arms, 1)
+        self._n_features = whole("n_features", n_features, 1)
+        self._n_arms = None if n_arms is None else whole("n_arms", n_arms, 1)
         self.decay, self.posterior_scale = decay, posterior_scale
-        self._prior_variance = variance = _real("prior_variance", prior_variance, 1.0 / LIMIT)
+        self._prior_variance = variance = real("prior_variance", prior_variance, 1.0 / LIMIT)
         if not isinstance(keep_prior, (bool, np.bool_)):
             raise InputError("keep_prior", expected="True or False", found=keep_prior)
         self._keep_prior, self._kept = bool(keep_prior), 1.0
@@ -64,10 +65,24 @@ class LogisticThompson:
         except (TypeError, ValueError):
             raise InputError("seed", expected="a whole number from 0, a generator or None", found=seed) from None
         groups = 1 if self._n_arms is None else self._n_arms
-        self.mu: Array = np.zeros((groups, self._n_features))
+        each = np.full(self._n_features, prior_mean) if is_real(prior_mean) else prior_mean
+        self._prior_mean = np.array(array_of(each, "prior_mean", (self._n_features,)))
+        self.mu: Array = np.tile(self._prior_mean, (groups, 1))
         """Posterior means, ``(K, D)``, or ``(1, D)`` with shared weights."""
         self.sigma: Array = np.tile(np.eye(self._n_features) * variance, (groups, 1, 1))
         """Posterior covariances, ``(K, D, D)`` or ``(1, D, D)``."""
+
+    def restored(self, mu: Array, sigma: Array, kept: float) -> Self:
+        """Continue from a posterior, of whose precision the prior's share is `kept`; returns the agent.
+
+        Raises:
+            InputError: arrays of other shapes than `mu` and `sigma` have, or values out of range.
+        """
+        means, covariances = array_of(mu, "mu", self.mu.shape), array_of(sigma, "sigma", self.sigma.shape)
+        if not is_real(kept) or not 0.0 < kept <= 1.0:
+            raise InputError("kept", expected="a number in (0, 1]", found=kept)
+        self.mu, self.sigma, self._kept = means.copy(), covariances.copy(), float(kept)
+        return self
 
     @property
     def n_features(self) -> int:
@@ -86,7 +101,7 @@ class LogisticThompson:
 
     @decay.setter
     def decay(self, value: float) -> None:
-        if not _is_real(value) or not 0.0 < value <= 1.0:
+        if not is_real(value) or not 0.0 < value <= 1.0:
             raise InputError("decay", expected="a number in (0, 1]", found=value)
         self._decay = max(float(value), 1.0 / LIMIT)
 
@@ -97,7 +112,7 @@ class LogisticThompson:
 
     @posterior_scale.setter
     def posterior_scale(self, value: float) -> None:
-        self._posterior_scale = _real("posterior_scale", value, 0.0)
+        self._posterior_scale = real("posterior_scale", value, 0.0)
 
     def choose(self, features: ArrayLike) -> int:
         """Discount the past by one round, draw weights, and return the arm with the highest logit.
@@ -110,25 +125,77 @@ class LogisticThompson:
         Raises:
             InputError: another shape, or a value that is not finite.
         """
-        phi = _array(features, "features", (None, self._n_features) if self._n_arms is None else (self._n_features,))
-        if len(phi) == 0:
-            raise InputError("features", expected="at least one arm", found=f"shape {phi.shape}")
-        mu, sigma = self._posterior()
-        discounted = np.empty_like(sigma)
-        groups = phi.reshape(-1, self._n_features)
-        prior = self._kept, self._keep_prior, self._prior_variance
-        means, m, sd, kept, finite = _predicted(mu, sigma, self._decay, *prior, groups, discounted)
-        if not finite:
-            raise InputError("mu, sigma", expected="finite numbers", found="NaN, infinity or an overflow")
-        spread = np.sqrt(self._posterior_scale)
-        if self._n_arms is None:
-            root = _root(discounted[0])
-            scores = phi @ (means[0] + spread * (root @ self._rng.standard_normal(self._n_features)))
-        else:
-            scores = m + sd * (spread * self._rng.standard_normal(self._n_arms))
-        self.mu, self.sigma, self._kept = means, discounted, kept
+        scores = self._scores(features)
         best, ties = _best(scores)
         return int(best if ties == 1 else self._rng.choice(np.flatnonzero(scores == scores[best])))
+
+    def rank(self, features: ArrayLike, length: int) -> list[int]:
+        """Return the `length` arms with the highest logits of one draw, best first, as for a list of ads.
+
+        One round passes, as in `choose`; `update` learns from each arm of the list that was seen.
+
+        Raises:
+            InputError: as `choose`; also when there are fewer than `length` arms.
+        """
+        length = whole("length", length, 1)
+        arms = len(self._rows(features)) if self._n_arms is None else self._n_arms
+        if length > arms:
+            raise InputError("length", expected=f"a whole number from 1 to {arms}, the number of arms", found=length)
+        scores = self._scores(features)
+        if len(np.unique(scores)) == arms:
+            order = np.argsort(-scores)
+        else:
+            order = np.lexsort((self._rng.permutation(arms), -scores))
+        return [int(arm) for arm in order[:length]]
+
+    def forget(self) -> None:
+        """Discount the past by one round in which another policy chose, such as a row of a log."""
+        self._discount(np.zeros((1, self._n_features)))
+
+    def click_probabilities(self, features: ArrayLike) -> Array:
+        r"""Return the predictive click probability of each arm, ``(K,)``; no round passes and nothing is drawn.
+
+        The posterior of the logit, N(m, v), is averaged over: :math:`\sigma(m/\sqrt{1 + \pi v/8})`.
+
+        Args:
+            features: as for `choose`.
+
+        Raises:
+            InputError: as `choose`.
+        """
+        phi, (mu, sigma) = self._rows(features), self._posterior()
+        if self._n_arms is None:
+            m, v = phi @ mu[0], np.einsum("kd,de,ke->k", phi, sigma[0], phi)
+        else:
+            m, v = mu @ phi[0], sigma @ phi[0] @ phi[0]
+        return np.array([click_probability(*logit) for logit in zip(m, np.maximum(v, 0.0), strict=True)])
+
+    def _rows(self, features: ArrayLike) -> Array:
+        """The features of a round as rows: one with weights per arm, otherwise one for each arm."""
+        phi = array_of(features, "features", (None, self._n_features) if self._n_arms is None else (self._n_features,))
+        if len(phi) == 0:
+            raise InputError("features", expected="at least one arm", found=f"shape {phi.shape}")
+        return phi.reshape(-1, self._n_features)
+
+    def _scores(self, features: ArrayLike) -> Array:
+        """Discount the past by one round and return the logit of each arm at drawn weights."""
+        phi = self._rows(features)
+        m, sd = self._discount(phi)
+        spread = np.sqrt(self._posterior_scale)
+        if self._n_arms is not None:
+            return m + sd * (spread * self._rng.standard_normal(self._n_arms))
+        return phi @ (self.mu[0] + spread * (_root(self.sigma[0]) @ self._rng.standard_normal(self._n_features)))
+
+    def _discount(self, phi: Array) -> tuple[Array, Array]:
+        """Let one round pass; mean and sd of the logits of `phi` after it."""
+        mu, sigma = self._posterior()
+        discounted = np.empty_like(sigma)
+        prior = self._kept, self._keep_prior, self._prior_mean, self._prior_variance
+        means, m, sd, kept, finite = _predicted(mu, sigma, self._decay, *prior, phi, discounted)
+        if not finite:
+            raise InputError("mu, sigma", expected="finite numbers", found="NaN, infinity or an overflow")
+        self.mu, self.sigma, self._kept = means, discounted, kept
+        return m, sd
 
     def update(self, features: ArrayLike, clicked: float, arm: int | None = None) -> None:
         """Learn from one click or no click.
@@ -142,8 +209,8 @@ class LogisticThompson:
             InputError: a wrong shape or arm, a reward other than 0 and 1, or features so large that the logit's
                 variance passes 1e12.
         """
-        phi = _array(features, "features", (self._n_features,))
-        if not (_is_real(clicked) or isinstance(clicked, (bool, np.bool_))) or clicked not in (0, 1):
+        phi = array_of(features, "features", (self._n_features,))
+        if not (is_real(clicked) or isinstance(clicked, (bool, np.bool_))) or clicked not in (0, 1):
             raise InputError("clicked", expected="0 or 1", found=clicked)
         mu, sigma = self._posterior()
         self._accept(_learn(mu, sigma, self._group(arm), phi, float(clicked)))
@@ -159,9 +226,9 @@ class LogisticThompson:
         Raises:
             InputError: wrong shapes or arm, counts that make no sense, or features too large, as for `update`.
         """
-        phis = _array(features, "features", (None, self._n_features))
-        c = _array(clicks, "clicks", (len(phis),))
-        n = _array(trials, "trials", (len(phis),))
+        phis = array_of(features, "features", (None, self._n_features))
+        c = array_of(clicks, "clicks", (len(phis),))
+        n = array_of(trials, "trials", (len(phis),))
         wrong = np.flatnonzero((c < 0) | (c > n) | (n > COUNTS))
         if len(wrong):
             at = wrong[0]
@@ -197,7 +264,7 @@ class LogisticThompson:
         for name, shape in (("mu", (groups, d)), ("sigma", (groups, d, d))):
             array = getattr(self, name)
             if type(array) is not np.ndarray or not array.flags.carray or array.dtype != np.float64:
-                array = np.array(_array(array, name, shape))
+                array = np.array(array_of(array, name, shape))
                 setattr(self, name, array)
             if array.shape != shape:
                 raise InputError(name, expected=f"an array of shape {shape}", found=f"shape {array.shape}")
@@ -208,54 +275,6 @@ class LogisticThompson:
         if not learned:
             expected = f"features times counts with a logit variance of at most {WIDEST:g}"
             raise InputError("features", expected=expected, found="larger ones (scale them)")
-
-
-def _is_real(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def _real(name: str, value: Any, least: float) -> float:
-    if not _is_real(value) or not least <= value <= LIMIT:
-        raise InputError(name, expected=f"a number from {least:g} to {LIMIT:g}", found=value)
-    return float(value)
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise InputError(name, expected=f"a whole number from {least}", found=value)
-    return int(value)
-
-
-def _array(values: ArrayLike, name: str, shape: tuple[int | None, ...]) -> Array:
-    """`values` as contiguous finite numbers of this shape; None stands for any size."""
-    array: Any = values
-    if type(values) is not np.ndarray or values.dtype != np.float64 or not values.flags.c_contiguous:
-        try:
-            array = np.asarray(np.ma.filled(values, np.nan) if np.ma.is_masked(values) else values)
-            if array.dtype.kind not in "biuf":
-                array = _from_objects(array)
-            array = np.asarray(array, dtype=np.float64, order="C")
-        except (TypeError, ValueError):
-            raise InputError(name, expected=f"numbers of shape {_shown(shape)}", found=values) from None
-    if array.shape != shape and (
-        len(shape) != array.ndim or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True))
-    ):
-        raise InputError(name, expected=f"an array of shape {_shown(shape)}", found=f"shape {array.shape}")
-    if not _in_range(array.ravel()):
-        expected = f"finite numbers of magnitude at most {LIMIT:g}"
-        raise InputError(name, expected=expected, found="NaN, infinity, a masked or a larger value")
-    return array
-
-
-def _shown(shape: tuple[int | None, ...]) -> str:
-    return str(tuple("any" if size is None else size for size in shape)).replace("'", "")
-
-
-def _from_objects(array: NDArray[Any]) -> Array:
-    """Numbers out of an array of objects, such as a row of a data frame; text that reads as a number is none."""
-    if array.dtype.kind != "O" or not all(isinstance(value, (numbers.Real, np.bool_)) for value in array.flat):
-        raise TypeError("not numbers")
-    return array.astype(np.float64)
 
 
 def _root(sigma: Array) -> Array:
@@ -274,6 +293,7 @@ def _predicted(
     decay: float,
     kept: float,
     keep_prior: bool,
+    prior_mean: Array,
     prior_variance: float,
     phi: Array,
     discounted: Array,
@@ -294,7 +314,7 @@ def _predicted(
     for group in range(groups):
         R = sigma[group] * grown
         if due:
-            means[group], R = restore(mu[group], R, np.zeros(size), np.full(size, prior_variance), kept)
+            means[group], R = restore(mu[group], R, prior_mean, np.full(size, prior_variance), kept)
         discounted[group] = R
         total += np.sum(R)
         for row in range(rows):
@@ -316,15 +336,6 @@ def _best(scores: Array) -> tuple[int, int]:
         elif scores[a] == scores[best]:
             ties += 1
     return best, ties
-
-
-@compiled()
-def _in_range(values: Array) -> bool:
-    """Whether all are numbers of magnitude at most LIMIT."""
-    inside = True
-    for value in values:
-        inside = inside and abs(value) <= LIMIT
-    return inside
 
 
 @compiled()

@@ -151,6 +151,8 @@ class Common(Settings):
     """Prior variance of each headline feature's weight; the intercept has variance 1 around `base_rate`."""
     base_rate: float = Field(default=0.015, gt=0.0, lt=1.0)
     """Click rate at which the intercept's prior is centred on real data (pitfall 7)."""
+    keep_model: Literal["none", "last"] = "last"
+    """last keeps the filters at the end in `model/` beside the scores; none keeps nothing."""
 
 
 class Job(Common):

@@ -8,7 +8,9 @@ import polars as pl
 from septet.dynts.config import Job
 from septet.dynts.decay import effective_samples
 from septet.dynts.engines import Engine, Tracker, engine
+from septet.dynts.models import filters
 from septet.dynts.tracking import reference_losses
+from septet.model_files import write_model
 from septet.run import Run
 from septet.scores import score_rows
 
@@ -33,7 +35,12 @@ def train(job: Job, out: Path) -> None:
 
         # write
         methods, frames = score_tables(job, bandit)
-        run.write(frames, methods=methods, steps=len(bandit.schedules) * len(job.seeds) * bandit.rounds)
+        run.write(
+            frames,
+            methods=methods,
+            steps=len(bandit.schedules) * len(job.seeds) * bandit.rounds,
+            beside=lambda card: write_model(run, card, *filters(bandit)),
+        )
 
 
 def score_tables(job: Job, bandit: Engine) -> tuple[dict[str, dict[str, object]], list[pl.DataFrame]]:

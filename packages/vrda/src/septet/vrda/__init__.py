@@ -4,6 +4,7 @@
 `vrda`         the method as pure functions that read like the paper, and its bounds
 `kernels`      the same over sparse rows, each example at the cost of its non-zeros
 `estimator`    `VRDAClassifier`, a scikit-learn estimator
+`stopping`     early stopping
 `model`        what it has learned, and rows as the kernels need them
 `needs`        what the arrays of the kernels have to be
 `baselines`    perceptron, RDA on every example, truncated gradient, FOBOS, batch l1

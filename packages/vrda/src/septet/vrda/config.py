@@ -143,6 +143,8 @@ class Common(Settings):
     """Passes over the training lists (paper, section 6: 20)."""
     reads: list[float] = [0.1, 0.25, 0.5, *map(float, range(1, 21))]
     """Where the learners are read, in epochs; the last one is the end."""
+    keep_model: Literal["none", "last"] = "last"
+    """last keeps the predictors at the end of the first shuffle in `model/` beside the scores; none keeps nothing."""
 
     @model_validator(mode="after")
     def _reads_end_the_run(self) -> "Common":

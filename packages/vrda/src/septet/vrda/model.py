@@ -4,7 +4,7 @@ A compiled pass changes the arrays in place and cannot be interrupted by Python;
 done before (room, the log of rows), so that an interrupt or an error between any two steps leaves arrays that fit.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,7 @@ class Model:
 
     def learn(self, X: csr_matrix, indices: Array, signs: Array, weight: Array, order: Array) -> None:
         """One pass over rows made by `rows_of`, with slots from `room_for`; no `weight` presents each row once."""
+        self.averaged = None
         s, tally, alive, prefix, run = self.arrays
         first, room = int(run[kernels.K]), int(ticks_of(order, weight))
         if first + 1 + room > len(prefix):
@@ -108,6 +109,13 @@ class Model:
             at, kept = notes[:made, 0].astype(np.intp), notes[:made].copy()
             kept[:, 0] = np.arange(made)
             self.log[-1] = rows[at], kept, first
+
+    def snapshot(self) -> "Model":
+        """A copy that further learning leaves as it is; the slots are shared, as they only grow."""
+        s, tally, alive, prefix, run = self.arrays
+        kept = prefix[: int(run[kernels.K]) + 1]
+        arrays = s.copy(), tally.copy(), alive.copy(), kept.copy(), run.copy()
+        return replace(self, arrays=arrays, log=None if self.log is None else list(self.log))
 
     def weights(self, prediction: str) -> tuple[Array, float]:
         """Weights per slot and the intercept; of the last predictor where the prediction is by votes."""
@@ -171,6 +179,12 @@ def rows_of(X: Any) -> csr_matrix:
     if kind == LARGE:
         raise ValueError(f"X: expected values of magnitude at most {LARGEST:g}, found a larger one")
     return X
+
+
+def mean_norm(X: csr_matrix, rows: Array) -> float:
+    """Mean Euclidean norm of some rows of a matrix made by `rows_of`."""
+    squares = csr_matrix((X.data.astype(np.float64) ** 2, X.indices, X.indptr), shape=X.shape)
+    return float(np.sqrt(squares.sum(axis=1).A1[rows]).mean())
 
 
 TIDY, UNTIDY, OUTSIDE, LARGE = range(4)

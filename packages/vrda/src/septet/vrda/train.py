@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from septet.files import sha256
+from septet.model_files import write_model
 from septet.nonfinite import check_finite
 from septet.run import Run
 from septet.scores import TIMING
@@ -16,7 +17,8 @@ from septet.seeding import stream
 from septet.vrda.baselines import Schedule
 from septet.vrda.config import Job, Method
 from septet.vrda.lists import NBest, read_lists, read_note
-from septet.vrda.rerank import DualAveraging, Gradient, Learner, MaxEnt, choose, passes, vote
+from septet.vrda.predictors import KINDS, flat, predictors
+from septet.vrda.rerank import DualAveraging, Gradient, Learner, MaxEnt, Weights, choose, passes, vote
 from septet.vrda.summaries import ENDS, PAPER, READ, score_tables, timing_table
 from septet.vrda.vrda import Regulariser
 
@@ -43,11 +45,16 @@ def train(job: Job, out: Path) -> None:
         steps = np.round(np.array(job.reads) * len(lists.gold)).astype(np.int64)
         curves = np.zeros((len(method.l1), len(seeds), len(steps), len(READ)))
         ends = np.zeros((len(method.l1), len(seeds), len(ENDS)))
+        kept = len(method.l1) if job.keep_model == "last" else 0
+        weights = np.zeros((kept, len(KINDS), lists.features + 1), dtype=np.float32)
 
         # loop
-        for done in run.loop(len(units), {"curves": curves, "ends": ends}, unit="runs", data=origin):
+        state = {"curves": curves, "ends": ends, "weights": weights}
+        for done in run.loop(len(units), state, unit="runs", data=origin):
             l1, seed = units[done]
-            unit = learn(job, l1, seed, lists, test, steps)
+            *unit, found = learn(job, l1, seed, lists, test, steps)
+            if kept and seed == 0:
+                weights[l1] = [flat(each) for each in found]
             for values in unit:
                 check_finite(f"a metric at l1 {method.l1[l1]}", values[None], done, [seeds[seed]], "run")
             same = slice(None) if method.learner == "maxent" else seed
@@ -62,11 +69,17 @@ def train(job: Job, out: Path) -> None:
             methods=methods,
             steps=len(method.l1) * len(seeds) * job.epochs * len(lists.gold),
             timing=pl.concat([whole, timing_table(job, curves, at)]),
+            beside=lambda card: write_model(run, card, *predictors(job, weights, curves[:, 0, -1])),
         )
 
 
-def learn(job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array) -> tuple[Array, Array]:
-    """One lambda, one shuffle: metrics at each step, shape ``(P, len(READ))``, and at the end, ``(len(ENDS),)``."""
+def learn(
+    job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array
+) -> tuple[Array, Array, tuple[Weights, Weights]]:
+    """One lambda, one shuffle: metrics at each step, shape ``(P, len(READ))``, and at the end, ``(len(ENDS),)``.
+
+    With them the last and the averaged predictor at the end.
+    """
     method, penalty = job.method, job.method.l1[l1]
     curves, ends = np.zeros((len(steps), len(READ))), np.zeros(len(ENDS))
     if method.learner == "maxent":
@@ -74,7 +87,7 @@ def learn(job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array)
         score = [test.f_score(choose(test, weights)), float(np.count_nonzero(weights[0]))]
         mistakes = int((lists.quality[choose(lists, weights)] < lists.quality[lists.target]).sum())
         curves[:] = [*score, *score, float(mistakes), 0.0]
-        return curves, ends
+        return curves, ends, (weights, weights)
     learner = make(method, penalty, lists, int(steps[-1]))
     learner.learn(np.zeros(0, dtype=np.int64))  # compiles: no part of the time of learning
     shuffles = [
@@ -92,7 +105,7 @@ def learn(job: Job, l1: int, seed: int, lists: NBest, test: NBest, steps: Array)
         ends[0] = test.f_score(vote(test, learner, learner.updates()))
     if method.bound and isinstance(learner, DualAveraging):
         ends[1:] = learner.bound()
-    return curves, ends
+    return curves, ends, (learner.last(), learner.averaged())
 
 
 def make(method: Method, l1: float, lists: NBest, ticks: int) -> Learner:
