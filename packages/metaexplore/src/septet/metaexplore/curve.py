@@ -55,12 +55,16 @@ class Curve:
             self.sums[name] = self.sums.get(name, 0.0) + values
         self.count += 1
 
-    def measure(self, learner: "Learner") -> None:
-        """Record the points that the student will not have left behind after another cycle, if there are any."""
+    def measure(self, learner: "Learner") -> Array:
+        """Record the points that the student will not have left behind after another cycle, if there are any.
+
+        Returns:
+            The student's returns ``(S,)``, NaN where there is no such point.
+        """
         reached = learner.steps + self.method.cycle_steps
         points = [k for k, steps in enumerate(self.grid) if steps < reached][len(self.history.steps) :]
         if not points:
-            return
+            return np.full(len(self.job.seeds), np.nan)
         returns, seen = noise_free_return(self.tests, learner.student.act)
         own = visits.projected(self.environment, seen).reshape(len(returns), -1, 2)
         half = visits.limits(self.environment)
@@ -73,6 +77,7 @@ class Curve:
             if k in self.stages:
                 self.histograms.append(np.stack([explorer, student]))
         self.sums, self.count = {}, 0
+        return returns
 
     def score_rows(self) -> list[pl.DataFrame]:
         """The rows of the score table; shares of visited states stand at their point, by cell."""

@@ -15,6 +15,7 @@ from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
 from septet.rl.networks import Network
 from septet.rl.normalise import Moments
+from septet.rl.policies import Policy, Shape
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.rollout import Rollout, merge_moments
 from septet.sampler.samplers import Samplers
@@ -96,6 +97,7 @@ class Collecting:
     """
 
     checkpointed: ClassVar[tuple[str, ...]] = ("moments", "samplers")
+    judged_by, judged_after = "return", False
 
     def __init__(self, job: BaseJob, policy: GaussianPolicy, steps: int, **options: Any) -> None:
         self.job, self.shape = job, policy
@@ -123,6 +125,12 @@ class Collecting:
     def scaling(self) -> tuple[Array, Array]:
         """Mean and scale (S, in) of observations, from `moments`."""
         raise NotImplementedError
+
+    def acting(self) -> Policy:
+        """What collects next; see `septet.rl.models.Keeps`."""
+        own, (low, high) = self.samplers.collection, self.samplers.action_bounds
+        shape = Shape.gaussian(self.shape, own.bounds, own.time_feature)
+        return Policy(shape, self.weights(), *self.scaling(), low, high)
 
     def collect(self) -> tuple[Rollout, dict[str, float]]:
         """Broadcast and collect; the rollout, and the seconds of both (of learning, less its start)."""

@@ -93,6 +93,7 @@ class SamplerPool:
         except InputError:  # one of Gymnasium's own environments
             state = {}
         probe.batch.close()
+        self.action_bounds = probe.low, probe.high
         self.shared = SharedArrays(plan(collection, probe.most_steps, state, processes, slots))
         self.iteration = 0  # to be collected next
         self.granted = 0  # iterations that samplers may begin
