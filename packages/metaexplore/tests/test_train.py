@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from septet.errors import NotFinite
 from septet.metaexplore import train as module
 from septet.metaexplore.config import Experiments, Job
-from septet.metaexplore.environments import Environments, noise_free_return
+from septet.metaexplore.environments import make_environments, noise_free_return
 from septet.rl.evaluation import returns_of
 from septet.rl.models import load_model
 from septet.scores import read_scores
@@ -106,7 +106,7 @@ def test_the_best_students_of_the_model_have_the_best_returns_of_the_table(explo
     model = load_model(tmp_path)
     returns = read_scores(tmp_path / "scores.parquet").filter(metric="return").sort("seed", "step")
     table = returns["value"].to_numpy().reshape(3, 6)
-    tests = Environments("DeceptiveNavigation", {}, [1, 2, 3], 2, job.root_seed, "test")
+    tests = make_environments("DeceptiveNavigation", {}, [1, 2, 3], 2, job.root_seed, "test")
     for kind, expected in (("best", table.max(axis=1)), ("last", table[:, -1])):
         policy = model.policy(kind)
         found, _ = noise_free_return(tests, lambda seen, own=policy: own.act(seen.reshape(3, 2, 2)).reshape(6, 2))

@@ -8,7 +8,7 @@ import polars as pl
 from septet.history import History
 from septet.metaexplore import visits
 from septet.metaexplore.config import Job, Method
-from septet.metaexplore.environments import Environments, noise_free_return
+from septet.metaexplore.environments import make_environments, noise_free_return
 from septet.metaexplore.student import Array
 from septet.scores import score_rows
 
@@ -37,7 +37,7 @@ class Curve:
     def __init__(self, job: Job, method: Method) -> None:
         task, seeds = job.task, job.seeds
         self.job, self.method, self.environment = job, method, task.environment
-        self.tests = Environments(task.environment, task.options, seeds, job.tests, job.root_seed, "test")
+        self.tests = make_environments(task.environment, task.options, seeds, job.tests, job.root_seed, "test")
         self.grid = [task.steps * (k + 1) // job.points for k in range(job.points)]
         stages = [round(job.points / 6), round(job.points / 2), job.points - 1]  # early, middle, late
         self.stages = sorted(set(stages)) if method.visits else []

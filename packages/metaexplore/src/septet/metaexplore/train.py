@@ -11,12 +11,13 @@ from septet.metaexplore import navigation, student, teacher
 from septet.metaexplore.baselines import NoisyActor
 from septet.metaexplore.config import Job, Method, Task
 from septet.metaexplore.curve import PAPER, Curve
-from septet.metaexplore.environments import Environments, Experience, rollout
+from septet.metaexplore.environments import Environments, Experience, make_environments, rollout
 from septet.metaexplore.student import Array, Student, ddpg, merged, repeat
 from septet.metaexplore.teacher import Lesson, Spread, shuffled, standardised, taught
 from septet.nonfinite import check_finite
 from septet.rl import models
 from septet.rl.ddpg_update import Rates, networks
+from septet.rl.loop import Iteration
 from septet.rl.models import Kept
 from septet.rl.normalise import Moments
 from septet.rl.policies import Policy, deterministic
@@ -199,16 +200,23 @@ class Learner:
         """One cycle of the algorithm, or of plain DDPG."""
         return meta_cycle(self, number) if self.method.teaches else plain_cycle(self, number)
 
+    def iterate(self, number: int) -> Iteration:
+        """One cycle; see `septet.rl.loop.Learner`."""
+        before, scores = self.steps, self.cycle(number).scores
+        scores = {**scores, "critic_loss": self.losses[:, 0], "return": self.reference.mean(axis=1)}
+        return Iteration(np.full(len(self.seeds), float(self.steps - before)), scores, {})
+
     def acting(self) -> Policy:
         """The students; see `septet.rl.models.Keeps`."""
         bounds = self.evaluating.action_low, self.evaluating.action_high
         shape = deterministic(self.student.shapes.actor, student.CLIP)
-        return Policy(shape, self.student.networks.actor, *self.student.scaling, *bounds)
+        mean, scale = (part.astype(np.float64) for part in self.student.scaling)
+        return Policy(shape, self.student.networks.actor, mean, scale, *bounds)
 
     def environments(self, purpose: str, number: int) -> Environments:
         """New environments, `number` per seed; their starts carry the purpose."""
         task = self.task
-        made = Environments(task.environment, task.options, self.seeds, number, self.root, purpose)
+        made = make_environments(task.environment, task.options, self.seeds, number, self.root, purpose)
         made.reset()
         return made
 

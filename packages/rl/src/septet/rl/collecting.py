@@ -159,6 +159,10 @@ class Collecting:
         seconds["learn"] += time.perf_counter()
         return Iteration(by_seed(rollout.valid, len(seeds)).sum(1), scores, seconds)
 
+    def restart(self, iteration: int) -> None:
+        """Go on at an iteration with new episodes, where the samplers' state could not be saved."""
+        self.samplers.iteration = iteration
+
     def close(self) -> None:
         """End the samplers."""
         self.samplers.close()

@@ -244,6 +244,12 @@ class DDPGLearner:
         low, high = self.batch.action_low, self.batch.action_high
         return Policy(deterministic(self.agent.shapes.actor), actor, nothing, nothing + 1.0, low, high)
 
+    def restart(self, iteration: int) -> None:
+        """Go on with new episodes, where the environments' state could not be saved."""
+        self.observation = self.batch.reset()
+        self.running[:] = 0.0
+        self._begin(np.ones(len(self.seeds), dtype=bool))
+
     def close(self) -> None:
         """Let go of environments and threads."""
         self.batch.close()

@@ -1,7 +1,7 @@
 """Trained policies as files: `model/` beside the score table, written at the end of a job, loaded by anyone.
 
-``policies.safetensors`` has the arrays of the last policy of each seed and of the best one, seeds in lockstep (a leading
-axis); ``card.json`` says what they are. Both carry their checksum, and the card that of the arrays.
+``policies.safetensors`` has the arrays of the last policy of each seed and of the best one, the seeds on a leading axis;
+``card.json`` says what they are. Both carry their checksum, and the card that of the arrays.
 """
 
 import importlib
@@ -102,7 +102,7 @@ class Model:
         """
         if kind not in self.policies:
             raise InputError("model: kind", expected=" or ".join(self.policies), found=kind)
-        return self.policies[kind].rows(self.rows(seeds, method))  # type: ignore[index]
+        return self.policies[kind].rows(self.rows(seeds, method))
 
     def kind(self, asked: str) -> str:
         """The kind that is asked for, or the last policy where no best one was kept."""
@@ -137,7 +137,7 @@ def write_model(
         for name, array in policy.arrays.items():
             arrays[f"{kind}.{name}"] = array.astype(dtype) if name.endswith("weights") else array
     path = folder / ARRAYS
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, PLACEHOLDER)
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path, PLACEHOLDER)
     seal(path)
     path.chmod(0o644)  # safetensors lets only the owner read it
     full = {**card, "shape": any_policy.shape.model_dump(mode="json"), "sha256": sha256(path)}

@@ -24,7 +24,7 @@ class Shape(Settings):
     """The network of a policy, and what surrounds it."""
 
     kind: Literal["gaussian", "deterministic"]
-    """gaussian: the network gives the mean, log sigma stands at the end of the weights; deterministic: tanh at the end."""
+    """gaussian: the network gives the mean, log sigma is at the end of the weights; deterministic: tanh at the end."""
     sizes: tuple[int, ...]
     """Units of the input, of each hidden layer and of the output."""
     activation: Literal["tanh", "relu"] = "tanh"
@@ -115,7 +115,7 @@ class Policy:
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays with a row for each seed, by name."""
-        named = {"weights": self.weights, "mean": self.mean, "scale": self.scale}
+        named: dict[str, NDArray[Any]] = {"weights": self.weights, "mean": self.mean, "scale": self.scale}
         return named if self.std_weights is None else {**named, "std_weights": self.std_weights}
 
     def rows(self, which: Sequence[int]) -> "Policy":

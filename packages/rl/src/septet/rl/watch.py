@@ -33,7 +33,9 @@ FASTEST = 25
 
 
 def choose_renderer() -> str:
-    """Name the first renderer that works here, or check the one that MUJOCO_GL names; call it before MuJoCo is imported.
+    """Name the first renderer that works here, or check the one that MUJOCO_GL names.
+
+    Call it before MuJoCo is imported.
 
     Raises:
         InputError: none works.
@@ -157,7 +159,7 @@ def write_video(path: Path, pictures: Iterator[Frame], rate: float) -> int:
     import imageio
 
     every = max(1, math.ceil(rate / FASTEST))
-    chosen = [picture for k, picture in enumerate(pictures) if k % every == 0]
+    chosen: list[Any] = [picture for k, picture in enumerate(pictures) if k % every == 0]
     with replacing(path) as temporary:
         try:
             if path.suffix == ".gif":
