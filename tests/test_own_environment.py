@@ -6,8 +6,9 @@ import re
 import gymnasium
 import numpy as np
 import pytest
-from conftest import ROOT
 from gymnasium import spaces
+
+from conftest import ROOT
 
 CLASSES = {"rl": "PPO", "walle": "PPOKL", "svrpo": "SVRPO", "metaexplore": "MetaExplore", "vipg": "VTRPO"}
 
@@ -43,4 +44,6 @@ def test_the_lines_for_your_own_environment_run(package, tmp_path, monkeypatch):
         each.learn(1, reset_num_timesteps=False)
     np.testing.assert_array_equal(model.learner.acting().weights, again.learner.acting().weights)
     seen = np.array([[0.5, 0.4], [-0.5, 0.1]], np.float32)
-    np.testing.assert_array_equal(model.predict(seen, deterministic=True)[0], again.predict(seen, deterministic=True)[0])
+    np.testing.assert_array_equal(
+        model.predict(seen, deterministic=True)[0], again.predict(seen, deterministic=True)[0]
+    )

@@ -1,6 +1,6 @@
 """Trained policies as files: `model/` beside the score table, written at the end of a job, loaded by anyone.
 
-``policies.safetensors`` has the arrays of the last policy of each seed and of the best one, the seeds on a leading axis;
+``policies.safetensors`` has the arrays of the last policy of each seed and of the best one, the seeds as first axis;
 ``card.json`` says what they are. Both carry their checksum, and the card that of the arrays.
 """
 

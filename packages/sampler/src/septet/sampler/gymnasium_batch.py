@@ -158,8 +158,13 @@ class GymnasiumBatch(EnvironmentBatch):
     def state(self, state: Mapping[str, NDArray[Any]]) -> None:
         own = self._arrays()
         check_state(self.task, own, state)
+        self._observation = own["observation"]
+        self._trial = None  # its episode ends here
         for name, array in own.items():
             array[:] = state[name]
+        if (self._episode < 0).all():  # before the first reset
+            self._observation = None
+            return
         same = [self._play_again(row) for row in range(self.size)]
         if not all(same):
             text = "the saved seeds and actions led to other observations: the run that resumes is another one"
@@ -182,10 +187,8 @@ class GymnasiumBatch(EnvironmentBatch):
         if self._taken is None:
             expected = f"episodes with a time limit of at most {MOST_TAKEN // self.size // self.action_size:,} steps"
             raise NoState(f"{self.task}: state", expected=expected, found=self.time_limit or "no time limit")
-        if self._observation is None:
-            self._observation = np.zeros((self.size, self.observation_size))
-        episode, elapsed = self._episode, self.elapsed
-        return {"episode": episode, "elapsed": elapsed, "observation": self._observation, "actions": self._taken}
+        own = np.zeros((self.size, self.observation_size)) if self._observation is None else self._observation.copy()
+        return {"episode": self._episode, "elapsed": self.elapsed, "observation": own, "actions": self._taken}
 
     def close(self) -> None:
         """See `EnvironmentBatch.close`."""
