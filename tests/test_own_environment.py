@@ -2,14 +2,14 @@
 
 import importlib
 import re
+from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from conftest import ROOT
-
+ROOT = Path(__file__).parents[1]
 CLASSES = {"rl": "PPO", "walle": "PPOKL", "svrpo": "SVRPO", "metaexplore": "MetaExplore", "vipg": "VTRPO"}
 
 
