@@ -206,6 +206,9 @@ class Learner:
         scores = {**scores, "critic_loss": self.losses[:, 0], "return": self.reference.mean(axis=1)}
         return Iteration(np.full(len(self.seeds), float(self.steps - before)), scores, {})
 
+    def restart(self, number: int) -> None:
+        """Go on with new episodes, where the environments' state could not be saved: nothing refers to the old ones."""
+
     def acting(self) -> Policy:
         """The students; see `septet.rl.models.Keeps`."""
         bounds = self.evaluating.action_low, self.evaluating.action_high

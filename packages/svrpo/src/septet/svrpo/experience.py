@@ -80,6 +80,11 @@ class Source:
         """Initial parameters (S, P): Glorot's uniform weights, biases and log s zero."""
         return initial(self.network, self.job.root_seed, (self.job.task.name,), self.job.seeds, glorot())
 
+    def restart(self, iteration: int) -> None:
+        """Go on at an iteration with new episodes, where the environments' state could not be saved."""
+        self.samplers.iteration = iteration
+        self.elapsed[:] = 0
+
     def acting(self, w: Tensor) -> Policy:
         """The policies with parameters (S, P)."""
         nothing = np.zeros((len(w), self.policy.observation_size))

@@ -108,6 +108,10 @@ class FirstOrderLearner:
         scores = {name: total / (1 if name == "inner_steps" else self.ticks) for name, total in sums.items()}
         return Iteration(np.full(len(seeds), float(self.job.simulation.batch)), scores, seconds)
 
+    def restart(self, iteration: int) -> None:
+        """See `septet.svrpo.experience.Source.restart`."""
+        self.source.restart(iteration)
+
     def acting(self) -> Policy:
         """What collects next; see `septet.rl.models.Keeps`."""
         return self.source.acting(self.w)

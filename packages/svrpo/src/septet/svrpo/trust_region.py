@@ -68,6 +68,10 @@ class TrustRegionLearner:
         steps = np.full(len(seeds), float(self.job.simulation.batch))
         return Iteration(steps, scores, {"collect": collected - start, "learn": learned - collected})
 
+    def restart(self, iteration: int) -> None:
+        """See `septet.svrpo.experience.Source.restart`."""
+        self.source.restart(iteration)
+
     def acting(self) -> Policy:
         """What collects next; see `septet.rl.models.Keeps`."""
         return self.source.acting(self.w)

@@ -80,6 +80,9 @@ class Agent:
         spread = log_std.unsqueeze(1).expand(-1, theta.shape[1], -1)
         return torch.cat([theta, spread], dim=2).flatten(0, 1).numpy(), theta, log_det
 
+    def restart(self, iteration: int) -> None:
+        """Go on with new episodes, where the environments' state could not be saved: an iteration has whole ones."""
+
     def centre(self) -> NDArray[np.float32]:
         """The policies (R, P) with the sampler's centre as weights."""
         phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)

@@ -19,6 +19,7 @@ class _Variational(Method):
     def _learner(self, environment: str, seeds: list[int], settings: Mapping[str, Any]) -> Any:
         given = dict(settings)
         alpha = given.pop("alpha", 0.0)
+        given.pop("environments", None)  # of a vector environment: an iteration has `episodes`
         of_task = {name: given.pop(name) for name in Environment.model_fields if name in given}
         of_job = {name: given.pop(name) for name in Common.model_fields if name in given}
         name = type(self).__name__
