@@ -5,11 +5,11 @@ import pytest
 
 from septet.errors import InputError
 from septet.metaexplore import navigation, visits
-from septet.metaexplore.environments import Environments, noise_free_return, return_estimate, rollout
+from septet.metaexplore.environments import make_environments, noise_free_return, return_estimate, rollout
 
 
 def environments(name="DeceptiveNavigation", number=2, **options):
-    return Environments(name, options, [1, 2], number, 0, "test")
+    return make_environments(name, options, [1, 2], number, 0, "test")
 
 
 def test_a_step_of_navigation_by_hand():

@@ -11,6 +11,9 @@ from pydantic import ValidationError
 from septet.errors import NotFinite
 from septet.metaexplore import train as module
 from septet.metaexplore.config import Experiments, Job
+from septet.metaexplore.environments import make_environments, noise_free_return
+from septet.rl.evaluation import returns_of
+from septet.rl.models import load_model
 from septet.scores import read_scores
 
 JOB = {
@@ -93,3 +96,21 @@ def test_noise_runs_under_both_countings_of_the_updates():
         assert {name for name in names if f"{name}_double" in methods} == {
             name.removesuffix("_double") for name in names if name.endswith("_double")
         }, task
+
+
+@pytest.mark.parametrize("explorer", ["independent", "gaussian"])
+def test_the_best_students_of_the_model_have_the_best_returns_of_the_table(explorer, tmp_path):
+    """The students that are loaded run the test episodes again, to the last bit."""
+    job = Job.model_validate({**JOB, "method": {**JOB["method"], "explorer": explorer}})
+    module.train(job, tmp_path)
+    model = load_model(tmp_path)
+    returns = read_scores(tmp_path / "scores.parquet").filter(metric="return").sort("seed", "step")
+    table = returns["value"].to_numpy().reshape(3, 6)
+    tests = make_environments("DeceptiveNavigation", {}, [1, 2, 3], 2, job.root_seed, "test")
+    for kind, expected in (("best", table.max(axis=1)), ("last", table[:, -1])):
+        policy = model.policy(kind)
+        found, _ = noise_free_return(tests, lambda seen, own=policy: own.act(seen.reshape(3, 2, 2)).reshape(6, 2))
+        np.testing.assert_array_equal(found, expected)
+        assert model.card.kinds[kind].scores == expected.tolist()
+    found, lengths = returns_of(model.policy("best"), model.card.environment, 4)  # a task that no lower package knows
+    assert found.shape == (3, 4) and (lengths == 50).all()

@@ -220,9 +220,15 @@ def test_any_gymnasium_environment_has_the_same_interface(task):
         assert reward.dtype == observation.dtype == np.float64
         ended += over.sum()
     assert ended >= 8
-    with pytest.raises(InputError, match=r"a task that septet\.sampler steps itself"):
-        _ = batch.state
-    with pytest.raises(InputError, match=r"a task that septet\.sampler steps itself"):
+    saved, given = batch.state, actions(batch, 30)
+    whole = [batch.step(action) for action in given]
+    other = sampler.make(task, seeds=[1, 2], environments=2, time_limit=25)
+    other.state = saved
+    for action, expected in zip(given, whole, strict=True):
+        for one, same in zip(other.step(action), expected, strict=True):
+            np.testing.assert_array_equal(one, same)
+    other.close()
+    with pytest.raises(InputError, match="state episode: expected int64"):
         batch.state = {}
     with pytest.raises(InputError, match="finite"):
         batch.step(np.full((4, batch.action_size), np.nan))

@@ -12,7 +12,7 @@ import pytest
 from gymnasium import spaces
 
 from septet import sampler
-from septet.errors import InputError
+from septet.errors import InputError, NoState
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.samplers import Samplers
 
@@ -327,3 +327,45 @@ def test_samplers_belong_to_the_process_that_started_them():
         child.join(30)
         assert child.exitcode == 0
         assert samplers.collect().reward.shape == (3, 2)  # the child's close ended nothing
+
+
+class Drifting(Toy):
+    """Another episode each time, whatever the seed."""
+
+    episodes = 0
+
+    def reset(self, *, seed=None, options=None):
+        found = super().reset(seed=seed)
+        Drifting.episodes += 1
+        return found
+
+    def observe(self):
+        return np.array([self.t, float(Drifting.episodes)])
+
+
+def test_a_state_is_the_episode_and_its_actions(capsys):
+    """Of environments in the middle of their episodes; one that does not repeat itself is reported."""
+    for kind, says in ((Toy, ""), (Drifting, "the run that resumes is another one")):
+        gym.register(f"{kind.__name__}Limited-v0", kind, max_episode_steps=7)
+        batch = make(f"{kind.__name__}Limited-v0", environments=2)
+        batch.reset()
+        for k in range(8):  # an episode of five, and three steps
+            batch.step(np.full((2, 1), 0.1 * k))
+        saved = batch.state
+        assert saved["episode"].tolist() == [1, 1] and saved["elapsed"].tolist() == [3, 3]
+        np.testing.assert_allclose(saved["actions"][0, :3, 0], [0.5, 0.6, 0.7])
+        capsys.readouterr()
+        again = make(f"{kind.__name__}Limited-v0", environments=2)
+        again.state = saved
+        assert says in capsys.readouterr().err
+        if kind is Toy:
+            np.testing.assert_array_equal(again.step(np.zeros((2, 1))).observation, [[4.0, 0.0]] * 2)
+            assert again.step(np.zeros((2, 1))).terminated.all()
+        del gym.registry[f"{kind.__name__}Limited-v0"]
+
+
+def test_without_a_time_limit_there_is_no_state():
+    batch = make()
+    batch.reset()
+    with pytest.raises(NoState, match=r"Toy-v0: state: expected episodes with a time limit .*no time limit"):
+        _ = batch.state

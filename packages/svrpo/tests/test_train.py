@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from septet.card import RunCard
 from septet.errors import InputError, Interrupted, NotFinite
+from septet.rl.evaluation import returns_of
+from septet.rl.models import load_model
 from septet.scores import read_scores, read_timing
 from septet.state import load_state_dict, state_dict
 from septet.svrpo.config import Experiments, Job, Task
@@ -156,3 +158,19 @@ def test_bad_jobs_are_refused():
         Task(hidden=(0,))
     with pytest.raises(ValidationError, match="different seeds"):
         job("svrpo", seeds=(1, 1))
+
+
+@pytest.mark.parametrize("case", [("svrpo", POLE), ("svrpg", SWING)], ids=lambda case: case[0])
+def test_the_model_has_the_policies_that_collected_the_best_and_that_come_last(case, tmp_path):
+    train(job(*case), tmp_path)
+    learner, collected, returns = build(job(*case)), [], []
+    for k in range(4):
+        collected.append(learner.w.numpy().copy())
+        returns.append(learner.iterate(k).scores["return"])
+    model = load_model(tmp_path)
+    np.testing.assert_array_equal(model.policies["last"].weights, learner.w.numpy())
+    for s, k in enumerate(np.argmax(returns, axis=0)):
+        np.testing.assert_array_equal(model.policies["best"].weights[s], collected[k][s])
+        assert model.card.kinds["best"].scores[s] == returns[k][s]
+    found, _ = returns_of(model.policy("best"), model.card.environment, 2)
+    assert found.shape == (2, 2) and model.card.shape.actions == "scale"

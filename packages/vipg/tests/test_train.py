@@ -11,10 +11,12 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from septet import sampler
 from septet.card import RunCard
 from septet.checkpoint import Checkpoints
 from septet.cli import stop_request
-from septet.errors import InputError, Interrupted, NotFinite
+from septet.errors import Interrupted, NotFinite
+from septet.rl.models import load_model
 from septet.scores import read_scores, read_timing
 from septet.state import load_state_dict, state_dict
 from septet.testing import forgotten
@@ -112,9 +114,10 @@ def test_labels_that_read_alike_are_refused():
         Job(method={"algorithm": "vpg", "alphas": [0.1, 0.1000001]}, task=CART)
 
 
-def test_action_space_refuses_an_environment_that_it_cannot_rewind():
-    with pytest.raises(InputError, match=r"expected a task that septet\.sampler steps itself"):
-        ActionSpaceAgent(job("action_sgd", task={**CART, "environment": "MountainCarContinuous-v0"}))
+def test_action_space_rewinds_an_environment_of_gymnasium_s():
+    agent = ActionSpaceAgent(job("action_sgd", task={**CART, "environment": "MountainCarContinuous-v0", "episodes": 1}))
+    np.testing.assert_array_equal(agent.evaluate(), agent.evaluate())
+    agent.close()
 
 
 def test_sparse_car_reaches_its_goal_with_the_known_policy():
@@ -223,3 +226,45 @@ def test_bad_input_is_one_line(change, says, tmp_path):
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["v_vpg", "v_ppo", "svpg", "action_trust"])
+def test_the_centres_of_the_model_have_the_returns_of_the_table(name, tmp_path):
+    """The policies that are loaded run the evaluation's episodes again, to the last bit, variant by variant."""
+    chosen = job(name)
+    train(chosen, tmp_path)
+    model = load_model(tmp_path)
+    labels = chosen.method.labels()
+    assert model.card.methods == [label for label in labels for _ in chosen.seeds]
+    agent = (ActionSpaceAgent if name.startswith("action") else Agent)(chosen)
+    evaluator = agent.evaluator if name.startswith("action") else agent.evaluator.batch
+    scores = read_scores(tmp_path / "scores.parquet").filter(metric="mean_policy_return")
+    for label in labels:
+        for kind in ("best", "last"):
+            policy = model.policy(kind, method=label)
+            rows = model.rows(method=label)
+            found = []
+            for row, seed in zip(rows, chosen.seeds, strict=True):
+                table = scores.filter(method=label, seed=seed).sort("step")["value"].to_list()
+                found.append(max(table) if kind == "best" else table[-1])
+                assert model.card.kinds[kind].scores[row] == found[-1]
+            again = run_episodes(policy, evaluator, rows, len(agent.seeds))
+            np.testing.assert_allclose(again, found, rtol=1e-12)
+    agent.close()
+
+
+def run_episodes(policy, batch, rows, every):
+    """Mean returns of policies in the episodes that an evaluator of `every` rows starts first."""
+    count = batch.size // every
+    places = np.concatenate([np.arange(row * count, (row + 1) * count) for row in rows])
+    fresh = sampler.make("ContinuousCartPole", seeds=batch.seeds, environments=count, root=batch.root)
+    seen, running, total = fresh.reset(), np.ones(batch.size, bool), np.zeros(batch.size)
+    while running[places].any():
+        action = np.zeros((batch.size, batch.action_size))
+        by_policy = policy.act(seen[places].reshape(len(rows), count, -1))
+        action[places] = policy.bounded(by_policy).reshape(len(places), -1)
+        step = fresh.step(action, running)
+        total += step.reward
+        running &= ~(step.terminated | step.truncated)
+        seen = step.observation
+    return total[places].reshape(len(rows), count).mean(axis=1)

@@ -14,12 +14,18 @@ from septet.reseal import reseal
 __version__ = "0.1.0"
 
 USAGE = """usage: septet PACKAGE VERB ...  a verb of a package: septet dynts train --config job.yaml --out run
+       septet evaluate MODEL    returns of a trained policy over noise-free episodes; --help shows the options
+       septet watch MODEL       video of a trained policy
        septet status DIR        progress of the running jobs below DIR
        septet seal FILE...      accept tables and cards changed on purpose or by another program
        septet check FILE        check a settings file as strictly as the workflow does
        septet config ROOT       write the default configuration of the checkout ROOT
        septet --version         the version of all packages
 packages: {}"""
+
+
+OF_RL = ("evaluate", "watch")
+"""Verbs of the package rl that need no package's name: they read the models of all packages on it."""
 
 
 def main() -> None:
@@ -51,6 +57,8 @@ def packages() -> list[str]:
 
 def command() -> None:
     """Run a package's verb, or a command of core, and exit with its code."""
+    if sys.argv[1:2] and sys.argv[1] in OF_RL and "rl" in packages():
+        sys.argv.insert(1, "rl")
     if len(sys.argv) > 1 and sys.argv[1] in packages():
         package = sys.argv.pop(1)
         runpy.run_module(f"septet.{package}", run_name="__main__", alter_sys=True)

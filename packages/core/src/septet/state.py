@@ -21,33 +21,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from septet.checkpoint import Arrays
+from septet.errors import NoState
 
 NUMBERS = bool | int | float | np.generic
 LENGTH = "length"
 """A list is saved with its length, as an item that is None or empty has no arrays."""
 
 
-def state_dict(node: Any) -> Arrays:
+def state_dict(node: Any, partial: bool = False) -> Arrays:
     """Return the arrays of `node` by name. They are not copies: write or copy them before the node changes.
+
+    Args:
+        partial: leave out parts that cannot return their state.
 
     Raises:
         TypeError: a part does not declare its state.
+        NoState: a part cannot return its state.
     """
-    return _arrays(node, "state", properties=True)
+    return _arrays(node, "state", properties=True, partial=partial)
 
 
-def load_state_dict(node: Any, saved: Mapping[str, NDArray[Any]]) -> None:
+def load_state_dict(node: Any, saved: Mapping[str, NDArray[Any]], partial: bool = False) -> None:
     """Put `saved` back into an object, a dict or a list.
 
     Mutable parts stay the same objects, so a local variable that refers to a part of the state remains valid after a
     resume. Arrays and tensors of attributes keep shape and type and are filled. Numbers, values that were None when
     built, and arrays in dicts, lists and tuples whose shape has changed are replaced.
 
+    Args:
+        partial: parts that `saved` leaves out because they could not return their state stay as they were built.
+
     Raises:
         TypeError, KeyError: `node` was built differently from what was saved.
         ValueError: a loaded value reads back differently, for example because two parts share an array.
     """
-    _load(node, saved, "state", fixed=True)
+    _load(node, saved, "state", fixed=True, partial=partial)
     for name, array in _arrays(node, "state", properties=False).items():
         if not _equal(array, saved[name]):
             raise ValueError(f"state/{name}: expected the loaded value, found another one")
@@ -75,7 +83,7 @@ def has_state_property(node: Any) -> bool:
     return not hasattr(node, "checkpointed") and isinstance(getattr(type(node), "state", None), property)
 
 
-def _arrays(node: Any, where: str, properties: bool) -> Arrays:
+def _arrays(node: Any, where: str, properties: bool, partial: bool = False) -> Arrays:
     """As `state_dict`, with or without the arrays of `state` properties."""
     if node is None:
         return {}
@@ -84,22 +92,28 @@ def _arrays(node: Any, where: str, properties: bool) -> Arrays:
     if _is_tensor(node):
         return {"": node.detach().cpu().numpy()}
     if has_state_property(node):
-        return dict(node.state) if properties else {}
+        try:
+            return dict(node.state) if properties else {}
+        except NoState:
+            if partial:
+                return {}
+            raise
     arrays: Arrays = {LENGTH: np.array(len(node))} if isinstance(node, list) else {}
     for name, child in children(node, where).items():
-        for key, array in _arrays(child, f"{where}/{name}", properties).items():
+        for key, array in _arrays(child, f"{where}/{name}", properties, partial).items():
             arrays[f"{name}/{key}" if key else name] = array
     return arrays
 
 
-def _load(node: Any, saved: Mapping[str, NDArray[Any]], where: str, fixed: bool) -> Any:
+def _load(node: Any, saved: Mapping[str, NDArray[Any]], where: str, fixed: bool, partial: bool) -> Any:
     """Load a part and return its new value; with `fixed`, an array must keep its shape."""
     if node is None or isinstance(node, NUMBERS | np.ndarray) or _is_tensor(node):
         if saved.keys() - {""}:
             raise TypeError(f"{where}: expected the state of a {type(node).__name__}, found {sorted(saved)}")
         return _leaf(node, saved.get(""), where, fixed)
     if has_state_property(node):
-        node.state = {name: np.array(array) for name, array in saved.items()}
+        if saved or not partial:
+            node.state = {name: np.array(array) for name, array in saved.items()}
         return node
     parts: dict[str, Arrays] = {}
     for path, array in saved.items():
@@ -112,7 +126,7 @@ def _load(node: Any, saved: Mapping[str, NDArray[Any]], where: str, fixed: bool)
         names = [*built, *(name for name in parts if name not in built)]
     elif isinstance(node, list):
         names = map(str, range(int(parts.pop(LENGTH)[""])))
-    loaded = {name: _load(built.get(name), parts.pop(name, {}), f"{where}/{name}", fixed=not free) for name in names}
+    loaded = {name: _load(built.get(name), parts.pop(name, {}), f"{where}/{name}", not free, partial) for name in names}
     if parts and not isinstance(node, list):
         raise TypeError(f"{where}: expected {sorted(built)}, found {sorted(parts)} too")
     if isinstance(node, dict):

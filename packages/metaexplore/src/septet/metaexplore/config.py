@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from septet.config import Runs, Seeds, Settings
+from septet.rl.config import KeepModel
 
 TEACHERS = ("independent", "local", "informed", "random")
 Explorer = Literal[
@@ -184,6 +185,9 @@ class Common(Settings):
     """Points of each curve in the score table."""
     tests: int = Field(default=5, ge=1)
     """Noise-free episodes of the student at each point, from the same starts; not counted, and no method sees them."""
+    keep_model: KeepModel = "both"
+    """Policies that a job keeps in `model/` beside its scores: none, the last of each seed (last), or the last and the
+    best one (both)."""
 
 
 class Job(Common):

@@ -8,7 +8,7 @@ import polars as pl
 from septet.history import History
 from septet.metaexplore import visits
 from septet.metaexplore.config import Job, Method
-from septet.metaexplore.environments import Environments, noise_free_return
+from septet.metaexplore.environments import make_environments, noise_free_return
 from septet.metaexplore.student import Array
 from septet.scores import score_rows
 
@@ -37,7 +37,7 @@ class Curve:
     def __init__(self, job: Job, method: Method) -> None:
         task, seeds = job.task, job.seeds
         self.job, self.method, self.environment = job, method, task.environment
-        self.tests = Environments(task.environment, task.options, seeds, job.tests, job.root_seed, "test")
+        self.tests = make_environments(task.environment, task.options, seeds, job.tests, job.root_seed, "test")
         self.grid = [task.steps * (k + 1) // job.points for k in range(job.points)]
         stages = [round(job.points / 6), round(job.points / 2), job.points - 1]  # early, middle, late
         self.stages = sorted(set(stages)) if method.visits else []
@@ -55,12 +55,16 @@ class Curve:
             self.sums[name] = self.sums.get(name, 0.0) + values
         self.count += 1
 
-    def measure(self, learner: "Learner") -> None:
-        """Record the points that the student will not have left behind after another cycle, if there are any."""
+    def measure(self, learner: "Learner") -> Array:
+        """Record the points that the student will not have left behind after another cycle, if there are any.
+
+        Returns:
+            The student's returns ``(S,)``, NaN where there is no such point.
+        """
         reached = learner.steps + self.method.cycle_steps
         points = [k for k, steps in enumerate(self.grid) if steps < reached][len(self.history.steps) :]
         if not points:
-            return
+            return np.full(len(self.job.seeds), np.nan)
         returns, seen = noise_free_return(self.tests, learner.student.act)
         own = visits.projected(self.environment, seen).reshape(len(returns), -1, 2)
         half = visits.limits(self.environment)
@@ -73,6 +77,7 @@ class Curve:
             if k in self.stages:
                 self.histograms.append(np.stack([explorer, student]))
         self.sums, self.count = {}, 0
+        return returns
 
     def score_rows(self) -> list[pl.DataFrame]:
         """The rows of the score table; shares of visited states stand at their point, by cell."""

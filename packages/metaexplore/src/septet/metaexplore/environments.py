@@ -12,41 +12,40 @@ from septet.metaexplore import navigation
 from septet.metaexplore.student import Array
 from septet.rl.replay import record_size
 from septet.rl.shapes import Float32
-from septet.sampler.batch import CompiledBatch
+from septet.sampler.batch import CompiledBatch, EnvironmentBatch, scaling
 from septet.sampler.nonfinite import check_step
 
 TASKS = {**sampler.TASKS, navigation.NAME: navigation.task}
 
 
-class Environments(CompiledBatch):
+class Environments(EnvironmentBatch):
     """A batch of a task whose starts carry a purpose, so that exploring and evaluating share no random number.
 
-    Args:
-        name: a task of walle, or `DeceptiveNavigation`; options: of the task.
-        seeds: S; environments: B, per seed; root: root of all streams.
+    Attributes:
         purpose: name of the starts' streams.
-
-    Raises:
-        InputError: an unknown task, or a wrong option.
     """
 
-    def __init__(
-        self, name: str, options: Mapping[str, Any], seeds: Sequence[int], environments: int, root: int, purpose: str
-    ) -> None:
-        if name not in TASKS:
-            raise InputError("task", expected=f"one of {', '.join(TASKS)}", found=name)
-        super().__init__(TASKS[name](name, options), seeds, environments, root=root)
+    purpose: str
+    _round: int
+    _first: NDArray[np.int64]
+    _episode: NDArray[np.int64]
+    _observation: Array
+
+    def begin(self, purpose: str) -> None:
+        """Name the streams; of a batch that was not reset."""
         self.purpose, self._round = purpose, -1
         self._first = np.zeros(self.size, dtype=np.int64)
-        self._middle = (self.action_low + self.action_high) / 2
-        self._half = (self.action_high - self.action_low) / 2
+        self._middle, self._half = scaling(self.task, self.action_low, self.action_high)
+        if self.time_limit < 1:
+            raise InputError(f"{self.task}: episodes", expected="a time limit", found="none")
 
     def stream_name(self, row: int, episode: int) -> tuple[int, str, str, int, int, int]:
         """See `septet.sampler.batch.EnvironmentBatch.stream_name`; after `restart` they start alike within a seed."""
         seed, environment = divmod(row, self.environments)
-        if self._round < 0:
-            return self.root, self.purpose, self.task, self.seeds[seed], environment, episode
-        round_purpose = f"{self.purpose} in rounds"
+        purpose = getattr(self, "purpose", "make")  # Gymnasium's environments draw while they are made
+        if episode < 0 or self._round < 0:
+            return self.root, purpose, self.task, self.seeds[seed], environment, episode
+        round_purpose = f"{purpose} in rounds"
         return self.root, round_purpose, self.task, self.seeds[seed], self._round, episode - int(self._first[row])
 
     @property
@@ -64,6 +63,34 @@ class Environments(CompiledBatch):
         """Actions in [-1, 1] stretched to the bounds."""
         scaled: Array = self._middle + self._half * action
         return scaled
+
+
+class _Compiled(Environments, CompiledBatch):
+    """Of a task that `septet.sampler` steps."""
+
+
+def make_environments(
+    name: str, options: Mapping[str, Any], seeds: Sequence[int], number: int, root: int, purpose: str
+) -> Environments:
+    """A batch for a purpose.
+
+    Args:
+        name: a task of `septet.sampler`, `DeceptiveNavigation`, or an id that Gymnasium knows; options: of the task.
+        seeds: S; number: of environments, B, per seed; root: root of all streams.
+        purpose: name of the starts' streams.
+
+    Raises:
+        InputError: an unknown task, a wrong option, or actions without bounds.
+    """
+    made: Environments
+    if name in TASKS:
+        made = _Compiled(TASKS[name](name, options), seeds, number, root=root)
+    else:
+        from septet.metaexplore.gymnasium_environments import GymnasiumEnvironments  # imports Gymnasium
+
+        made = GymnasiumEnvironments(name, seeds, number, root=root, options=options, listing=list(TASKS))
+    made.begin(purpose)
+    return made
 
 
 class Experience(NamedTuple):

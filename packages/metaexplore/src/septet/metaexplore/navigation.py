@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from septet import sampler
 from septet.compiled import compiled
 from septet.metaexplore.student import Array
 from septet.sampler.task import Flags, Task, settings
@@ -30,6 +31,11 @@ DEFAULTS: dict[str, Any] = {
     "far_width": 0.15,
     "speed": 0.1,
 }
+
+
+def register() -> None:
+    """Make the task known to `septet.sampler.make`."""
+    sampler.TASKS[NAME] = task
 
 
 def task(name: str, options: Mapping[str, Any]) -> Task:

@@ -7,16 +7,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.metaexplore import student, teacher
+from septet.metaexplore import navigation, student, teacher
 from septet.metaexplore.baselines import NoisyActor
 from septet.metaexplore.config import Job, Method, Task
 from septet.metaexplore.curve import PAPER, Curve
-from septet.metaexplore.environments import Environments, Experience, rollout
+from septet.metaexplore.environments import Environments, Experience, make_environments, rollout
 from septet.metaexplore.student import Array, Student, ddpg, merged, repeat
 from septet.metaexplore.teacher import Lesson, Spread, shuffled, standardised, taught
 from septet.nonfinite import check_finite
+from septet.rl import models
 from septet.rl.ddpg_update import Rates, networks
+from septet.rl.loop import Iteration
+from septet.rl.models import Kept
 from septet.rl.normalise import Moments
+from septet.rl.policies import Policy, deterministic
 from septet.rl.replay import Replay
 from septet.rl.shapes import Float32, initial, net
 from septet.run import Run
@@ -40,16 +44,25 @@ def train(job: Job, out: Path) -> None:
     ):  # fmt: skip
         if method.teaches:
             first_evaluation(learner)
-        curve.measure(learner)
-        for number in run.loop(method.cycles(task.steps), {"learner": learner, "curve": curve}, unit="cycles"):
-            found = meta_cycle(learner, number) if method.teaches else plain_cycle(learner, number)
+        kept = Kept(run, learner, job.keep_model, environment_of(task))
+        kept.note(curve.measure(learner), None, learner.steps)
+        state = {"learner": learner, "curve": curve, "kept": kept}
+        for number in run.loop(method.cycles(task.steps), state, unit="cycles"):
+            found = learner.cycle(number)
             curve.note(found)
-            curve.measure(learner)
+            kept.note(curve.measure(learner), None, learner.steps)
         run.write(
             curve.score_rows(),
             methods={method.name: method.model_dump(mode="json", exclude={"name"})},
             steps=learner.steps * len(seeds),
+            beside=kept.write,
         )
+
+
+def environment_of(task: Task) -> models.Environment:
+    """What a model card says of a task."""
+    own = navigation.__name__ if task.environment == navigation.NAME else None
+    return models.Environment(name=task.environment, options=task.options, registers=own)
 
 
 class Cycle(NamedTuple):
@@ -158,6 +171,7 @@ class Learner:
         "student", "updates", "losses", "teacher", "rewards", "past", "values", "noise", "replay", "seen", "reference",
         "steps", "exploring", "evaluating",
     )  # fmt: skip
+    judged_by, judged_after = "return", True
 
     def __init__(self, method: Method, task: Task, seeds: list[int], root: int) -> None:
         self.method, self.task, self.seeds, self.root = method, task, seeds, root
@@ -182,10 +196,30 @@ class Learner:
         self.past: list[Array] = []
         self.values, self.reference = Moments.none(count, 1), np.zeros((count, method.trials))
 
+    def cycle(self, number: int) -> Cycle:
+        """One cycle of the algorithm, or of plain DDPG."""
+        return meta_cycle(self, number) if self.method.teaches else plain_cycle(self, number)
+
+    def iterate(self, number: int) -> Iteration:
+        """One cycle; see `septet.rl.loop.Learner`."""
+        before, scores = self.steps, self.cycle(number).scores
+        scores = {**scores, "critic_loss": self.losses[:, 0], "return": self.reference.mean(axis=1)}
+        return Iteration(np.full(len(self.seeds), float(self.steps - before)), scores, {})
+
+    def restart(self, number: int) -> None:
+        """Go on with new episodes, where the environments' state could not be saved: nothing refers to the old ones."""
+
+    def acting(self) -> Policy:
+        """The students; see `septet.rl.models.Keeps`."""
+        bounds = self.evaluating.action_low, self.evaluating.action_high
+        shape = deterministic(self.student.shapes.actor, student.CLIP)
+        mean, scale = (part.astype(np.float64) for part in self.student.scaling)
+        return Policy(shape, self.student.networks.actor, mean, scale, *bounds)
+
     def environments(self, purpose: str, number: int) -> Environments:
         """New environments, `number` per seed; their starts carry the purpose."""
         task = self.task
-        made = Environments(task.environment, task.options, self.seeds, number, self.root, purpose)
+        made = make_environments(task.environment, task.options, self.seeds, number, self.root, purpose)
         made.reset()
         return made
 

@@ -1,4 +1,4 @@
-"""`python -m septet.rl train|bench`."""
+"""`python -m septet.rl train|bench|evaluate|watch`."""
 
 import os
 from pathlib import Path
@@ -17,4 +17,5 @@ def _train(config: Job, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main("rl", {"train": Verb(Job, _train)}, "septet.rl.bench")
+    programs = {"evaluate": "septet.rl.evaluation", "watch": "septet.rl.watch"}
+    main("rl", {"train": Verb(Job, _train)}, "septet.rl.bench", programs)

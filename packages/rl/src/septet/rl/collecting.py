@@ -15,6 +15,7 @@ from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
 from septet.rl.networks import Network
 from septet.rl.normalise import Moments
+from septet.rl.policies import Policy, Shape
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.rollout import Rollout, merge_moments
 from septet.sampler.samplers import Samplers
@@ -96,6 +97,7 @@ class Collecting:
     """
 
     checkpointed: ClassVar[tuple[str, ...]] = ("moments", "samplers")
+    judged_by, judged_after = "return", False
 
     def __init__(self, job: BaseJob, policy: GaussianPolicy, steps: int, **options: Any) -> None:
         self.job, self.shape = job, policy
@@ -124,6 +126,12 @@ class Collecting:
         """Mean and scale (S, in) of observations, from `moments`."""
         raise NotImplementedError
 
+    def acting(self) -> Policy:
+        """What collects next; see `septet.rl.models.Keeps`."""
+        own, (low, high) = self.samplers.collection, self.samplers.action_bounds
+        shape = Shape.gaussian(self.shape, own.bounds, own.time_feature)
+        return Policy(shape, self.weights(), *self.scaling(), low, high)
+
     def collect(self) -> tuple[Rollout, dict[str, float]]:
         """Broadcast and collect; the rollout, and the seconds of both (of learning, less its start)."""
         start = time.perf_counter()
@@ -150,6 +158,10 @@ class Collecting:
             scores["lag"] = rollout.lag.reshape(len(seeds), -1).mean(1)
         seconds["learn"] += time.perf_counter()
         return Iteration(by_seed(rollout.valid, len(seeds)).sum(1), scores, seconds)
+
+    def restart(self, iteration: int) -> None:
+        """Go on at an iteration with new episodes, where the samplers' state could not be saved."""
+        self.samplers.iteration = iteration
 
     def close(self) -> None:
         """End the samplers."""

@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 
 from septet.config import Seeds, Settings
 
+KeepModel = Literal["none", "last", "both"]
+"""Which trained policies a job keeps: none, the last of each seed, or the last and the best."""
+
 Widths = tuple[Annotated[int, Field(ge=1)], ...]
 """Units of each hidden layer."""
 
@@ -195,6 +198,9 @@ class BaseJob(Settings):
     """Sampler processes; 0 collects in this process."""
     mode: Literal["synchronous", "asynchronous"] = "synchronous"
     """synchronous: samplers wait for new weights; asynchronous: they go on with what they have (lag in the scores)."""
+    keep_model: KeepModel = "both"
+    """Policies that a job keeps in `model/` beside its scores: none, the last of each seed (last), or the last and the
+    best one (both)."""
     threads: int = Field(default=1, ge=1)
     """Threads that step environments when there is no sampler process, and learn where a method divides its seeds."""
 

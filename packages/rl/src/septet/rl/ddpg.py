@@ -22,6 +22,7 @@ from septet.rl.dense import apply
 from septet.rl.draws import Draws, uniform
 from septet.rl.loop import Iteration
 from septet.rl.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoise, Uniform
+from septet.rl.policies import Policy, deterministic
 from septet.rl.replay import IndexSampler, Replay, record_size
 from septet.rl.shapes import Float32, Net, initial, net
 from septet.sampler.batch import scaling
@@ -145,6 +146,8 @@ class DDPGLearner:
         "agent", "replay", "batch", "noise", "parameter_noise", "observation", "step", "running",
     )  # fmt: skip
 
+    judged_by, judged_after = "return", True
+
     def __init__(self, job: Job) -> None:
         assert isinstance(job.method, DDPG)
         check_pool(job)
@@ -233,6 +236,19 @@ class DDPGLearner:
         noise, agent = self.parameter_noise, self.agent
         if noise is not None and noise.is_due(agent.updates):
             noise.adapt(agent.updates, agent.networks.actor, self.replay, agent.act)
+
+    def acting(self) -> Policy:
+        """The actors; see `septet.rl.models.Keeps`."""
+        actor = self.agent.networks.actor
+        nothing = np.zeros((len(actor), self.agent.sizes[0]))
+        low, high = self.batch.action_low, self.batch.action_high
+        return Policy(deterministic(self.agent.shapes.actor), actor, nothing, nothing + 1.0, low, high)
+
+    def restart(self, iteration: int) -> None:
+        """Go on with new episodes, where the environments' state could not be saved."""
+        self.observation = self.batch.reset()
+        self.running[:] = 0.0
+        self._begin(np.ones(len(self.seeds), dtype=bool))
 
     def close(self) -> None:
         """Let go of environments and threads."""

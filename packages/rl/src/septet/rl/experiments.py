@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from septet.config import Runs, Seeds
-from septet.rl.config import DDPG, PPO, TRPO, Task
+from septet.rl.config import DDPG, PPO, TRPO, KeepModel, Task
 
 
 class ExperimentTask(Task):
@@ -27,6 +27,9 @@ class Experiments(Runs):
 
     root_seed: int = Field(default=2019, ge=0)
     """Root of all random streams."""
+    keep_model: KeepModel = "both"
+    """Policies that a job keeps in `model/` beside its scores: none, the last of each seed (last), or the last and the
+    best one (both)."""
 
 
 Validated = Annotated[PPO | TRPO | DDPG, Field(discriminator="algorithm")]

@@ -12,6 +12,7 @@ import torch
 from septet.history import History
 from septet.rl.config import BaseJob, Job
 from septet.rl.loop import Learner
+from septet.rl.models import Environment, Kept
 from septet.run import Run
 from septet.sampler.samplers import SamplerDied
 from septet.scores import score_rows
@@ -55,12 +56,13 @@ def train_with(build: Callable[[AnyJob], Learner], job: AnyJob, out: Path, packa
         libraries=[*LIBRARIES, *peers],
     ) as run:  # fmt: skip
         # environments, model
-        history = History(len(seeds))
+        history, environment = History(len(seeds)), Environment(name=job.task.environment)
         with closing(build(job)) as learner:
+            kept = Kept(run, learner, job.keep_model if method.implementation == "septet" else "none", environment)
             # loop
-            for iteration in run.loop(learner.iterations, {"learner": learner, "history": history}):
+            for iteration in run.loop(learner.iterations, {"learner": learner, "history": history, "kept": kept}):
                 try:
-                    found = learner.iterate(iteration)
+                    found = kept.iterate(iteration)
                 except SamplerDied as error:
                     error.add_note(run.save())
                     raise
@@ -73,6 +75,7 @@ def train_with(build: Callable[[AnyJob], Learner], job: AnyJob, out: Path, packa
             methods={method.label: method.model_dump(mode="json", exclude={"name"})},
             steps=int(history.last_steps.sum()),
             timing=history.timing_rows(*run.key, seeds, steps=plan),
+            beside=kept.write,
         )
 
 

@@ -1,21 +1,23 @@
-"""Any other environment of Gymnasium, stepped one after the other: slower, and without a state to save."""
+"""Any other environment of Gymnasium, stepped one after the other: slower."""
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from septet.errors import InputError, NoState
-from septet.sampler.batch import EnvironmentBatch, State, Step
+from septet.sampler.batch import EnvironmentBatch, State, Step, check_state
 from septet.sampler.gymnasium_env import Environment, Trial
+from septet.sampler.own_env import member_options
 from septet.sampler.physics import Array, silence
 from septet.sampler.task import Flags
 from septet.seeding import stream
 
 HIGHEST_SEED = 2**31 - 1  # what every library takes as a seed
+MOST_TAKEN = 1 << 24  # numbers of the actions of running episodes, all of which the state has: 128 MB
 _warned: set[str] = set()
 
 
@@ -24,7 +26,9 @@ class GymnasiumBatch(EnvironmentBatch):
 
     Observations are flattened. Whole numbers and choices (Discrete, MultiDiscrete, MultiBinary) are rounded to the
     nearest that there is; a choice counts from 0 wherever its space starts. Each episode is reset with a seed drawn
-    from the stream that the batch names.
+    from the stream that the batch names. Gymnasium has no call for the state of an environment: it is the number of the
+    running episode and the actions so far, which are played again. So there is one where episodes have a time limit,
+    and the same seed and actions give the same episode.
 
     Args:
         task: an id that Gymnasium knows.
@@ -67,14 +71,22 @@ class GymnasiumBatch(EnvironmentBatch):
         self.action_size, self.observation_size = len(self.action_low), first.observations.size
         self.time_limit = first.time_limit  # 0: none
         self.elapsed = np.zeros(self.size, dtype=np.int64)
-        self._episode = [-1] * self.size
+        self._episode = np.full(self.size, -1)
         self._observation: Array | None = None
+        room = self.size, self.time_limit, self.action_size
+        self._taken = np.zeros(room) if 0 < np.prod(room) <= MOST_TAKEN else None  # actions of the running episodes
         new = self.members[0] == 0 and task not in _warned  # one of all processes looks at environment 0
         if new:
             self._trial = Trial(lambda: self._make(0))
 
+    @property
+    def spaces(self) -> tuple[Any, Any]:
+        """Observation and action space of an environment."""
+        return self._envs[0].observations.space, self._actions.space
+
     def _make(self, row: int) -> Environment:
-        return Environment(self.task, self._options, self._draw(row, -1))
+        member = member_options(self.task, (self.members[0] + row) % self.environments)
+        return Environment(self.task, {**self._options, **member}, self._draw(row, -1))
 
     def _draw(self, row: int, episode: int) -> int:
         return int(stream(*self.stream_name(row, episode)).integers(HIGHEST_SEED))
@@ -88,7 +100,7 @@ class GymnasiumBatch(EnvironmentBatch):
     def _begin(self, row: int) -> Array:
         """Start the next episode of an environment."""
         self._episode[row] += 1
-        seed = self._draw(row, self._episode[row])
+        seed = self._draw(row, int(self._episode[row]))
         observation = self._envs[row].reset(seed)
         self._watch(row, "reset", seed, observation)
         return observation
@@ -120,6 +132,8 @@ class GymnasiumBatch(EnvironmentBatch):
             self._watch(row, "step", given[row], found)
             seen, reward[row], terminated[row], truncated[row] = found
             observation[row] = seen
+            if self._taken is not None:
+                self._taken[row, self.elapsed[row]] = action[row]
             self.elapsed[row] += 1
             if terminated[row] or truncated[row]:
                 if following is observation:
@@ -133,17 +147,48 @@ class GymnasiumBatch(EnvironmentBatch):
 
     @property
     def state(self) -> State:
-        """Refused: Gymnasium has no call for it."""
-        self._refuse()
+        """Episode, steps, observation and actions since the reset; see the class.
+
+        Raises:
+            NoState: episodes have no time limit, or too long a one.
+        """
+        return {name: array.copy() for name, array in self._arrays().items()}
 
     @state.setter
     def state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        self._refuse()
+        own = self._arrays()
+        check_state(self.task, own, state)
+        self._observation = own["observation"]
+        self._trial = None  # its episode ends here
+        for name, array in own.items():
+            array[:] = state[name]
+        if (self._episode < 0).all():  # before the first reset
+            self._observation = None
+            return
+        same = [self._play_again(row) for row in range(self.size)]
+        if not all(same):
+            text = "the saved seeds and actions led to other observations: the run that resumes is another one"
+            print(f"{self.task}: warning: {text}", file=sys.stderr, flush=True)
 
-    def _refuse(self) -> NoReturn:
-        raise NoState(
-            f"{self.task}: state", expected="a task that septet.sampler steps itself", found="one of Gymnasium's"
-        )
+    def _play_again(self, row: int) -> bool:
+        """Bring an environment to where its state says; whether it got there."""
+        assert self._observation is not None and self._taken is not None
+        seen = self._envs[row].reset(self._draw(row, int(self._episode[row])))
+        for given in self._actions.fit(self._taken[row, : self.elapsed[row]]):
+            seen, _, terminated, truncated = self._envs[row].step(given)
+            if terminated or truncated:
+                self._observation[row], self.elapsed[row] = self._begin(row), 0
+                return False
+        same = np.array_equal(seen, self._observation[row], equal_nan=True)
+        self._observation[row] = seen
+        return same
+
+    def _arrays(self) -> State:
+        if self._taken is None:
+            expected = f"episodes with a time limit of at most {MOST_TAKEN // self.size // self.action_size:,} steps"
+            raise NoState(f"{self.task}: state", expected=expected, found=self.time_limit or "no time limit")
+        own = np.zeros((self.size, self.observation_size)) if self._observation is None else self._observation.copy()
+        return {"episode": self._episode, "elapsed": self.elapsed, "observation": own, "actions": self._taken}
 
     def close(self) -> None:
         """See `EnvironmentBatch.close`."""

@@ -46,9 +46,9 @@ class Environment:
         except BaseException:
             self.close()
             raise
-        spec = self.env.spec
-        self.time_limit = (spec.max_episode_steps if spec is not None else None) or 0
-        layers = self._layers()
+        spec, layers = self.env.spec, self._layers()
+        limits = [layer._max_episode_steps for layer in layers if isinstance(layer, gymnasium.wrappers.TimeLimit)]
+        self.time_limit = (spec.max_episode_steps if spec is not None else None) or min(limits, default=0)
         self._legacy = [layer for layer in layers if not _accept(layer, "seed", "options")]
 
     def reset(self, seed: int) -> Array:

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 
 import numpy as np
 
-from septet.errors import InputError
+from septet.errors import InputError, NoState
 from septet.sampler.buffers import experience, plan, start_state
 from septet.sampler.collect import Collection, Collector
 from septet.sampler.rollout import Array, Arrays, Rollout, assemble
@@ -90,9 +90,10 @@ class SamplerPool:
         probe.reset()
         try:
             state = probe.state
-        except InputError:  # one of Gymnasium's own environments
+        except InputError:  # one of Gymnasium's own environments, without a time limit
             state = {}
         probe.batch.close()
+        self.action_bounds = probe.low, probe.high
         self.shared = SharedArrays(plan(collection, probe.most_steps, state, processes, slots))
         self.iteration = 0  # to be collected next
         self.granted = 0  # iterations that samplers may begin
@@ -204,8 +205,8 @@ class SamplerPool:
     def _need_state(self) -> None:
         self._need_open()
         if not self.recoverable:
-            what = "a task that septet.sampler steps itself"
-            raise InputError(f"{self.collection.task}: state", expected=what, found="one of Gymnasium's")
+            what = "an environment whose state can be saved"
+            raise NoState(f"{self.collection.task}: state", expected=what, found="one without")
 
     def _launch(self, sampler: SamplerProcess) -> None:
         """Start the interpreter, which imports while we go on."""

@@ -36,6 +36,9 @@ class Samplers:
         patience: seconds without a step after which a sampler process counts as dead; compiling takes some.
         whole_episodes, bounds, time_feature, per_sampler_scaling: see `septet.sampler.collect.Collection`.
 
+    Attributes:
+        action_bounds: low and high of an action ``(act,)``.
+
     Raises:
         InputError: a value out of range, or a policy whose sizes are not the task's.
     """
@@ -88,10 +91,12 @@ class Samplers:
         if processes == 0:
             self._collector = Collector(self.collection, threads=threads)
             self._collector.reset()
+            self.action_bounds = self._collector.low, self._collector.high
         else:
             self._pool = SamplerPool(
                 self.collection, processes, slots=1 + max_lag * self.asynchronous, patience=patience
             )
+            self.action_bounds = self._pool.action_bounds
 
     def broadcast(self, weights: Array, mean: Array | None = None, scale: Array | None = None) -> None:
         """Give the samplers new weights float32 ``(S, P)``, and the observations' mean and scale ``(S, obs)``.

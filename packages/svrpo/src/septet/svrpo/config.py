@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from septet.config import JobSeeds, SeededRuns, Seeds, Settings
-from septet.rl.config import Widths
+from septet.rl.config import KeepModel, Widths
 
 Gradient = Literal["svrg", "sgd", "full"]
 
@@ -173,6 +173,9 @@ class Common(Settings):
     """Seeds, trained in lockstep; their number was chosen on earlier ones, 0 to 79."""
     threads: int = Field(default=1, ge=1)
     """Threads of a job."""
+    keep_model: KeepModel = "both"
+    """Policies that a job keeps in `model/` beside its scores: none, the last of each seed (last), or the last and the
+    best one (both)."""
     redraw_every: int = Field(default=10, ge=1)
     """Iterations between two measurements of the variance ratio on redrawn mini-batches."""
     bootstrap_time_limits: bool = False

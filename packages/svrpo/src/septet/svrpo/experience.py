@@ -10,6 +10,7 @@ from torch import Tensor
 from septet.errors import InputError
 from septet.rl.baseline import features, fit
 from septet.rl.networks import Draw, Network, initial
+from septet.rl.policies import Policy, Shape
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.samplers import Samplers
 from septet.svrpo import baseline
@@ -78,6 +79,17 @@ class Source:
     def initial(self) -> Tensor:
         """Initial parameters (S, P): Glorot's uniform weights, biases and log s zero."""
         return initial(self.network, self.job.root_seed, (self.job.task.name,), self.job.seeds, glorot())
+
+    def restart(self, iteration: int) -> None:
+        """Go on at an iteration with new episodes, where the environments' state could not be saved."""
+        self.samplers.iteration = iteration
+        self.elapsed[:] = 0
+
+    def acting(self, w: Tensor) -> Policy:
+        """The policies with parameters (S, P)."""
+        nothing = np.zeros((len(w), self.policy.observation_size))
+        shape = Shape.gaussian(self.policy, self.samplers.collection.bounds)
+        return Policy(shape, w.numpy(), nothing, nothing + 1.0, *self.samplers.action_bounds)
 
     def broadcast(self, w: Tensor) -> None:
         """Give the samplers the parameters (S, P)."""

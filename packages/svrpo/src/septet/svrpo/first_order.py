@@ -15,6 +15,7 @@ from septet.errors import InputError
 from septet.nonfinite import check_finite
 from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
+from septet.rl.policies import Policy
 from septet.svrpo import srvrpg, svrpg, trajectories
 from septet.svrpo.config import SRVRPG, SVRPG, Job
 from septet.svrpo.experience import Experience, Source
@@ -57,6 +58,7 @@ class FirstOrderLearner:
     checkpointed = (
         "w", "reference", "base", "total", "gathered", "inner", "snapshot_rate", "adams", "source",
     )  # fmt: skip
+    judged_by, judged_after = "return", False
 
     def __init__(self, job: Job, method: SVRPG | SRVRPG) -> None:
         self.job, self.method = job, method
@@ -105,6 +107,14 @@ class FirstOrderLearner:
             seconds["learn"] += time.perf_counter() - collected
         scores = {name: total / (1 if name == "inner_steps" else self.ticks) for name, total in sums.items()}
         return Iteration(np.full(len(seeds), float(self.job.simulation.batch)), scores, seconds)
+
+    def restart(self, iteration: int) -> None:
+        """See `septet.svrpo.experience.Source.restart`."""
+        self.source.restart(iteration)
+
+    def acting(self) -> Policy:
+        """What collects next; see `septet.rl.models.Keeps`."""
+        return self.source.acting(self.w)
 
     def _fell(self, found: str) -> InputError:
         where = f"task {self.job.task.name} with {self.method.name}"

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from septet.history import History
-from septet.rl.loop import Iteration
+from septet.rl.models import Environment, Keeps, Kept
 from septet.run import Run
 from septet.scores import score_rows
 from septet.svrpo.bandit import Measurement
@@ -24,11 +24,8 @@ FINAL_SHARE = 0.1
 """`final_return` is the mean return over this share of the iterations, the last ones."""
 
 
-class Learner(Protocol):
+class Learner(Keeps, Protocol):
     """A method on a task, all seeds in lockstep: `septet.rl.loop.Learner`, and scores at the end."""
-
-    def iterate(self, iteration: int) -> Iteration:
-        """Collect and learn. Raises NotFinite when a tensor is no number."""
 
     def final_scores(self) -> dict[str, Array]:
         """Metrics by inner position, (S, m)."""
@@ -67,9 +64,10 @@ def train_policies(job: Job, run: Run) -> None:
     # environment, policy, method
     method, history = job.method, History(len(job.seeds))
     with closing(build(job)) as learner:
+        kept = Kept(run, learner, job.keep_model, Environment(name=job.simulation.environment))
         # loop
-        for iteration in run.loop(job.simulation.iterations, {"learner": learner, "history": history}):
-            found = learner.iterate(iteration)
+        for iteration in run.loop(job.simulation.iterations, {"learner": learner, "history": history, "kept": kept}):
+            found = kept.iterate(iteration)
             history.add(history.last_steps + found.steps, found.scores, found.seconds)
 
     # write
@@ -78,6 +76,7 @@ def train_policies(job: Job, run: Run) -> None:
         methods={method.name: method.model_dump(mode="json", exclude={"name"})},
         steps=int(history.last_steps.sum()),
         timing=history.timing_rows(*run.key, job.seeds),
+        beside=kept.write,
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from septet.nonfinite import check_finite
 from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
+from septet.rl.policies import Policy
 from septet.seeding import stream
 from septet.svrpo.config import InnerLoop, Job
 from septet.svrpo.experience import Experience, Source
@@ -26,6 +27,7 @@ class TrustRegionLearner:
     """SVRPO, its controls and TRPO on one task; see `septet.rl.loop.Learner`."""
 
     checkpointed = ("w", "redraws", "by_position", "source")
+    judged_by, judged_after = "return", False
 
     def __init__(self, job: Job, method: InnerLoop) -> None:
         self.job, self.method, self.iterations = job, method, job.simulation.iterations
@@ -65,6 +67,14 @@ class TrustRegionLearner:
         scores["return"] = experience.episode_return
         steps = np.full(len(seeds), float(self.job.simulation.batch))
         return Iteration(steps, scores, {"collect": collected - start, "learn": learned - collected})
+
+    def restart(self, iteration: int) -> None:
+        """See `septet.svrpo.experience.Source.restart`."""
+        self.source.restart(iteration)
+
+    def acting(self) -> Policy:
+        """What collects next; see `septet.rl.models.Keeps`."""
+        return self.source.acting(self.w)
 
     def inner_loop(self, s: int, experience: Experience, iteration: int, keep_iterates: bool) -> Inner:
         """The inner loop of one seed."""

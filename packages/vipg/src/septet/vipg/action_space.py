@@ -19,6 +19,7 @@ from septet.nonfinite import check_finite
 from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
 from septet.rl.networks import Network, initial, orthogonal
+from septet.rl.policies import LOG_STD_BOUNDS, Policy, Shape
 from septet.rl.trust_region import conjugate_gradient, kl_hessian_product, line_search, step_length
 from septet.sampler.batch import scaling
 from septet.sampler.nonfinite import check, check_step
@@ -30,7 +31,6 @@ from septet.vipg.config import ActionSpace, Environment, Job
 from septet.vipg.experience import Batch
 
 Array = NDArray[np.float64]
-LOG_STD_BOUNDS = (-4.0, 1.0)
 HESSIAN_SHARE = 0.1  # of the samples (section 2.5)
 DAMPING = 0.1
 
@@ -147,6 +147,7 @@ class ActionSpaceAgent:
     """Mean and std nets on a task, a row per alpha and seed; see `septet.vipg.agent.Agent` for the interface."""
 
     checkpointed = ("nets", "baseline", "batch")
+    judged_by, judged_after = "mean_policy_return", True
 
     def __init__(self, job: Job) -> None:
         method, task = job.method, job.task
@@ -176,6 +177,12 @@ class ActionSpaceAgent:
         return sampler.make(
             task.environment, seeds=self.seeds, environments=episodes, root=root, threads=threads, **task.options
         )
+
+    def acting(self) -> Policy:
+        """Mean and std nets; see `septet.rl.models.Keeps`."""
+        nothing = np.zeros((self.rows, self.policy.observation_size))
+        shape, bounds = Shape.gaussian(self.policy, self.task.actions), (self.batch.action_low, self.batch.action_high)
+        return Policy(shape, self.nets.mean.numpy(), nothing, nothing + 1.0, *bounds, self.nets.std.numpy())
 
     def iterate(self, iteration: int) -> Iteration:
         """Run the episodes, then update mean and std net in turn."""

@@ -14,6 +14,7 @@ from septet.rl.loop import Iteration
 from septet.rl.networks import Network, initial, orthogonal
 from septet.rl.normalise import Moments as Seen
 from septet.rl.normalise import standard
+from septet.rl.policies import Policy, Shape
 from septet.sampler.rollout import merge_moments
 from septet.seeding import stream
 from septet.vipg import baseline, experience, objective, updates
@@ -36,6 +37,7 @@ class Agent:
     """
 
     checkpointed = ("parameters", "moments", "baseline", "seen", "collector")
+    judged_by, judged_after = "mean_policy_return", True
 
     def __init__(self, job: Job) -> None:
         method, task = job.method, job.task
@@ -77,6 +79,19 @@ class Agent:
             theta, log_det = each_seed(self.sampler, phi, torch.from_numpy(xi.astype(np.float32)))
         spread = log_std.unsqueeze(1).expand(-1, theta.shape[1], -1)
         return torch.cat([theta, spread], dim=2).flatten(0, 1).numpy(), theta, log_det
+
+    def restart(self, iteration: int) -> None:
+        """Go on with new episodes, where the environments' state could not be saved: an iteration has whole ones."""
+
+    def centre(self) -> NDArray[np.float32]:
+        """The policies (R, P) with the sampler's centre as weights."""
+        phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
+        return torch.cat([self.sampler.split(phi)[0], log_std], dim=1).numpy()
+
+    def acting(self) -> Policy:
+        """The centres; see `septet.rl.models.Keeps`."""
+        shape = Shape.gaussian(self.collector.collection.policy, self.task.actions)
+        return Policy(shape, self.centre(), *self.scaling(), self.collector.low, self.collector.high)
 
     def scaling(self) -> tuple[Array, Array]:
         """Mean and scale (R, o) of the observations."""
@@ -189,9 +204,7 @@ class Agent:
     def evaluate(self) -> Array:
         """Mean return (R,) of the policy with the sampler's centre as weights, without action noise."""
         self.evaluator.batch.state, self.evaluator.state = self._start
-        phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
-        weights = torch.cat([self.sampler.split(phi)[0], log_std], dim=1).numpy()
-        return self._episodes(self.evaluator, weights).mean(axis=1)
+        return self._episodes(self.evaluator, self.centre()).mean(axis=1)
 
     def _episodes(self, runner: Any, weights: NDArray[np.float32]) -> Array:
         """Return of each episode (R, n) of policies (M, P) without action noise."""

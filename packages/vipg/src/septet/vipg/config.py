@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from septet.config import Seeds, Settings
-from septet.rl.config import Widths
+from septet.rl.config import KeepModel, Widths
 
 Family = Literal["particles", "mean_field", "full", "low_rank", "planar", "coupling"]
 
@@ -330,6 +330,9 @@ class Common(Settings):
     """Policies drawn from the sampler at the end, one episode each, for the histograms (section 4)."""
     threads: int = Field(default=1, ge=1)
     """Threads of a job: environments and matrix products."""
+    keep_model: KeepModel = "both"
+    """Policies that a job keeps in `model/` beside its scores: none, the last of each seed (last), or the last and the
+    best one (both)."""
 
 
 class Job(Common):

@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from septet.history import History
+from septet.rl import models
+from septet.rl.models import Kept
 from septet.run import Run
 from septet.scores import TIMING, score_rows
-from septet.vipg import posterior
+from septet.vipg import posterior, sparse
 from septet.vipg.action_space import ActionSpaceAgent
 from septet.vipg.agent import Agent
 from septet.vipg.config import ActionSpace, Environment, Job, Posterior
@@ -49,8 +51,9 @@ def train_policies(job: Job, run: Run) -> None:
     assert isinstance(task, Environment)
     histories = [History(len(seeds)) for _ in labels]
     with closing(ActionSpaceAgent(job) if isinstance(job.method, ActionSpace) else Agent(job)) as agent:
-        for iteration in run.loop(task.iterations, {"agent": agent, "histories": histories}):
-            found = agent.iterate(iteration)
+        kept = Kept(run, agent, job.keep_model, environment_of(task), labels)
+        for iteration in run.loop(task.iterations, {"agent": agent, "histories": histories, "kept": kept}):
+            found = kept.iterate(iteration)
             for history, rows in zip(histories, by_variant(job), strict=True):
                 steps = history.last_steps + found.steps[rows].astype(np.int64)
                 scores = {name: values[rows] for name, values in found.scores.items()}
@@ -68,7 +71,14 @@ def train_policies(job: Job, run: Run) -> None:
         methods=variants(job),
         steps=sum(int(history.last_steps.sum()) for history in histories),
         timing=histories[0].timing_rows(PAPER, labels[0], task.name, seeds, steps=range(1, task.iterations + 1)),
+        beside=kept.write,
     )
+
+
+def environment_of(task: Environment) -> models.Environment:
+    """What a model card says of a task."""
+    own = sparse.__name__ if task.environment == sparse.NAME else None
+    return models.Environment(name=task.environment, options=task.options, registers=own)
 
 
 def by_variant(job: Job) -> Iterator[slice]:
