@@ -1,6 +1,7 @@
 """Whole-or-nothing writes under exceptions and kills, and digests of trees."""
 
 import compileall
+import errno
 import hashlib
 import importlib
 import shutil
@@ -13,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from septet.errors import InputError
-from septet.files import is_source, replacing, sha256, sha256_tree, source_digest, write_text
+from septet.errors import InputError, NotWritten
+from septet.files import is_source, replacing, replacing_folder, sha256, sha256_tree, source_digest, write_text
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
@@ -43,6 +44,28 @@ def test_a_body_that_writes_nothing_is_an_error_and_leaves_the_old_file(tmp_path
     with pytest.raises(RuntimeError, match="nothing was written"), replacing(file):
         pass
     assert file.read_text() == "old"
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_a_folder_is_replaced_whole_and_one_that_fails_leaves_the_old(tmp_path):
+    made, scratch = tmp_path / "made", tmp_path / "scratch"
+    for name in ("first", "second"):
+        with replacing_folder(made, scratch) as folder:
+            (folder / "below").mkdir()
+            (folder / "below" / name).write_text(name)
+            assert names(made) == ([] if name == "first" else ["below", "below/first"])
+        assert names(made) == ["below", f"below/{name}"]
+    with pytest.raises(KeyError), replacing_folder(made, scratch) as folder:
+        (folder / "third").write_text("half")
+        raise KeyError
+    assert names(made) == ["below", "below/second"]
+    with pytest.raises(NotWritten, match="made: not written: No space"), replacing_folder(made, scratch) as folder:
+        assert names(folder) == []  # what the attempt before left is gone
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert names(made) == ["below", "below/second"]
 
 
 HALF = """

@@ -27,6 +27,19 @@ def test_a_line_by_hand(done, total, rate, line):
     assert describe({"label": "job", "done": done, "total": total, "unit": "rounds", "rate": rate}) == line
 
 
+def test_what_a_step_measured_is_in_the_line_and_in_the_file(tmp_path, capsys):
+    job = Progress("job", 4, "steps", tmp_path)
+    job.update(4, {"reward": 0.25, "tokens_per_second": 1234.56, "kl": float("nan")})
+    assert capsys.readouterr().err.splitlines()[-1].endswith("  0:00 left  reward 0.25  tokens per second 1235")
+    state = json.loads((tmp_path / "progress.json").read_text())
+    assert state["measured"] == {"reward": 0.25, "tokens_per_second": 1234.56}
+    (line,) = running(tmp_path)
+    assert "reward 0.25" in line
+    for torn in ([1], {"reward": "high"}, "none"):
+        (tmp_path / "progress.json").write_text(json.dumps({**state, "measured": torn}))
+        assert running(tmp_path) == []
+
+
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(value=1000.0)

@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
         NotWritten: the machine did not take the file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
@@ -44,6 +45,44 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
             os.close(descriptor)
+
+
+@contextmanager
+def replacing_folder(path: Path, scratch: Path) -> Iterator[Path]:
+    """Yield an empty folder in `scratch`; on success it takes the place of the folder `path`, all files at once.
+
+    The files reach the disk first. What was at `path` is moved to `scratch`, whose owner removes it: killed in between,
+    a job leaves the old folder, the new one or none, never a mixture.
+
+    Args:
+        path: the folder to make.
+        scratch: a folder on the same file system that one process writes to.
+
+    Raises:
+        NotWritten: the machine did not take the files.
+    """
+    made, old = scratch / f"{path.name}.new", scratch / f"{path.name}.old"
+    with _writing(path):
+        for stale in (made, old):
+            if stale.exists():
+                shutil.rmtree(stale)
+        made.mkdir(parents=True)
+        yield made
+        for folder, _, names in os.walk(made):
+            for name in names:
+                _flush_to_disk(Path(folder, name))
+            _flush_to_disk(Path(folder))
+        if path.is_dir() and not path.is_symlink():
+            path.rename(old)
+        made.rename(path)
+        _flush_to_disk(path.parent)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into `NotWritten`."""
+    try:
+        yield
     except NotWritten:
         raise
     except Exception as error:

@@ -1,8 +1,10 @@
 """Progress lines in a job's log, and the progress of running jobs seen from outside."""
 
 import json
+import math
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,11 +33,17 @@ class Progress:
         self._first = self._done = done
         self._start = time.monotonic()
         self._printed = -1e9
+        self._measured: dict[str, float] = {}
         self._report()
 
-    def update(self, done: int) -> None:
-        """Say that `done` units are done; printed at most every two seconds, and at the end."""
+    def update(self, done: int, measured: Mapping[str, float] | None = None) -> None:
+        """Say that `done` units are done; printed at most every two seconds, and at the end.
+
+        Args:
+            measured: what the last unit measured, by name, such as its reward; non-finite values are left out.
+        """
         self._done = done
+        self._measured = {name: float(value) for name, value in (measured or {}).items() if math.isfinite(value)}
         if done >= self.total or time.monotonic() - self._printed >= 2.0:
             self._report()
 
@@ -55,6 +63,7 @@ class Progress:
             "rate": rate,
             "pid": os.getpid(),
             "time": time.time(),
+            "measured": self._measured,
         }
         log(describe(state))
         with suppress(NotWritten):  # ignored: writing the scores reports a full disk
@@ -67,7 +76,8 @@ def describe(state: dict[str, Any]) -> str:
     left = _clock((total - done) / rate) if rate > 0 else "?"
     share = 100 * done / total if total else 100.0
     unit = state["unit"]
-    return f"{state['label']}  {done:,}/{total:,} {unit}  {share:.0f} %  {rate:,.0f} {unit}/s  {left} left"
+    measured = "".join(f"  {name.replace('_', ' ')} {value:.4g}" for name, value in state.get("measured", {}).items())
+    return f"{state['label']}  {done:,}/{total:,} {unit}  {share:.0f} %  {rate:,.0f} {unit}/s  {left} left{measured}"
 
 
 def running(folder: Path) -> list[str]:
@@ -81,7 +91,7 @@ def running(folder: Path) -> list[str]:
             line = f"{describe(state)}  (heard {_clock(time.time() - state['time'])} ago, {file.parent})"
         except PermissionError as error:
             line = f"{file}: {error.strerror}"
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue  # it ended while we looked, or is none of ours
         lines.append(line)
     return lines

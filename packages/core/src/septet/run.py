@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 
 import polars as pl
 
-from septet.card import Stopwatch
+from septet.card import RunCard, Stopwatch
 from septet.checkpoint import Checkpoints, identity
 from septet.config import Settings
 from septet.progress import Progress
@@ -83,6 +83,16 @@ class Run:
         self._watch = Stopwatch()
         self._checkpoints = Checkpoints(out / "checkpoint", {}, self._processes.leads)
         self._state: Any = None
+        self._measured: dict[str, float] = {}
+
+    @property
+    def scratch(self) -> Path:
+        """Folder beside the checkpoints for files that an unfinished job keeps; it is removed when the job is done."""
+        return self._checkpoints.folder
+
+    def note(self, **measured: float) -> None:
+        """Show what the last iteration measured in the job's progress, until the next call."""
+        self._measured = measured
 
     def __enter__(self) -> Self:
         """Lock the output folder. Raises InputError if it is locked by another run."""
@@ -132,7 +142,7 @@ class Run:
             yield self.iteration
             self.iteration += 1
             if progress:
-                progress.update(count())
+                progress.update(count(), self._measured)
             where = f"{count():,} of {total:,} {unit}"
             self._checkpoints.safe_point(self.iteration, lambda: state_dict(state), where, self._processes.any)
 
@@ -153,6 +163,7 @@ class Run:
         methods: dict[str, dict[str, Any]],
         steps: int,
         timing: pl.DataFrame | None = None,
+        beside: Callable[[RunCard], None] | None = None,
     ) -> None:
         """Write OUT/timing.parquet, OUT/scores.parquet and finally OUT/run.json, in the leading process.
 
@@ -161,6 +172,7 @@ class Run:
             methods: each method label of the score table and the settings behind it.
             steps: environment steps or examples, over all seeds and methods.
             timing: rows of the timing table; by default one, the wall time of the job at its last step.
+            beside: writes further files that name the run card, after the tables and before the card.
         """
         if not self._processes.leads:
             return
@@ -181,4 +193,6 @@ class Run:
             timing = pl.DataFrame([(*self.key, self.seeds[0], last, "train", self.seconds)], TIMING, orient="row")
         write_timing(self.out / "timing.parquet", [timing])
         write_scores(self.out / "scores.parquet", scores)
+        if beside is not None:
+            beside(card)
         card.write(self.out / "run.json")

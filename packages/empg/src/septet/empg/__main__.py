@@ -19,8 +19,10 @@ def _prepare(config: Preparation, out: Path) -> None:
 
 def _train(config: Job, out: Path) -> None:
     """Run one method on one task, all seeds."""
+    from septet.empg.models import without_bars
     from septet.empg.train import train
 
+    without_bars()
     train(config, out)
 
 

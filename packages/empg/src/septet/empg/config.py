@@ -104,6 +104,17 @@ class Hub(Settings):
 Model = Annotated[Tiny | SmolLM | Hub, Field(discriminator="kind")]
 
 
+class Lora(Settings):
+    """A low-rank adapter (Hu et al. 2021) through peft: the base model's weights stay as they are."""
+
+    rank: int = Field(default=16, ge=1)
+    """Rank of the adapter's matrices."""
+    alpha: float | None = Field(default=None, gt=0.0)
+    """The adapter's product is scaled by alpha / rank; if null, alpha is twice the rank."""
+    layers: Literal["all-linear"] | list[str] = "all-linear"
+    """Linear layers that get matrices: all but the output head, or those with these names."""
+
+
 class Protocol(Settings):
     """What tasks share: the model, the batch, the optimiser's step, the evaluation."""
 
@@ -122,7 +133,15 @@ class Protocol(Settings):
     limit: int = Field(default=40, ge=2)
     """Most tokens of a completion."""
     learning_rate: float = Field(default=1e-4, gt=0.0)
-    """AdamW's learning rate, constant."""
+    """AdamW's learning rate: that of the first step after the warm-up."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """The learning rate after the warm-up: constant, or falling to 0 after the last step."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps in which the learning rate rises linearly; in step t of w it is t / w of its value."""
+    lora: Lora | None = None
+    """Train an adapter in place of the weights; needs a model other than the tiny one, whole in each process."""
+    gradient_checkpointing: bool = False
+    """Compute each layer again in the backward pass and keep only its input: less memory, about a third more time."""
     eval_every: int = Field(default=5, ge=1)
     """Steps between evaluations; one comes before the first step."""
     eval_prompts: int = Field(default=200, ge=1)
@@ -221,6 +240,9 @@ class Common(Settings):
     """Where the model is; auto takes a GPU if there is one, and the processor for the tiny model."""
     engine: Literal["local", "vllm"] = "local"
     """Who draws completions: this process, or vLLM in its own environment."""
+    keep_model: Literal["none", "first", "all"] = "first"
+    """Seeds whose trained models are kept, the best and the last, in `model/` beside the scores; each has the size of
+    the base model."""
 
 
 class Job(Common):
@@ -244,6 +266,10 @@ class Job(Common):
             raise ValueError(f"the tiny model for tasks chain and steps, and for no other (not {self.task.kind})")
         if self.method.estimator in ("grpo", "dr_grpo", "rloo") and self.samples < 2:
             raise ValueError(f"samples of 2 or more, for {self.method.estimator} compares within a group")
+        if self.task.model.kind == "tiny" and (self.task.lora or self.task.gradient_checkpointing):
+            raise ValueError("no lora and no gradient_checkpointing, for the tiny model's pass is written out")
+        if self.task.lora and (self.task.shard == "full" or self.engine == "vllm"):
+            raise ValueError("shard none and engine local, for a model with lora")
         return self
 
     @property

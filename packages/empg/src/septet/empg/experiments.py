@@ -1,5 +1,7 @@
 """The experiments: `config/papers/empg.yaml` and, on a real language model, `config/papers/empgreal.yaml`."""
 
+from typing import Literal
+
 from septet.config import Runs, SeededRuns, Seeds
 from septet.empg.config import Chain, Chat, Common, Method, SmolLM, Steps, Task, Tiny
 
@@ -58,6 +60,8 @@ class Real(Common, Runs):
     """Replicates, one after the other."""
     data_dir: str | None = None
     """Folder of data sets; not used, for the weights come in a package."""
+    keep_model: Literal["none", "first", "all"] = "none"
+    """Seeds whose trained models are kept, the best and the last, in `model/` beside the scores: 540 MB each."""
     methods: dict[str, Method] = {
         "empg": Method(),
         "grpo": Method(estimator="grpo", ratio="clip"),
