@@ -1,4 +1,4 @@
-"""`python -m septet.empg prepare|train|bench`."""
+"""`python -m septet.empg prepare|train|generate|evaluate|bench`."""
 
 import os
 from pathlib import Path
@@ -27,4 +27,9 @@ def _train(config: Job, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main("empg", {"prepare": Verb(Preparation, _prepare), "train": Verb(Job, _train)}, "septet.empg.bench")
+    main(
+        "empg",
+        {"prepare": Verb(Preparation, _prepare), "train": Verb(Job, _train)},
+        "septet.empg.bench",
+        programs={name: f"septet.empg.{name}_command" for name in ("generate", "evaluate")},
+    )

@@ -161,7 +161,7 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
 
     def score(prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
         ended = [ids[-1] in tokenizer.ends for ids in completion_ids]
-        return grade(completions, [by_prompt[prompt] for prompt in prompts], ended)
+        return grade(completions, [by_prompt[prompt] for prompt in prompts], ended, completion_ids)
 
     marks: list[float] = []
 

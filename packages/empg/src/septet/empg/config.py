@@ -109,7 +109,7 @@ class Lora(Settings):
 
     rank: int = Field(default=16, ge=1)
     """Rank of the adapter's matrices."""
-    alpha: float | None = Field(default=None, gt=0.0)
+    alpha: int | None = Field(default=None, ge=1)
     """The adapter's product is scaled by alpha / rank; if null, alpha is twice the rank."""
     layers: Literal["all-linear"] | list[str] = "all-linear"
     """Linear layers that get matrices: all but the output head, or those with these names."""
@@ -220,7 +220,43 @@ class Gym(Protocol):
     """Problems made; the first tenth is held out."""
 
 
-Task = Annotated[Chain | Steps | Chat | Gsm8k | Competition | Gym, Field(discriminator="kind")]
+class Reward(Settings):
+    """One of the rewards of a user's task."""
+
+    function: str
+    """Dotted name of a function with the signature of TRL's rewards, such as `my_rewards.exact`."""
+    weight: float = 1.0
+    """Its numbers are multiplied by this and added to those of the others."""
+
+
+class Dataset(Protocol):
+    """A user's own task: a file of rows, a prompt made of each, and rewards."""
+
+    kind: Literal["dataset"]
+    """Selects this kind of task."""
+    train: str
+    """File of rows to train on, JSONL or Parquet."""
+    test: str | None = None
+    """File of rows to evaluate on; if null, rows of the first are held out."""
+    held_out: int = Field(default=100, ge=1)
+    """Rows held out for the test if there is no file of them."""
+    prompt: str = "{{ prompt }}"
+    """Jinja template of the prompt, from the columns of a row; a column `prompt` may be a chat, a list of turns."""
+    chat: bool = False
+    """Put the prompt into the tokenizer's chat template, as the user's turn; a chat always is."""
+    system: str | None = None
+    """System turn before a chat."""
+    rewards: list[Reward] = Field(min_length=1)
+    """Functions whose weighted sum is the reward; a completion with a positive one counts as correct."""
+
+    @model_validator(mode="after")
+    def _system_in_a_chat(self) -> "Dataset":
+        if self.system is not None and not self.chat and self.prompt.replace(" ", "") != "{{prompt}}":
+            raise ValueError("chat, for a task with a system turn")
+        return self
+
+
+Task = Annotated[Chain | Steps | Chat | Gsm8k | Competition | Gym | Dataset, Field(discriminator="kind")]
 
 
 class Common(Settings):
@@ -262,11 +298,12 @@ class Job(Common):
             object.__setattr__(self, "method", merged)  # the model is frozen for its users, not for its validator
         if self.task.data and self.data_file is None:
             raise ValueError(f"data_file, the output of prepare, for task {self.task.name}")
-        if (isinstance(self.task, Chain | Steps)) != (self.task.model.kind == "tiny"):
-            raise ValueError(f"the tiny model for tasks chain and steps, and for no other (not {self.task.kind})")
+        tiny = self.task.model.kind == "tiny"
+        if not isinstance(self.task, Dataset) and isinstance(self.task, Chain | Steps) != tiny:
+            raise ValueError(f"the tiny model for tasks chain and steps, or one's own, not for {self.task.kind}")
         if self.method.estimator in ("grpo", "dr_grpo", "rloo") and self.samples < 2:
             raise ValueError(f"samples of 2 or more, for {self.method.estimator} compares within a group")
-        if self.task.model.kind == "tiny" and (self.task.lora or self.task.gradient_checkpointing):
+        if tiny and (self.task.lora or self.task.gradient_checkpointing):
             raise ValueError("no lora and no gradient_checkpointing, for the tiny model's pass is written out")
         if self.task.lora and (self.task.shard == "full" or self.engine == "vllm"):
             raise ValueError("shard none and engine local, for a model with lora")

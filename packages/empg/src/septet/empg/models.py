@@ -1,5 +1,6 @@
 """Loading base models: the tiny one, SmolLM2 from its package, any of the hub, or random weights of a shape."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -34,9 +35,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 def without_bars() -> None:
     """Switch off the progress bars of `transformers`, which fill a log."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
+    library: Any = importlib.import_module("transformers.utils.logging")
+    library.disable_progress_bar()
 
 
 def device_of(job: Job) -> torch.device:
@@ -168,7 +168,10 @@ def pretrained(name: str, revision: str | None = None, dtype: torch.dtype | str 
 
     with _available(name):
         inner = AutoTokenizer.from_pretrained(name, revision=revision)
-        lm: Any = AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=dtype)
+        lm: Any
+        lm, told = AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=dtype, output_loading_info=True)
+        if told["missing_keys"]:  # the library fills them by chance
+            raise ValueError(f"files without the weights {min(told['missing_keys'])}")
     ends = getattr(lm.generation_config, "eos_token_id", None)
     stops = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
     return lm, HubTokenizer(inner, stops, lm.get_input_embeddings().weight.shape[0], name)
@@ -179,7 +182,7 @@ def _available(name: str) -> Iterator[None]:
     """Say in one line that a model cannot be loaded."""
     try:
         yield
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         found = str(error).partition("\n")[0]
         raise DataUnavailable(f"model {name}", expected="a folder, or an answer from the hub", found=found) from None
 

@@ -31,7 +31,7 @@ class Tokenizer(Protocol):
         ...
 
     def pretrained(self) -> Any:
-        """The tokeniser as `transformers` has it, to be saved with a model; it pads on the left, as generation needs."""
+        """The tokeniser as `transformers` has it, to be saved with a model; it pads on the left for generation."""
         ...
 
 
@@ -126,7 +126,7 @@ class HubTokenizer:
         return str(self._inner.decode(list(ids), skip_special_tokens=True))
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """The prompt of a chat. Raises InputError if the tokeniser has no template, or the template rejects the turns."""
+        """The prompt of a chat. Raises InputError if there is no template, or it rejects the turns."""
         from jinja2 import TemplateError
 
         where, turns = f"model {self._name}: chat template", [dict(message) for message in messages]

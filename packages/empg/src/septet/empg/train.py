@@ -1,6 +1,5 @@
 """The `train` verb: one method on one task, seed after seed; E-step, M-step, evaluation."""
 
-import math
 import time
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +22,7 @@ from septet.empg.problems import Problem
 from septet.empg.process_group import Fleet
 from septet.empg.sample import Rollout
 from septet.empg.saved_models import Models, keep
+from septet.empg.schedule import learning_rate_factor
 from septet.empg.self_check import PROMPTS, Room, check_log_probabilities
 from septet.empg.shards import cut, local, shard, whole
 from septet.empg.tokens import Tokenizer
@@ -49,6 +49,8 @@ class Trainer:
         self.questions.test[job.task.eval_prompts :] = []
         self._check_processes()
         self.policy, self.tokenizer = self.load(critic=job.method.estimator == "ppo")
+        for problems in (self.questions.train, self.questions.test):
+            problems[:] = tasks.with_chats(problems, self.tokenizer)
         self.base = {
             name: local(weight).to("cpu", copy=True)
             for name, weight in self.policy.lm.named_parameters()
@@ -166,7 +168,7 @@ class Trainer:
         texts = [self.tokenizer.decode(tokens) for tokens in rollout.completions()]
         repeated = [problem for problem in asked for _ in range(rollout.samples)]
         own = slice(*(end * rollout.samples for end in self.fleet.bounds(len(asked))))
-        rewards = self.grade(texts[own], repeated[own], rollout.finished[own].tolist())
+        rewards = self.grade(texts[own], repeated[own], rollout.finished[own].tolist(), rollout.completions()[own])
         return np.array(self.fleet.gather(rewards)), texts
 
     def advance(self) -> None:
@@ -179,6 +181,7 @@ class Trainer:
         rollout = self.draw(asked, job.samples, "sample", self.number, self.step)
         clock.append(self.now())
         reward, texts = self.judge(asked, rollout)
+        means = dict(getattr(self.grade, "means", {}))
         clock.append(self.now())
 
         # M-step: weigh and improve
@@ -228,6 +231,7 @@ class Trainer:
         self.history.step(self.seed, self.step, measured, seconds)
         drawn = float(rollout.lengths.sum()) / max(sum(seconds), 1e-9)
         self.shown = {name: measured[name] for name in ("reward", "kl", "length")} | {"tokens_per_second": drawn}
+        self.shown |= means
         if reference is not None:
             apart = (rollout.log_pi - reference.cpu()) * rollout.mask
             self.shown["kl_to_base"] = float(apart.sum() / rollout.mask.sum())
@@ -303,17 +307,6 @@ class Trainer:
                     self.optimiser.state[weight][key] = part.to(weight.device)
         self.masters.publish()
         self.engine.refresh(self.policy)
-
-
-def learning_rate_factor(step: int, steps: int, warmup: int, schedule: str) -> float:
-    """Factor of the learning rate in a step, counted from 0: a linear rise over `warmup` steps, then the schedule.
-
-    After the warm-up, with x the share of the remaining steps that are done: 1, ``1 - x`` or ``(1 + cos(pi x)) / 2``.
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}[schedule]
 
 
 def train(job: Job, out: Path) -> None:
