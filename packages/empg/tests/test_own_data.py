@@ -9,13 +9,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from empg_helpers import EXPERIMENTS, llama
+from empg_helpers import EXPERIMENTS
 from test_models import folder
 from transformers import AutoTokenizer
 
 from septet.config import validate
 from septet.empg import own_data, tasks
-from septet.empg.config import Dataset, Job, Method, Reward
+from septet.empg.config import Dataset, Job, Reward
 from septet.empg.problems import Problem
 from septet.empg.rewards import Rewards
 from septet.empg.train import Trainer
@@ -225,16 +225,9 @@ def test_a_reward_may_be_negative_everywhere():
     assert run.history.arrays["step.reward"][0, 0] < -1 and run.history.arrays["step.trained"][0, 0] > 0
 
 
-def test_a_hub_model_learns_from_rows_too(tmp_path):
+def test_a_hub_model_learns_from_rows_too(letters):
     """Any model: a random Llama with letters as tokens; the reward is the share of one letter."""
-    assert llama().config.model_type == "llama"
-    model = folder(tmp_path / "model")
-    write(rows=[{"prompt": letter} for letter in "abcdefghij"])
-    rewards("def right(completions, **_):\n    return [text.count('e') / 12 for text in completions]\n")
-    settings = {"steps": 16, "prompts": 8, "samples": 4, "learning_rate": 1e-2, "held_out": 2}
-    run = Trainer(
-        Job(method=Method(name="empg"), task=task(model=model.model_dump(), **settings), seeds=[1], device="cpu")
-    )
+    run = Trainer(validate(Job, {**letters, "task": {**letters["task"], "steps": 16, "learning_rate": 1e-2}}, "job"))
     for _ in range(16):
         run.advance()
     earned = run.history.arrays["step.reward"][0]

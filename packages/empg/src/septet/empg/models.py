@@ -168,8 +168,8 @@ def pretrained(name: str, revision: str | None = None, dtype: torch.dtype | str 
 
     with _available(name):
         inner = AutoTokenizer.from_pretrained(name, revision=revision)
-        lm: Any
-        lm, told = AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=dtype, output_loading_info=True)
+        library: Any = AutoModelForCausalLM
+        lm, told = library.from_pretrained(name, revision=revision, dtype=dtype, output_loading_info=True)
         if told["missing_keys"]:  # the library fills them by chance
             raise ValueError(f"files without the weights {min(told['missing_keys'])}")
     ends = getattr(lm.generation_config, "eos_token_id", None)

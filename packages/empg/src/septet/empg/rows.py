@@ -42,7 +42,7 @@ def _json_lines(file: Path) -> list[dict[str, Any]]:
         data = file.read_bytes()
     try:
         text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
-        for number, line in enumerate(text.split("\n"), 1):
+        for number, line in enumerate(text.split("\n"), 1):  # noqa: B007  # the message needs it
             if line.strip():
                 row = json.loads(line)
                 if not isinstance(row, dict):
