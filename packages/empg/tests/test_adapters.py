@@ -91,7 +91,7 @@ def test_merged_weights_are_the_base_plus_the_scaled_product():
     torch.manual_seed(1)
     for weight in parts.values():
         weight.data.normal_()
-    found = merged(lm)
+    found = dict(merged(lm))
     assert found.keys() == before.keys() and len(adapter_weights(lm)) == len(parts) == 4
     for name, weight in found.items():
         expected = before[name]
@@ -106,7 +106,7 @@ def test_a_bfloat16_model_has_a_float32_adapter():
     policy = Policy(adapt(llama().to(torch.bfloat16), Lora(rank=2)))
     masters = Masters(policy)
     assert not masters.split and all(weight.dtype == torch.float32 for weight in masters.weights)
-    assert all(weight.dtype == torch.bfloat16 for weight in merged(policy.lm).values())
+    assert all(weight.dtype == torch.bfloat16 for _, weight in merged(policy.lm))
 
 
 def test_what_does_not_go_with_lora_is_one_line(settings):

@@ -1,5 +1,6 @@
 """LoRA through peft: small matrices beside the linear layers are trained, the base model's weights are not."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -50,22 +51,26 @@ def without_adapter(lm: Any) -> AbstractContextManager[Any]:
 
 
 @torch.no_grad()
-def merged(lm: Any) -> dict[str, Tensor]:
+def merged(lm: Any) -> Iterator[tuple[str, Tensor]]:
     """The weights of a model by the names that they have without an adapter, which is added to what it changes.
 
-    A weight that is used twice, such as a tied head, has one name.
+    One after the other, for all of them may be more than the memory of the device. A weight that is used twice, such as
+    a tied head, has one name.
     """
     base = model_of(lm).lm
-    weights = {name: weight.detach() for name, weight in base.named_parameters()}
     if not is_adapted(lm):
-        return weights
-    found = {name.replace(".base_layer.", "."): w for name, w in weights.items() if ".lora_" not in name}
-    for name, layer in base.named_modules():
-        if hasattr(layer, "get_delta_weight") and hasattr(layer, "base_layer"):
-            key = f"{name}.weight"
-            weight = found[key]
-            found[key] = (weight.float() + layer.get_delta_weight(NAME).float()).to(weight.dtype)
-    return found
+        yield from ((name, weight.detach()) for name, weight in base.named_parameters())
+        return
+    layers = {
+        f"{name}.base_layer.weight": layer for name, layer in base.named_modules() if hasattr(layer, "base_layer")
+    }
+    for name, weight in base.named_parameters():
+        if ".lora_" in name:
+            continue
+        whole = weight.detach()
+        if name in layers:
+            whole = (whole.float() + layers[name].get_delta_weight(NAME).float()).to(whole.dtype)
+        yield name.replace(".base_layer.", "."), whole
 
 
 def adapter_weights(lm: Any) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from septet.card import RunCard
 from septet.empg.adapters import adapter_weights, merged, write_adapter
 from septet.empg.config import Hub, Job, SmolLM
+from septet.empg.models import computes_in
 from septet.empg.shards import whole
 from septet.files import replacing, replacing_folder, sha256, write_text
 
@@ -47,7 +48,11 @@ def keep(trainer: Trainer, scratch: Path) -> None:
     kinds = [*(["best"] if best else []), *(["last"] if trainer.step == trainer.job.task.steps else [])]
     if not kinds:
         return
-    weights = {name: whole(tensor) for name, tensor in merged(trainer.policy.lm).items()}
+    weights, dtype = {}, computes_in(trainer.job)
+    for name, part in merged(trainer.policy.lm):
+        weight = whole(part, dtype=dtype)  # in all processes
+        if trainer.fleet.leads:
+            weights[name] = weight.cpu()
     if not trainer.fleet.leads:
         return
     about = {"step": str(trainer.step), "score": repr(float(scores[-1]))}
@@ -112,7 +117,7 @@ class Models:
     def _export(self, folder: Path, kind: str, seed: int) -> None:
         """One model with its tokeniser and generation config, and its adapter if it has one."""
         trainer, file = self.trainer, self._file(kind, seed)
-        blank = blank_like(trainer.policy.model.lm)
+        blank = blank_like(trainer.policy.model.lm, computes_in(trainer.job))
         blank.generation_config = generation_config(trainer)
         blank.save_pretrained(folder, state_dict=load_file(file), max_shard_size="1TB")
         trainer.tokenizer.pretrained().save_pretrained(folder)
@@ -122,14 +127,14 @@ class Models:
             write_adapter(trainer.policy.lm, load_file(adapter), folder / ADAPTER, base_name(trainer.job))
 
 
-def blank_like(lm: Any) -> Any:
+def blank_like(lm: Any, dtype: torch.dtype) -> Any:
     """The library's own model of the same shape, without memory for weights; an adapter's layers are not in it."""
     from transformers import AutoModelForCausalLM
 
     made: Any = AutoModelForCausalLM
     config = type(lm.config).from_dict(lm.config.to_dict())
     with torch.device("meta"):
-        return made.from_config(config, dtype=next(lm.parameters()).dtype)
+        return made.from_config(config, dtype=dtype)
 
 
 def generation_config(trainer: Trainer) -> Any:

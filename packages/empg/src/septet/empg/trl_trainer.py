@@ -6,17 +6,18 @@ prompt's group. The loss has log-probabilities in place of importance ratios, so
 rewards, logging and checkpoints are TRL's. TRL's settings that change the loss otherwise are rejected.
 """
 
+import importlib
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from trl import GRPOConfig, GRPOTrainer
 
 from septet.empg import losses
 from septet.empg.advantages import smooth, whiten
 from septet.errors import InputError
 
+trl: Any = importlib.import_module("trl")
 AVERAGES = {"grpo": "sequence", "dr_grpo": "constant"}
 """TRL's names of the averages over tokens that can be had, see `septet.empg.losses.token_weights`."""
 FIXED = {
@@ -35,21 +36,21 @@ TEXT = {
 
 
 @dataclass
-class EMPGConfig(GRPOConfig):  # type: ignore[misc]
+class EMPGConfig(trl.GRPOConfig):  # type: ignore[misc]
     """TRL's GRPOConfig with the average of the paper's code, and the KL term as it is."""
 
     loss_type: str = field(default="grpo", metadata={"help": "grpo: each completion's mean; dr_grpo: its sum."})
     use_bias_correction_kl: bool = field(default=False, metadata={"help": "The KL term has no importance ratio."})
 
 
-class EMPGTrainer(GRPOTrainer):  # type: ignore[misc]
+class EMPGTrainer(trl.GRPOTrainer):  # type: ignore[misc]
     """TRL's GRPOTrainer with EMPG's advantages and loss (Xu 2025, equations 10 to 12).
 
     Raises:
         InputError: a setting of TRL that this loss does not have.
     """
 
-    def __init__(self, model: Any, reward_funcs: Any = None, args: GRPOConfig | None = None, **named: Any) -> None:
+    def __init__(self, model: Any, reward_funcs: Any = None, args: Any = None, **named: Any) -> None:
         super().__init__(model, reward_funcs, args or EMPGConfig("empg"), **named)
         if self.args.loss_type not in AVERAGES:
             raise InputError("args.loss_type", expected=f"one of {', '.join(AVERAGES)}", found=self.args.loss_type)
