@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from septet.card import RunCard
-from septet.empg.adapters import adapter_weights, merged, write_adapter
+from septet.empg.adapters import adapter_weights, is_adapted, merged, write_adapter
 from septet.empg.config import Hub, Job, SmolLM
 from septet.empg.models import computes_in
 from septet.empg.shards import whole
@@ -122,8 +122,8 @@ class Models:
         blank.save_pretrained(folder, state_dict=load_file(file), max_shard_size="1TB")
         trainer.tokenizer.pretrained().save_pretrained(folder)
         (folder / WEIGHTS).chmod((folder / "config.json").stat().st_mode)  # safetensors lets only the owner read it
-        adapter = file.with_name(f"{kind}-{seed}.{ADAPTER}.safetensors")
-        if adapter.is_file():
+        if is_adapted(trainer.policy.lm):
+            adapter = file.with_name(f"{kind}-{seed}.{ADAPTER}.safetensors")
             write_adapter(trainer.policy.lm, load_file(adapter), folder / ADAPTER, base_name(trainer.job))
 
 
