@@ -58,7 +58,7 @@ def test_a_run_shows_reward_kl_length_and_speed(tmp_path, monkeypatch, capsys):
     for name, mean in means.items():  # the table has means over the steps since the evaluation before
         assert scores.filter(metric=name)["value"].item() == pytest.approx(mean)
     assert told[0]["kl_to_base"] == pytest.approx(0, abs=1e-5) and abs(told[5]["kl_to_base"]) > 1e-5
-    last = capsys.readouterr().err.splitlines()[-1]
+    last = next(line for line in capsys.readouterr().err.splitlines() if "6/6 steps" in line)
     assert "reward" in last and "kl to base" in last and "tokens per second" in last
 
 
