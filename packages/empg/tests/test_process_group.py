@@ -14,7 +14,7 @@ import torch
 from empg_helpers import job, llama, uniforms
 from safetensors.numpy import load_file, save_file
 
-from septet.empg import launch, shards
+from septet.empg import launch, shards, tiny
 from septet.empg.config import Method
 from septet.empg.policy import Masters, Policy
 from septet.empg.process_group import Fleet
@@ -124,6 +124,17 @@ def test_a_stopped_job_of_two_processes_goes_on(two, tmp_path):
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "scores.parquet").read_bytes() == (two / "out/scores.parquet").read_bytes()
+    for kind in ("best", "last"):
+        weights = "model/" + kind + "/model.safetensors"
+        assert (tmp_path / weights).read_bytes() == (two / "out" / weights).read_bytes()
+
+
+def test_sharded_weights_are_saved_whole(two):
+    made, base = load_file(two / "out/model/last/model.safetensors"), tiny.load(tiny.base_file("cold"))
+    assert set(made) == {name for name, _ in base.named_parameters()}
+    for name, weight in base.named_parameters():
+        moved = abs(made[name] - weight.detach().numpy())
+        assert made[name].dtype == np.float32 and 0 < moved.max() < 0.1, name
 
 
 def test_more_processes_than_prompts_are_refused(monkeypatch):

@@ -21,6 +21,7 @@ from septet.empg.sample import generate
 from septet.empg.train import Trainer, train
 from septet.empg.update import improve, lesson
 from septet.errors import NotFinite
+from septet.progress import Progress
 from septet.scores import read_scores, read_timing
 from septet.state import load_state_dict, state_dict
 from septet.testing import forgotten
@@ -40,6 +41,27 @@ def test_every_method_writes_its_tables(method, tmp_path):
     assert said["drawn_tokens_per_second"] > 0 and said["trained_tokens_per_second"] > 0 and said["processes"] == 1
     if Path("/proc/self/clear_refs").exists():
         assert 0 <= said["training_memory_mb"] < card.peak_memory_mb  # 0 where an earlier test left room
+
+
+def test_a_run_shows_reward_kl_length_and_speed(tmp_path, monkeypatch, capsys):
+    told = []
+    update = Progress.update
+
+    def noting(self, done, measured=None):
+        told.append(measured)
+        update(self, done, measured)
+
+    monkeypatch.setattr(Progress, "update", noting)
+    train(job("empg_kl", "warm", seeds=[3]), tmp_path)
+    assert len(told) == 6
+    assert all(set(one) == {"reward", "kl", "length", "tokens_per_second", "kl_to_base"} for one in told)
+    means = {name: np.mean([one[name] for one in told[:3]]) for name in ("reward", "length")}
+    scores = read_scores(tmp_path / "scores.parquet").filter(pl.col("step") == 3)
+    for name, mean in means.items():  # the table has means over the steps since the evaluation before
+        assert scores.filter(metric=name)["value"].item() == pytest.approx(mean)
+    assert told[0]["kl_to_base"] == pytest.approx(0, abs=1e-5) and abs(told[5]["kl_to_base"]) > 1e-5
+    last = next(line for line in capsys.readouterr().err.splitlines() if "6/6 steps" in line)
+    assert "reward" in last and "kl to base" in last and "tokens per second" in last
 
 
 def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batch(tmp_path):

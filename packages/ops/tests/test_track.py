@@ -174,7 +174,8 @@ def test_live_mode_passes_on_progress_and_then_the_scores(tmp_path):
     state = {"label": "dynts ts", "total": 10, "unit": "rounds", "rate": 2.0, "pid": 1}
     follower = Follower(tmp_path, out)
     for done in (2, 6):
-        (work / "checkpoint/progress.json").write_text(json.dumps({**state, "done": done, "time": float(done)}))
+        now = {"done": done, "time": float(done), "measured": {"reward": done / 8}}
+        (work / "checkpoint/progress.json").write_text(json.dumps({**state, **now}))
         assert follower.look() == follower.look() == 1  # a second look at the same word adds nothing
     (work / "checkpoint/progress.json").write_text(
         '{"done": 7, "lab'
@@ -185,7 +186,8 @@ def test_live_mode_passes_on_progress_and_then_the_scores(tmp_path):
     assert follower.look() == 0
     follower.close()
     (live,) = (path for path in out.rglob("*.wandb") if "-live-" in path.name)
-    assert [row["done"] for row in history(live)[0].values()] == [2, 6]
+    rows = history(live)[0].values()
+    assert [(row["done"], row["reward"]) for row in rows] == [(2, 0.25), (6, 0.75)]
     assert set(read_ledger(out)["wandb"]) == {f"{'a' * 12}-{seed}" for seed in SEEDS}
     assert track(tmp_path, ["dynts"], ["wandb"], out) == {"wandb": 0}
 

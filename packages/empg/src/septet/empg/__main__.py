@@ -1,4 +1,4 @@
-"""`python -m septet.empg prepare|train|bench`."""
+"""`python -m septet.empg prepare|train|generate|evaluate|bench`."""
 
 import os
 from pathlib import Path
@@ -19,10 +19,17 @@ def _prepare(config: Preparation, out: Path) -> None:
 
 def _train(config: Job, out: Path) -> None:
     """Run one method on one task, all seeds."""
+    from septet.empg.models import without_bars
     from septet.empg.train import train
 
+    without_bars()
     train(config, out)
 
 
 if __name__ == "__main__":
-    main("empg", {"prepare": Verb(Preparation, _prepare), "train": Verb(Job, _train)}, "septet.empg.bench")
+    main(
+        "empg",
+        {"prepare": Verb(Preparation, _prepare), "train": Verb(Job, _train)},
+        "septet.empg.bench",
+        programs={name: f"septet.empg.{name}_command" for name in ("generate", "evaluate")},
+    )

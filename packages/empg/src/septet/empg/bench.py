@@ -161,7 +161,7 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
 
     def score(prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
         ended = [ids[-1] in tokenizer.ends for ids in completion_ids]
-        return grade(completions, [by_prompt[prompt] for prompt in prompts], ended)
+        return grade(completions, [by_prompt[prompt] for prompt in prompts], ended, completion_ids)
 
     marks: list[float] = []
 
@@ -189,7 +189,7 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
 
 def peer_tokenizer(job: Job) -> Any:
     """The job's tokeniser as `transformers` has it."""
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import AutoTokenizer
 
     if job.task.model.kind == "smollm2":
         package = models.smollm2_file()
@@ -198,13 +198,7 @@ def peer_tokenizer(job: Job) -> Any:
         return inner
     from septet.empg.tokens import CharTokenizer
 
-    vocabulary = {letter: index for index, letter in enumerate(CharTokenizer.ALPHABET)}
-    lib: Any = importlib.import_module("tokenizers")
-    letters = lib.Tokenizer(lib.models.WordLevel(vocabulary, unk_token="_"))
-    letters.pre_tokenizer = lib.pre_tokenizers.Split(lib.Regex("."), "isolated")
-    letters.decoder = lib.decoders.Fuse()
-    wrapped: Any = PreTrainedTokenizerFast
-    return wrapped(tokenizer_object=letters, eos_token=".", pad_token="_", padding_side="left")
+    return CharTokenizer().pretrained()
 
 
 BENCH = Bench(

@@ -112,6 +112,17 @@ class Hub(Settings):
 Model = Annotated[Tiny | SmolLM | Hub, Field(discriminator="kind")]
 
 
+class Lora(Settings):
+    """A low-rank adapter (Hu et al. 2021) through peft: the base model's weights stay as they are."""
+
+    rank: int = Field(default=16, ge=1)
+    """Rank of the adapter's matrices."""
+    alpha: int | None = Field(default=None, ge=1)
+    """The adapter's product is scaled by alpha / rank; if null, alpha is twice the rank."""
+    layers: Literal["all-linear"] | list[str] = "all-linear"
+    """Linear layers that get matrices: all but the output head, or those with these names."""
+
+
 class Protocol(Settings):
     """What tasks share: the model, the batch, the optimiser's step, the evaluation."""
 
@@ -132,7 +143,15 @@ class Protocol(Settings):
     limit: int = Field(default=40, ge=2)
     """Most tokens of a completion."""
     learning_rate: float = Field(default=1e-4, gt=0.0)
-    """AdamW's learning rate, constant."""
+    """AdamW's learning rate: that of the first step after the warm-up."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """The learning rate after the warm-up: constant, or falling to 0 after the last step."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps in which the learning rate rises linearly; in step t of w it is t / w of its value."""
+    lora: Lora | None = None
+    """Train an adapter in place of the weights; needs a model other than the tiny one, whole in each process."""
+    gradient_checkpointing: bool = False
+    """Compute each layer again in the backward pass and keep only its input: less memory, about a third more time."""
     eval_every: int = Field(default=5, ge=1)
     """Steps between evaluations; one comes before the first step."""
     eval_prompts: int = Field(default=200, ge=1)
@@ -211,7 +230,43 @@ class Gym(Protocol):
     """Problems made; the first tenth is held out."""
 
 
-Task = Annotated[Chain | Steps | Chat | Gsm8k | Competition | Gym, Field(discriminator="kind")]
+class Reward(Settings):
+    """One of the rewards of a user's task."""
+
+    function: str
+    """Dotted name of a function with the signature of TRL's rewards, such as `my_rewards.exact`."""
+    weight: float = 1.0
+    """Its numbers are multiplied by this and added to those of the others."""
+
+
+class Dataset(Protocol):
+    """A user's own task: a file of rows, a prompt made of each, and rewards."""
+
+    kind: Literal["dataset"]
+    """Selects this kind of task."""
+    train: str
+    """File of rows to train on, JSONL or Parquet."""
+    test: str | None = None
+    """File of rows to evaluate on; if null, rows of the first are held out."""
+    held_out: int = Field(default=100, ge=1)
+    """Rows held out for the test if there is no file of them."""
+    prompt: str = "{{ prompt }}"
+    """Jinja template of the prompt, from the columns of a row; a column `prompt` may be a chat, a list of turns."""
+    chat: bool = False
+    """Put the prompt into the tokenizer's chat template, as the user's turn; a chat always is."""
+    system: str | None = None
+    """System turn before a chat."""
+    rewards: list[Reward] = Field(min_length=1)
+    """Functions whose weighted sum is the reward; a completion with a positive one counts as correct."""
+
+    @model_validator(mode="after")
+    def _system_in_a_chat(self) -> "Dataset":
+        if self.system is not None and not self.chat and self.prompt.replace(" ", "") != "{{prompt}}":
+            raise ValueError("chat, for a task with a system turn")
+        return self
+
+
+Task = Annotated[Chain | Steps | Chat | Gsm8k | Competition | Gym | Dataset, Field(discriminator="kind")]
 
 
 class Common(Settings):
@@ -233,6 +288,9 @@ class Common(Settings):
     """Where the model is; auto takes a GPU if there is one, and the processor for the tiny model."""
     engine: Literal["local", "vllm"] = "local"
     """Who draws completions: this process, or vLLM in its own environment."""
+    keep_model: Literal["none", "first", "all"] = "first"
+    """Seeds whose trained models are kept, the best and the last, in `model/` beside the scores; each has the size of
+    the base model."""
 
 
 class Job(Common):
@@ -258,10 +316,15 @@ class Job(Common):
             if needed and getattr(self, key) is None:
                 expected = f"{key}, an output of prepare (in the workflow: {name} of the task)"
                 raise ValueError(f"{expected}, for task {self.task.name}")
-        if (isinstance(self.task, Chain | Steps)) != (self.task.model.kind == "tiny"):
-            raise ValueError(f"the tiny model for tasks chain and steps, and for no other (not {self.task.kind})")
+        tiny = self.task.model.kind == "tiny"
+        if not isinstance(self.task, Dataset) and isinstance(self.task, Chain | Steps) != tiny:
+            raise ValueError(f"the tiny model for tasks chain and steps, or one's own, not for {self.task.kind}")
         if self.method.estimator in ("grpo", "dr_grpo", "rloo") and self.samples < 2:
             raise ValueError(f"samples of 2 or more, for {self.method.estimator} compares within a group")
+        if tiny and (self.task.lora or self.task.gradient_checkpointing):
+            raise ValueError("no lora and no gradient_checkpointing, for the tiny model's pass is written out")
+        if self.task.lora and (self.task.shard == "full" or self.engine == "vllm"):
+            raise ValueError("shard none and engine local, for a model with lora")
         return self
 
     @property

@@ -65,6 +65,8 @@ class Real(Common, Runs):
     """Replicates, one after the other."""
     data_dir: str | None = None
     """Folder of data sets; not used, for the weights come in a package."""
+    keep_model: Literal["none", "first", "all"] = "none"
+    """Seeds whose trained models are kept, the best and the last, in `model/` beside the scores: 540 MB each."""
     methods: dict[str, Method] = {
         "empg": Method(),
         "grpo": Method(estimator="grpo", ratio="clip"),

@@ -54,6 +54,11 @@ class History:
         for name, value in values.items():
             self.arrays[f"test.{name}"][seed, point] = value
 
+    def scores(self, seed: int) -> Array:
+        """``(P,)``, what an evaluation is judged by: accuracy if it is measured, else that of sampled completions."""
+        accuracy, sampled = (self.arrays[f"test.{name}"][seed] for name in ("accuracy", "sampled"))
+        return np.asarray(np.where(np.isfinite(accuracy), accuracy, sampled))
+
     def example(self, when: int, seed: int, completions: list[list[int]]) -> None:
         """Keep completions before (`when` 0) or after (1) the training."""
         kept = self.arrays["examples"][when, seed]

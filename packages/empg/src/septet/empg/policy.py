@@ -1,6 +1,7 @@
 """The policy: a causal language model of `transformers`, its log-probabilities, and an optional value head."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from septet.empg.families import model_of, vocabulary
 from septet.empg.masks import as_booleans
-from septet.empg.shards import local
+from septet.empg.shards import layers_of, local
 from septet.errors import InputError
 
 HEAD_ELEMENTS = 1 << 27
@@ -130,6 +131,22 @@ class Policy(nn.Module):
             return log_pi, None
         log_p = torch.log_softmax(logits, -1)
         return log_pi, -(log_p.exp() * log_p).sum(-1)
+
+
+def checkpoint_layers(lm: Any) -> None:
+    """Have a model's layers compute themselves again in the backward pass, so that only their inputs are kept.
+
+    The library's own switch asks for training mode, where dropout is on; and it would take the cache from generation.
+    Passes without gradients are as before.
+    """
+    for layer in layers_of(model_of(lm).lm):
+        layer.forward = partial(_checkpointed, layer.forward)
+
+
+def _checkpointed(forward: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
+    if torch.is_grad_enabled():
+        return checkpoint(forward, *inputs, use_reentrant=False, **named)
+    return forward(*inputs, **named)
 
 
 class Masters:

@@ -1,8 +1,9 @@
 """Problems, and the generated tasks: prompts, answers, rewards, and the tiny model's demonstrations."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,10 @@ class Problem:
     """What the model reads."""
     answer: str
     """The gold answer."""
+    chat: tuple[Mapping[str, str], ...] = ()
+    """Turns with `role` and `content` that make the prompt, once a tokeniser has written them out."""
+    row: Mapping[str, Any] = field(default_factory=dict)
+    """Columns of a user's table."""
 
 
 @dataclass(frozen=True)

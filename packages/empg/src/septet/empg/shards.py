@@ -25,7 +25,7 @@ def shard(policy: Any, device: torch.device, computes_in: torch.dtype) -> None:
     """
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     mixed = MixedPrecisionPolicy(param_dtype=computes_in, reduce_dtype=torch.float32)
-    for part in [*_layers(policy.lm), policy]:
+    for part in [*layers_of(policy.lm), policy]:
         if any(weight.requires_grad for weight in part.parameters()):
             part.float()
         made = fully_shard(part, mesh=mesh, mp_policy=mixed, reshard_after_forward=True)
@@ -34,7 +34,7 @@ def shard(policy: Any, device: torch.device, computes_in: torch.dtype) -> None:
     policy.to(device)  # buffers
 
 
-def _layers(lm: Any) -> list[Any]:
+def layers_of(lm: Any) -> list[Any]:
     """The transformer's layers."""
     return [layer for part in lm.base_model.children() if isinstance(part, nn.ModuleList) for layer in part]
 

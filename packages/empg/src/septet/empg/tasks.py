@@ -1,15 +1,18 @@
 """A job's problems and its grader, whichever task it is."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from septet.empg import datasets, grading, problems
-from septet.empg.config import Chain, Chat, Competition, Gsm8k, Gym, Job, Steps
+from septet.empg import datasets, grading, own_data, problems
+from septet.empg.config import Chain, Chat, Competition, Dataset, Gsm8k, Gym, Job, Steps
 from septet.empg.problems import Problem, Questions
+from septet.empg.rewards import Rewards
+from septet.empg.tokens import Tokenizer
 
-Grade = Callable[[Sequence[str], Sequence[Problem], Sequence[bool]], list[float]]
-"""Rewards in 0 to 1 of completions: their texts, their problems, whether they ended by themselves."""
+Grade = Callable[[Sequence[str], Sequence[Problem], Sequence[bool], Sequence[Sequence[int]]], list[float]]
+"""Rewards of completions, 0 to 1 but for users' own: texts, problems, whether they ended by themselves, token ids."""
 
 
 def load(job: Job, graders: int = 1) -> tuple[Questions, Grade]:
@@ -30,13 +33,21 @@ def load(job: Job, graders: int = 1) -> tuple[Questions, Grade]:
         case Competition():
             table = datasets.questions("math", Path(str(job.data_file)), task.prompt_characters)
             grader = grading.MathGrader(workers=graders)
-            return table, lambda texts, asked, _: grader(texts, [problem.answer for problem in asked])
+            return table, lambda texts, asked, *_: grader(texts, [problem.answer for problem in asked])
         case Gym():
             return _gym(task, job.root_seed)
+        case Dataset():
+            rewards, found = Rewards(task.rewards), own_data.questions(task, job.root_seed)
+            return replace(found, origin=f"{found.origin}; {rewards.origin}"), rewards
+
+
+def with_chats(asked: Sequence[Problem], tokenizer: Tokenizer) -> list[Problem]:
+    """Problems whose prompts are texts: chats are written out by the tokeniser's template."""
+    return [replace(one, prompt=tokenizer.chat(one.chat)) if one.chat else one for one in asked]
 
 
 def _one_by_one(rule: Callable[[str, str, bool], float]) -> Grade:
-    def grade(texts: Sequence[str], asked: Sequence[Problem], finished: Sequence[bool]) -> list[float]:
+    def grade(texts: Sequence[str], asked: Sequence[Problem], finished: Sequence[bool], *_: Any) -> list[float]:
         return [rule(text, one.answer, ended) for text, one, ended in zip(texts, asked, finished, strict=True)]
 
     return grade
@@ -52,7 +63,7 @@ def _gym(task: Gym, seed: int) -> tuple[Questions, Grade]:
         every.append(Problem(text, str(entry["answer"])))
     held_out = len(every) // 10
 
-    def grade(texts: Sequence[str], asked: Sequence[Problem], finished: Sequence[bool]) -> list[float]:
+    def grade(texts: Sequence[str], asked: Sequence[Problem], finished: Sequence[bool], *_: Any) -> list[float]:
         answers = [text[-2000:].rpartition("####")[2].strip() for text in texts]
         found = [
             family.score_answer(answer, known[one.prompt, one.answer])

@@ -1,6 +1,6 @@
 """Tokenisers behind one small interface: the tiny model's characters, and those of `transformers`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from septet.errors import InputError
@@ -26,6 +26,14 @@ class Tokenizer(Protocol):
         """Text of token ids, special ones left out."""
         ...
 
+    def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """The prompt that asks for the next turn of a chat, by the tokeniser's template."""
+        ...
+
+    def pretrained(self) -> Any:
+        """The tokeniser as `transformers` has it, to be saved with a model; it pads on the left for generation."""
+        ...
+
 
 class CharTokenizer:
     """One token per character of a small alphabet; `.` ends a completion, `_` pads."""
@@ -47,6 +55,22 @@ class CharTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids without the end."""
         return "".join(self.ALPHABET[index] for index in ids if index not in (*self.ends, self.pad))
+
+    def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Raise InputError: it has no template."""
+        raise InputError("prompt", expected="a text, for the tiny model has no chat template", found="a chat")
+
+    def pretrained(self) -> Any:
+        """The same tokens in a tokeniser of `transformers`."""
+        from tokenizers import Regex, decoders, models, pre_tokenizers
+        from tokenizers import Tokenizer as Backend
+        from transformers import PreTrainedTokenizerFast
+
+        made: Any = PreTrainedTokenizerFast
+        letters = Backend(models.WordLevel(self._ids, unk_token="_"))
+        letters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+        letters.decoder = decoders.Fuse()
+        return made(tokenizer_object=letters, eos_token=".", pad_token="_", padding_side="left")
 
 
 class HubTokenizer:
@@ -100,3 +124,22 @@ class HubTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special ones left out."""
         return str(self._inner.decode(list(ids), skip_special_tokens=True))
+
+    def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """The prompt of a chat. Raises InputError if there is no template, or it rejects the turns."""
+        from jinja2 import TemplateError
+
+        where, turns = f"model {self._name}: chat template", [dict(message) for message in messages]
+        if not getattr(self._inner, "chat_template", None):
+            raise InputError(where, expected="a template in the tokenizer", found="none")
+        try:
+            return str(self._inner.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        except (TemplateError, ValueError, TypeError, LookupError) as error:
+            raise InputError(where, expected="turns that it takes", found=f"{error}, for {turns}") from None
+
+    def pretrained(self) -> Any:
+        """The tokeniser itself."""
+        self._inner.padding_side = "left"
+        if self._inner.pad_token_id is None:
+            self._inner.pad_token_id = self.pad
+        return self._inner

@@ -10,16 +10,19 @@ import torch
 from numpy.typing import NDArray
 
 from septet.empg import models, summary, tasks
+from septet.empg.adapters import adapt, is_adapted, without_adapter
 from septet.empg.behaviours import rates
 from septet.empg.config import Chain, Job, Steps
 from septet.empg.engines import Engine, engine
 from septet.empg.forward import log_probabilities
 from septet.empg.history import History, score_tables, timing_table
 from septet.empg.memory_estimate import Meter
-from septet.empg.policy import Masters, Policy
+from septet.empg.policy import Masters, Policy, checkpoint_layers
 from septet.empg.problems import Problem
 from septet.empg.process_group import Fleet
 from septet.empg.sample import Rollout
+from septet.empg.saved_models import Models, keep
+from septet.empg.schedule import learning_rate_factor
 from septet.empg.self_check import PROMPTS, Room, check_log_probabilities
 from septet.empg.shards import cut, local, shard, whole
 from septet.empg.tokens import Tokenizer
@@ -45,12 +48,20 @@ class Trainer:
         self.questions.test[job.task.eval_prompts :] = []
         self._check_processes()
         self.policy, self.tokenizer = self.load(critic=job.method.estimator == "ppo")
-        self.base = {name: local(weight).to("cpu", copy=True) for name, weight in self.policy.lm.named_parameters()}
-        self.reference = self.load(trained=False)[0] if job.method.needs_reference else None
+        for problems in (self.questions.train, self.questions.test):
+            problems[:] = tasks.with_chats(problems, self.tokenizer)
+        self.base = {
+            name: local(weight).to("cpu", copy=True)
+            for name, weight in self.policy.lm.named_parameters()
+            if weight.requires_grad
+        }
+        self.reference = self._reference() if job.method.needs_reference else None
         self.engine: Engine = engine(job, self.policy, self.tokenizer)
         self.agreement = 0.0
         """Mean difference of log pi per token between sampler, trainer and model at the start."""
         self.history = History(len(job.seeds), job.task.steps, job.task.eval_every, (summary.EXAMPLES, job.task.limit))
+        self.shown: dict[str, float] = {}
+        """What the last step measured, for the job's progress."""
         self.seed = self.step = 0
         self.masters, self.optimiser = self.begin()
         self._check_model()
@@ -78,16 +89,26 @@ class Trainer:
     def load(self, *, critic: bool = False, trained: bool = True) -> tuple[Policy, Tokenizer]:
         """The base model as a policy, sharded if the job says so, and its tokeniser."""
         lm, tokenizer = models.load(self.job, torch.device("cpu") if self.sharded else None)
-        policy = Policy(lm.requires_grad_(trained), critic=critic)
+        lm.requires_grad_(trained)
+        if trained and self.job.task.lora is not None:
+            lm = adapt(lm, self.job.task.lora)
+        if trained and self.job.task.gradient_checkpointing:
+            checkpoint_layers(lm)
+        policy = Policy(lm, critic=critic)
         if self.sharded:
             shard(policy, self.device, models.computes_in(self.job))
         return policy, tokenizer
+
+    def _reference(self) -> Policy:
+        """The base model: the policy itself, to be used without its adapter, or a second copy."""
+        return self.policy if is_adapted(self.policy.lm) else self.load(trained=False)[0]
 
     @torch.no_grad()
     def begin(self) -> tuple[Masters, torch.optim.Optimizer]:
         """Start the current seed with the base's weights; its masters and a fresh optimiser."""
         for name, weight in self.policy.lm.named_parameters():
-            local(weight).copy_(self.base[name])
+            if name in self.base:
+                local(weight).copy_(self.base[name])
         if self.policy.critic is not None:
             for weight in self.policy.critic.parameters():
                 local(weight).zero_()
@@ -146,7 +167,7 @@ class Trainer:
         texts = [self.tokenizer.decode(tokens) for tokens in rollout.completions()]
         repeated = [problem for problem in asked for _ in range(rollout.samples)]
         own = slice(*(end * rollout.samples for end in self.fleet.bounds(len(asked))))
-        rewards = self.grade(texts[own], repeated[own], rollout.finished[own].tolist())
+        rewards = self.grade(texts[own], repeated[own], rollout.finished[own].tolist(), rollout.completions()[own])
         return np.array(self.fleet.gather(rewards)), texts
 
     def advance(self) -> None:
@@ -159,10 +180,12 @@ class Trainer:
         rollout = self.draw(asked, job.samples, "sample", self.number, self.step)
         clock.append(self.now())
         reward, texts = self.judge(asked, rollout)
+        means = dict(getattr(self.grade, "means", {}))
         clock.append(self.now())
 
         # M-step: weigh and improve
         self.engine.rest()
+        self.set_learning_rate()
         room = {"row_tokens": task.row_tokens, "batch_tokens": task.batch_tokens}
         mine = self.fleet.own(range(len(reward)), rollout)
         passing: dict[str, Any] = {**room, "temperature": job.temperature}
@@ -170,7 +193,8 @@ class Trainer:
             passing["rounds"] = self.fleet.most
         reference = values = None
         if self.reference is not None:
-            reference, _ = log_probabilities(self.reference, rollout, mine, **passing)
+            with without_adapter(self.reference.lm):
+                reference, _ = log_probabilities(self.reference, rollout, mine, **passing)
         if self.policy.critic is not None:
             _, values = log_probabilities(self.policy, rollout, mine, **passing)
         self.fleet.add(reference, values)
@@ -202,8 +226,22 @@ class Trainer:
             "trained": float(report.trained),
             **(rates(texts) if self.language else {}),
         }
-        self.history.step(self.seed, self.step, measured, np.diff(clock).tolist())
+        seconds = np.diff(clock).tolist()
+        self.history.step(self.seed, self.step, measured, seconds)
+        drawn = float(rollout.lengths.sum()) / max(sum(seconds), 1e-9)
+        self.shown = {name: measured[name] for name in ("reward", "kl", "length")} | {"tokens_per_second": drawn}
+        self.shown |= means
+        if reference is not None:
+            apart = (rollout.log_pi - reference.cpu()) * rollout.mask
+            self.shown["kl_to_base"] = float(apart.sum() / rollout.mask.sum())
         self.step += 1
+
+    def set_learning_rate(self) -> None:
+        """Give the optimiser the current step's learning rate."""
+        task = self.job.task
+        rate = self.job.method.learning_rate or task.learning_rate
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * learning_rate_factor(self.step, task.steps, task.warmup, task.schedule)
 
     def now(self) -> float:
         """Seconds, once the device has done what it was asked."""
@@ -271,7 +309,7 @@ class Trainer:
 
 
 def train(job: Job, out: Path) -> None:
-    """Run one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
+    """Run one method on one task: OUT/scores.parquet, OUT/timing.parquet, OUT/model, and finally OUT/run.json."""
     paper, task, name, seeds, fleet = job.paper, job.task, job.method.name, job.seeds, Fleet()
     with (
         Run(
@@ -287,17 +325,28 @@ def train(job: Job, out: Path) -> None:
             if trainer.step == 0:
                 trainer.evaluate()
             trainer.advance()
+            run.note(**trainer.shown)
             if trainer.step in history.points:
                 trainer.evaluate()
+                keep(trainer, run.scratch)
             if trainer.step == task.steps:
                 trainer.next_seed()
         trainer.close()  # the card counts the processes that have ended
 
         # write
         settings = job.method.model_dump(mode="json", exclude={"name"})
+        saved = Models(trainer, run.scratch, out)
         run.write(
             score_tables(history, paper, name, task.name, seeds, trainer.language),
-            methods={name: {**settings, **summary.cost(trainer), "examples": summary.examples(trainer)}},
+            methods={
+                name: {
+                    **settings,
+                    **summary.cost(trainer),
+                    "examples": summary.examples(trainer),
+                    "models": saved.described() if fleet.leads else {},
+                }
+            },
             steps=total * task.prompts * job.samples,
             timing=timing_table(history, paper, name, task.name, seeds[0]),
+            beside=saved.write,
         )

@@ -76,7 +76,8 @@ class Follower:
             self._open[key] = wandb_run(self.out, self.mode, config=config, **about), 0.0
         run, last = self._open[key]
         if state["time"] != last:
-            run.log({"done": state["done"], "rate": state["rate"], "share": state["done"] / max(state["total"], 1)})
+            share = {"done": state["done"], "rate": state["rate"], "share": state["done"] / max(state["total"], 1)}
+            run.log({**share, **state.get("measured", {})})
             self._open[key] = run, state["time"]
         return key
 

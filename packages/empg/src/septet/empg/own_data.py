@@ -1,0 +1,64 @@
+"""Problems of a user's table: a file of rows, and a prompt made of each."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+
+from septet.empg.config import Dataset
+from septet.empg.problems import Problem, Questions
+from septet.empg.rows import prompt_of, read_rows
+from septet.errors import InputError
+from septet.files import sha256
+from septet.seeding import stream
+
+
+def questions(task: Dataset, root_seed: int) -> Questions:
+    """The problems of a task's files; without a test file, rows drawn by the root seed are held out.
+
+    Raises:
+        InputError: a file or a row of it does not fit, or too few rows are left for the training.
+    """
+    train, names = _problems(task, Path(task.train)), [task.train]
+    if task.test is not None:
+        test, names = _problems(task, Path(task.test)), [task.train, task.test]
+    else:
+        if len(train) <= task.held_out:
+            expected = f"more than {task.held_out} rows, which are held out for the test (held_out)"
+            raise InputError(task.train, expected=expected, found=len(train))
+        order = stream(root_seed, "dataset", "split").permutation(len(train))
+        test = [train[place] for place in sorted(order[: task.held_out])]
+        train = [train[place] for place in sorted(order[task.held_out :])]
+    digests = " and ".join(f"{Path(name).name} {sha256(Path(name))[:12]}" for name in names)
+    return Questions(train, test, f"{digests}: {len(train)} / {len(test)}")
+
+
+def _problems(task: Dataset, file: Path) -> list[Problem]:
+    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    try:
+        template = environment.from_string(task.prompt)
+    except TemplateError as error:
+        raise InputError("task.prompt", expected="a Jinja template", found=str(error)) from None
+    whole = task.prompt.replace(" ", "") == "{{prompt}}"
+    problems = []
+    for number, row in enumerate(read_rows(file), 1):
+        where = f"{file}: row {number}"
+        value: Any = row.get("prompt") if whole else None
+        if not isinstance(value, list):
+            try:
+                value = template.render(row)
+            except (TemplateError, TypeError, ValueError) as error:
+                raise InputError(f"{where}: prompt", expected=f"columns for {task.prompt}", found=str(error)) from None
+        prompt = prompt_of(value, f"{where}: prompt")
+        problems.append(_problem(task, prompt, row))
+    return problems
+
+
+def _problem(task: Dataset, prompt: str | list[dict[str, str]], row: dict[str, Any]) -> Problem:
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) and task.chat else prompt
+    answer = str(row.get("answer", ""))
+    if isinstance(turns, str):
+        return Problem(turns, answer, row=row)
+    before = [] if task.system is None else [{"role": "system", "content": task.system}]
+    return Problem("", answer, chat=(*before, *turns), row=row)

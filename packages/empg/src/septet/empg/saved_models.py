@@ -1,0 +1,209 @@
+"""What a job leaves to use: `model/best` and `model/last`, folders that `transformers` loads, with a model card.
+
+While the job runs, the weights of the best evaluation so far and of the last one are files beside its checkpoints. The
+folders are made of them at the end, all at once, so that a resumed job leaves the same bytes and a stopped one nothing.
+An evaluation and its files precede the checkpoint that contains it: after a resume they are written again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from septet.card import RunCard
+from septet.empg.adapters import adapter_weights, is_adapted, merged, write_adapter
+from septet.empg.config import Hub, Job, SmolLM
+from septet.empg.models import computes_in
+from septet.empg.shards import whole
+from septet.files import replacing, replacing_folder, sha256, write_text
+
+if TYPE_CHECKING:
+    from septet.empg.train import Trainer
+
+FOLDER, WEIGHTS, ADAPTER = "model", "model.safetensors", "adapter"
+KINDS = {"best": "the best evaluation of one seed, the first such one", "last": "the last step of one seed"}
+
+
+def seeds_kept(job: Job) -> list[int]:
+    """The seeds whose models are kept."""
+    return {"none": [], "first": job.seeds[:1], "all": list(job.seeds)}[job.keep_model]
+
+
+def keep(trainer: Trainer, scratch: Path) -> None:
+    """Write the weights to `scratch` if the evaluation that was just made is the best so far, or the seed's last.
+
+    Where weights are sharded all processes have to call it; the one that writes files does.
+    """
+    if trainer.step == 0 or trainer.number not in seeds_kept(trainer.job):
+        return
+    point = trainer.history.points.index(trainer.step)
+    scores = trainer.history.scores(trainer.seed)[1 : point + 1]
+    best = not (scores[:-1] >= scores[-1]).any()
+    kinds = [*(["best"] if best else []), *(["last"] if trainer.step == trainer.job.task.steps else [])]
+    if not kinds:
+        return
+    weights, dtype = {}, computes_in(trainer.job)
+    for name, part in merged(trainer.policy.lm):
+        weight = whole(part, dtype=dtype)  # in all processes
+        if trainer.fleet.leads:
+            weights[name] = weight.cpu()
+    if not trainer.fleet.leads:
+        return
+    about = {"step": str(trainer.step), "score": repr(float(scores[-1]))}
+    parts = {"": weights, f".{ADAPTER}": adapter_weights(trainer.policy.lm)}
+    for kind in kinds:
+        for suffix, tensors in parts.items():
+            if tensors:
+                with replacing(scratch / f"{kind}-{trainer.number}{suffix}.safetensors") as temporary:
+                    save_file({name: one.cpu().contiguous() for name, one in tensors.items()}, temporary, about)
+
+
+class Models:
+    """The folders of a finished job.
+
+    Args:
+        trainer: the job's trainer.
+        scratch: where `keep` wrote.
+        out: the job's output folder.
+    """
+
+    def __init__(self, trainer: Trainer, scratch: Path, out: Path) -> None:
+        self.trainer, self.scratch, self.out = trainer, scratch, out
+        self.seeds = seeds_kept(trainer.job)
+
+    def _file(self, kind: str, seed: int) -> Path:
+        return self.scratch / f"{kind}-{seed}.safetensors"
+
+    def place(self, kind: str, seed: int) -> str:
+        """Path of a model below the folder of models: its kind, below its seed if several seeds are kept."""
+        return kind if len(self.seeds) == 1 else f"seed-{seed}/{kind}"
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """For the run card: seed, step, score and SHA-256 of the weights of each model, by its path."""
+        found = {}
+        for seed in self.seeds:
+            for kind in KINDS:
+                with safe_open(self._file(kind, seed), "pt") as opened:
+                    about = opened.metadata()
+                score = float(about["score"])
+                found[self.place(kind, seed)] = {
+                    "seed": seed,
+                    "step": int(about["step"]),
+                    "score": score if np.isfinite(score) else None,
+                }
+        return found
+
+    def write(self, card: RunCard) -> None:
+        """Write the folders, with model cards made from the run card; remove those of an earlier job."""
+        if not self.seeds:
+            shutil.rmtree(self.out / FOLDER, ignore_errors=True)
+            return
+        about = next(iter(card.methods.values()))["models"]
+        with replacing_folder(self.out / FOLDER, self.scratch) as folder:
+            for seed in self.seeds:
+                for kind in KINDS:
+                    place = self.place(kind, seed)
+                    self._export(folder / place, kind, seed)
+                    text = card_text(card, self.trainer.job, kind, about[place])
+                    write_text(folder / place / "README.md", text)
+                    about[place]["sha256"] = sha256(folder / place / WEIGHTS)
+
+    def _export(self, folder: Path, kind: str, seed: int) -> None:
+        """One model with its tokeniser and generation config, and its adapter if it has one."""
+        trainer, file = self.trainer, self._file(kind, seed)
+        blank = blank_like(trainer.policy.model.lm, computes_in(trainer.job))
+        blank.generation_config = generation_config(trainer)
+        blank.save_pretrained(folder, state_dict=load_file(file), max_shard_size="1TB")
+        trainer.tokenizer.pretrained().save_pretrained(folder)
+        (folder / WEIGHTS).chmod((folder / "config.json").stat().st_mode)  # safetensors lets only the owner read it
+        if is_adapted(trainer.policy.lm):
+            adapter = file.with_name(f"{kind}-{seed}.{ADAPTER}.safetensors")
+            write_adapter(trainer.policy.lm, load_file(adapter), folder / ADAPTER, base_name(trainer.job))
+
+
+def blank_like(lm: Any, dtype: torch.dtype) -> Any:
+    """The library's own model of the same shape, without memory for weights; an adapter's layers are not in it."""
+    from transformers import AutoModelForCausalLM
+
+    made: Any = AutoModelForCausalLM
+    config = type(lm.config).from_dict(lm.config.to_dict())
+    with torch.device("meta"):
+        return made.from_config(config, dtype=dtype)
+
+
+def generation_config(trainer: Trainer) -> Any:
+    """Greedy, ended by any of the end tokens that the training knew, as long as its completions."""
+    from transformers import GenerationConfig
+
+    tokenizer = trainer.tokenizer
+    begin = getattr(tokenizer.pretrained(), "bos_token_id", None)
+    made: Any = GenerationConfig
+    return made(
+        do_sample=False, max_new_tokens=trainer.job.task.limit, eos_token_id=list(tokenizer.ends),
+        pad_token_id=tokenizer.pad, bos_token_id=begin,
+    )  # fmt: skip
+
+
+def base_name(job: Job) -> str | None:
+    """The base model's name on the hub, if it has one."""
+    model = job.task.model
+    if isinstance(model, SmolLM):
+        return "HuggingFaceTB/SmolLM2-135M-Instruct"
+    return model.name if isinstance(model, Hub) and not model.random and model.revision else None
+
+
+def card_text(card: RunCard, job: Job, kind: str, about: dict[str, Any]) -> str:
+    """The model card, from the run card: what was trained how on what, and its scores. No times, which change."""
+    base, model, lora = base_name(job), job.task.model, job.task.lora
+    label = next(iter(card.methods))
+    head = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        "tags: [septet, reinforcement-learning]",
+    ]
+    head += [f"base_model: {base}"] if base else []
+    score = "not measured" if about["score"] is None else f"{about['score']:.4g}"
+    shown = {name: value for name, value in card.methods[label].items() if name in type(job.method).model_fields}
+    rows = {
+        "method": label,
+        "settings": ", ".join(f"{name} {value}" for name, value in shown.items()),
+        "task": f"{card.task} ({job.task.kind})",
+        "data": card.data,
+        "base model": base or getattr(model, "name", None) or f"{model.kind} {getattr(model, 'base', '')}".strip(),
+        "adapter": f"LoRA of rank {lora.rank}, merged; the adapter alone is in `{ADAPTER}/`" if lora else "none",
+        "seed": about["seed"],
+        "step": f"{about['step']} of {job.task.steps}, {job.task.prompts} prompts x {job.samples} completions each",
+        "learning rate": f"{job.method.learning_rate or job.task.learning_rate}, {job.task.schedule}",
+        "sampling": f"temperature {job.temperature}, at most {job.task.limit} tokens",
+        "score": f"{score}, mean reward of {job.task.eval_prompts} test prompts at most",
+        "run card": card.id,
+        "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
+    }
+    table = "\n".join(f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows.items())
+    chosen = " It was chosen by this score, which is therefore optimistic." if kind == "best" else ""
+    return (
+        "\n".join([*head, "---", ""])
+        + f"""# {label} on {card.task}: {kind}
+
+Weights at {KINDS[kind]}, trained with Septet's empg ([arXiv 2504.18587](https://arxiv.org/abs/2504.18587)).{chosen}
+The run card `run.json`, beside the folder of models, has everything else, this folder's SHA-256 included.
+
+| | |
+|---|---|
+{table}
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{kind}")
+model = AutoModelForCausalLM.from_pretrained("{kind}")
+```
+"""
+    )
