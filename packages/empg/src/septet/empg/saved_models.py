@@ -155,7 +155,7 @@ def base_name(job: Job) -> str | None:
     model = job.task.model
     if isinstance(model, SmolLM):
         return "HuggingFaceTB/SmolLM2-135M-Instruct"
-    return model.name if isinstance(model, Hub) and not model.random and model.revision else None
+    return model.name if isinstance(model, Hub) and model.revision else None
 
 
 def card_text(card: RunCard, job: Job, kind: str, about: dict[str, Any]) -> str:
