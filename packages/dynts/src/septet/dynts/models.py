@@ -76,8 +76,8 @@ def load_agent(path: Path, method: str, seed: int, *, draws: int | None = None) 
         draws: seed of the agent's own draws.
 
     Raises:
-        InputError: no such model, method or seed, or a method that is no Thompson sampling with one decay (UCB, windows,
-            Kalman filters, a clock of pulls, counts; a prior kept with several variances).
+        InputError: no such model, method or seed, or a method that is no Thompson sampling with one decay (UCB,
+            windows, Kalman filters, a clock of pulls, counts; a prior kept with several variances).
     """
     card, arrays = read_model(path, "dynts")
     known, seeds = card["agents"], card["seeds"]

@@ -15,6 +15,7 @@
 `prepare`      from trees to lists: `python -m septet.vrda prepare`
 `generated`    stand-in lists for a machine without data
 `rerank`       learners on n-best lists, F, mistakes, votes
+`predictors`   what a job trained, as files
 `votes`        the exact vote of every predictor
 `slots`        columns of a huge space, numbered by first touch
 `prefetch`     rows asked for before they are read

@@ -18,13 +18,13 @@ KINDS = ("last", "averaged")
 
 
 def flat(weights: Weights) -> Array:
-    """The weights of the features, then that of the unpenalised one, as float32 of magnitude at most 1; ``(n + 1,)``."""
+    """The weights of the features, then that of the unpenalised one, scaled to at most 1, float32 ``(n + 1,)``."""
     row = np.append(weights[0], weights[1])
     return np.asarray(row / max(float(np.abs(row).max()), 1e-300), dtype=np.float32)
 
 
 def predictors(job: Job, weights: Array, curves: Array) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The arrays of `model/` and the fields of its card: for each label of the score table the non-zeros of its weights.
+    """The arrays of `model/` and the fields of its card: the non-zero weights of each label of the score table.
 
     Args:
         weights: rows of `flat`, ``(L, 2, n + 1)``, without lambdas if nothing is kept.
