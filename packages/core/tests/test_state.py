@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from septet.errors import NoState
 from septet.state import load_state_dict, state_dict
 from septet.testing import forgotten
 
@@ -183,3 +184,26 @@ def test_a_forgotten_name_is_found():
     assert forgotten(first, second) == {
         "scratch", "noise", "ring.records", "rows.1.0", "generator.state.state", "inner.x.x", "inner.y",
     }  # fmt: skip
+
+
+class Closed:
+    """A part that cannot return its state."""
+
+    @property
+    def state(self):
+        raise NoState("part", expected="a state", found="none")
+
+    @state.setter
+    def state(self, saved):
+        raise AssertionError("there is nothing to load")
+
+
+def test_a_part_that_cannot_return_its_state_is_left_out_on_request():
+    node = {"numbers": np.arange(3.0), "closed": Closed()}
+    with pytest.raises(NoState):
+        state_dict(node)
+    saved = state_dict(node, partial=True)
+    assert set(saved) == {"numbers"}
+    other = {"numbers": np.zeros(3), "closed": Closed()}
+    load_state_dict(other, saved, partial=True)
+    np.testing.assert_array_equal(other["numbers"], [0.0, 1.0, 2.0])

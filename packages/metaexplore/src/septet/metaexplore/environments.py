@@ -28,8 +28,8 @@ class Environments(EnvironmentBatch):
     purpose: str
     _round: int
     _first: NDArray[np.int64]
-    _episode: NDArray[np.int64]
-    _observation: Array
+    _episode: Any
+    _observation: Any
 
     def begin(self, purpose: str) -> None:
         """Name the streams; of a batch that was not reset."""
@@ -51,7 +51,8 @@ class Environments(EnvironmentBatch):
     @property
     def observation(self) -> Array:
         """The observations ``(S B, O)`` that the next actions answer."""
-        return self._observation
+        seen: Array = self._observation
+        return seen
 
     def restart(self, round_: int) -> Array:
         """End all episodes; the B environments of a seed start this round's episodes from common states."""

@@ -8,4 +8,6 @@ from septet.walle.ppo_kl import PPOKLLearner
 class PPOKL(OfAJob):
     """PPO with an adaptive KL penalty, on whole episodes; settings: `septet.walle.config.PPOKL`."""
 
-    algorithm, job, build = "ppo_kl", Job, PPOKLLearner
+    algorithm = "ppo_kl"
+    job = Job
+    build = PPOKLLearner
