@@ -4,8 +4,8 @@ Two things make training fast: only the predictions that the loss needs go throu
 packed behind their prompt under a mask of our own. Both are right where a model is what we take it for: a plain linear
 head, attention that follows the mask and the positions alone. `PLAIN` names the families for which the tests prove it
 (`septet.empg.family_table`, `test_families.py`). Every other model is computed by its own forward pass, head
-included, one completion to a row; and at the start of a run `septet.empg.self_check` compares what the sampler and
-the trainer say with that pass.
+included, one completion to a row; at the start of a run `septet.empg.self_check` compares what the sampler and the
+trainer say with that pass.
 """
 
 import inspect
