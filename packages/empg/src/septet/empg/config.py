@@ -150,7 +150,7 @@ class Protocol(Settings):
     """Steps in which the learning rate rises linearly; in step t of w it is t / w of its value."""
     lora: Lora | None = None
     """Train an adapter in place of the weights; needs a model other than the tiny one, whole in each process."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Annotated[bool, PLACE] = False
     """Compute each layer again in the backward pass and keep only its input: less memory, about a third more time."""
     eval_every: int = Field(default=5, ge=1)
     """Steps between evaluations; one comes before the first step."""

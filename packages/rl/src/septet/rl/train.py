@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import polars as pl
 import torch
@@ -12,7 +12,7 @@ import torch
 from septet.history import History
 from septet.rl.config import BaseJob, Job
 from septet.rl.loop import Learner
-from septet.rl.models import Environment, Kept
+from septet.rl.models import Environment, Keeps, Kept
 from septet.run import Run
 from septet.sampler.samplers import SamplerDied
 from septet.scores import score_rows
@@ -58,7 +58,8 @@ def train_with(build: Callable[[AnyJob], Learner], job: AnyJob, out: Path, packa
         # environments, model
         history, environment = History(len(seeds)), Environment(name=job.task.environment)
         with closing(build(job)) as learner:
-            kept = Kept(run, learner, job.keep_model if method.implementation == "septet" else "none", environment)
+            keep = job.keep_model if method.implementation == "septet" else "none"
+            kept = Kept(run, cast(Keeps, learner), keep, environment)  # of a peer nothing is kept, or asked
             # loop
             for iteration in run.loop(learner.iterations, {"learner": learner, "history": history, "kept": kept}):
                 try:

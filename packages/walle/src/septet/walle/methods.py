@@ -10,4 +10,4 @@ class PPOKL(OfAJob):
 
     algorithm = "ppo_kl"
     job = Job
-    build = PPOKLLearner
+    build = staticmethod(PPOKLLearner)
