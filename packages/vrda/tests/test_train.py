@@ -103,10 +103,10 @@ def test_a_metric_that_is_no_number_stops_with_its_place(lists, tmp_path, monkey
     whole = module.learn
 
     def spoiled(job, l1, seed, *rest):
-        curves, ends = whole(job, l1, seed, *rest)
+        curves, ends, weights = whole(job, l1, seed, *rest)
         if seed == 1:
             curves[0, 0] = np.nan
-        return curves, ends
+        return curves, ends, weights
 
     monkeypatch.setattr(module, "learn", spoiled)
     with pytest.raises(NotFinite, match=r"run 1: a metric at l1 0\.01 is not finite \(seed 3\)"):
