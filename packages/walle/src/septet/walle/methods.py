@@ -1,5 +1,8 @@
 """The paper's method with the calls of Stable-Baselines3; see `septet.rl.methods`."""
 
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 from septet.rl.methods import OfAJob
 from septet.walle.config import Job
 from septet.walle.ppo_kl import PPOKLLearner
@@ -10,4 +13,4 @@ class PPOKL(OfAJob):
 
     algorithm = "ppo_kl"
     job = Job
-    build = staticmethod(PPOKLLearner)
+    build: ClassVar[Callable[[Any], Any]] = staticmethod(PPOKLLearner)
