@@ -3,6 +3,7 @@ PYTHON  ?= python3
 PROFILE ?= local
 SCALE   ?= laptop
 FROM    ?=
+REPLICATE ?=
 ADVISORIES ?=
 PAPERS  ?=
 CONFIG  ?=
@@ -94,8 +95,8 @@ cluster-demo: setup  ## run scale smoke with profiles/slurm on a test cluster on
 	$(BIN)/python tests/cluster/demo.py
 	$(BIN)/python -m septet.report show results/smoke
 
-figures: setup  ## redraw figures and page from published/, or FROM=DIR, without training
-	$(SNAKEMAKE) --config $(call quoted,adopt="$(or $(FROM),published)")$(NAMED) -- figures
+figures: setup  ## redraw figures and page from published/, or FROM=DIR, beside REPLICATE=results/laptop, without training
+	$(SNAKEMAKE) --config $(call quoted,adopt="$(or $(FROM),published)")$(if $(REPLICATE), $(call quoted,replicate="$(REPLICATE)"))$(NAMED) -- figures
 	$(BIN)/python -m septet.report show results/published --source $(call quoted,$(or $(FROM),published))
 
 verdicts: setup  ## every claim with its verdict, in the terminal (SCALE=laptop)

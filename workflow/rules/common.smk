@@ -57,6 +57,9 @@ def read_configuration():
         chosen.settings(paper, chosen.config.scale)  # a bad configuration is refused before anything runs
     if chosen.config.adopt is not None and not Path(chosen.config.adopt).is_dir():
         raise InputError("configuration: adopt (FROM=)", expected="a folder", found=chosen.config.adopt)
+    if (other := chosen.config.replicate) is not None and not (Path(other) / "report/verdicts.json").is_file():
+        found = "none" if Path(other).is_dir() else "no folder"
+        raise InputError(f"{other}/report/verdicts.json", expected="verdicts (REPLICATE=)", found=found)
     if unknown := [name for name in chosen.config.images if name not in load("containers/images.yaml")]:
         raise InputError("configuration: images", expected=f"some of {', '.join(IMAGES)}", found=unknown[0])
     return chosen
@@ -488,7 +491,15 @@ def judgement(wildcards, input):
         job["verdicts"] = [str(file) for file in input.verdicts]
         if wildcards.scale == "published":
             job["source"] = str(adopted_folder())
+        if input.replicate:
+            job["replicate"] = str(input.replicate)
     return json.dumps(job)
+
+
+def replicate():
+    """The verdicts on another run of the jobs, made elsewhere, if there is one."""
+    folder = SEPTET.config.replicate
+    return [] if folder is None else [str(Path(folder) / "report/verdicts.json")]
 
 
 def adoption(wildcards):

@@ -123,6 +123,7 @@ rule page:
         tables=tables_of_page,
         figures=figures_of_page,
         claims=claims_of_page,
+        replicate=replicate(),
     output:
         page=report(
             "results/{scale}/report/index.html",

@@ -15,9 +15,11 @@ from septet.report.__main__ import Page, page
 from septet.report.claims import About
 from septet.report.compact_svg import Picture
 from septet.report.figure_files import Drawn, Panel, Point, read_figure
+from septet.report.formatting import estimate_text
 from septet.report.page import Part, linked, render, source_of
 from septet.report.planned import PlanFact
 from septet.report.rerun import figure_command
+from septet.report.verdicts import read_verdicts, write_verdicts
 from septet.sealed import read_sealed_json, write_json
 
 CONTRASTS = """() => {
@@ -99,6 +101,21 @@ def test_the_page_is_quiet_whole_and_fits(browser, url, width, view):
     assert noise == []
     assert asked == [url]
     tab.close()
+
+
+def test_a_replicate_is_shown_below_each_estimate(judged, claims_files, tmp_path):
+    settings = Page(results=judged, claims=claims_files, verdicts=[judged / "verdicts.json"])
+    found = read_verdicts(judged / "verdicts.json")
+    write_verdicts(tmp_path / "other.json", [found[0].model_copy(update={"verdict": "undecided"}), *found[1:-1]])
+    page(settings.model_copy(update={"replicate": tmp_path / "other.json"}), tmp_path / "report")
+    shown = re.findall(
+        r'class="line-text replicate">(.*?)</span>\s*<', (tmp_path / "report/index.html").read_text(), re.S
+    )
+    assert len(shown) == len(found) - 1  # the run has no verdict on the last claim
+    assert "undecided" in shown[0] and estimate_text(found[0]) in html.unescape(shown[0])
+    write_verdicts(tmp_path / "paper.json", [one.model_copy(update={"scale": "paper"}) for one in found])
+    with pytest.raises(InputError, match=f"expected verdicts of scale {found[0].scale}, found paper"):
+        page(settings.model_copy(update={"replicate": tmp_path / "paper.json"}), tmp_path / "report")
 
 
 def test_it_opens_within_a_second_and_stays_below_3_mb(browser, url, results):

@@ -47,6 +47,8 @@ class WorkflowConfig(Settings):
     """Container images that `make containers` builds, of containers/images.yaml."""
     adopt: str | None = None
     """Folder that `snakemake figures` redraws from; if null, published/."""
+    replicate: str | None = None
+    """Results of another machine, `results/<scale>` of the same scale, whose verdicts the page shows beside its own."""
 
 
 class Cost(Settings):

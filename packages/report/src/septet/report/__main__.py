@@ -58,6 +58,8 @@ class Page(Settings):
     """Files of verdicts, of all these claims together."""
     source: str = ""
     """The folder that the runs were taken from; if empty, `results`."""
+    replicate: Path | None = None
+    """Verdicts on another run of the same jobs, elsewhere."""
 
 
 class Adopt(Settings):
@@ -92,7 +94,9 @@ def page(settings: Page, out: Path) -> None:
     """Write the report page."""
     from septet.report.page import page as write_page
 
-    write_page(settings.results, claims.read_all(settings.claims), settings.verdicts, out, settings.source)
+    write_page(
+        settings.results, claims.read_all(settings.claims), settings.verdicts, out, settings.source, settings.replicate
+    )
 
 
 def adopt(settings: Adopt, out: Path) -> None:

@@ -53,6 +53,8 @@ class Row:
     verdict: Verdict
     strip: dict[str, float] | None
     """Where the interval, the estimate and the claimed side lie in the small drawing."""
+    replicate: Verdict | None = None
+    """The verdict on another run of the same jobs."""
     remarks: list[str] = field(default_factory=list)
     """What else a reader has to know, a sentence each."""
 
@@ -131,7 +133,14 @@ class Part:
         return groups_of(self.rows)
 
 
-def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path, source: str = "") -> None:
+def page(
+    results: Path,
+    files: list[ClaimsFile],
+    judged: list[Path],
+    out: Path,
+    source: str = "",
+    replicate: Path | None = None,
+) -> None:
     """Write `index.html` for the papers of `files`, in their order, and their `verdicts.json`.
 
     Args:
@@ -139,10 +148,11 @@ def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path, 
             planned (`make plan`).
         judged: files of verdicts.
         source: the folder that the runs were taken from; if empty, `results`.
+        replicate: verdicts on another run of the same jobs, on another machine; none shows none.
 
     Raises:
         InputError: the verdicts are missing, or are not those of these claims and runs; a figure is not of these runs;
-            a file was changed or is torn.
+            a file was changed or is torn; the replicate's verdicts are on other claims or of another scale.
     """
     verdicts: dict[tuple[str, str], Verdict] = {}
     places: dict[tuple[str, str], Path] = {}
@@ -159,7 +169,8 @@ def page(results: Path, files: list[ClaimsFile], judged: list[Path], out: Path, 
             key = file.paper.id, claim.id
             check_claim(places[key], verdicts[key], claim, file.ground(claim))
     said = remarks.all_remarks([*verdicts.values()])
-    parts = [_part(file, verdicts, said, results) for file in files]
+    others = _replicates(replicate, files, verdicts) if replicate else {}
+    parts = [_part(file, verdicts, others, said, results) for file in files]
     scales = sorted({verdict.scale for verdict in verdicts.values()})
     whole = render(" and ".join(scales), parts, plan_and_fact(results), source or results.as_posix())
     write_verdicts(out / "verdicts.json", list(verdicts.values()))
@@ -275,12 +286,32 @@ def strip(claim: Claim, verdict: Verdict) -> dict[str, float] | None:
     return {**{name: at(value) for name, value in ends.items()}, "start": at(lines[0]), "end": at(lines[1])}
 
 
+Verdicts = dict[tuple[str, str], Verdict]
+"""Paper and claim -> verdict."""
+
+
+def _replicates(path: Path, files: list[ClaimsFile], verdicts: Verdicts) -> Verdicts:
+    """The verdicts on another run that are on the claims of this page."""
+    found = {(one.paper, one.claim): one for one in read_verdicts(path)}
+    for file in files:
+        for claim in file.claims:
+            if other := found.get((file.paper.id, claim.id)):
+                check_claim(path, other, claim, file.ground(claim))
+                scale = verdicts[other.paper, other.claim].scale
+                if other.scale != scale:
+                    raise InputError(str(path), expected=f"verdicts of scale {scale}", found=other.scale)
+    return found
+
+
 def _part(
-    file: ClaimsFile, verdicts: dict[tuple[str, str], Verdict], said: dict[tuple[str, str], list[str]], results: Path
+    file: ClaimsFile, verdicts: Verdicts, others: Verdicts, said: dict[tuple[str, str], list[str]], results: Path
 ) -> Part:
     name = file.paper.id
     found = [(claim, verdicts[name, claim.id]) for claim in file.claims]
-    rows = [Row(verdict, strip(claim, verdict), said[name, claim.id]) for claim, verdict in found]
+    rows = [
+        Row(verdict, strip(claim, verdict), others.get((name, claim.id)), said[name, claim.id])
+        for claim, verdict in found
+    ]
     folder = results / "figures" / name
     drawn = [path for path in entries(folder) if path.suffix == ".json"] if is_folder(folder) else []
     absent = Runs(scale=results.name, runs=[], tables={})
