@@ -75,7 +75,8 @@ def test_the_card_and_the_tables(tmp_path):
     assert (tmp_path / "again/scores.parquet").read_bytes() == (tmp_path / "scores.parquet").read_bytes()
 
 
-def test_a_seed_of_a_fitted_posterior_is_the_same_alone_and_in_a_batch(tmp_path):
+def test_a_seed_of_a_fitted_posterior_agrees_alone_and_in_a_batch(tmp_path):
+    """Up to rounding, which a fit contracts; the seeds of a training job agree to the last bit."""
     variants = ("mean_field", "full", "low_rank", "planar", "coupling", "svgd", "amortised_svgd")
     for folder, seeds in (("batch", (1, 2, 3)), ("alone", (3,))):
         train(posterior(variants, seeds), tmp_path / folder)
@@ -83,7 +84,10 @@ def test_a_seed_of_a_fitted_posterior_is_the_same_alone_and_in_a_batch(tmp_path)
         read_scores(tmp_path / folder / "scores.parquet").filter(~pl.col("metric").str.starts_with("sample_"))
         for folder in ("batch", "alone")  # samples are shown of the first seed
     )
-    assert alone.equals(batch.filter(seed=3)) and set(alone["method"]) == {f"p/{name}" for name in variants}
+    key = ["method", "step", "metric"]
+    both = alone.join(batch.filter(seed=3), on=key, suffix="_batch", how="full", coalesce=True)
+    assert len(both) == len(alone) and set(alone["method"]) == {f"p/{name}" for name in variants}
+    np.testing.assert_allclose(both["value"], both["value_batch"], rtol=1e-7, atol=1e-9)
 
 
 def test_a_fitted_posterior_is_written(tmp_path):

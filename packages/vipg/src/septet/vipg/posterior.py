@@ -38,30 +38,26 @@ def family(method: Posterior, variant: str, weights: int) -> PosteriorSampler:
 
 
 def fit(job: Job, variant: str) -> tuple[PosteriorSampler, Tensor]:
-    """Fit a variant by stochastic gradient ascent, seed by seed; the sampler and its phi (S, Q).
+    """Fit a variant by stochastic gradient ascent; the sampler and its phi (S, Q).
 
-    The rate falls along a cosine to a hundredth, so that noise of the last steps averages out.
+    The rate falls along a cosine to a hundredth, so that noise of the last steps averages out. All seeds take a step
+    at once, which is six times as fast as one after the other; their last bits depend on how many there are.
     """
     method, task = job.method, job.task
     assert isinstance(method, Posterior) and isinstance(task, Quadratic | Surface)
     target = Target(task)
     sampler = family(method, variant, target.weights)
-    return sampler, torch.cat([_fit_one(job, method, variant, target, sampler, seed) for seed in job.seeds])
-
-
-def _fit_one(job: Job, method: Posterior, variant: str, target: Target, sampler: PosteriorSampler, seed: int) -> Tensor:
-    """The phi (1, Q) of one seed."""
-    generator = stream(job.root_seed, "sampler", variant, seed)
-    start = torch.from_numpy(0.3 * generator.standard_normal((1, target.weights)))
-    phi = sampler.initial(start, 1.0, [generator])
+    generators = [stream(job.root_seed, "sampler", variant, seed) for seed in job.seeds]
+    start = np.stack([0.3 * rng.standard_normal(target.weights) for rng in generators])
+    phi = sampler.initial(torch.from_numpy(start), 1.0, generators)
     moments = Moments.none(phi)
     for step in range(method.steps):
-        xi = torch.from_numpy(noise(job.root_seed, [seed], step, method.particles, target.weights))
+        xi = torch.from_numpy(noise(job.root_seed, job.seeds, step, method.particles, target.weights))
         gradient = ascent_direction(target, sampler, variant, phi, xi)
         rate = method.rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / method.steps)))
         phi, moments = ascend(phi, gradient, moments, rate)
-        check_finite(f"the sampler {variant}", phi.numpy(), step, [seed], "step")
-    return phi
+        check_finite(f"the sampler {variant}", phi.numpy(), step, job.seeds, "step")
+    return sampler, phi
 
 
 def ascent_direction(target: Target, sampler: PosteriorSampler, variant: str, phi: Tensor, xi: Tensor) -> Tensor:
