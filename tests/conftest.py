@@ -50,7 +50,7 @@ class House:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
-            timeout=600,
+            timeout=1200,
             check=False,
         )
 

@@ -98,6 +98,7 @@ OF_NO_JOB = {
     "SEPTET_CACHE": "a job's home is the work folder, whose caches are the job's",
     "SEPTET_GPUS": "the profile with GPUs of this machine gives it",
     "SEPTET_CLEANRL": "the bench reads it",
+    "SEPTET_PROCESSOR": "the job's own command sets it",
 }
 """Variables that no profile hands on to every job, and why."""
 

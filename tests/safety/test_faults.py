@@ -135,7 +135,7 @@ def test_what_a_killed_process_left_is_swept_up_at_the_next_start(tmp_path, conf
     for name in (".scores.parquet.99.tmp", "checkpoint/.000000000001.safetensors.99.tmp"):
         (out / name).write_bytes(b"half")
     assert start(config, out).returncode == 0
-    assert sorted(path.name for path in out.iterdir()) == ["run.json", "scores.parquet", "timing.parquet"]
+    assert sorted(path.name for path in out.iterdir()) == ["model", "run.json", "scores.parquet", "timing.parquet"]
 
 
 def test_a_clock_that_jumps_changes_no_score(config, whole, tmp_path, monkeypatch):
@@ -217,4 +217,4 @@ def test_secrets_of_the_environment_are_in_no_output(config, tmp_path):
         for content in written:
             assert secret.encode() not in content and name.encode() not in content
     card = json.loads((tmp_path / "out/run.json").read_text())
-    assert set(card["host"]) == {"name", "machine", "system", "cores", "processor", "instruction_sets", "code_paths"}
+    assert set(card["host"]) == {"name", "machine", "system", "cores", "processor", "computes_as", "instruction_sets", "code_paths"}

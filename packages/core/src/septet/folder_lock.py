@@ -61,11 +61,15 @@ def patience() -> float:
 def _locked(folder: Path, seconds: float) -> int:
     file, end, waited = folder / FILE, time.monotonic() + seconds, False
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
             continue  # the previous run has just ended and removed the folder
+        except FileExistsError:
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise
+            continue  # it did so while `mkdir` looked whether this is a folder
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -35,7 +35,7 @@ def questions(task: Dataset, root_seed: int) -> Questions:
 
 
 def _problems(task: Dataset, file: Path) -> list[Problem]:
-    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # text, no HTML
     try:
         template = environment.from_string(task.prompt)
     except TemplateError as error:

@@ -147,7 +147,7 @@ class Method:
             noise = self._draws.standard_normal((*rows.shape[:2], policy.shape.sizes[-1]))
         control = policy.bounded(policy.act(rows, elapsed, noise))
         given = np.asarray(self._actions.fit(control.reshape(-1, control.shape[-1])))
-        shaped = given.reshape(*leading, *(self.action_space.shape or ()))
+        shaped = given.reshape((*leading, *(self.action_space.shape or ())))
         return shaped, None if elapsed is None else elapsed + 1
 
     def _rows(self, observation: Any) -> tuple[NDArray[np.float64], tuple[int, ...]]:

@@ -237,7 +237,7 @@ class Kept:
         at = self.steps.copy()
         found = self.learner.iterate(iteration)
         self.steps += found.steps.astype(np.int64)
-        if self.learner.judged_by in found.scores:
+        if self.keep != "none" and self.learner.judged_by in found.scores:
             self.note(found.scores[self.learner.judged_by], acted, at if acted is not None else self.steps)
         return found
 

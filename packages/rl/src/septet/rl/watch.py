@@ -44,7 +44,12 @@ def choose_renderer() -> str:
     for name in [os.environ[VARIABLE]] if VARIABLE in os.environ else RENDERERS:
         environment = {**os.environ, VARIABLE: name}
         done = subprocess.run(
-            [sys.executable, "-c", PROBE.format(name)], env=environment, capture_output=True, text=True
+            [sys.executable, "-c", PROBE.format(name)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
         )
         if done.returncode == 0:
             os.environ[VARIABLE] = name
