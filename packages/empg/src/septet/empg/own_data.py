@@ -35,7 +35,8 @@ def questions(task: Dataset, root_seed: int) -> Questions:
 
 
 def _problems(task: Dataset, file: Path) -> list[Problem]:
-    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # text, no HTML
+    # A prompt is text for a model and no HTML, so nothing is escaped.
+    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     try:
         template = environment.from_string(task.prompt)
     except TemplateError as error:
