@@ -14,7 +14,7 @@ import vl_convert
 from PIL import Image
 
 from septet.errors import InputError
-from septet.report import charts, compact_svg, compose_svg, draw, tabulate, theme
+from septet.report import charts, compact_svg, compose_svg, draw, tables, tabulate, theme
 from septet.report.compact_svg import Picture
 from septet.report.figure_files import Panel, Point, read_figure
 from septet.report.thinning import largest_triangles
@@ -127,6 +127,18 @@ def test_one_figure_can_be_drawn_alone_and_an_unknown_one_lists_the_names(demo, 
     assert {path.stem for path in tmp_path.iterdir()} == {"final_regret"}
     with pytest.raises(InputError, match="figure: expected one of regret_curves, final_regret, found nonsense"):
         draw.draw(demo, tmp_path, "dynts", "nonsense")
+
+
+@pytest.mark.usefixtures("demo_papers")
+def test_a_figure_that_a_paper_no_longer_has_goes_with_its_table(demo, tmp_path):
+    """The page takes what lies in the folder, and refuses a figure of another table."""
+    table = tables.paper_of(demo, "dynts").table
+    for name, source in (("old", "another"), ("edited", "another"), ("mine", table)):
+        chart = alt.Chart(alt.Data(values=[{"x": 1, "y": 2}])).mark_point().encode(x="x:Q", y="y:Q")
+        draw.export(chart, tmp_path, name, title=name, caption="", source=source)
+    (tmp_path / "edited.csv").write_text("note\n")
+    draw.draw(demo, tmp_path, "dynts")
+    assert {path.stem for path in tmp_path.iterdir()} == {"regret_curves", "final_regret", "edited", "mine"}
 
 
 def test_what_is_drawn_small_is_what_vega_drew():

@@ -38,10 +38,6 @@ def write_model(run: Run, card: RunCard, arrays: Mapping[str, NDArray[Any]], abo
         single = {
             name: array.astype(np.float32) if array.dtype.kind == "f" else array for name, array in arrays.items()
         }
-        path = folder / ARRAYS
-        save_file({name: np.ascontiguousarray(array) for name, array in single.items()}, path, PLACEHOLDER)
-        seal(path)
-        path.chmod(0o644)  # safetensors lets only the owner read it
         known = {
             "paper": card.paper,
             "task": card.task,
@@ -49,7 +45,7 @@ def write_model(run: Run, card: RunCard, arrays: Mapping[str, NDArray[Any]], abo
             "settings": card.methods,
             "data": card.data,
         }
-        write_json(folder / CARD, {**known, **about, "run": card.id, "sha256": sha256(path)})
+        write_json(folder / CARD, {**known, **about, "run": card.id, "sha256": save_arrays(folder / ARRAYS, single)})
 
 
 def read_model(path: Path, paper: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -62,17 +58,45 @@ def read_model(path: Path, paper: str) -> tuple[dict[str, Any], dict[str, NDArra
     Raises:
         InputError: there is none, it is of another paper, or a file was changed or damaged.
     """
-    folders = [folder for folder in (path / FOLDER, path) if is_file(folder / CARD)]
-    if not folders:
-        raise InputError(str(path), expected=f"a folder with {CARD}, or a job's folder with {FOLDER}/", found="none")
-    name, file = folders[0] / CARD, folders[0] / ARRAYS
+    folder = find(path)
+    name = folder / CARD
     card = read_sealed_json(name, "a model card with its checksum")
     if not isinstance(card, dict) or card.get("paper") != paper:
         raise InputError(str(name), expected=f"a model of {paper}", found="another card")
-    verify(file, "the arrays of a model with their checksum")
-    if sha256(file) != card.get("sha256"):
-        raise InputError(str(file), expected=f"the arrays that {CARD} names", found="other arrays")
+    return card, load_arrays(folder / ARRAYS, card.get("sha256"), CARD)
+
+
+def find(path: Path) -> Path:
+    """The folder of a model: `path`, or `model/` in it. Raises InputError if there is none."""
+    for folder in (path, path / FOLDER):
+        if is_file(folder / CARD):
+            return folder
+    raise InputError(str(path), expected=f"a folder with {CARD}, or a job's folder with {FOLDER}/", found="none")
+
+
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Write arrays by name to a safetensors file with its checksum, and return its SHA-256."""
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path, PLACEHOLDER)
+    seal(path)
+    path.chmod(0o644)  # safetensors lets only the owner read it
+    return sha256(path)
+
+
+def load_arrays(path: Path, digest: object, named_by: str) -> dict[str, NDArray[Any]]:
+    """Read what `save_arrays` wrote.
+
+    Args:
+        path: the file.
+        digest: its SHA-256.
+        named_by: the file that says so.
+
+    Raises:
+        InputError: it is missing, was changed, is damaged, or is another file.
+    """
+    verify(path, "arrays with their checksum")
+    if sha256(path) != digest:
+        raise InputError(str(path), expected=f"the arrays that {named_by} names", found="other arrays")
     try:
-        return card, load_file(file)
+        return load_file(path)
     except SafetensorError as error:
-        raise InputError(str(file), expected="arrays of a model", found=str(error)) from None
+        raise InputError(str(path), expected="arrays of a model", found=str(error)) from None

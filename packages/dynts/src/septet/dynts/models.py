@@ -42,7 +42,7 @@ def filters(bandit: Engine) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 def agents(bandit: Engine) -> dict[str, dict[str, Any] | None]:
-    """Settings of the `LogisticThompson` that each method of the job is at its end; None of a method that is none."""
+    """Method of the job -> settings of the `LogisticThompson` that continues it; None if there is no such agent."""
     method, found = bandit.job.method, {}
     mean, variance = getattr(bandit, "prior", (np.zeros(1), np.full(1, bandit.job.prior_variance)))
     thompson = method.filter == "full" and method.clock == "round" and not method.oracle

@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from altair.utils.schemapi import debug_mode
 
 from septet.errors import InputError
 from septet.files import replacing, write_text
+from septet.reading import entries
 from septet.report import compose_svg, tabulate, theme
 from septet.report.compose_svg import compose
-from septet.report.figure_files import Drawn, Panel, write_figure
+from septet.report.figure_files import Drawn, Panel, read_figure, write_figure
 from septet.report.tables import Paper, paper_of
 from septet.report.vega import panels
 
@@ -61,6 +62,22 @@ def draw(results: Path, out: Path, paper: str, only: str | None = None) -> None:
         with debug_mode(False):  # Altair checks each part of a chart as it is built; Vega draws it, or fails
             about = {"title": figure.title, "caption": figure.caption, "source": table.table}
             export(figure.draw(table), out, figure.name, place=place, **about)
+    if only is None:
+        _remove_old(out, {figure.name for figure in figures}, table.table)
+
+
+def _remove_old(folder: Path, names: Set[str], table: str) -> None:
+    """Remove figures that the paper no longer has and that show another table; a file that was edited stays."""
+    for path in entries(folder):
+        if path.suffix != ".json" or path.stem in names:
+            continue
+        try:
+            old = read_figure(path)
+        except InputError:
+            continue  # no figure of ours, or changed since
+        if old.source != table:
+            for file in (*(path.with_suffix(f".{suffix}") for suffix in (*old.files, "pdf", "png")), path):
+                file.unlink(missing_ok=True)
 
 
 def figures_of(paper: str) -> list[Figure]:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import tempfile
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -15,14 +16,14 @@ from typing import Any, ClassVar, Protocol, Self
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
 from septet import sampler
 from septet.arrays import fit
 from septet.config import validate
 from septet.errors import InputError, NoState
-from septet.files import replacing_folder, sha256
+from septet.files import replacing_folder
 from septet.history import History
+from septet.model_files import load_arrays, save_arrays
 from septet.rl import train
 from septet.rl.config import BaseJob, Job
 from septet.rl.loop import Learner
@@ -30,7 +31,7 @@ from septet.rl.models import Environment, Keeps, chosen, write_model
 from septet.rl.policies import Policy
 from septet.sampler.own_env import NAMESPACE, OwnEnvironment
 from septet.sampler.spaces import Actions, Observations
-from septet.sealed import PLACEHOLDER, read_sealed_json, seal, verify, write_json
+from septet.sealed import read_sealed_json, write_json
 from septet.seeding import stream
 from septet.state import load_state_dict, state_dict
 
@@ -43,7 +44,7 @@ class Trains(Learner, Keeps, Protocol):
     """What a method runs."""
 
 
-class Method:
+class Method(ABC):
     """A method on an environment, one seed or several in lockstep.
 
     Args:
@@ -80,9 +81,9 @@ class Method:
         self._draws = stream(0, "predict", *self.seeds)
         self._told = False
 
+    @abstractmethod
     def _learner(self, environment: str, seeds: list[int], settings: Mapping[str, Any]) -> Any:
         """The learner of a job with these settings."""
-        raise NotImplementedError
 
     def learn(self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True) -> Self:
         """Train; called again, training goes on.
@@ -212,10 +213,7 @@ class Method:
         try:
             with replacing_folder(path, scratch) as folder:
                 write_model(folder, card, {"last": policy})
-                arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
-                save_file(arrays, folder / STATE, PLACEHOLDER)
-                seal(folder / STATE)
-                write_json(folder / ABOUT, {**about, "sha256": sha256(folder / STATE)})
+                write_json(folder / ABOUT, {**about, "sha256": save_arrays(folder / STATE, state)})
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -236,13 +234,11 @@ class Method:
             raise InputError(str(folder), expected=f"a saved {cls.__name__}", found=about["method"])
         if env is None and about["environment"].startswith(f"{NAMESPACE}/"):
             raise InputError(f"{cls.__name__}.load: env", expected="the environment, which was your own", found="none")
-        verify(folder / STATE, "the state of a training with its checksum")
-        if sha256(folder / STATE) != about["sha256"]:
-            raise InputError(str(folder / STATE), expected=f"the state that {ABOUT} names", found="another one")
+        state = load_arrays(folder / STATE, about["sha256"], ABOUT)
         made = cls(about["environment"] if env is None else env, seeds=about["seeds"], **about["settings"])
         try:
             whole = {"learner": made.learner, "history": made.history}
-            load_state_dict(whole, load_file(folder / STATE), partial=not about["exact"])
+            load_state_dict(whole, state, partial=not about["exact"])
         except (TypeError, KeyError) as error:
             expected = f"an environment as the saved method had, {about['environment']}"
             raise InputError(f"{cls.__name__}.load: env", expected=expected, found=str(error)) from None

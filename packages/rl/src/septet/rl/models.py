@@ -13,21 +13,19 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
-from septet.files import replacing_folder, sha256
-from septet.reading import is_file
+from septet.files import replacing_folder
+from septet.model_files import CARD, FOLDER, find, load_arrays, save_arrays
 from septet.rl.config import KeepModel
 from septet.rl.loop import Array, Iteration
 from septet.rl.policies import Policy, Shape
 from septet.run import Run
-from septet.sealed import PLACEHOLDER, read_sealed_json, seal, verify, write_json
+from septet.sealed import read_sealed_json, write_json
 
-FOLDER, ARRAYS, CARD = "model", "policies.safetensors", "card.json"
+ARRAYS = "policies.safetensors"
 BOUNDS = ("action_low", "action_high")
 Kind = Literal["last", "best"]
 
@@ -55,7 +53,7 @@ class Environment(Settings):
 
 
 class Chosen(Settings):
-    """The policies of one kind, a value for each row."""
+    """When the policies of a kind were chosen, and by which score; one value for each row."""
 
     steps: list[int]
     """Environment steps that the seed had taken."""
@@ -95,7 +93,7 @@ class Model:
     policies: dict[Kind, Policy]
 
     def policy(self, kind: str, seeds: Sequence[int] | None = None, method: str | None = None) -> Policy:
-        """The policies of one kind, of some seeds and one method of the job if it had several.
+        """The policies of a kind, for some seeds and for one method if the job had several.
 
         Raises:
             InputError: a kind, seed or method that the model does not have.
@@ -136,20 +134,9 @@ def write_model(
     for kind, policy in policies.items():
         for name, array in policy.arrays.items():
             arrays[f"{kind}.{name}"] = array.astype(dtype) if name.endswith("weights") else array
-    path = folder / ARRAYS
-    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path, PLACEHOLDER)
-    seal(path)
-    path.chmod(0o644)  # safetensors lets only the owner read it
-    full = {**card, "shape": any_policy.shape.model_dump(mode="json"), "sha256": sha256(path)}
+    digest = save_arrays(folder / ARRAYS, arrays)
+    full = {**card, "shape": any_policy.shape.model_dump(mode="json"), "sha256": digest}
     write_json(folder / CARD, validate(ModelCard, full, str(folder / CARD)).model_dump(mode="json"))
-
-
-def find(path: Path) -> Path:
-    """The folder of a model: `path`, or `model/` in it. Raises InputError if there is none."""
-    for folder in (path, path / FOLDER):
-        if is_file(folder / CARD):
-            return folder
-    raise InputError(str(path), expected=f"a folder with {CARD}, or a job's folder with {FOLDER}/", found="none")
 
 
 def load_model(path: Path) -> Model:
@@ -164,18 +151,15 @@ def load_model(path: Path) -> Model:
     folder = find(Path(path))
     name, file = folder / CARD, folder / ARRAYS
     card = validate(ModelCard, read_sealed_json(name, "a model card with its checksum"), str(name))
-    verify(file, "the arrays of a model with their checksum")
-    if sha256(file) != card.sha256:
-        raise InputError(str(file), expected=f"the arrays that {CARD} names", found="other arrays")
+    arrays = load_arrays(file, card.sha256, CARD)
     try:
-        arrays = load_file(file)
         low, high = (arrays.pop(bound) for bound in BOUNDS)
         split: dict[Kind, dict[str, NDArray[Any]]] = {kind: {} for kind in card.kinds}
         for key, array in arrays.items():
             kind, _, which = key.partition(".")
             split[kind][which] = array  # type: ignore[index]
         policies = {kind: Policy(card.shape, low=low, high=high, **own) for kind, own in split.items()}
-    except (SafetensorError, LookupError, TypeError) as error:
+    except (LookupError, TypeError) as error:
         raise InputError(str(file), expected="the arrays of policies", found=str(error)) from None
     for kind, policy in policies.items():
         rows = {len(policy), len(card.seeds), len(card.methods), *map(len, card.kinds[kind].model_dump().values())}

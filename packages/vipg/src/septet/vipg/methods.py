@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from septet.config import validate
 from septet.errors import InputError
-from septet.rl.methods import Method
+from septet.rl.methods import OPEN, Method
 from septet.vipg.agent import Agent
 from septet.vipg.config import Common, Environment, Job
 
@@ -34,10 +34,6 @@ class _Variational(Method):
             **of_job,
         }
         return Agent(validate(Job, job, name))
-
-
-OPEN = 1 << 62
-"""Iterations of a job whose length `learn` says."""
 
 
 class VVPG(_Variational):
