@@ -120,6 +120,20 @@ def test_a_processor_that_lacks_instructions():
         processor.environment("skylake", V3 | {"avx512f"})
 
 
+@pytest.mark.parametrize(
+    ("flags", "limits", "fast"),
+    [("fma avx512_bf16", {}, True), ("fma", {}, False), ("fma amx_bf16", processor.HASWELL, False)],
+)
+def test_bfloat16_is_fast_with_its_instructions_alone(tmp_path, monkeypatch, flags, limits, fast):
+    """A portable job computes in one type everywhere, whatever the processor could do."""
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    for name, value in limits.items():
+        monkeypatch.setenv(name, value)
+    assert processor.multiplies_bfloat16() == fast
+
+
 def test_portable_is_haswell_where_that_runs_and_native_elsewhere():
     assert processor.environment("portable", V4) == processor.environment("haswell", V3)
     assert processor.environment("portable", V3) == processor.environment("haswell", V3)

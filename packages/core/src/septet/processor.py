@@ -148,9 +148,9 @@ def instruction_sets(flags: set[str]) -> list[str]:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions for products of bfloat16 numbers."""
-    flags = read_cpuinfo(CPUINFO.read_text(encoding="utf-8") if CPUINFO.is_file() else "")[1]
-    return not flags.isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))  # the last is ARM's
+    """Whether this process may use instructions for products of bfloat16 numbers; no model that limits it has them."""
+    limited = "ONEDNN_MAX_CPU_ISA" in os.environ
+    return not limited and not read_cpuinfo(cpuinfo())[1].isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))  # or ARM's
 
 
 def code_paths() -> dict[str, Any]:
