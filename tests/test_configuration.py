@@ -19,10 +19,9 @@ from septet.config import validate
 from septet.report.claims import read_claims
 from septet.report.draw import figures_of
 from septet.report.papers import vrda as figures
-from septet.workflow_config import Workflow, experiments, generated, read_papers
+from septet.workflow_config import SCALES, Workflow, experiments, generated, read_papers
 
 ROOT = Path(__file__).parents[1]
-SCALES = ("smoke", "laptop", "paper")
 PAPERS = read_papers(ROOT)
 PROFILES = ("local", "local-container", "local-gpu", "slurm")
 

@@ -21,7 +21,7 @@ def make(*words):
     ("words", "line"),
     [
         (["reproduce", "PROFILE=lokal"], "PROFILE: expected one of local"),
-        (["reproduce", "SCALE=papr"], "SCALE: expected one of laptop paper smoke, found papr"),
+        (["reproduce", "SCALE=papr"], "SCALE: expected one of laptop overnight paper smoke, found papr"),
         (["reproduce", "PAPERS=wall"], "found wall"),
         (["new-paper"], "ID: expected the name of the new paper: make new-paper ID=name, found nothing"),
         (["figurs"], "no target figurs; did you mean figures?"),

@@ -58,8 +58,8 @@ def test_it_adds_files_of_its_own_and_few_lines_elsewhere(extended):
     after = contents(house)
     changed = {name for name in before if after[name] != before[name]}
     assert changed == {
-        "config/scale/laptop.yaml", "config/scale/paper.yaml", "config/scale/smoke.yaml", "pixi.toml", "pyproject.toml",
-        "workflow/papers.yaml",
+        "config/scale/laptop.yaml", "config/scale/overnight.yaml", "config/scale/paper.yaml", "config/scale/smoke.yaml",
+        "pixi.toml", "pyproject.toml", "workflow/papers.yaml",
     }  # fmt: skip
     page = (house.folder / "docs/add-a-paper.md").read_text()
     for name in {*changed, *(after.keys() - before.keys())}:

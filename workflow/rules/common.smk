@@ -10,7 +10,7 @@ import yaml
 
 # The checkout, as seen from the working directory: another workflow may use this one as a module.
 HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
-RUN_SCALES = "smoke|laptop|paper"
+RUN_SCALES = "smoke|laptop|overnight|paper"
 JOB_FILES = ("scores.parquet", "timing.parquet", "run.json")
 VERDICT_TABLES = ["csv", "md", "tex"]
 NOT_IN_A_JOB = ("workflow_config.py", "imports.py", "__main__.py")  # of core: they plan jobs and show progress

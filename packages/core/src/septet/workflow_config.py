@@ -20,7 +20,7 @@ from septet.errors import InputError
 from septet.files import checkout, write_text
 from septet.reading import parse_scalar, parse_yaml, read_mapping
 
-Scale = Literal["smoke", "laptop", "paper"]
+Scale = Literal["smoke", "laptop", "overnight", "paper"]
 SCALES: tuple[str, ...] = get_args(Scale)
 NOT_OF_A_JOB = ("methods", "tasks", "runs", "seeds_of", "data_dir", "data_source")
 """Keys of a paper's settings that a training job does not get: it gets one method and one task."""
@@ -35,7 +35,8 @@ class WorkflowConfig(Settings):
     """`config/config.yaml`: what to run, on which data."""
 
     scale: Scale = "laptop"
-    """smoke: every rule, for tests; laptop: every claim that two cores can judge; paper: the papers' protocols."""
+    """smoke: every rule, for tests; laptop: every method on small tasks; overnight: the papers' own tasks, as far as
+    two cores get in a night; paper: the papers' protocols."""
     papers: Annotated[list[str] | None, BeforeValidator(_listed)] = None
     """Papers to run and to show on the report page; if null, all of workflow/papers.yaml that are not optional."""
     data_dir: str | None = None
