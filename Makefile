@@ -10,7 +10,7 @@ CONFIG  ?=
 CORES   ?=
 POINT   ?=
 VERBOSE ?=
-A       ?= published
+A       ?= published/$(SCALE)
 B       ?= results/$(SCALE)
 IMAGES  ?= $(if $(findstring gpu,$(PROFILE)),$(GPU_IMAGES))
 RELEASE ?=
@@ -115,16 +115,16 @@ live: setup  ## follow running jobs with W&B, from a separate process
 	$(BIN)/python -m septet.ops live results/$(SCALE)
 
 trace: setup  ## trace a point to its run: POINT=RUN[/METRIC[/SEED[/STEP]]] or FIGURE/PAPER/METHOD/TASK/SEED
-	$(BIN)/python -m septet.ops trace results/$(SCALE) published$(if $(POINT), '$(POINT)')
+	$(BIN)/python -m septet.ops trace results/$(SCALE) published/overnight published/laptop$(if $(POINT), '$(POINT)')
 
 track: setup  ## export scores and run cards of a finished run for W&B and TensorBoard
 	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet.ops track --config - --out results/$(SCALE)/tracking
 
-compare: setup  ## compare two runs: which verdicts and numbers moved from A=published to B=results/laptop
+compare: setup  ## compare two runs: which verdicts and numbers moved from A=published/laptop to B=results/laptop
 	$(BIN)/python -m septet.ops compare $(A) $(B) --json results/compare.json
 
 publish: setup  ## copy the scores and run cards of a finished run to published/
-	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet.ops publish --config - --out published
+	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet.ops publish --config - --out published/$(SCALE)
 
 bench: setup-dev  ## compare the speed of every package with its peers; writes published/bench/
 	$(BIN)/python tools/bench.py

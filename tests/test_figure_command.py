@@ -66,7 +66,7 @@ def _another_paper(folder):
 )
 @pytest.mark.parametrize("target", ["figures", "figure/walle/shares"])
 def test_a_source_that_is_not_whole_is_refused_before_anything_is_drawn(house, tmp_path, spoil, says, target):
-    shutil.copytree(ROOT / "published/walle", tmp_path / "walle")
+    shutil.copytree(ROOT / "published/laptop/walle", tmp_path / "walle")
     spoil(tmp_path / "walle")
     done = house.snakemake("--cores", "1", "--config", f"adopt={tmp_path}", "papers=[walle]", "--", target)
     assert done.returncode == 2
@@ -80,10 +80,27 @@ def test_a_source_without_a_paper_is_refused(house, tmp_path):
     assert done.stdout.splitlines()[-1].startswith(f"{tmp_path} (FROM=): expected a folder of dynts or vrda or ")
 
 
+def test_the_largest_scale_is_the_page_s_and_the_others_are_redrawn_next_to_it(house, tmp_path):
+    for folder in ("laptop/walle", "overnight/walle", "laptop/dynts"):
+        shutil.copytree(ROOT / "published/laptop" / folder.partition("/")[2], tmp_path / folder)
+    done = house.snakemake("--cores", "1", "-n", "--config", f"adopt={tmp_path}", "--", "figures")
+    assert done.returncode == 0, done.stdout[-2000:]
+    taken = dict(re.findall(r"input: (\S+)/scores.parquet.*?output: (\S+)/scores.parquet", done.stdout, re.DOTALL))
+    adopted = {f"{tmp_path}/overnight/walle": "walle", f"{tmp_path}/laptop/dynts": "dynts"}
+    assert {source: target for source, target in taken.items() if source.startswith(str(tmp_path))} == {
+        **{source: f"results/published/{name}" for source, name in adopted.items()},
+        f"{tmp_path}/laptop/walle": "results/published-laptop/walle",
+    }
+    assert "results/published-laptop/report/index.html" in done.stdout
+
+
 def test_every_published_file_is_in_the_manifest():
-    listed = json.loads((ROOT / "published/manifest.json").read_text())["files"]
-    files = [*ROOT.glob("published/*/*.parquet"), *ROOT.glob("published/*/runs.json")]
-    assert listed == {str(file.relative_to(ROOT / "published")): sha256(file) for file in files}
+    scales = [path.parent for path in ROOT.glob("published/*/manifest.json")]
+    assert scales
+    for folder in scales:
+        listed = json.loads((folder / "manifest.json").read_text())["files"]
+        files = [*folder.glob("*/*.parquet"), *folder.glob("*/runs.json")]
+        assert listed == {str(file.relative_to(folder)): sha256(file) for file in files}
 
 
 def test_the_command_that_the_page_prints_for_a_figure_works(house):
@@ -96,7 +113,7 @@ def test_the_command_that_the_page_prints_for_a_figure_works(house):
 
 def test_every_published_run_has_a_command_that_the_workflow_knows(house):
     targets, cards = set(), 0
-    for path in sorted(ROOT.glob("published/*/runs.json")):
+    for path in sorted(ROOT.glob("published/*/*/runs.json")):
         runs = read_runs(path)
         cards += len(runs.runs)
         for card in runs.runs:
@@ -104,7 +121,10 @@ def test_every_published_run_has_a_command_that_the_workflow_knows(house):
             assert words[:4] == ["snakemake", "--profile", "profiles/local", "--config"], card.id
             targets.add(words[-1])
     assert len(targets) == cards > 100
-    done = house.snakemake("--cores", "1", "-n", "--quiet", "rules", "--config", "scale=laptop", "--", *sorted(targets))
-    assert done.returncode == 0, done.stdout[-3000:]
-    trained = dict(re.findall(r"^(\w+_train) +(\d+)$", done.stdout, re.MULTILINE))
-    assert sum(map(int, trained.values())) == cards
+    trained = 0
+    for scale in {target.split("/")[1] for target in targets}:
+        there = sorted(target for target in targets if target.startswith(f"results/{scale}/"))
+        done = house.snakemake("--cores", "1", "-n", "--quiet", "rules", "--config", f"scale={scale}", "--", *there)
+        assert done.returncode == 0, done.stdout[-3000:]
+        trained += sum(int(count) for _, count in re.findall(r"^(\w+_train) +(\d+)$", done.stdout, re.MULTILINE))
+    assert trained == cards

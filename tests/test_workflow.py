@@ -188,9 +188,9 @@ def test_redrawing_trains_nothing_and_gives_the_same_figures(smoke):
 def test_publishing_keeps_scores_and_cards_with_checksums(smoke):
     done = make(smoke, "publish", "SCALE=smoke", "PAPERS=dynts, svrpo")
     assert done.returncode == 0, done.stdout[-3000:]
-    manifest = json.loads((smoke.folder / "published/manifest.json").read_text())
+    manifest = json.loads((smoke.folder / "published/smoke/manifest.json").read_text())
     for name, expected in manifest["files"].items():
-        assert digest(smoke.folder / "published" / name) == expected
+        assert digest(smoke.folder / "published/smoke" / name) == expected
     assert smoke.planned() == set()  # publishing is no input of a run
 
 

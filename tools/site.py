@@ -18,6 +18,7 @@ from mkdocs.structure.pages import Page
 
 from septet.report.claims import About, read_claims
 from septet.report.draw import draw, figures_of
+from septet.report.source import evidence
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -108,7 +109,7 @@ def exported(package: str) -> str:
 def curve(paper: str, name: str) -> str:
     """The learning curves of a published run as SVG."""
     with tempfile.TemporaryDirectory() as folder:
-        draw(ROOT / "published", Path(folder), paper, name)
+        draw(next(iter(evidence(ROOT / "published", paper).values())), Path(folder), paper, name)
         text = (Path(folder) / f"{name}.svg").read_text(encoding="utf-8")
     # Where neither Liberation Sans nor Arial is installed, another font takes as much room.
     return text.replace("<svg ", '<svg style="font-size-adjust: 0.519" ', 1)

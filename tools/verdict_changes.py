@@ -9,11 +9,13 @@ from septet.report import judging, tables
 from septet.report.claims import Claim, Improvement, ShiftOfBest, read_all
 from septet.report.estimands import Contrast
 from septet.report.formatting import estimate_text
+from septet.report.judge import judge_published
 from septet.report.remarks import change, needs
+from septet.report.source import evidence
 from septet.report.statistics import Array
-from septet.report.tables import Paper, paper_of, papers_in
+from septet.report.tables import Paper, paper_of
 from septet.report.tabulate import as_markdown
-from septet.report.verdicts import Verdict, judge
+from septet.report.verdicts import Verdict, best
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,15 +71,15 @@ def page(root: Path) -> str:
     changed: list[list[str]] = []
     shapes: list[list[str]] = []
     verdicts: list[Verdict] = []
-    there = papers_in(root / "published")
     for file in read_all(sorted((root / "config/claims").glob("*.yaml"))):
-        if file.paper.id not in there:
-            continue
-        paper = paper_of(root / "published", file.paper.id)
-        found = judge(file, paper, paper.scale)
-        verdicts += found
-        shapes += [row for claim in file.claims if paper.scale in claim.scales and (row := shape(claim, paper))]
-        for one in found:
+        at_scales = judge_published(file, root / "published")
+        papers = [paper_of(folder, file.paper.id) for folder in evidence(root / "published", file.paper.id).values()]
+        at_best = [best(each)[0] for each in zip(*at_scales.values(), strict=True)]  # empty: the paper has no runs
+        for claim, one in zip(file.claims if at_best else [], at_best, strict=True):
+            verdicts.append(one)
+            paper = next(each for each in papers if each.scale == one.scale)
+            if one.estimate is not None and (row := shape(claim, paper)):
+                shapes.append(row)
             if was := change(one):
                 undecided = f" {needs(one)}" if one.verdict == "undecided" else ""
                 now = f"{one.verdict}, {estimate_text(one)}"
@@ -86,7 +88,7 @@ def page(root: Path) -> str:
     return f"""# Verdicts that changed
 
 Written by `tools/verdict_changes.py` (part of `make coverage`) from `published/`. For {len(changed)} of {judged} judged
-claims, the verdict differs from that of the percentile bootstrap at the same scale. [Statistics](statistics.md)
+claims, the verdict differs from that of the percentile bootstrap on the laptop run. [Statistics](statistics.md)
 explains the tests.
 
 {as_markdown(["paper", "claim", "was", "is", "why"], changed)}

@@ -10,8 +10,10 @@ import polars as pl
 
 from septet.report.claims import read_claims
 from septet.report.formatting import SYMBOLS, duration_text, estimate_text
-from septet.report.tables import read_paper, read_runs
-from septet.report.verdicts import Verdict, judge
+from septet.report.judge import judge_published
+from septet.report.source import evidence
+from septet.report.tables import read_runs
+from septet.report.verdicts import Verdict, best
 from septet.scores import read_scores
 from septet.workflow_config import read_papers
 
@@ -20,10 +22,15 @@ BLOCK = r"(<!-- {name}: begin[^\n]*-->\n).*?(<!-- {name}: end -->)"
 
 
 @cache  # the tables of README.md and of the packages both ask
-def judged(root: Path, paper: str) -> list[Verdict]:
-    """The verdicts of a paper's published run."""
-    file, results = read_claims(root / f"config/claims/{paper}.yaml"), read_paper(root / "published" / paper)
-    return judge(file, results, results.scale)
+def judged(root: Path, paper: str) -> list[tuple[Verdict, list[Verdict]]]:
+    """The verdict on each claim of a paper by the best published evidence, and those at other scales."""
+    at_scales = judge_published(read_claims(root / f"config/claims/{paper}.yaml"), root / "published")
+    return [best(verdicts) for verdicts in zip(*at_scales.values(), strict=True)]
+
+
+def folders(root: Path, paper: str) -> list[Path]:
+    """The folders of a paper's published runs, the best evidence first."""
+    return [folder / paper for folder in evidence(root / "published", paper).values()]
 
 
 def table(root: Path) -> str:
@@ -36,9 +43,9 @@ def table(root: Path) -> str:
     ]
     rows, total, total_own = [], Counter[str](), Counter[str]()
     for paper, row in read_papers(root).items():
-        if row.optional or not (root / "published" / paper).is_dir():
+        if row.optional or not folders(root, paper):
             continue
-        found = [one for one in judged(root, paper) if not one.by_construction]
+        found = [one for one, _ in judged(root, paper) if not one.by_construction]
         counts = Counter(verdict.verdict for verdict in found if not verdict.ours)
         own = Counter("hold" if verdict.verdict == "reproduced" else "do not" for verdict in found if verdict.ours)
         total.update(counts)
@@ -53,7 +60,7 @@ def findings(root: Path) -> str:
     """One line per published paper: its finding in a sentence."""
     rows = []
     for paper, row in read_papers(root).items():
-        if not row.optional and (root / "published" / paper).is_dir():
+        if not row.optional and folders(root, paper):
             known = read_claims(root / f"config/claims/{paper}.yaml").paper
             page = f"packages/{row.program or paper}/README.md"
             rows.append(f"- **[{paper}]({page})**, *{known.title}* ([{known.year}]({known.url})). {known.finding}\n")
@@ -61,20 +68,21 @@ def findings(root: Path) -> str:
 
 
 def cost(root: Path) -> str:
-    """One row per processor of the published run: processor time and wall time of its jobs, as their cards say."""
-    jobs, spent, wall = Counter[str](), Counter[str](), Counter[str]()
+    """One row per scale and processor of the published runs: time of the jobs, as their cards say."""
+    jobs, spent, wall = (Counter[tuple[str, str]]() for _ in range(3))
     for paper, row in read_papers(root).items():
-        if row.optional or not (root / "published" / paper).is_dir():
+        if row.optional:
             continue
-        for card in read_runs(root / "published" / paper / "runs.json").runs:
-            machine = str(card.host.get("processor", "not recorded"))
-            machine += f", {card.host.get('cores', '?')} cores"
-            jobs[machine] += 1
-            spent[machine] += card.cpu_seconds
-            wall[machine] += card.wall_seconds
-    head = ["processor", "training jobs", "processor time", "one job after the other"]
-    rows = [[name, str(jobs[name]), duration_text(spent[name]), duration_text(wall[name])] for name in sorted(jobs)]
-    return _lines([head, ["---", *["---:"] * 3], *rows])
+        for runs in (read_runs(folder / "runs.json") for folder in folders(root, paper)):
+            for card in runs.runs:
+                processor = f"{card.host.get('processor', 'not recorded')}, {card.host.get('cores', '?')} cores"
+                where = runs.scale, processor
+                jobs[where] += 1
+                spent[where] += card.cpu_seconds
+                wall[where] += card.wall_seconds
+    head = ["scale", "processor", "training jobs", "processor time", "one job after the other"]
+    rows = [[*at, str(jobs[at]), duration_text(spent[at]), duration_text(wall[at])] for at in sorted(jobs)]
+    return _lines([head, ["---", "---", *["---:"] * 3], *rows])
 
 
 def bibtex(root: Path) -> str:
@@ -99,17 +107,19 @@ def bibtex(root: Path) -> str:
 def claims(root: Path, paper: str) -> str:
     """One row per claim of a published paper: statement, the paper's number, ours with its interval, verdict."""
     rows = [["claim", "the paper's number", "ours [95 %]", "over", "verdict"], ["---"] * 5]
-    for one in judged(root, paper):
+    for one, others in judged(root, paper):
         verdict = "by construction" if one.by_construction else one.verdict
         row = [f"{'*ours:* ' if one.ours else ''}{one.statement}", one.reported, estimate_text(one)]
-        row += [f"{one.seeds} {one.replicates}" if one.seeds else "–", f"{SYMBOLS[one.verdict]} {verdict}"]
+        over = f"{one.seeds} {one.replicates}, {one.scale}" if one.seeds else "–"
+        also = [f"; {other.scale}: {other.verdict}, {estimate_text(other)}" for other in others]
+        row += [over, f"{SYMBOLS[one.verdict]} {verdict}{''.join(also)}"]
         rows.append([text.replace("|", "\\|") for text in row])
     return _lines(rows)
 
 
 def means(root: Path, paper: str, metric: str) -> str:
     """One row per method: mean over a run of `metric` on each task, with its standard error over seeds."""
-    scores = read_scores(root / "published" / paper / "scores.parquet").filter(metric=metric)
+    scores = read_scores(folders(root, paper)[0] / "scores.parquet").filter(metric=metric)
     of_seed = scores.group_by("task", "method", "seed").agg(pl.col("value").mean())
     found = of_seed.group_by("task", "method").agg(
         mean=pl.col("value").mean(), error=pl.col("value").std() / pl.len().sqrt(), seeds=pl.len()
@@ -149,7 +159,7 @@ def pages(root: Path) -> dict[Path, str]:
     found = {front: text}
     for paper, row in read_papers(root).items():
         page = root / f"packages/{row.program or paper}/README.md"
-        if (root / "published" / paper).is_dir():
+        if folders(root, paper):
             text = found.get(page) or page.read_text(encoding="utf-8")
             known = read_claims(root / f"config/claims/{paper}.yaml").paper
             text = _between(text, f"finding of {paper}", f"{known.finding}\n")

@@ -10,7 +10,6 @@ import yaml
 
 # The checkout, as seen from the working directory: another workflow may use this one as a module.
 HOUSE = Path(os.path.relpath(str(workflow.current_basedir))).parents[1]
-RUN_SCALES = "smoke|laptop|overnight|paper"
 JOB_FILES = ("scores.parquet", "timing.parquet", "run.json")
 VERDICT_TABLES = ["csv", "md", "tex"]
 NOT_IN_A_JOB = ("workflow_config.py", "imports.py", "__main__.py")  # of core: they plan jobs and show progress
@@ -21,7 +20,10 @@ sys.path[:0] = [str(folder) for folder in sorted(HOUSE.resolve().glob("packages/
 from septet.errors import InputError
 from septet.files import is_source
 from septet.imports import files_of
-from septet.workflow_config import Workflow, check_sources
+from septet.workflow_config import SCALES, Workflow, check_sources
+
+RUN_SCALES = "|".join(SCALES)
+ADOPTED = rf"published(-({RUN_SCALES}))?"  # the best evidence of each paper, and what there is at other scales
 
 # Natively, `python` in a rule is the Python that runs Snakemake; a container has its own PATH.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
@@ -373,7 +375,7 @@ def published(file):
     """Input function: `file` of a paper in the folder that figures are redrawn from."""
 
     def of(wildcards):
-        return str(adopted_folder() / wildcards.paper / file)
+        return str(source_of(wildcards.paper, wildcards.scale) / wildcards.paper / file)
 
     return of
 
@@ -383,32 +385,50 @@ def adopted_folder():
     return Path(SEPTET.config.adopt) if SEPTET.config.adopt else HOUSE / "published"
 
 
+@functools.cache
+def evidence_on(paper):
+    """The adopted runs of a paper: `published` -> the folder of the best evidence, `published-laptop` -> another one."""
+    from septet.report.source import evidence
+
+    (best, folder), *others = evidence(adopted_folder(), paper).items() or [("", adopted_folder())]
+    return {"published": folder, **{f"published-{scale}": other for scale, other in others}}
+
+
+def source_of(paper, scale):
+    """The folder that a paper's runs of `published` or `published-<scale>` are adopted from."""
+    return evidence_on(paper)[scale]
+
+
+def adopted_scales():
+    """`published`, and `published-<scale>` for each scale at which a paper has more evidence than the best."""
+    return list(dict.fromkeys(["published", *(scale for paper in PAPERS for scale in evidence_on(paper))]))
+
+
 @refusing
 def papers_at(scale):
     """The papers of the page: those that are run, or, if none is named, those that the published folder has."""
-    if scale != "published":
+    if not scale.startswith("published"):
         return PAPERS
-    source = adopted_folder()
-    named = SEPTET.config.papers is not None
-    there = [paper for paper in PAPERS if named or (source / paper).is_dir()]
+    named = SEPTET.config.papers is not None and scale == "published"
+    there = [p for p in PAPERS if scale in evidence_on(p) and (named or (source_of(p, scale) / p).is_dir())]
     if not there:
-        raise InputError(f"{source} (FROM=)", expected=f"a folder of {' or '.join(PAPERS)}", found="none")
-    check_whole(str(source), tuple(there))
+        raise InputError(f"{adopted_folder()} (FROM=)", expected=f"a folder of {' or '.join(PAPERS)}", found="none")
+    for paper in there:
+        check_whole(str(source_of(paper, scale)), paper)
     return there
 
 
 @functools.cache  # several input functions ask
-def check_whole(source, papers):
+def check_whole(source, paper):
     """Refuse a folder whose files are missing, changed or torn before anything is drawn from it."""
     from septet.report.source import check
 
-    for paper in papers:
-        check(Path(source), paper)
+    check(Path(source), paper)
 
 
 def files_of_papers(papers, scale):
     """Every file that the work on papers leaves at a scale: what is missing of them is made again."""
-    runs_of = folders_of_runs if scale != "published" else lambda paper, scale: []
+    runs_of = (lambda paper, scale: []) if scale.startswith("published") else folders_of_runs
     made = [
         file
         for paper in papers
@@ -438,6 +458,12 @@ def verdicts_of_page(wildcards):
     return [f"results/{wildcards.scale}/{paper}/verdicts.json" for paper in papers_at(wildcards.scale)]
 
 
+def others_of_page(wildcards):
+    """Input function: the verdicts at other scales than the best one, for the page of the published runs."""
+    scales = adopted_scales() if wildcards.scale == "published" else []
+    return [f"results/{one}/{paper}/verdicts.json" for one in scales[1:] for paper in papers_at(one)]
+
+
 def figures_of_page(wildcards):
     """Input function: the panels of a page's figures."""
     files = [file for paper in papers_at(wildcards.scale) for file in figure_files(paper) if file.endswith(".json")]
@@ -455,7 +481,7 @@ def tables_of_figure(wildcards):
     figures = SEPTET.paper(wildcards.paper).figures
     if wildcards.name not in figures:
         raise InputError(f"figure/{wildcards.paper}", expected=f"one of {', '.join(figures)}", found=wildcards.name)
-    check_whole(str(adopted_folder()), (wildcards.paper,))
+    check_whole(str(source_of(wildcards.paper, "published")), wildcards.paper)
     return expand(collected(wildcards.paper), scale="published")
 
 
@@ -489,8 +515,9 @@ def judgement(wildcards, input):
     job = {"results": f"results/{wildcards.scale}", "claims": [str(file) for file in input.claims]}
     if "verdicts" in input.keys():
         job["verdicts"] = [str(file) for file in input.verdicts]
-        if wildcards.scale == "published":
-            job["source"] = str(adopted_folder())
+        job["others"] = [str(file) for file in input.others]
+        if wildcards.scale.startswith("published"):
+            job["source"] = str(adopted_folder() / wildcards.scale.removeprefix("published").removeprefix("-"))
         if input.replicate:
             job["replicate"] = str(input.replicate)
     return json.dumps(job)
@@ -504,7 +531,7 @@ def replicate():
 
 def adoption(wildcards):
     """Parameter function of `adopt`."""
-    return json.dumps({"source": str(adopted_folder()), "paper": wildcards.paper})
+    return json.dumps({"source": str(source_of(wildcards.paper, wildcards.scale)), "paper": wildcards.paper})
 
 
 def description(wildcards):

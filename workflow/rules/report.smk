@@ -37,13 +37,15 @@ rule adopt:
         timing=published("timing.parquet"),
         cards=published("runs.json"),
     output:
-        scores="results/published/{paper}/scores.parquet",
-        timing="results/published/{paper}/timing.parquet",
-        cards="results/published/{paper}/runs.json",
+        scores="results/{scale}/{paper}/scores.parquet",
+        timing="results/{scale}/{paper}/timing.parquet",
+        cards="results/{scale}/{paper}/runs.json",
     log:
-        "logs/published/{paper}/adopt.log",
+        "logs/{scale}/{paper}/adopt.log",
     benchmark:
-        "benchmarks/published/{paper}/adopt.jsonl"
+        "benchmarks/{scale}/{paper}/adopt.jsonl"
+    wildcard_constraints:
+        scale=ADOPTED,
     priority: 3  # the drawings wait for it
     container:
         image("light")
@@ -120,6 +122,7 @@ rule figure:
 rule page:
     input:
         verdicts=verdicts_of_page,
+        others=others_of_page,
         tables=tables_of_page,
         figures=figures_of_page,
         claims=claims_of_page,

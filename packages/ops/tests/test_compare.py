@@ -61,7 +61,7 @@ def test_the_same_results_are_identical(tmp_path, claims, capsys):
 
 
 def test_published_is_identical_to_itself(capsys):
-    assert code("published", "published", "config/claims") == 0
+    assert code("published/laptop", "published/laptop", "config/claims") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "identical"
 
 

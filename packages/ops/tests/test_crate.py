@@ -20,7 +20,7 @@ PAPERS = ("dynts", "walle")
 def crate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crate")
     for paper in PAPERS:
-        shutil.copytree(ROOT / "published" / paper, folder / paper)
+        shutil.copytree(ROOT / "published/laptop" / paper, folder / paper)
     (folder / "tracking").mkdir()
     (folder / "tracking/ledger.json").write_text("{}")
     write_crate(folder, ROOT, folder)
@@ -50,7 +50,7 @@ def of_type(graph, name):
 
 
 def cards():
-    return [card for paper in PAPERS for card in read_runs(ROOT / "published" / paper / "runs.json").runs]
+    return [card for paper in PAPERS for card in read_runs(ROOT / "published/laptop" / paper / "runs.json").runs]
 
 
 def test_the_reference_library_reads_it(crate):

@@ -242,7 +242,7 @@ def test_a_changed_manifest_plan_bench_or_benchmark_is_seen(results, tmp_path):
     one_line(lambda: published.publish(results, ["dynts"], tmp_path / "published"), "manifest.json", "checksum")
     for name, read in (
         ("bench/dynts.json", read_bench),
-        ("benchmarks.json", lambda path: read_benchmarks(path.parent)),
+        ("laptop/benchmarks.json", lambda path: read_benchmarks(path.parent)),
     ):
         copy = tmp_path / "copy" / Path(name).name
         copy.parent.mkdir(exist_ok=True)
@@ -263,5 +263,5 @@ def test_published_is_whole():
     assert len(PUBLISHED) > 30
     for file in PUBLISHED:
         verify(file, "a published file")
-    for runs in (ROOT / "published").glob("*/runs.json"):
+    for runs in (ROOT / "published").glob("*/*/runs.json"):
         assert read_paper(runs.parent).id == runs.parent.name

@@ -19,6 +19,7 @@ from septet.report.formatting import estimate_text
 from septet.report.page import Part, linked, render, source_of
 from septet.report.planned import PlanFact
 from septet.report.rerun import figure_command
+from septet.report.tables import Runs
 from septet.report.verdicts import read_verdicts, write_verdicts
 from septet.sealed import read_sealed_json, write_json
 
@@ -109,13 +110,41 @@ def test_a_replicate_is_shown_below_each_estimate(judged, claims_files, tmp_path
     write_verdicts(tmp_path / "other.json", [found[0].model_copy(update={"verdict": "undecided"}), *found[1:-1]])
     page(settings.model_copy(update={"replicate": tmp_path / "other.json"}), tmp_path / "report")
     shown = re.findall(
-        r'class="line-text replicate">(.*?)</span>\s*<', (tmp_path / "report/index.html").read_text(), re.S
+        r'class="line-text other">replicate: (.*?)</span>\s*<', (tmp_path / "report/index.html").read_text(), re.S
     )
     assert len(shown) == len(found) - 1  # the run has no verdict on the last claim
     assert "undecided" in shown[0] and estimate_text(found[0]) in html.unescape(shown[0])
     write_verdicts(tmp_path / "paper.json", [one.model_copy(update={"scale": "paper"}) for one in found])
     with pytest.raises(InputError, match=f"expected verdicts of scale {found[0].scale}, found paper"):
         page(settings.model_copy(update={"replicate": tmp_path / "paper.json"}), tmp_path / "report")
+
+
+def test_the_best_evidence_counts_and_the_other_scale_is_shown(judged, claims_files, tmp_path):
+    """At the larger scale one claim is decided otherwise and one is not judged at all."""
+    small = tmp_path / "results-small"
+    shutil.copytree(judged / "dynts", small / "dynts")
+    cards = read_sealed_json(judged / "dynts/runs.json", "cards")
+    write_json(small / "dynts/runs.json", {**cards, "scale": "smoke"})
+    found = [one for one in read_verdicts(judged / "verdicts.json") if one.paper == "dynts"]
+    lesser = [one.model_copy(update={"scale": "smoke"}) for one in found]
+    write_verdicts(small / "dynts/verdicts.json", lesser)
+    others = [one for one in read_verdicts(judged / "verdicts.json") if one.paper != "dynts"]
+    missing = {"estimate": None, "low": None, "high": None, "seeds": 0, "runs": []}
+    changes = {"verdict": "not judged at this scale", "reason": "no runs", **missing}
+    places = [place for place, one in enumerate(found) if one.estimate is not None]
+    best = [one.model_copy(update=changes) if place == places[0] else one for place, one in enumerate(found)]
+    write_verdicts(tmp_path / "best.json", [*best, *others])
+    settings = Page(
+        results=judged, claims=claims_files, verdicts=[tmp_path / "best.json"], others=[small / "dynts/verdicts.json"]
+    )
+    page(settings, tmp_path / "report")
+    merged = {one.claim: one for one in read_verdicts(tmp_path / "report/verdicts.json") if one.paper == "dynts"}
+    assert merged[found[places[0]].claim] == lesser[places[0]]
+    assert {merged[found[place].claim].scale for place in places[1:]} == {found[0].scale}
+    text = (tmp_path / "report/index.html").read_text()
+    shown = re.findall(r'class="line-text other">scale smoke: (.*?)</span>\s*<', text, re.S)
+    assert len(shown) == len(places) - 1
+    assert f"scale {found[0].scale} and smoke" in text or f"{found[0].scale} and smoke" in text
 
 
 def test_it_opens_within_a_second_and_stays_below_3_mb(browser, url, results):
@@ -451,8 +480,8 @@ def test_whole_numbers_beyond_a_script_s_reach_are_those_of_the_card(browser, ma
     titles = {"series": "", "seed": "seed", "step": "step", "count": "count"}
     figure = Drawn("f", "F", "A figure", 0, [Panel("", picture, [point], titles)])
     about = About(id="dynts", title="T", authors="A", year=2020, url="https://example.org", method="M")
-    file = tmp_path / "index.html"
-    file.write_text(render("laptop", [Part(about, [], [figure], "laptop", [card])], [], "published"), encoding="utf-8")
+    file, runs = tmp_path / "index.html", Runs(scale="laptop", runs=[card], tables={})
+    file.write_text(render("laptop", [Part(about, [], [figure], [runs])], [], "published"), encoding="utf-8")
     tab = browser.new_page()
     tab.goto(file.as_uri() + "#point=dynts/f/0/0")
     tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")

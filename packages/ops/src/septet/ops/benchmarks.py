@@ -18,6 +18,7 @@ from septet.ops.scaling import threads, work
 from septet.reading import is_file, is_folder, parse_json, read_json, readable, walk
 from septet.report.tables import Paper, paper_of, papers_in
 from septet.sealed import read_sealed_json
+from septet.workflow_config import SCALES
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,14 @@ def read(folder: Path) -> Recorded:
     """
     if not is_folder(folder):
         raise InputError("benchmarks", expected="a folder like published/", found=str(folder))
-    measured = {
-        name: validate(Usage, given, f"{folder / 'benchmarks.json'}: {name}")
-        for name, given in _measured(folder / "benchmarks.json").items()
-    }
-    jobs = [one for paper in papers_in(folder) for one in _of_cards(paper_of(folder, paper))]
-    for name, usage in measured.items():
-        family, label = other_job(name)
-        if family != "train":
-            jobs.append(Benchmark(family, label, "", 1.0, usage.seconds, 0.0))
+    jobs = []
+    for one in (folder, *(folder / scale for scale in SCALES if is_folder(folder / scale))):  # published/ has scales
+        jobs += [job for paper in papers_in(one) for job in _of_cards(paper_of(one, paper))]
+        for name, given in _measured(one / "benchmarks.json").items():
+            usage = validate(Usage, given, f"{one / 'benchmarks.json'}: {name}")
+            family, label = other_job(name)
+            if family != "train":
+                jobs.append(Benchmark(family, label, "", 1.0, usage.seconds, 0.0))
     timed = folder / "timed.json"  # written by hand, so without a checksum
     rows = _mapping(timed, read_json(timed, "a JSON mapping")).get("rows", []) if is_file(timed) else []
     return Recorded(jobs, [validate(Timed, row, f"{folder / 'timed.json'}: {place}") for place, row in enumerate(rows)])

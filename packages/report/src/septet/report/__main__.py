@@ -58,6 +58,8 @@ class Page(Settings):
     """Files of verdicts, of all these claims together."""
     source: str = ""
     """The folder that the runs were taken from; if empty, `results`."""
+    others: list[Path] = []
+    """Files of verdicts on the same claims at other scales, the best evidence first, next to the runs they judge."""
     replicate: Path | None = None
     """Verdicts on another run of the same jobs, elsewhere."""
 
@@ -94,9 +96,8 @@ def page(settings: Page, out: Path) -> None:
     """Write the report page."""
     from septet.report.page import page as write_page
 
-    write_page(
-        settings.results, claims.read_all(settings.claims), settings.verdicts, out, settings.source, settings.replicate
-    )
+    given = settings.model_dump(include={"source", "others", "replicate"})
+    write_page(settings.results, claims.read_all(settings.claims), settings.verdicts, out, **given)
 
 
 def adopt(settings: Adopt, out: Path) -> None:

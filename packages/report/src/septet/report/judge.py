@@ -6,6 +6,7 @@ from septet.config import Settings
 from septet.errors import InputError
 from septet.reading import is_folder
 from septet.report import claims, tables, tabulate, verdicts
+from septet.report.source import evidence
 
 
 class Judge(Settings):
@@ -15,6 +16,13 @@ class Judge(Settings):
     """The folder `results/<scale>`, with one folder per paper."""
     claims: list[Path]
     """Claims files, one per paper."""
+
+
+def judge_published(claims_file: claims.ClaimsFile, published: Path) -> dict[str, list[verdicts.Verdict]]:
+    """The verdicts on a paper's claims at each published scale: scale -> verdicts, the best evidence first."""
+    folders = evidence(published, claims_file.paper.id).values()
+    papers = [tables.paper_of(folder, claims_file.paper.id) for folder in folders]
+    return {paper.scale: verdicts.judge(claims_file, paper, paper.scale) for paper in papers}
 
 
 def judge(settings: Judge, out: Path) -> None:

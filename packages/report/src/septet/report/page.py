@@ -28,6 +28,7 @@ from septet.report.verdicts import (
     Outcome,
     Verdict,
     band,
+    best,
     check_claim,
     check_runs,
     read_verdicts,
@@ -53,8 +54,8 @@ class Row:
     verdict: Verdict
     strip: dict[str, float] | None
     """Where the interval, the estimate and the claimed side lie in the small drawing."""
-    replicate: Verdict | None = None
-    """The verdict on another run of the same jobs."""
+    others: dict[str, Verdict] = field(default_factory=dict)
+    """The verdicts on other runs, by what these are: another scale, or a replicate of the same jobs."""
     remarks: list[str] = field(default_factory=list)
     """What else a reader has to know, a sentence each."""
 
@@ -111,9 +112,13 @@ class Part:
     about: About
     rows: list[Row]
     figures: list[Drawn]
-    scale: str
-    """The scale of its runs."""
-    cards: list[RunCard]
+    runs: list[Runs]
+    """Its runs, those of the figures first, then those of other scales."""
+
+    @property
+    def cards(self) -> list[RunCard]:
+        """The cards of all its runs."""
+        return [card for runs in self.runs for card in runs.runs]
 
     @property
     def links(self) -> dict[str, str]:
@@ -139,41 +144,49 @@ def page(
     judged: list[Path],
     out: Path,
     source: str = "",
+    others: Sequence[Path] = (),
     replicate: Path | None = None,
 ) -> None:
     """Write `index.html` for the papers of `files`, in their order, and their `verdicts.json`.
+
+    A claim's verdict is that of the best evidence: of `judged`, or, where it was not judged there, of `others`.
 
     Args:
         results: the folder `results/<scale>`: `figures/<paper>/`, `<paper>/runs.json`, and `plan.json` if the run was
             planned (`make plan`).
         judged: files of verdicts.
         source: the folder that the runs were taken from; if empty, `results`.
+        others: files of verdicts at other scales, the best evidence first, each next to the runs it judges.
         replicate: verdicts on another run of the same jobs, on another machine; none shows none.
 
     Raises:
         InputError: the verdicts are missing, or are not those of these claims and runs; a figure is not of these runs;
             a file was changed or is torn; the replicate's verdicts are on other claims or of another scale.
     """
-    verdicts: dict[tuple[str, str], Verdict] = {}
-    places: dict[tuple[str, str], Path] = {}
+    claims = {(file.paper.id, claim.id): (claim, file.ground(claim)) for file in files for claim in file.claims}
+    known: dict[Key, list[Verdict]] = {key: [] for key in claims}
     for path in judged:
-        found = read_verdicts(path)
-        check_runs(path, found, results)
-        verdicts |= {(one.paper, one.claim): one for one in found}
-        places |= dict.fromkeys(verdicts.keys() - places.keys(), path)
-    if odd := set(verdicts) ^ {(file.paper.id, claim.id) for file in files for claim in file.claims}:
+        _read(path, claims, known, results)
+    if odd := [key for key, verdicts in known.items() if len(verdicts) != 1]:
         where = ", ".join(map(str, judged))
-        raise InputError(where, expected="one verdict for each claim", found=f"a mismatch at {sorted(odd)[0]}")
-    for file in files:
-        for claim in file.claims:
-            key = file.paper.id, claim.id
-            check_claim(places[key], verdicts[key], claim, file.ground(claim))
-    said = remarks.all_remarks([*verdicts.values()])
-    others = _replicates(replicate, files, verdicts) if replicate else {}
-    parts = [_part(file, verdicts, others, said, results) for file in files]
-    scales = sorted({verdict.scale for verdict in verdicts.values()})
+        raise InputError(where, expected="one verdict for each claim", found=f"a mismatch at {odd[0]}")
+    for path in others:
+        _read(path, claims, known, path.parents[1])
+    chosen = {key: best(verdicts) for key, verdicts in known.items()}
+    said = remarks.all_remarks([verdict for verdict, _ in chosen.values()])
+    rows = {
+        key: Row(verdict, strip(claims[key][0], verdict), {f"scale {one.scale}": one for one in rest}, said[key])
+        for key, (verdict, rest) in chosen.items()
+    }
+    if replicate:
+        for key, one in _replicates(replicate, claims, known).items():
+            at = "" if one.scale == rows[key].verdict.scale else f" at scale {one.scale}"
+            rows[key].others[f"replicate{at}"] = one
+    smaller = list(dict.fromkeys(path.parents[1] for path in others))
+    parts = [_part(file, rows, results, smaller) for file in files]
+    scales = sorted({verdict.scale for verdicts in known.values() for verdict in verdicts})
     whole = render(" and ".join(scales), parts, plan_and_fact(results), source or results.as_posix())
-    write_verdicts(out / "verdicts.json", list(verdicts.values()))
+    write_verdicts(out / "verdicts.json", [verdict for verdict, _ in chosen.values()])
     write_text(out / "index.html", whole)
 
 
@@ -207,7 +220,7 @@ def render(scale: str, parts: list[Part], planned: list[PlanFact], folder: str) 
     known = pagedata.data(
         scale,
         {part.about.id: part.figures for part in parts},
-        [(part.scale, card) for part in parts for card in part.cards],
+        [(runs.scale, card) for part in parts for runs in part.runs for card in runs.runs],
     )
     return environment.get_template("page.html.j2").render(
         scale=scale,
@@ -286,44 +299,50 @@ def strip(claim: Claim, verdict: Verdict) -> dict[str, float] | None:
     return {**{name: at(value) for name, value in ends.items()}, "start": at(lines[0]), "end": at(lines[1])}
 
 
-Verdicts = dict[tuple[str, str], Verdict]
-"""Paper and claim -> verdict."""
+Key = tuple[str, str]
+"""Paper and claim."""
 
 
-def _replicates(path: Path, files: list[ClaimsFile], verdicts: Verdicts) -> Verdicts:
+def _read(
+    path: Path, claims: Mapping[Key, tuple[Claim, str]], known: Mapping[Key, list[Verdict]], results: Path
+) -> None:
+    """Add a file of verdicts on the runs in `results` to `known`, checked against today's claims."""
+    found = read_verdicts(path)
+    check_runs(path, found, results)
+    for one in found:
+        key = one.paper, one.claim
+        if key not in known:
+            raise InputError(str(path), expected="one verdict for each claim", found=f"a mismatch at {key}")
+        check_claim(path, one, *claims[key])
+        known[key].append(one)
+
+
+def _replicates(
+    path: Path, claims: Mapping[Key, tuple[Claim, str]], known: Mapping[Key, list[Verdict]]
+) -> dict[Key, Verdict]:
     """The verdicts on another run that are on the claims of this page."""
-    found = {(one.paper, one.claim): one for one in read_verdicts(path)}
-    for file in files:
-        for claim in file.claims:
-            if other := found.get((file.paper.id, claim.id)):
-                check_claim(path, other, claim, file.ground(claim))
-                scale = verdicts[other.paper, other.claim].scale
-                if other.scale != scale:
-                    raise InputError(str(path), expected=f"verdicts of scale {scale}", found=other.scale)
+    found = {key: one for one in read_verdicts(path) if (key := (one.paper, one.claim)) in known}
+    for key, one in found.items():
+        check_claim(path, one, *claims[key])
+        scales = dict.fromkeys(verdict.scale for verdict in known[key])
+        if one.scale not in scales:
+            raise InputError(str(path), expected=f"verdicts of scale {' or '.join(scales)}", found=one.scale)
     return found
 
 
-def _part(
-    file: ClaimsFile, verdicts: Verdicts, others: Verdicts, said: dict[tuple[str, str], list[str]], results: Path
-) -> Part:
+def _part(file: ClaimsFile, rows: Mapping[Key, Row], results: Path, smaller: Sequence[Path]) -> Part:
     name = file.paper.id
-    found = [(claim, verdicts[name, claim.id]) for claim in file.claims]
-    rows = [
-        Row(verdict, strip(claim, verdict), others.get((name, claim.id)), said[name, claim.id])
-        for claim, verdict in found
-    ]
     folder = results / "figures" / name
     drawn = [path for path in entries(folder) if path.suffix == ".json"] if is_folder(folder) else []
-    absent = Runs(scale=results.name, runs=[], tables={})
-    runs = runs_of(results, name) if is_folder(results / name) else absent
-    figures = [_figure(path, runs) for path in drawn]
+    runs = [runs_of(one, name) for one in (results, *smaller) if is_folder(one / name)]
+    figures = [_figure(path, runs[0] if runs else None) for path in drawn]
     figures.sort(key=lambda figure: figure.place)
-    return Part(file.paper, rows, figures, runs.scale, runs.runs)
+    return Part(file.paper, [rows[name, claim.id] for claim in file.claims], figures, runs)
 
 
-def _figure(path: Path, runs: Runs) -> Drawn:
+def _figure(path: Path, runs: Runs | None) -> Drawn:
     figure = read_figure(path)
-    table = runs.tables.get("scores.parquet", "none")
+    table = runs.tables.get("scores.parquet", "none") if runs else "none"
     if figure.source != table:
         found = f"{figure.source[:12] or 'none'}; remove the figure and run again"
         raise InputError(str(path), expected=f"a figure of the score table {table[:12]}", found=found)

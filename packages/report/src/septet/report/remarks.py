@@ -25,14 +25,15 @@ def earlier() -> dict[str, dict[str, Any]]:
 def change(verdict: Verdict) -> tuple[str, str] | None:
     """What the verdict was, and why it is another one now; none if it is the same or the claim is new."""
     before = earlier().get(f"{verdict.paper}/{verdict.claim}")
-    if verdict.scale != "laptop" or before is None or before["verdict"] == verdict.verdict:
+    if before is None or before["verdict"] == verdict.verdict:
         return None
     was = f"{before['verdict']}, {interval_text(before['estimate'], before['low'], before['high'])}"
     was += f" over {before['seeds']} ({EARLIER_METHOD})"
+    at = "" if verdict.scale == "laptop" else f"scale {verdict.scale}; "
     if verdict.p is None:
-        return was, verdict.reason
+        return was, at + verdict.reason
     same = verdict.estimate is not None and abs(verdict.estimate - before["estimate"]) <= 1e-5 * abs(verdict.estimate)
-    return was, f"{'' if same else 'other runs or another claim; '}now judged by {verdict.method}"
+    return was, f"{at}{'' if same else 'other runs or another claim; '}now judged by {verdict.method}"
 
 
 def remarks(verdict: Verdict, holm: set[corrections.Key], discovery: set[corrections.Key]) -> list[str]:

@@ -11,6 +11,7 @@ from septet.errors import InputError
 from septet.files import sha256
 from septet.reading import is_file, readable
 from septet.sealed import TABLES, read_sealed_json
+from septet.workflow_config import SCALES
 
 FILES = (*TABLES, "runs.json")
 """What `evaluate` leaves of a paper."""
@@ -21,6 +22,21 @@ class Manifest(Settings):
 
     files: dict[str, str]
     """Path below the published folder -> SHA-256."""
+
+
+def evidence(source: Path, paper: str) -> dict[str, Path]:
+    """The finished runs of a paper below a folder, the best evidence first.
+
+    Args:
+        source: `published/`, with one folder per scale; or one such folder, or a `results/<scale>` folder.
+
+    Returns:
+        Scale -> the folder that holds the paper's folder, the largest scale first; the scale is empty where `source`
+        itself is that folder. Empty if there are no runs of the paper.
+    """
+    if (source / paper).is_dir():
+        return {"": source}
+    return {scale: source / scale for scale in reversed(SCALES) if (source / scale / paper).is_dir()}
 
 
 def check(source: Path, paper: str) -> None:

@@ -77,7 +77,8 @@ def main(arguments: Sequence[str]) -> None:
     one_paper = is_file(here / "runs.json")
     if one_paper and (odd := {one.paper for one in verdicts} - {here.name}):
         raise InputError(str(file), expected=f"verdicts of {here.name}", found=f"some of {min(odd)}")
-    check_runs(file, verdicts, here.parent if one_paper else here)
+    folder = here.parent if one_paper else here
+    check_runs(file, verdicts, folder, *sorted(folder.parent.glob(f"{folder.name}-*")))
     if given.all:
         print(show(verdicts, min(100, shutil.get_terminal_size((100, 24)).columns)))
     else:

@@ -1,5 +1,6 @@
 """Each claim's estimate, its interval over seeds, and the verdict."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,26 +150,36 @@ def check_claim(path: Path, verdict: Verdict, claim: Claim, ground: str) -> None
             raise InputError(where, expected=expected, found=f"{str(found)[:80]!r}; remove the file and judge again")
 
 
-def check_runs(path: Path, found: list[Verdict], results: Path) -> None:
-    """Check that verdicts are on the runs of a results folder, as far as it has runs of their papers.
+def best(verdicts: Sequence[Verdict]) -> tuple[Verdict, list[Verdict]]:
+    """Of the verdicts on one claim at several scales, the best evidence first: the one that counts, and the others.
+
+    Returns:
+        The first that was judged, or the first if none was; and what else was judged.
+    """
+    judged = [one for one in verdicts if one.estimate is not None]
+    return (judged[0], judged[1:]) if judged else (verdicts[0], [])
+
+
+def check_runs(path: Path, found: Sequence[Verdict], *folders: Path) -> None:
+    """Check that verdicts are on the runs of results folders, as far as these have runs of their papers.
 
     Args:
         path: the file of the verdicts, for the message.
+        folders: `results/<scale>` folders; of several, a paper's verdicts may be of the scale of any.
 
     Raises:
         InputError: a verdict is of another scale, or names a run that `runs.json` does not have.
     """
     for paper in dict.fromkeys(one.paper for one in found):
-        if not is_file(results / paper / "runs.json"):
-            continue
-        runs = tables.runs_of(results, paper)
-        known = {card.id for card in runs.runs}
-        for one in (one for one in found if one.paper == paper):
+        there = [folder for folder in folders if is_file(folder / paper / "runs.json")]
+        at = {(runs := tables.runs_of(folder, paper)).scale: (folder, runs) for folder in there}
+        for one in (one for one in found if one.paper == paper and at):
             where, again = f"{path}: {one.claim}", "remove the file and judge again"
-            if one.scale != runs.scale:
-                raise InputError(f"{where}.scale", expected=runs.scale, found=f"{one.scale}; {again}")
-            if odd := set(one.runs) - known:
-                expected = f"runs of {results / paper / 'runs.json'}"
+            if one.scale not in at:
+                raise InputError(f"{where}.scale", expected=" or ".join(at), found=f"{one.scale}; {again}")
+            folder, runs = at[one.scale]
+            if odd := set(one.runs) - {card.id for card in runs.runs}:
+                expected = f"runs of {folder / paper / 'runs.json'}"
                 raise InputError(f"{where}.runs", expected=expected, found=f"{min(odd)}; {again}")
 
 
