@@ -10,14 +10,22 @@ import pytest
 from septet.report import tables
 
 POLE, HOPPER = {"environment": "InvertedPendulum-v5"}, {"environment": "Hopper-v5"}
-NETS = {"hidden": [8, 8], "batch": 4}
+NETS = {"hidden": [8, 8]}
 JOBS = {
-    "ppo, iterations shorter than an episode": ({"algorithm": "ppo", "steps": 8, "epochs": 1, **NETS}, POLE, 80),
-    "trpo": ({"algorithm": "trpo", "steps": 8, "value_epochs": 1, **NETS}, POLE, 80),
-    "vpg": ({"algorithm": "vpg", "steps": 8, "value_epochs": 1, **NETS}, POLE, 80),
-    "ddpg": ({"algorithm": "ddpg", "learning_starts": 30, "report": 8, **NETS}, POLE, 80),
+    "ppo, iterations shorter than an episode": (
+        {"algorithm": "ppo", "steps": 8, "epochs": 1, "minibatch_size": 4, **NETS},
+        POLE,
+        80,
+    ),
+    "trpo": ({"algorithm": "trpo", "steps": 8, "value_epochs": 1, "value_minibatch_size": 4, **NETS}, POLE, 80),
+    "vpg": ({"algorithm": "vpg", "steps": 8, "value_epochs": 1, "value_minibatch_size": 4, **NETS}, POLE, 80),
+    "ddpg": ({"algorithm": "ddpg", "learning_starts": 30, "report": 8, "batch_size": 4, **NETS}, POLE, 80),
     "ppo_kl, whole episodes": ({"algorithm": "ppo_kl", "steps": 50, "policy_steps": 2}, HOPPER, 150),
-    "ppo, no episode ends": ({"algorithm": "ppo", "steps": 8, "epochs": 1, **NETS}, {"environment": "Pendulum-v1"}, 80),
+    "ppo, no episode ends": (
+        {"algorithm": "ppo", "steps": 8, "epochs": 1, "minibatch_size": 4, **NETS},
+        {"environment": "Pendulum-v1"},
+        80,
+    ),
 }
 
 

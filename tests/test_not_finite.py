@@ -54,20 +54,20 @@ def registered():
         del gymnasium.registry[name]
 
 
-NETS = {"hidden": [8], "batch": 4}
-DDPG = {"algorithm": "ddpg", "learning_starts": 5, **NETS}
-PPO = {"algorithm": "ppo", "steps": 10, "hidden": [8, 8], "batch": 5}
+NETS = {"hidden": [8], "value_minibatch_size": 4}
+DDPG = {"algorithm": "ddpg", "learning_starts": 5, "hidden": [8], "batch_size": 4}
+PPO = {"algorithm": "ppo", "steps": 10, "hidden": [8, 8], "minibatch_size": 5}
 PEER = {"implementation": "stable_baselines3"}
 LEARNERS = {
     "ppo": PPO,
-    "trpo": {**PPO, "algorithm": "trpo"},
+    "trpo": {"algorithm": "trpo", "steps": 10, "hidden": [8, 8], "value_minibatch_size": 5},
     "vpg": {"algorithm": "vpg", "steps": 10, **NETS},
     "ddpg": DDPG,
     "ddpg with parameter noise": {**DDPG, "noise": "parameter"},
     "ppo/sb3": {**PPO, **PEER},
     "ddpg/sb3": {**DDPG, **PEER},
 }
-SIZES = {"batch": 20, "mini_batch": 10, "environments": 1, "iterations": 2, "hidden": [8]}
+SIZES = {"batch_size": 20, "minibatch_size": 10, "environments": 1, "iterations": 2, "hidden": [8]}
 JOBS = {name: (septet.rl, method, {}, {"steps": 40}) for name, method in LEARNERS.items()}
 JOBS["ppo_kl"] = septet.walle, {"algorithm": "ppo_kl", "steps": 10, "policy_steps": 1}, {}, {"steps": 40}
 JOBS["svrpo"] = septet.svrpo, {"algorithm": "inner_loop", "hessian_blocks": 1}, SIZES, {}

@@ -316,12 +316,12 @@ def test_a_configuration_file_is_read_as_strictly_as_a_package_reads_its_own(hou
 def test_a_number_is_read_as_the_package_reads_it(house, tmp_path):
     """YAML 1.1 reads 1e-4, without a dot, as text."""
     (tmp_path / "rate.yaml").write_text(
-        "papers: [rl]\nscale: smoke\nrl:\n  methods:\n    ppo: {rate: 1e-4}\n", encoding="utf-8"
+        "papers: [rl]\nscale: smoke\nrl:\n  methods:\n    ppo: {learning_rate: 1e-4}\n", encoding="utf-8"
     )
     target = "results/smoke/rl/runs/ppo/inverted_pendulum/scores.parquet"
     done = house.snakemake("-n", "-p", "--cores", "1", "--configfile", str(tmp_path / "rate.yaml"), "--", target)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert '"rate": 0.0001' in done.stdout
+    assert '"learning_rate": 0.0001' in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,6 @@ def letters(tmp_path, monkeypatch):
         "task": {
             "kind": "dataset", "name": "letters", "model": folder(tmp_path / "base", begins=False).model_dump(),
             "train": "rows.jsonl", "held_out": 4, "rewards": [{"function": "letter_rewards.letters"}], "steps": 8,
-            "prompts": 6, "samples": 4, "limit": 12, "eval_every": 4, "learning_rate": 2e-2,
+            "prompts": 6, "samples": 4, "max_completion_length": 12, "eval_every": 4, "learning_rate": 2e-2,
         },
     }  # fmt: skip

@@ -112,7 +112,7 @@ def test_smollm2_learns_gsm8k_by_configuration(prepared, tmp_path):
     """Problems and weights are two files under two keys; the workflow makes both and the job reads both."""
     task = {
         "kind": "gsm8k", "model": {"kind": "smollm2"}, "data": "gsm8k.parquet", "weights": "smollm2.safetensors",
-        "steps": 1, "prompts": 2, "samples": 2, "limit": 8, "eval_prompts": 2, "threads": 1,
+        "steps": 1, "prompts": 2, "samples": 2, "max_completion_length": 8, "eval_prompts": 2, "threads": 1,
     }  # fmt: skip
     given = {"papers": ["empgreal"], "empgreal": {"tasks": {"words": task}, "runs": {"words": ["grpo"]}}}
     flow = Workflow(Path(__file__).parents[3], given)

@@ -46,7 +46,7 @@ def task(**more):
     settings = {
         "name": "own", "kind": "dataset", "model": {"kind": "tiny", "base": "warm"}, "train": "rows.jsonl",
         "held_out": 5, "rewards": [{"function": "own_rewards.right"}], "steps": 2, "prompts": 4, "eval_every": 1,
-        "limit": 12,
+        "max_completion_length": 12,
     }  # fmt: skip
     return validate(Dataset, {**settings, **more}, "task")
 

@@ -40,7 +40,7 @@ def bfloat16(shard):
     rollout = generate(twin, [[1, 2, 3], [4, 5, 6]], samples=4, limit=8, eos=18, pad=18, uniforms=uniforms(8, 8))
     reward = torch.tensor([1.0, 0, 0, 1, 0, 0, 1, 0])
     what = lesson(Method(), reward, rollout.log_pi, rollout.mask, samples=4, limit=8)
-    settings = {"temperature": 1.0, "clip_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000, "fleet": fleet}
+    settings = {"temperature": 1.0, "max_grad_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000, "fleet": fleet}
     improve(policy, masters, torch.optim.SGD(masters.weights, lr=1.0), rollout, what, Method(), **settings)
     return {f"{name}.{shard}": shards.whole(like, weight.detach()).numpy() for name, like, weight in masters.each()}
 

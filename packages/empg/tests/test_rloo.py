@@ -122,7 +122,7 @@ def test_steps_are_those_of_trls_trainer(theirs, beta):
     masters = Masters(policy)
     optimiser = torch.optim.SGD(masters.weights, lr=RATE)
     improve(
-        policy, masters, optimiser, rollout, what, method, temperature=1.0, clip_norm=1.0, row_tokens=1000,
+        policy, masters, optimiser, rollout, what, method, temperature=1.0, max_grad_norm=1.0, row_tokens=1000,
         batch_tokens=10_000,
     )  # fmt: skip
     assert clipped[0] == 0 and clipped[-1] > 0
@@ -145,7 +145,7 @@ def test_the_first_pass_is_the_old_policy():
         method = EXPERIMENTS.methods["rloo"]
         what = lesson(method, torch.tensor(REWARD), old, rollout.mask, samples=3, limit=8)
         report = improve(
-            policy, masters, optimiser, rollout, what, method, temperature=1.0, clip_norm=1e9, row_tokens=1000,
+            policy, masters, optimiser, rollout, what, method, temperature=1.0, max_grad_norm=1e9, row_tokens=1000,
             batch_tokens=10_000,
         )  # fmt: skip
         assert report.kl == pytest.approx(off, abs=1e-5)

@@ -63,7 +63,7 @@ def update(lm, **more):
     with saved_tensors_hooks(lambda tensor: kept.append(tensor.nbytes) or tensor, lambda tensor: tensor):
         improve(
             policy, masters, torch.optim.SGD(masters.weights, lr=1.0), rollout, what, Method(entropy=0.01),
-            temperature=1.0, clip_norm=1e9, row_tokens=1000, batch_tokens=10_000, **more,
+            temperature=1.0, max_grad_norm=1e9, row_tokens=1000, batch_tokens=10_000, **more,
         )  # fmt: skip
     return rollout, [weight.detach().clone() for weight in masters.weights], sum(kept)
 

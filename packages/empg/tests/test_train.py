@@ -139,7 +139,7 @@ def parts(dtype=torch.float32, optimiser=torch.optim.AdamW, rate=1e-3):
 def step(method, reward, dtype=torch.float32, kind=torch.optim.AdamW, rate=1e-3, **more):
     policy, masters, optimiser, rollout = parts(dtype, kind, rate)
     what = lesson(method, torch.tensor(reward), rollout.log_pi, rollout.mask, samples=4, limit=8)
-    settings = {"temperature": 1.0, "clip_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000, **more}
+    settings = {"temperature": 1.0, "max_grad_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000, **more}
     report = improve(policy, masters, optimiser, rollout, what, method, **settings)
     return policy, masters, rollout, report
 
@@ -165,7 +165,7 @@ def test_a_gradient_that_is_no_number_stops_before_the_step():
     before = [weight.detach().clone() for weight in masters.weights]
     what = lesson(Method(), torch.tensor(REWARD), rollout.log_pi, rollout.mask, samples=4, limit=8)
     spoiled = replace(what, advantage=what.advantage * float("nan"))
-    settings = {"temperature": 1.0, "clip_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000}
+    settings = {"temperature": 1.0, "max_grad_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000}
     with pytest.raises(NotFinite, match=r"step 3: the gradient's norm is not finite \(seed 7\)"):
         improve(policy, masters, optimiser, rollout, spoiled, Method(), at=(7, 3), **settings)
     assert all(torch.equal(a, b) for a, b in zip(masters.weights, before, strict=True))
@@ -173,7 +173,7 @@ def test_a_gradient_that_is_no_number_stops_before_the_step():
 
 def test_a_batch_without_weight_leaves_the_momentum_on():
     policy, masters, optimiser, rollout = parts()
-    settings = {"temperature": 1.0, "clip_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000}
+    settings = {"temperature": 1.0, "max_grad_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000}
     for reward in (REWARD, [0.0] * 8):
         before = [weight.detach().clone() for weight in masters.weights]
         what = lesson(Method(), torch.tensor(reward), rollout.log_pi, rollout.mask, samples=4, limit=8)

@@ -125,7 +125,7 @@ def test_loss_gradient_and_step_are_ours(tmp_path, theirs, settings):
     scale = min(1.0, 1.0 / float(norm))
     for name, weight in policy.lm.named_parameters():
         torch.testing.assert_close(watched.gradients[name], weight.grad * scale, atol=1e-6, rtol=1e-4)
-    settled = {"temperature": 1.0, "clip_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000}
+    settled = {"temperature": 1.0, "max_grad_norm": 1.0, "row_tokens": 1000, "batch_tokens": 10_000}
     improve(policy, masters, optimiser, rollout, what, method, **settled)
     for name, weight in policy.lm.named_parameters():
         torch.testing.assert_close(watched.after[name], weight.detach(), atol=1e-6, rtol=1e-5)

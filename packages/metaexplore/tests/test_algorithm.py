@@ -13,7 +13,7 @@ from septet.rl.noise import ParameterNoise
 from septet.state import load_state_dict, state_dict
 from septet.testing import forgotten
 
-SMALL = {"hidden": (16, 16), "batch": 16, "explore_steps": 30, "evaluate_steps": 25}
+SMALL = {"hidden": (16, 16), "batch_size": 16, "explore_steps": 30, "evaluate_steps": 25}
 SMALL |= {"trial_updates": 5, "student_updates": 7}
 
 
@@ -111,7 +111,7 @@ def test_the_replay_holds_d0_and_d1_as_they_happened():
 
 
 def test_a_full_replay_forgets_its_oldest_transitions():
-    learner = made(replay=100)
+    learner = made(buffer_size=100)
     data = [np.concatenate(go(learner, k + 1, k).data, axis=1) for k in range(3)]
     held = np.roll(learner.replay.records, -(learner.replay.added % 100), axis=1)
     np.testing.assert_array_equal(held, np.concatenate(data, axis=1)[:, -100:])

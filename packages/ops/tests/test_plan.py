@@ -50,7 +50,7 @@ CONFIGS = {
     "svrpo": (
         {
             "method": {"algorithm": "inner_loop", "single_step": False},
-            "task": {"iterations": 2, "batch": 10, "inner_steps": 5},
+            "task": {"iterations": 2, "batch_size": 10, "inner_steps": 5},
             "seeds": [0],
         },
         100,
@@ -152,7 +152,7 @@ def test_a_job_that_nothing_compares_with_is_said_to_have_no_benchmark():
 def test_timed_iterations_are_records_of_the_jobs_they_were_timed_at():
     config = {
         "method": {"algorithm": "inner_loop", "single_step": False}, "threads": 10, "seeds": list(range(10)),
-        "task": {"iterations": 100, "batch": 10, "inner_steps": 5},
+        "task": {"iterations": 100, "batch_size": 10, "inner_steps": 5},
     }  # fmt: skip
     job = Job(
         rule="svrpo_train", wildcards={"scale": "paper", "method": "svrpo", "task": "ant"}, threads=10,
@@ -170,7 +170,7 @@ def test_large_language_models_get_bounds_from_operations_and_say_so():
         "method": {"samples": None, "inner_steps": 1, "kl_loss": 0.0, "kl_reward": 0.0}, "seeds": [0, 1],
         "task": {
             "model": {"kind": "hub", "name": "Qwen/Qwen2.5-1.5B"}, "steps": 10, "prompts": 4, "samples": 2,
-            "limit": 100, "eval_every": 5, "eval_prompts": 7,
+            "max_completion_length": 100, "eval_every": 5, "eval_prompts": 7,
         },
     }  # fmt: skip
     low, high = language_models.gpu_hours(config)

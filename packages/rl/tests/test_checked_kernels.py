@@ -128,7 +128,7 @@ def test_dense():
 
 
 def test_ddpg_agent():
-    method = DDPG(algorithm="ddpg", hidden=(4,), batch=3)
+    method = DDPG(algorithm="ddpg", hidden=(4,), batch_size=3)
     agent, replay = Agent(method, 0, "toy", [0, 1], 2, 1), Replay([0, 1], 2, 1, 8)
     agent.learn(replay, np.zeros((2, 3), np.int64))
     refused("learn: rows: expected indices from 0 to 7", agent.learn, replay, np.full((2, 3), 8))

@@ -9,7 +9,7 @@ from septet.rl.ddpg import DDPGLearner
 from septet.state import load_state_dict, state_dict
 from septet.testing import forgotten
 
-SMALL = {"algorithm": "ddpg", "hidden": (16, 16), "batch": 16, "learning_starts": 20, "report": 120}
+SMALL = {"algorithm": "ddpg", "hidden": (16, 16), "batch_size": 16, "learning_starts": 20, "report": 120}
 NOISES = ["none", "gaussian", "uniform", "ornstein_uhlenbeck", "parameter"]
 SCRATCH = ["_work", "_hidden", "_chunk", "_numbers", "_records", "_sides"]
 """Work arrays, random numbers that are drawn ahead by step, and which replay was found to fit."""
@@ -50,7 +50,7 @@ def test_noise_on_the_weights_adapts_every_fifty_updates(monkeypatch: pytest.Mon
     """118 times in 5,900 updates, as OpenAI Baselines; with one draw per episode it was 30 times."""
     counted, adapt = [], noise_module.adapt_scale
     monkeypatch.setattr(noise_module, "adapt_scale", lambda *of: counted.append(1) or adapt(*of))
-    learner = DDPGLearner(job([1], steps=6000, noise="parameter", hidden=(4,), batch=4, learning_starts=100))
+    learner = DDPGLearner(job([1], steps=6000, noise="parameter", hidden=(4,), batch_size=4, learning_starts=100))
     for iteration in range(learner.iterations):
         learner.iterate(iteration)
     assert learner.agent.updates == 5900
@@ -65,7 +65,7 @@ def test_noise_on_the_weights_keeps_its_distance_on_a_real_actor() -> None:
     Medians of six seeds lie at .21 to .26; they were .36 to .50, and few perturbations below the target, when the
     distance was taken between the perturbation of the last episode and today's actor.
     """
-    settings = {"noise": "parameter", "noise_scale": 0.2, "train_every": 2, "updates": 100, "actor_rate": 1e-4}
+    settings = {"noise": "parameter", "noise_scale": 0.2, "train_every": 2, "updates": 100, "actor_learning_rate": 1e-4}
     learner = DDPGLearner(job([1, 2, 3], "InvertedDoublePendulum-v5", **settings))
     for iteration in range(learner.iterations):
         scores = learner.iterate(iteration).scores
@@ -123,8 +123,15 @@ def test_it_learns_to_swing_up() -> None:
     158) on the processors native, haswell, zen3 and x86-64-v2 of septet.processor; the worst seed ends at -914. The
     median of eight has a standard error of at most 70: the line is six of them below.
     """
-    rates = {"actor_rate": 3e-3, "critic_rate": 3e-3, "gamma": 0.95, "tau": 0.02}
-    settings = {"hidden": (64, 64), "batch": 64, "learning_starts": 100, "report": 1000, "noise": "gaussian", **rates}
+    rates = {"actor_learning_rate": 3e-3, "critic_learning_rate": 3e-3, "gamma": 0.95, "tau": 0.02}
+    settings = {
+        "hidden": (64, 64),
+        "batch_size": 64,
+        "learning_starts": 100,
+        "report": 1000,
+        "noise": "gaussian",
+        **rates,
+    }
     learner = DDPGLearner(job(list(range(8)), steps=4000, **settings))
     returns = [learner.iterate(k).scores["return"] for k in range(4)]
     assert np.median(returns[0]) < -1000

@@ -16,7 +16,7 @@ from septet.state import load_state_dict, state_dict
 
 OBS, ACT, BATCH = 5, 2, 32
 HIDDEN = (24, 16)
-METHOD = DDPG(algorithm="ddpg", hidden=HIDDEN, batch=BATCH, tau=0.05)
+METHOD = DDPG(algorithm="ddpg", hidden=HIDDEN, batch_size=BATCH, tau=0.05)
 
 
 def agent(seeds: list[int], method: DDPG = METHOD, threads: int = 1) -> Agent:
@@ -52,8 +52,10 @@ class Reference:
         }
         self.target = {name: flat.detach().clone() for name, flat in self.flat.items()}
         self.adam = {
-            "actor": torch.optim.Adam([self.flat["actor"]], method.actor_rate),
-            "critic": torch.optim.Adam([self.flat["critic"]], method.critic_rate, weight_decay=method.critic_decay),
+            "actor": torch.optim.Adam([self.flat["actor"]], method.actor_learning_rate),
+            "critic": torch.optim.Adam(
+                [self.flat["critic"]], method.critic_learning_rate, weight_decay=method.critic_decay
+            ),
         }
 
     def mu(self, weights: torch.Tensor, o: torch.Tensor) -> torch.Tensor:
@@ -167,7 +169,7 @@ def test_a_seed_alone_is_the_seed_in_a_batch_on_any_threads() -> None:
 
 def test_the_critics_target_by_hand() -> None:
     """Nets with zero weights but biases: Q' = 3 everywhere, Q = 0, so y is 1 + .9 * 3 or 1."""
-    method = DDPG(algorithm="ddpg", hidden=(4,), batch=2, gamma=0.9)
+    method = DDPG(algorithm="ddpg", hidden=(4,), batch_size=2, gamma=0.9)
     one = agent([0], method)
     one.networks.critic[:] = 0.0
     one.networks.target_critic[:] = 0.0

@@ -105,7 +105,7 @@ ENVIRONMENTS = {
 METHODS = {
     "ppo": partial(methods.PPO, **SMALL),
     "vpg": partial(methods.VPG, **SMALL),
-    "ddpg": partial(methods.DDPG, hidden=[8], batch=8, report=64, learning_starts=20),
+    "ddpg": partial(methods.DDPG, hidden=[8], batch_size=8, report=64, learning_starts=20),
 }
 CASES = [("ppo", kind) for kind in ENVIRONMENTS] + [("ddpg", "instance"), ("vpg", "function")]
 
@@ -141,7 +141,7 @@ def test_the_given_environment_is_never_stepped():
 
 def test_without_a_time_limit_the_user_is_told_before_training(tmp_path):
     calls = []
-    model = methods.DDPG(Line, seed=0, hidden=[8], batch=8, report=32, learning_starts=20)
+    model = methods.DDPG(Line, seed=0, hidden=[8], batch_size=8, report=32, learning_starts=20)
     with pytest.warns(UserWarning, match=r"will not resume exactly: own/Line-v0: state: .*no time limit"):
         try:
             model.learn(32, callback=lambda *_: calls.append(1))
@@ -228,8 +228,8 @@ class Words(Line):
         ("NoSuch-v0", {}, "task: expected one of HalfCheetah-v5"),
         (3, {}, "env: expected an id, an environment of Gymnasium, a function that makes one"),
         (lambda: 3, {}, "env: expected a function that makes an environment of Gymnasium, found TypeError"),
-        (limited, {"learning_rate": 1.0}, "PPO: method.* the unknown key learning_rate"),
-        (limited, {"clip": -1.0}, "PPO: method.*clip: expected greater than 0"),
+        (limited, {"rate": 1.0}, "PPO: method.* the unknown key rate"),
+        (limited, {"clip_range": -1.0}, "PPO: method.*clip_range: expected greater than 0"),
         (limited, {"seed": 1, "seeds": [1]}, "PPO: seeds: expected seed or seeds, found both"),
     ],
 )

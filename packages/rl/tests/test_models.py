@@ -31,7 +31,7 @@ METHODS = {
     "ppo": {"algorithm": "ppo", "steps": 128, "normalise_observations": True},
     "trpo": {"algorithm": "trpo", "steps": 128},
     "vpg": {"algorithm": "vpg", "steps": 128},
-    "ddpg": {"algorithm": "ddpg", "hidden": [8], "batch": 8, "report": 128},
+    "ddpg": {"algorithm": "ddpg", "hidden": [8], "batch_size": 8, "report": 128},
     "ppo_kl": {"algorithm": "ppo_kl", "steps": 128},
 }
 ACT = """

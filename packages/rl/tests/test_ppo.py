@@ -15,7 +15,7 @@ from septet.rl.networks import Network, Parameters, backward, initial, orthogona
 from septet.rl.optimisers import Adam
 from septet.rl.ppo import EPS, clipped_surrogate, standardised, train_epochs
 
-SETTINGS = PPO(algorithm="ppo", epochs=3, batch=64, rate=1e-3, entropy_weight=0.01)
+SETTINGS = PPO(algorithm="ppo", epochs=3, minibatch_size=64, learning_rate=1e-3, ent_coef=0.01)
 
 
 def test_the_clipped_surrogate_by_hand():
@@ -41,7 +41,7 @@ class Losses(NamedTuple):
 
 
 def losses(
-    mean: Tensor, log_std: Tensor, value: Tensor, batch: Batch, clip: float, entropy_weight: float, value_weight: float
+    mean: Tensor, log_std: Tensor, value: Tensor, batch: Batch, clip: float, ent_coef: float, vf_coef: float
 ) -> Losses:
     """L = mean clipped surrogate - c_h H + c_v mean (V - R)², per seed.
 
@@ -54,14 +54,14 @@ def losses(
         value: (S, n).
         batch: samples (S, n, ...).
         clip: c of the surrogate.
-        entropy_weight: c_h.
-        value_weight: c_v.
+        ent_coef: c_h.
+        vf_coef: c_v.
     """
     log_ratio = gaussian.log_prob(mean, log_std, batch.action) - batch.log_prob
     ratio = log_ratio.exp()
     policy = clipped_surrogate(ratio, standardised(batch.advantage), clip).mean(1)
     squared = (value - batch.returns).square().mean(1)
-    loss = policy - entropy_weight * gaussian.entropy(log_std) + value_weight * squared
+    loss = policy - ent_coef * gaussian.entropy(log_std) + vf_coef * squared
     far = ((ratio - 1.0).abs() > clip).to(loss.dtype)
     return Losses(loss, policy, squared, (ratio - 1.0 - log_ratio).mean(1), far.mean(1))
 
@@ -89,13 +89,13 @@ def update(
     seeds = torch.arange(len(order)).unsqueeze(1)
     found = []
     for epoch in torch.from_numpy(order).unbind(1):
-        for rows in torch.split(epoch, method.batch, dim=1):
+        for rows in torch.split(epoch, method.minibatch_size, dim=1):
             part = Batch(*(each[seeds, rows] for each in batch))
             mean, v = policy(part.observation), value(part.observation).squeeze(2)
-            of = losses(mean, policy.free, v, part, method.clip, method.entropy_weight, method.value_weight)
+            of = losses(mean, policy.free, v, part, method.clip_range, method.ent_coef, method.vf_coef)
             backward(of.loss.sum(), policy, value)
             for own, other in zip(policy.gradient, value.gradient, strict=True):  # a row is a seed
-                scale = method.max_gradient / (torch.cat([own, other]).norm() + 1e-6)
+                scale = method.max_grad_norm / (torch.cat([own, other]).norm() + 1e-6)
                 own *= scale.clamp(max=1.0)
                 other *= scale.clamp(max=1.0)
             for optimiser in optimisers:
@@ -104,7 +104,7 @@ def update(
     return torch.stack(found).mean(0).double().numpy()
 
 
-def naive_loss(mean, log_std, value, batch, clip, entropy_weight, value_weight):
+def naive_loss(mean, log_std, value, batch, clip, ent_coef, vf_coef):
     """One seed, sample by sample."""
     n = len(value)
     centre = sum(batch.advantage) / n
@@ -119,7 +119,7 @@ def naive_loss(mean, log_std, value, batch, clip, entropy_weight, value_weight):
         surrogate -= min(rho * a, min(max(rho, 1 - clip), 1 + clip) * a) / n
         squared += (value[i] - batch.returns[i]) ** 2 / n
     entropy = sum(math.log(math.exp(log_s) * math.sqrt(2 * math.pi * math.e)) for log_s in log_std)
-    return surrogate - entropy_weight * entropy + value_weight * squared
+    return surrogate - ent_coef * entropy + vf_coef * squared
 
 
 def test_the_loss_is_that_of_the_loop(case):
@@ -132,7 +132,7 @@ def test_the_loss_is_that_of_the_loop(case):
         assert ours[s].item() == pytest.approx(expected, rel=1e-5)
 
 
-def adams(policy, value, rate=SETTINGS.rate):
+def adams(policy, value, rate=SETTINGS.learning_rate):
     return Adam(policy.flat, policy.gradient, rate, eps=EPS), Adam(value.flat, value.gradient, rate, eps=EPS)
 
 
@@ -167,15 +167,15 @@ def test_a_seed_alone_learns_the_same_bits_as_in_a_batch(case):
     assert torch.equal(alone[0].flat[0], policy.flat[1]) and torch.equal(alone[1].flat[0], value.flat[1])
 
 
-@pytest.mark.parametrize("entropy_weight", [0.0, 0.01])
-def test_one_iteration_is_that_of_stable_baselines3(case, entropy_weight, peer, monkeypatch):
+@pytest.mark.parametrize("ent_coef", [0.0, 0.01])
+def test_one_iteration_is_that_of_stable_baselines3(case, ent_coef, peer, monkeypatch):
     peers = pytest.importorskip("stable_baselines3")
-    settings = SETTINGS.model_copy(update={"entropy_weight": entropy_weight, "rate": 3e-4})
+    settings = SETTINGS.model_copy(update={"ent_coef": ent_coef, "learning_rate": 3e-4})
     policy, value, batch = copies(case, slice(0, 1))
     order = permutations(0, [0], 0, settings.epochs, 200)
     model = peer.model(
         peers.PPO, policy, value, batch, value(batch.observation).detach().squeeze(2),
-        batch_size=64, n_epochs=settings.epochs, ent_coef=entropy_weight,
+        batch_size=64, n_epochs=settings.epochs, ent_coef=ent_coef,
     )  # fmt: skip
     drawn = iter(order[0])
     monkeypatch.setattr(np.random, "permutation", lambda n: next(drawn))

@@ -103,7 +103,7 @@ def test_all_that_an_iteration_depends_on_is_declared(method):
 
 def test_ddpg_s_losses_stand_after_its_warm_up(tmp_path):
     """100 steps with uniform actions: the windows up to 50 and 100 have no update."""
-    method = {"algorithm": "ddpg", "hidden": [8], "batch": 8, "learning_starts": 100, "report": 50}
+    method = {"algorithm": "ddpg", "hidden": [8], "batch_size": 8, "learning_starts": 100, "report": 50}
     train(job(method, steps=300), tmp_path)
     scores = read_scores(tmp_path / "scores.parquet")
     for metric, first in (("critic_loss", 150), ("actor_loss", 150), ("return", 200), ("episodes", 50)):
@@ -166,7 +166,7 @@ def test_ddpg_refuses_what_it_does_not_do(name, value):
 @pytest.mark.parametrize(
     ("method", "says"),
     [
-        ({"algorithm": "ppo", "rate": -1}, r"method.*rate.*-1"),
+        ({"algorithm": "ppo", "learning_rate": -1}, r"method.*learning_rate.*-1"),
         ({"algorithm": "ppo", "hidden": [64, 0]}, r"method.*hidden\.1: expected greater than or equal to 1, found 0"),
         ({"algorithm": "ddpg", "learning_starts": 500}, "more steps than the 500 before learning starts, not 500"),
     ],

@@ -33,7 +33,7 @@ def test_one_update_is_that_of_sb3_contrib(case, peer, monkeypatch):
     model.train()
     method = TRPO(algorithm="trpo", divergence_per_action=True)
     flat, taken, divergence = trpo.update(policy.network, policy.flat, batch, method)
-    optimiser = Adam(value.flat, value.gradient, method.value_rate, eps=EPS)
+    optimiser = Adam(value.flat, value.gradient, method.value_learning_rate, eps=EPS)
     values.fit(value, optimiser, [batch.observation[0]], [batch.returns[0]], [order[0]], [128], [0])
     of_policy, of_value = peer.weights(model)
     assert taken.item() > 0 and 0 < divergence.item() <= 2 * 0.01  # two action dimensions

@@ -98,7 +98,7 @@ def test_the_step_ends_on_the_boundary_of_the_quadratic_model():
 
 
 def test_each_seed_backs_off_on_its_own():
-    # L(w) = -w, D(w) = w²: from 0 with step 1, 2, 8, -1 and radius 1, halving
+    # L(w) = -w, D(w) = w²: from 0 with step 1, 2, 8, -1 and target_kl 1, halving
     flat, step = torch.zeros(5, 1), torch.tensor([[1.0], [2.0], [8.0], [-1.0], [float("nan")]])
     calls = []
 

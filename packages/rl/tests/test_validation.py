@@ -19,9 +19,9 @@ pytest.importorskip("sb3_contrib")
 torch.set_num_threads(1)
 
 METHODS: dict[str, dict[str, Any]] = {
-    "ppo": {"steps": 250, "batch": 50, "epochs": 2},
-    "trpo": {"steps": 250, "batch": 50, "value_epochs": 2, "divergence_per_action": True},
-    "ddpg": {"hidden": [16, 16], "batch": 16, "learning_starts": 600, "report": 250, "noise": "gaussian"},
+    "ppo": {"steps": 250, "minibatch_size": 50, "epochs": 2},
+    "trpo": {"steps": 250, "value_minibatch_size": 50, "value_epochs": 2, "divergence_per_action": True},
+    "ddpg": {"hidden": [16, 16], "batch_size": 16, "learning_starts": 600, "report": 250, "noise": "gaussian"},
 }
 
 
@@ -55,7 +55,7 @@ def test_several_environments_give_the_episodes_of_each() -> None:
 def test_settings_that_the_peer_lacks_are_refused() -> None:
     for algorithm, setting, name in (
         ("ddpg", {"noise": "parameter"}, "noise"),
-        ("ddpg", {"critic_rate": 1e-4}, "critic_rate"),
+        ("ddpg", {"critic_learning_rate": 1e-4}, "critic_learning_rate"),
         ("trpo", {"divergence_per_action": False}, "divergence_per_action"),
         ("ppo", {"normalise_observations": True}, "normalise_observations"),
     ):

@@ -74,7 +74,7 @@ def test_the_published_bias_is_that_of_the_closed_form():
 
 
 def test_scores_are_those_of_a_naive_loop_over_samples():
-    made = job(batches=2, seeds=(1000,), batch=12, mini_batch=4, divergences=[10])
+    made = job(batches=2, seeds=(1000,), batch_size=12, minibatch_size=4, divergences=[10])
     assert isinstance(made.task, GaussianBandit) and isinstance(made.method, Estimators)
     measurement = bandit.Measurement(made, made.method, made.task)
     drawn = []
@@ -126,11 +126,11 @@ def test_the_gradients_are_those_of_training(monkeypatch):
     def negative(at_w, at_snapshot, full):
         return -(at_w - at_snapshot + full)
 
-    made = job(batches=2, seeds=(1000,), batch=12, mini_batch=4, divergences=[10])
+    made = job(batches=2, seeds=(1000,), batch_size=12, minibatch_size=4, divergences=[10])
     assert isinstance(made.task, GaussianBandit)
     problem = bandit.problem_of(made.task, bandit.samples_of(made.task, np.random.default_rng(0)), ratio=False)
     w = bandit.policy_at(0.01, 2.0)
-    step = InnerLoop(algorithm="inner_loop", radius=0.05)
+    step = InnerLoop(algorithm="inner_loop", target_kl=0.05)
     draws = np.array([1, 1]), np.array([0, 0])
     before = bandit.gradients(problem, [w])["svrg"][0]
     taken = svrpo.inner_loop(problem, bandit.snapshot(), *draws, step).mean_gradient
@@ -140,8 +140,8 @@ def test_the_gradients_are_those_of_training(monkeypatch):
 
 
 def test_scores_of_the_job(tmp_path):
-    train(job(divergences=[1, 10], batch=40, mini_batch=10), tmp_path / "both")
-    train(job(divergences=[1, 10], batch=40, mini_batch=10, seeds=(1001,)), tmp_path / "alone")
+    train(job(divergences=[1, 10], batch_size=40, minibatch_size=10), tmp_path / "both")
+    train(job(divergences=[1, 10], batch_size=40, minibatch_size=10, seeds=(1001,)), tmp_path / "alone")
     scores, alone = (read_scores(tmp_path / name / "scores.parquet") for name in ("both", "alone"))
     labels = {f"estimators/{name}" for name in ("svrg", "svrg_ratio", "sgd", "sgd_ratio")}
     assert set(scores["method"]) == labels and set(scores["step"]) == {1, 10}
@@ -155,7 +155,7 @@ def test_bad_bandits_are_refused():
         Job(method=Estimators(algorithm="estimators"), task=Task())
     with pytest.raises(ValidationError, match="estimators for a Gaussian bandit"):
         Job(method=InnerLoop(algorithm="inner_loop"), task=GaussianBandit(distance=1.0))
-    with pytest.raises(ValidationError, match="multiple of mini_batch"):
-        GaussianBandit(distance=1.0, batch=10, mini_batch=3)
+    with pytest.raises(ValidationError, match="multiple of minibatch_size"):
+        GaussianBandit(distance=1.0, batch_size=10, minibatch_size=3)
     with pytest.raises(ValidationError, match="ascending order"):
         GaussianBandit(distance=1.0, divergences=[3, 1])

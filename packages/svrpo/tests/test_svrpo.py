@@ -71,10 +71,10 @@ def test_values_past_the_radius_are_cut_short():
     w, samples, problem = make()
     assert problem.value(w + 1.0, 0.01) == (math.inf, math.inf)
     assert problem.value(torch.full_like(w, math.nan), 0.01) == (math.inf, math.inf)
-    for radius in np.linspace(0.001, 0.3, 40):  # whatever the sum over some states was
+    for target_kl in np.linspace(0.001, 0.3, 40):  # whatever the sum over some states was
         here = elsewhere(w)
-        inside = float(divergence(here, samples, w[-2:])) <= radius
-        assert (problem.value(here, radius)[1] <= radius) == inside
+        inside = float(divergence(here, samples, w[-2:])) <= target_kl
+        assert (problem.value(here, target_kl)[1] <= target_kl) == inside
 
 
 @pytest.mark.parametrize("chunk", [7, 2048])
@@ -94,7 +94,7 @@ def test_newton_step_solves_the_system_and_spends_the_radius_of_the_quadratic_mo
     torch.manual_seed(2)
     a = torch.randn(3, 8, 8, dtype=torch.float64)
     matrix, v = a @ a.mT + torch.eye(8, dtype=torch.float64), torch.randn(3, 8, dtype=torch.float64)
-    step = newton_step(lambda u: (matrix @ u[..., None])[..., 0], v, radius=0.01, cg_steps=40)
+    step = newton_step(lambda u: (matrix @ u[..., None])[..., 0], v, target_kl=0.01, cg_steps=40)
     s = torch.linalg.solve(matrix, v)
     beta = (0.02 / ((s * (matrix @ s[..., None])[..., 0]).sum(1) + 1e-8)).sqrt()
     assert torch.allclose(step, -beta[:, None] * s, atol=1e-6)
@@ -103,7 +103,7 @@ def test_newton_step_solves_the_system_and_spends_the_radius_of_the_quadratic_mo
 def test_newton_step_is_rejected_where_the_curvature_is_negative():
     v = torch.ones(2, 4, dtype=torch.float64)
     sign = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
-    step = newton_step(lambda u: sign * u, v, radius=0.01, cg_steps=4)
+    step = newton_step(lambda u: sign * u, v, target_kl=0.01, cg_steps=4)
     assert (step[0] != 0).all() and (step[1] == 0).all()
 
 

@@ -20,10 +20,12 @@ from septet.testing import forgotten
 
 EXPERIMENTS = Experiments()
 POLE = Task(
-    name="cart_pole", environment="ContinuousCartPole", batch=400, mini_batch=40, inner_steps=4, iterations=4,
+    name="cart_pole", environment="ContinuousCartPole", batch_size=400, minibatch_size=40, inner_steps=4, iterations=4,
     environments=2, gamma=0.99, hidden=(8, 8),
 )  # fmt: skip
-SWING = POLE.model_copy(update={"name": "pendulum", "environment": "Pendulum-v1", "batch": 2000, "environments": 5})
+SWING = POLE.model_copy(
+    update={"name": "pendulum", "environment": "Pendulum-v1", "batch_size": 2000, "environments": 5}
+)
 
 
 def job(method, task=POLE, seeds=(0, 1), **settings):
@@ -105,7 +107,7 @@ def test_an_environment_without_a_time_limit_is_refused():
 
 
 def test_a_single_block_has_no_variance(tmp_path):
-    train(job("svrpo", POLE.model_copy(update={"mini_batch": 400})), tmp_path)
+    train(job("svrpo", POLE.model_copy(update={"minibatch_size": 400})), tmp_path)
     assert (read_scores(tmp_path / "scores.parquet").filter(metric="variance_ratio_at")["value"] == 0.0).all()
 
 
@@ -144,16 +146,16 @@ def test_a_number_that_is_not_finite_is_named():
 
 
 def test_bad_jobs_are_refused():
-    with pytest.raises(ValidationError, match="multiple of mini_batch"):
-        Task(batch=100, mini_batch=30)
+    with pytest.raises(ValidationError, match="multiple of minibatch_size"):
+        Task(batch_size=100, minibatch_size=30)
     with pytest.raises(ValidationError, match="hessian_blocks"):
-        job("svrpo", POLE.model_copy(update={"batch": 444, "mini_batch": 111}))
+        job("svrpo", POLE.model_copy(update={"batch_size": 444, "minibatch_size": 111}))
     with pytest.raises(InputError, match="at least the time limit of 200"):
         build(job("svrpo", POLE.model_copy(update={"environments": 8})))
     with pytest.raises(InputError, match="a multiple of 1000 for svrpg"):
-        build(job("svrpg", SWING.model_copy(update={"batch": 2400, "environments": 4})))
+        build(job("svrpg", SWING.model_copy(update={"batch_size": 2400, "environments": 4})))
     with pytest.raises(InputError, match="end at the time limit only, found ContinuousCartPole"):
-        build(job("svrpg", POLE.model_copy(update={"batch": 1000, "environments": 5})))
+        build(job("svrpg", POLE.model_copy(update={"batch_size": 1000, "environments": 5})))
     with pytest.raises(ValidationError, match=r"hidden\.0"):
         Task(hidden=(0,))
     with pytest.raises(ValidationError, match="different seeds"):

@@ -131,7 +131,7 @@ def test_collapses_without_the_log_determinant(variant):
 
 
 def test_a_flow_finds_more_modes_than_mean_field():
-    one = job(["planar", "mean_field"], Surface(kind="surface"), rate=0.04)
+    one = job(["planar", "mean_field"], Surface(kind="surface"), learning_rate=0.04)
     flow, plain = (posterior.measure(one, v, *posterior.fit(one, v))[0] for v in one.method.variants)
     assert (flow["coverage"] > plain["coverage"] + 0.2).all()
     assert (flow["kl"] < plain["kl"]).all()

@@ -180,7 +180,7 @@ def test_mini_batches_hold_every_sample_once_whatever_the_other_rows_are():
 
 def test_proximal_update_stops_a_row_beyond_its_divergence():
     one, _, _ = problem(alpha=0.0)
-    tight = PPO(algorithm="ppo", target_kl=1e-6, epochs=3, rate=1e-3)
+    tight = PPO(algorithm="ppo", target_kl=1e-6, epochs=3, learning_rate=1e-3)
     after, _, far = updates.proximal(one, tight, Moments.none(one.old), generators())
     one_epoch = updates.proximal(one, tight.model_copy(update={"epochs": 1}), Moments.none(one.old), generators())[0]
     assert torch.equal(after, one_epoch)

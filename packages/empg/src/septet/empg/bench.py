@@ -172,8 +172,9 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
     config = trl.GRPOConfig(
         output_dir=str(folder / "trl"), use_cpu=run.device.type == "cpu", bf16=bf16, beta=0.0,
         num_generations=job.samples,
-        per_device_train_batch_size=size, max_completion_length=job.task.limit, learning_rate=1e-12, report_to=[],
-        save_strategy="no", max_steps=steps + 2, logging_strategy="no", disable_tqdm=True, temperature=1.0,
+        per_device_train_batch_size=size, max_completion_length=job.task.max_completion_length,
+        learning_rate=1e-12, report_to=[], save_strategy="no", max_steps=steps + 2, logging_strategy="no",
+        disable_tqdm=True, temperature=1.0,
     )  # fmt: skip
     # A fingerprint of our own: `datasets` cannot hash a table once polars is loaded.
     data = Dataset(InMemoryTable.from_pydict({"prompt": list(by_prompt)}), fingerprint="empg")

@@ -140,7 +140,7 @@ class Protocol(Settings):
     """B, prompts of a batch."""
     samples: int = Field(default=2, ge=1)
     """N, completions of a prompt."""
-    limit: int = Field(default=40, ge=2)
+    max_completion_length: int = Field(default=40, ge=2)
     """Most tokens of a completion."""
     learning_rate: float = Field(default=1e-4, gt=0.0)
     """AdamW's learning rate: that of the first step after the warm-up."""
@@ -282,7 +282,7 @@ class Common(Settings):
     """Of the sampling, and of the log-probabilities in the loss (section 3)."""
     weight_decay: float = Field(default=0.01, ge=0.0)
     """AdamW (section 3)."""
-    clip_norm: float = Field(default=1.0, gt=0.0)
+    max_grad_norm: float = Field(default=1.0, gt=0.0)
     """Largest norm of the gradient (section 3)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model is; auto takes a GPU if there is one, and the processor for the tiny model."""

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     questions, grade = tasks.load(job, options.threads)
     completer = Completer(options)
     asked = tasks.with_chats(questions.test[: options.eval_prompts or job.task.eval_prompts], completer.tokenizer)
-    found = completer.complete([problem.prompt for problem in asked], options.limit or job.task.limit)
+    found = completer.complete([problem.prompt for problem in asked], options.limit or job.task.max_completion_length)
     rewards = grade(
         [one.text for one in found],
         [asked[one.prompt] for one in found],

@@ -76,7 +76,7 @@ class Real(Common, Runs):
     tasks: dict[str, Task] = {
         "chat": Chat(
             kind="chat", model=SmolLM(kind="smollm2"), weights="smollm2.safetensors", steps=10, prompts=6, samples=6,
-            limit=12, learning_rate=2e-5, eval_every=5, eval_prompts=30, eval_samples=2, threads=2,
+            max_completion_length=12, learning_rate=2e-5, eval_every=5, eval_prompts=30, eval_samples=2, threads=2,
         ),
     }  # fmt: skip
     """One-digit arithmetic asked of SmolLM2-135M-Instruct."""

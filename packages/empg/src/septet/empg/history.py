@@ -12,10 +12,11 @@ from septet.scores import TIMING, score_rows
 
 Array = NDArray[np.float64]
 STEP = (
-    "reward", "length", "correct", "correct_length", "wrong_length", "truncated", "silent", "surprise", "kl",
-    "gradient", "trained", *NAMES,
+    "reward", "length", "correct", "correct_length", "wrong_length", "truncated", "zero_variance_groups",
+    "negative_log_likelihood", "kl", "gradient", "trained", *NAMES,
 )  # fmt: skip
-"""Measured at every step on the training batch; `silent` is the share of prompts whose completions all score alike."""
+"""Measured at every step on the training batch; `zero_variance_groups` is the share of prompts whose completions all
+score alike."""
 TEST = ("accuracy", "sampled", "test_length", "test_length_correct")
 PHASES = ("generate", "grade", "update")
 TABLE_LAST = 10
@@ -84,7 +85,16 @@ def score_tables(
         parts = [values[:, start:end].mean(1) for start, end in pairwise(points)]
         return np.stack(parts, 1)
 
-    shown = ["reward", "length", "truncated", "silent", "surprise", "kl", "gradient", "trained"]
+    shown = [
+        "reward",
+        "length",
+        "truncated",
+        "zero_variance_groups",
+        "negative_log_likelihood",
+        "kl",
+        "gradient",
+        "trained",
+    ]
     table = {name: window(steps[name]) for name in [*shown, *(NAMES if text else ())]}
     wrong = window(_completions(steps)) - window(steps["correct"])
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -145,7 +145,7 @@ def generation_config(trainer: Trainer) -> Any:
     begin = getattr(tokenizer.pretrained(), "bos_token_id", None)
     made: Any = GenerationConfig
     return made(
-        do_sample=False, max_new_tokens=trainer.job.task.limit, eos_token_id=list(tokenizer.ends),
+        do_sample=False, max_new_tokens=trainer.job.task.max_completion_length, eos_token_id=list(tokenizer.ends),
         pad_token_id=tokenizer.pad, bos_token_id=begin,
     )  # fmt: skip
 
@@ -181,7 +181,7 @@ def card_text(card: RunCard, job: Job, kind: str, about: dict[str, Any]) -> str:
         "seed": about["seed"],
         "step": f"{about['step']} of {job.task.steps}, {job.task.prompts} prompts x {job.samples} completions each",
         "learning rate": f"{job.method.learning_rate or job.task.learning_rate}, {job.task.schedule}",
-        "sampling": f"temperature {job.temperature}, at most {job.task.limit} tokens",
+        "sampling": f"temperature {job.temperature}, at most {job.task.max_completion_length} tokens",
         "score": f"{score}, mean reward of {job.task.eval_prompts} test prompts at most",
         "run card": card.id,
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),

@@ -59,7 +59,9 @@ class Trainer:
         self.engine: Engine = engine(job, self.policy, self.tokenizer)
         self.agreement = 0.0
         """Mean difference of log pi per token between sampler, trainer and model at the start."""
-        self.history = History(len(job.seeds), job.task.steps, job.task.eval_every, (summary.EXAMPLES, job.task.limit))
+        self.history = History(
+            len(job.seeds), job.task.steps, job.task.eval_every, (summary.EXAMPLES, job.task.max_completion_length)
+        )
         self.shown: dict[str, float] = {}
         """What the last step measured, for the job's progress."""
         self.seed = self.step = 0
@@ -71,8 +73,9 @@ class Trainer:
         job, task, model = self.job, self.job.task, self.job.task.model
         self.agreement = check_log_probabilities(
             self.engine, self.policy, [self.tokenizer.encode(one.prompt) for one in self.questions.train[:PROMPTS]],
-            limit=task.limit, temperature=job.temperature, room=Room(task.row_tokens, task.batch_tokens),
-            whole=not self.sharded, name=getattr(model, "name", model.kind), computes_in=models.computes_in(job),
+            limit=task.max_completion_length, temperature=job.temperature,
+            room=Room(task.row_tokens, task.batch_tokens), whole=not self.sharded,
+            name=getattr(model, "name", model.kind), computes_in=models.computes_in(job),
         )  # fmt: skip
 
     def _check_processes(self) -> None:
@@ -152,7 +155,7 @@ class Trainer:
 
     def draw(self, asked: list[Problem], samples: int, *names: str | int) -> Rollout:
         """N completions of each problem; greedy ones if no random stream is named."""
-        limit = self.job.task.limit
+        limit = self.job.task.max_completion_length
         first, last = self.fleet.bounds(len(asked))
         uniforms = None
         if names:
@@ -200,11 +203,11 @@ class Trainer:
         self.fleet.add(reference, values)
         what = lesson(
             method, torch.tensor(reward, dtype=torch.float32), rollout.log_pi, rollout.mask,
-            samples=job.samples, limit=task.limit, reference=reference, values=values,
+            samples=job.samples, limit=task.max_completion_length, reference=reference, values=values,
         )  # fmt: skip
         report = improve(
             self.policy, self.masters, self.optimiser, rollout, what, method,
-            temperature=job.temperature, clip_norm=job.clip_norm, **room, fleet=self.fleet,
+            temperature=job.temperature, max_grad_norm=job.max_grad_norm, **room, fleet=self.fleet,
             at=(self.number, self.step),
         )  # fmt: skip
         self.engine.refresh(self.policy)
@@ -219,8 +222,8 @@ class Trainer:
             "correct_length": float(lengths[right].sum()),
             "wrong_length": float(lengths[~right].sum()),
             "truncated": float(1 - rollout.finished.float().mean()),
-            "silent": float((groups == groups[:, :1]).all(1).mean()),
-            "surprise": float(-rollout.log_pi.sum() / rollout.lengths.sum()),
+            "zero_variance_groups": float((groups == groups[:, :1]).all(1).mean()),
+            "negative_log_likelihood": float(-rollout.log_pi.sum() / rollout.lengths.sum()),
             "kl": report.kl,
             "gradient": report.gradient,
             "trained": float(report.trained),

@@ -139,7 +139,7 @@ def improve(
     method: Method,
     *,
     temperature: float,
-    clip_norm: float,
+    max_grad_norm: float,
     row_tokens: int,
     batch_tokens: int,
     fleet: Fleet | None = None,
@@ -202,7 +202,7 @@ def improve(
         kl, tokens = float(moved[0] / moved[1].clamp(min=1)), int(moved[1])
         if method.max_kl is not None and float(apart[0] / apart[1].clamp(min=1)) > method.max_kl:
             break
-        gradient = fleet.clip(masters, clip_norm)
+        gradient = fleet.clip(masters, max_grad_norm)
         check_finite("the gradient's norm", np.array([gradient]), at[1], at[:1], "step")
         optimiser.step()
         masters.publish()

@@ -42,7 +42,7 @@ class Method(Settings):
     student_updates: int = Field(default=50, ge=0)
     """Updates of the student on the replay, per cycle; of plain DDPG, whose only updates these are, see the two
     countings of section 3."""
-    teacher_rate: float = Field(default=3e-3, gt=0.0)
+    teacher_learning_rate: float = Field(default=3e-3, gt=0.0)
     """Adam's rate for the teacher (section 3: not found)."""
     sigma: float = Field(default=0.5, gt=0.0)
     """Initial standard deviation of the teacher (section 3: not found)."""
@@ -54,9 +54,9 @@ class Method(Settings):
     """Of plain DDPG: sigma, half width, or the distance that noise on weights keeps."""
     hidden: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (64, 64)
     """Hidden units of all nets (section 3)."""
-    actor_rate: float = Field(default=1e-3, gt=0.0)
+    actor_learning_rate: float = Field(default=1e-3, gt=0.0)
     """Adam's rate for the actor (section 7; section 3 has 1e-4)."""
-    critic_rate: float = Field(default=1e-3, gt=0.0)
+    critic_learning_rate: float = Field(default=1e-3, gt=0.0)
     """Adam's rate for the critic (section 3)."""
     critic_decay: float = Field(default=1e-2, ge=0.0)
     """L2 on the critic's matrices (section 3)."""
@@ -64,9 +64,9 @@ class Method(Settings):
     """Discount per step (section 3)."""
     tau: float = Field(default=0.01, gt=0.0, le=1.0)
     """Share of the new weights in the targets (section 3)."""
-    batch: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=64, ge=1)
     """Transitions of a mini-batch (section 3)."""
-    replay: int = Field(default=1_000_000, ge=1)
+    buffer_size: int = Field(default=1_000_000, ge=1)
     """Transitions that the replay holds, per seed (section 3)."""
     visits: bool = False
     """Also write histograms of the states that explorer and student visit."""
@@ -235,7 +235,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "D0=50": {"explore_steps": 50},
     "D0=400": {"explore_steps": 400},
     "D1=800": {"evaluate_steps": 800},
-    "actor rate 1e-4": {"actor_rate": 1e-4},
+    "actor rate 1e-4": {"actor_learning_rate": 1e-4},
     "10 updates": {"trial_updates": 10},
     "with the replay": {"replay": True},
 }

@@ -20,7 +20,7 @@ class MetaExplore(Method):
         given, name = dict(settings), type(self).__name__
         root = given.pop("root_seed", 2018)
         given.pop("environments", None)  # of a vector environment: the method says how many it needs
-        method = validate(Settings, {"replay": 1_000_000, **given}, name)
+        method = validate(Settings, {"buffer_size": 1_000_000, **given}, name)
         learner = Learner(method, Task(environment=environment, steps=OPEN), seeds, root)
         if method.teaches:
             first_evaluation(learner)

@@ -113,7 +113,7 @@ def meta_cycle(learner: "Learner", number: int) -> Cycle:
     if method.teacher_update != "frozen" and method.explorer != "random":
         bounds = method.sigma_floor, method.sigma_ceiling
         learner.teacher, norms = taught(
-            learner.teacher, learner.teacher_shape, lesson, advantage, method.teacher_rate, bounds
+            learner.teacher, learner.teacher_shape, lesson, advantage, method.teacher_learning_rate, bounds
         )
         check_finite("the teacher", learner.teacher.flat, number, seeds)
 
@@ -185,11 +185,11 @@ class Learner:
         ]
         self.student = Student(networks(*weights), shapes, student.scaling(seen))
         self.updates, self.losses, self.steps = 0, np.zeros((count, 2)), 0
-        self.replay, self.seen = Replay(seeds, size, width, min(method.replay, task.steps)), seen
+        self.replay, self.seen = Replay(seeds, size, width, min(method.buffer_size, task.steps)), seen
         self.noise: NoisyActor | None = None
         if not method.teaches:
             of = (method.explorer, method.noise_scale, root, name, seeds, self.student)
-            self.noise = NoisyActor(*of, batch=method.batch)
+            self.noise = NoisyActor(*of, batch=method.batch_size)
         self.teacher_shape = net((size + (method.explorer == "informed"), *method.hidden, width), normalised=True)
         self.teacher = teacher.initial(method.explorer, self.teacher_shape, root, name, seeds, method.sigma)
         self.rewards = Spread(*np.zeros((3, count)))
@@ -249,7 +249,7 @@ def explore(learner: Learner, method: Method, environments: Environments, number
 
 def draw(learner: Learner, name: str, number: int, method: Method, updates: int, held: int) -> NDArray[np.int64]:
     """Rows of the mini-batches of cycle `number`, ``(S, U, N)`` in [0, held)."""
-    return np.stack([g.integers(0, held, (updates, method.batch)) for g in learner.streams(name, number)])
+    return np.stack([g.integers(0, held, (updates, method.batch_size)) for g in learner.streams(name, number)])
 
 
 def trials_of(learner: Learner, method: Method, records: Float32, rows: NDArray[np.int64]) -> tuple[Student, Array]:
@@ -297,4 +297,4 @@ def learn(learner: Learner, number: int) -> None:
 
 def rates(method: Method) -> Rates:
     """The numbers of the student's update."""
-    return Rates(method.actor_rate, method.critic_rate, method.critic_decay, method.gamma, method.tau)
+    return Rates(method.actor_learning_rate, method.critic_learning_rate, method.critic_decay, method.gamma, method.tau)

@@ -67,7 +67,7 @@ def rows(quick: bool) -> list[Row]:
 
 def ours(hidden: tuple[int, ...], batch: int, seeds: int, steps: int, actor_every: int = 1) -> float:
     """Environment steps per second of all seeds together, learning included."""
-    method = DDPG(algorithm="ddpg", hidden=hidden, batch=batch, report=WARM_UP, actor_every=actor_every)
+    method = DDPG(algorithm="ddpg", hidden=hidden, batch_size=batch, report=WARM_UP, actor_every=actor_every)
     job = Job(method=method, task=Task(environment=ENVIRONMENT), seeds=list(range(seeds)), steps=WARM_UP + steps)
     learner = DDPGLearner(job)
     learner.iterate(0)

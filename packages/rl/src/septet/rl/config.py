@@ -55,13 +55,13 @@ class VPG(_OnPolicy):
 
     algorithm: Literal["vpg"]
     """Selects this method."""
-    rate: float = Field(default=3e-3, gt=0.0)
+    learning_rate: float = Field(default=3e-3, gt=0.0)
     """Adam's rate for the policy."""
-    value_rate: float = Field(default=1e-3, gt=0.0)
+    value_learning_rate: float = Field(default=1e-3, gt=0.0)
     """Adam's rate for the value net."""
     value_epochs: int = Field(default=10, ge=1)
     """Passes over the batch for the value net."""
-    batch: int = Field(default=128, ge=1)
+    value_minibatch_size: int = Field(default=128, ge=1)
     """Samples in a mini-batch of the value net."""
 
 
@@ -79,15 +79,15 @@ class TRPO(_OnPolicy):
     divergence_per_action: bool = False
     """Divide the KL divergence by the number of action dimensions: sb3-contrib takes the mean over them, so that with
     its settings a step is longer than the paper's by their square root."""
-    shrink: float = Field(default=0.8, gt=0.0, lt=1.0)
+    backtrack_ratio: float = Field(default=0.8, gt=0.0, lt=1.0)
     """Factor between two trials of the line search."""
-    trials: int = Field(default=10, ge=1)
+    line_search_steps: int = Field(default=10, ge=1)
     """Trials of the line search."""
-    value_rate: float = Field(default=1e-3, gt=0.0)
+    value_learning_rate: float = Field(default=1e-3, gt=0.0)
     """Adam's rate for the value net."""
     value_epochs: int = Field(default=10, ge=1)
     """Passes over the batch for the value net."""
-    batch: int = Field(default=128, ge=1)
+    value_minibatch_size: int = Field(default=128, ge=1)
     """Samples in a mini-batch of the value net."""
 
 
@@ -96,19 +96,19 @@ class PPO(_OnPolicy):
 
     algorithm: Literal["ppo"]
     """Selects this method."""
-    rate: float = Field(default=3e-4, gt=0.0)
+    learning_rate: float = Field(default=3e-4, gt=0.0)
     """Adam's rate."""
     epochs: int = Field(default=10, ge=1)
     """Passes over the batch."""
-    batch: int = Field(default=64, ge=2)
+    minibatch_size: int = Field(default=64, ge=2)
     """Samples in a mini-batch."""
-    clip: float = Field(default=0.2, gt=0.0)
+    clip_range: float = Field(default=0.2, gt=0.0)
     """The ratio counts up to 1 ± clip."""
-    entropy_weight: float = Field(default=0.0, ge=0.0)
+    ent_coef: float = Field(default=0.0, ge=0.0)
     """Weight of the entropy in the loss."""
-    value_weight: float = Field(default=0.5, ge=0.0)
+    vf_coef: float = Field(default=0.5, ge=0.0)
     """Weight of the squared error of the values in the loss."""
-    max_gradient: float = Field(default=0.5, gt=0.0)
+    max_grad_norm: float = Field(default=0.5, gt=0.0)
     """Largest norm of the gradient of policy and value net together."""
 
 
@@ -121,17 +121,17 @@ class DDPG(BaseMethod):
     """Hidden units of the actor and of the critic, relu."""
     last_layer: float | None = Field(default=None, gt=0.0)
     """Bound of the last layers' uniform initial weights (Lillicrap et al.: 0.003); null for PyTorch's rule."""
-    actor_rate: float = Field(default=1e-3, gt=0.0)
+    actor_learning_rate: float = Field(default=1e-3, gt=0.0)
     """Adam's rate for the actor."""
-    critic_rate: float = Field(default=1e-3, gt=0.0)
+    critic_learning_rate: float = Field(default=1e-3, gt=0.0)
     """Adam's rate for the critic."""
     critic_decay: float = Field(default=0.0, ge=0.0)
     """L2 on the critic's weights, added to its gradient."""
     tau: float = Field(default=0.005, gt=0.0, le=1.0)
     """Share of the new weights in the target networks after each update."""
-    replay: int = Field(default=1_000_000, ge=1)
+    buffer_size: int = Field(default=1_000_000, ge=1)
     """Transitions that the replay holds, per seed."""
-    batch: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=256, ge=1)
     """Transitions in a mini-batch."""
     learning_starts: int = Field(default=100, ge=1)
     """Steps with uniform actions before the first update."""

@@ -70,10 +70,12 @@ class Agent:
             for name, shape in zip(Shapes._fields, self.shapes, strict=True)
         )
         self.networks = networks(actor, critic)
-        self.rates = Rates(method.actor_rate, method.critic_rate, method.critic_decay, method.gamma, method.tau)
+        self.rates = Rates(
+            method.actor_learning_rate, method.critic_learning_rate, method.critic_decay, method.gamma, method.tau
+        )
         parts = min(threads, len(seeds))
         self._shares = np.linspace(0, len(seeds), parts + 1).astype(int)
-        self._work = [workspace(self.shapes, method.batch) for _ in range(parts)]
+        self._work = [workspace(self.shapes, method.batch_size) for _ in range(parts)]
         self._pool = ThreadPoolExecutor(parts) if parts > 1 else None
 
     def act(self, observation: NDArray[np.floating[Any]], weights: Float32 | None = None) -> Float32:
@@ -103,7 +105,7 @@ class Agent:
             InputError: rows that the replay does not have, or a replay of other seeds or sizes.
         """
         if replay.records is not self._records:  # the same array at each update: looked at once
-            self._sides = {"S": len(self.seeds), "N": self.method.batch, "R": record_size(*self.sizes)}
+            self._sides = {"S": len(self.seeds), "N": self.method.batch_size, "R": record_size(*self.sizes)}
             fit("learn: records", "any f4 S C R", replay.records, self._sides)
             self._records = replay.records
         rows = fit("learn: rows", "i8 S N < C", rows, self._sides)
@@ -161,8 +163,8 @@ class DDPGLearner:
         self.window = self.method.report
         self.iterations = -(-job.steps // self.window)
         self.agent = Agent(self.method, root, task, job.seeds, size, width, job.threads)
-        self.replay = Replay(job.seeds, size, width, min(self.method.replay, self.iterations * self.window))
-        self.sampler = IndexSampler(root, task, job.seeds, self.method.batch)
+        self.replay = Replay(job.seeds, size, width, min(self.method.buffer_size, self.iterations * self.window))
+        self.sampler = IndexSampler(root, task, job.seeds, self.method.batch_size)
         self.warm_up = Draws(uniform, root, ("warm-up", task), job.seeds, (width,))
         self.noise, self.parameter_noise = exploration(self.method, root, task, job.seeds, self.agent.shapes.actor)
         self._low = self.batch.action_low
@@ -262,7 +264,7 @@ def exploration(
     """The noise on actions and the noise on weights that the method asks for; at most one of them."""
     name = (root, task, seeds)
     if method.noise == "parameter":
-        return None, ParameterNoise(*name, actor, target=method.noise_scale, batch=method.batch)
+        return None, ParameterNoise(*name, actor, target=method.noise_scale, batch=method.batch_size)
     action_size = int(actor.sizes[-1])
     if method.noise == "ornstein_uhlenbeck":
         scale, theta, dt = method.noise_scale, method.noise_theta, method.noise_dt

@@ -34,9 +34,9 @@ class Experiments(Runs):
 
 Validated = Annotated[PPO | TRPO | DDPG, Field(discriminator="algorithm")]
 SHARED: dict[str, dict[str, object]] = {
-    "ppo": {"steps": 1024, "batch": 256, "rate": 1e-3, "gamma": 0.95},
-    "trpo": {"steps": 1024, "batch": 256, "gamma": 0.95, "divergence_per_action": True},
-    "ddpg": {"hidden": [64, 64], "batch": 64, "noise": "gaussian", "report": 500},
+    "ppo": {"steps": 1024, "minibatch_size": 256, "learning_rate": 1e-3, "gamma": 0.95},
+    "trpo": {"steps": 1024, "value_minibatch_size": 256, "gamma": 0.95, "divergence_per_action": True},
+    "ddpg": {"hidden": [64, 64], "batch_size": 64, "noise": "gaussian", "report": 500},
 }
 """Settings that ours and the peer's have in common; the rest are the peers' defaults."""
 

@@ -159,7 +159,7 @@ class PPOLearner(OnPolicy):
     def __init__(self, job: Job) -> None:
         method = job.method
         assert isinstance(method, PPO)
-        super().__init__(job, method, (method.rate, method.rate))
+        super().__init__(job, method, (method.learning_rate, method.learning_rate))
         self.method = method
 
     def learn(self, batch: Batch, iteration: int) -> dict[str, Array]:
@@ -216,8 +216,8 @@ def train_epochs(
     """
     nets = tanh_net(policy.network), tanh_net(value.network)
     tapes = (
-        tape(nets[0], method.batch)._replace(gradient=np.zeros(policy.flat.shape[1], np.float32)),
-        tape(nets[1], method.batch),
+        tape(nets[0], method.minibatch_size)._replace(gradient=np.zeros(policy.flat.shape[1], np.float32)),
+        tape(nets[1], method.minibatch_size),
     )
     if len(order) != len(policy.flat):
         raise InputError(
@@ -239,19 +239,19 @@ def train_epochs(
                 advantage,
                 returns,
                 rows,
-                method.batch,
+                method.minibatch_size,
                 tapes,
                 done,
                 optimisers[0].rate,
                 optimisers[0].eps,
-                method.clip,
-                method.entropy_weight,
-                method.value_weight,
-                method.max_gradient,
+                method.clip_range,
+                method.ent_coef,
+                method.vf_coef,
+                method.max_grad_norm,
             )
         )
     for optimiser in optimisers:
-        optimiser.steps += order.shape[1] * -(-order.shape[2] // method.batch)
+        optimiser.steps += order.shape[1] * -(-order.shape[2] // method.minibatch_size)
     return np.array(found)
 
 
@@ -277,7 +277,7 @@ def _sides(nets: tuple[Net, Net], *_: Any) -> dict[str, int]:
     batch="int 1",
     tapes=(tape_spec("batch"), tape_spec("batch", str.lower)),
     first="int 0",
-    **dict.fromkeys(("rate", "eps", "clip", "entropy_weight", "value_weight", "max_gradient"), "float"),
+    **dict.fromkeys(("rate", "eps", "clip", "ent_coef", "vf_coef", "max_grad_norm"), "float"),
 )
 @compiled(reassociate=True, uses=("septet.sampler",))
 def ppo_epochs(
@@ -297,9 +297,9 @@ def ppo_epochs(
     rate: float,
     eps: float,
     clip: float,
-    entropy_weight: float,
-    value_weight: float,
-    max_gradient: float,
+    ent_coef: float,
+    vf_coef: float,
+    max_grad_norm: float,
 ) -> Array:
     """All mini-batch steps of one iteration for one seed.
 
@@ -319,7 +319,7 @@ def ppo_epochs(
         batch: samples in a mini-batch; the last one of an epoch may be smaller.
         tapes: room for passes of both nets, the policy's gradient with log s.
         first: Adam steps before this call; rate, eps: Adam's.
-        clip, entropy_weight, value_weight, max_gradient: as in `septet.rl.config.PPO`.
+        clip, ent_coef, vf_coef, max_grad_norm: as in `septet.rl.config.PPO`.
 
     Returns:
         Means over the mini-batches of policy loss, value loss, approximate KL divergence and clipped share.
@@ -378,7 +378,7 @@ def ppo_epochs(
                 # d loss / d log_prob: nothing where the clipped term is the smaller one
                 weight[r] = -gain * ratio / b if gain * ratio <= gain * bounded else 0.0
             change = delta[: b * a].reshape(b, a)
-            d_log_std[:] = -entropy_weight
+            d_log_std[:] = -ent_coef
             for r in range(b):
                 k = rows[r]
                 for j in range(a):
@@ -395,7 +395,7 @@ def ppo_epochs(
             for r in range(b):
                 error = out[r, 0] - returns[rows[r]]
                 value_loss += error * error
-                out[r, 0] = 2.0 * value_weight * error / b
+                out[r, 0] = 2.0 * vf_coef * error / b
             backward(value, value_net, value_room, out, 0)
             weight_gradient(value, value_net, seen, value_room, out)
 
@@ -404,7 +404,7 @@ def ppo_epochs(
                 square += gradient[k] * gradient[k]
             for k in range(value_gradient.size):
                 square += value_gradient[k] * value_gradient[k]
-            scale = min(1.0, max_gradient / (math.sqrt(square) + 1e-6))
+            scale = min(1.0, max_grad_norm / (math.sqrt(square) + 1e-6))
             steps += 1
             scaled_adam(policy, gradient, moments[0], moments[1], first + steps, rate, scale, eps)
             scaled_adam(value, value_gradient, moments[2], moments[3], first + steps, rate, scale, eps)

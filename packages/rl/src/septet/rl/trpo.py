@@ -30,7 +30,7 @@ def surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor) -> Tens
 
 
 def update(network: Network, flat: Tensor, batch: Batch, method: TRPO) -> tuple[Tensor, Tensor, Tensor]:
-    """One trust-region step: s = (F + c I)^-1 g by conjugate gradient, scaled to the radius, then a line search.
+    """One trust-region step: s = (F + c I)^-1 g by conjugate gradient, scaled to the target_kl, then a line search.
 
     Args:
         network: the policy's.
@@ -43,7 +43,7 @@ def update(network: Network, flat: Tensor, batch: Batch, method: TRPO) -> tuple[
     """
     advantage = standardised(batch.advantage)
     share = 1.0 / batch.action.shape[2] if method.divergence_per_action else 1.0
-    radius, damping = method.target_kl / share, method.damping / share  # the same as share * KL and share * F
+    target_kl, damping = method.target_kl / share, method.damping / share  # the same as share * KL and share * F
     with torch.no_grad():
         mean_old, log_std_old = network(flat, batch.observation), network.split(flat)[1].clone()
 
@@ -63,9 +63,11 @@ def update(network: Network, flat: Tensor, batch: Batch, method: TRPO) -> tuple[
     (gradient,) = torch.autograd.grad(start.sum(), leaf)
     product = trust_region.fisher_product(network, flat, batch.observation, damping)
     direction = trust_region.conjugate_gradient(product, -gradient, method.cg_steps)
-    beta = trust_region.step_length(direction, product(direction), radius)
+    beta = trust_region.step_length(direction, product(direction), target_kl)
     step = beta.unsqueeze(1) * direction
-    return trust_region.line_search(evaluate, flat.detach(), step, start.detach(), radius, method.shrink, method.trials)
+    return trust_region.line_search(
+        evaluate, flat.detach(), step, start.detach(), target_kl, method.backtrack_ratio, method.line_search_steps
+    )
 
 
 class TRPOLearner(OnPolicy):
@@ -74,7 +76,7 @@ class TRPOLearner(OnPolicy):
     def __init__(self, job: Job) -> None:
         method = job.method
         assert isinstance(method, TRPO)
-        super().__init__(job, method, (0.0, method.value_rate))
+        super().__init__(job, method, (0.0, method.value_learning_rate))
         self.method = method
 
     def learn(self, batch: Batch, iteration: int) -> dict[str, NDArray[np.float64]]:
@@ -86,5 +88,5 @@ class TRPOLearner(OnPolicy):
 
         flat, taken, divergence = each_seed(step, self.policy.flat, *batch)
         self.policy.flat.copy_(flat)
-        loss = self.fit_values(batch, iteration, method.value_epochs, method.batch)
+        loss = self.fit_values(batch, iteration, method.value_epochs, method.value_minibatch_size)
         return {"value_loss": loss, "kl": divergence.double().numpy(), "step": taken.double().numpy()}

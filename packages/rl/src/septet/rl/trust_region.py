@@ -140,22 +140,22 @@ def kl_hessian_product(divergence: Callable[[Tensor], Tensor], flat: Tensor, dam
     return product
 
 
-def step_length(direction: Tensor, curvature: Tensor, radius: float) -> Tensor:
-    """Length (S,) of the step along s (S, P) at which the quadratic model of the KL divergence is `radius`.
+def step_length(direction: Tensor, curvature: Tensor, target_kl: float) -> Tensor:
+    """Length (S,) of the step along s (S, P) at which the quadratic model of the KL divergence is `target_kl`.
 
         beta = sqrt(2 delta / (s' A s))
 
     Args:
         direction: s (S, P).
         curvature: A s (S, P).
-        radius: delta.
+        target_kl: delta.
 
     Returns:
         beta; 0 where s' A s is not positive, so that the seed stays where it is.
     """
     square = (direction * curvature).sum(1)
     good = square > 0.0
-    return torch.where(good, square_root(2.0 * radius / torch.where(good, square, 1.0)), 0.0)
+    return torch.where(good, square_root(2.0 * target_kl / torch.where(good, square, 1.0)), 0.0)
 
 
 def line_search(
@@ -163,23 +163,23 @@ def line_search(
     flat: Tensor,
     step: Tensor,
     loss: Tensor,
-    radius: float,
-    shrink: float,
-    trials: int,
+    target_kl: float,
+    backtrack_ratio: float,
+    line_search_steps: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Back off from w + step until the loss falls inside the trust region, for each seed on its own.
 
-    Tries w + shrink^k step, k = 0 ... trials - 1, and takes the first with L < L(w) and D <= radius; a seed without
-    one keeps w.
+    Tries w + backtrack_ratio^k step, k = 0 ... line_search_steps - 1, and takes the first with L < L(w) and
+    D <= target_kl; a seed without one keeps w.
 
     Args:
         evaluate: (w (R, P), rows (R,)) -> losses (R,) and KL divergences (R,) of the seeds `rows`.
         flat: w (S, P).
         step: full steps (S, P).
         loss: L(w), (S,).
-        radius: delta.
-        shrink: factor between two trials.
-        trials: K.
+        target_kl: delta.
+        backtrack_ratio: factor between two trials.
+        line_search_steps: K.
 
     Returns:
         New parameters (S, P); the fraction of the step that was taken (S,), 0 for none; the KL divergence there (S,).
@@ -187,13 +187,13 @@ def line_search(
     out, taken, divergence = flat.clone(), torch.zeros_like(loss), torch.zeros_like(loss)
     rows = torch.arange(len(flat))
     fraction = 1.0
-    for _ in range(trials):
+    for _ in range(line_search_steps):
         candidate = flat[rows] + fraction * step[rows]
         new_loss, new_kl = evaluate(candidate, rows)
-        good = (new_loss < loss[rows]) & (new_kl <= radius)  # false for NaN
+        good = (new_loss < loss[rows]) & (new_kl <= target_kl)  # false for NaN
         out[rows[good]], taken[rows[good]], divergence[rows[good]] = candidate[good], fraction, new_kl[good]
         rows = rows[~good]
         if not len(rows):
             break
-        fraction *= shrink
+        fraction *= backtrack_ratio
     return out, taken, divergence

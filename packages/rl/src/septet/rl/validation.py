@@ -144,12 +144,20 @@ def peer_settings(job: Job) -> dict[str, Any]:
     """
     method = job.method
     if isinstance(method, DDPG):
-        _refuse(method, {"last_layer": None, "critic_decay": 0.0, "critic_rate": method.actor_rate, "actor_every": 1})
+        _refuse(
+            method,
+            {
+                "last_layer": None,
+                "critic_decay": 0.0,
+                "critic_learning_rate": method.actor_learning_rate,
+                "actor_every": 1,
+            },
+        )
         return {
-            "learning_rate": method.actor_rate,
-            "buffer_size": min(method.replay, job.steps),
+            "learning_rate": method.actor_learning_rate,
+            "buffer_size": min(method.buffer_size, job.steps),
             "learning_starts": method.learning_starts,
-            "batch_size": method.batch,
+            "batch_size": method.batch_size,
             "tau": method.tau,
             "gamma": method.gamma,
             "train_freq": method.train_every,
@@ -161,28 +169,28 @@ def peer_settings(job: Job) -> dict[str, Any]:
     _refuse(method, {"normalise_observations": False, "bootstrap_time_limits": True})
     shared = {
         "n_steps": method.steps,
-        "batch_size": method.batch,
+        "batch_size": method.minibatch_size if isinstance(method, PPO) else method.value_minibatch_size,
         "gamma": method.gamma,
         "gae_lambda": method.gae_lambda,
         "policy_kwargs": {"net_arch": {"pi": list(method.hidden), "vf": list(method.hidden)}},
     }
     if isinstance(method, PPO):
         return shared | {
-            "learning_rate": method.rate,
+            "learning_rate": method.learning_rate,
             "n_epochs": method.epochs,
-            "clip_range": method.clip,
-            "ent_coef": method.entropy_weight,
-            "vf_coef": method.value_weight,
-            "max_grad_norm": method.max_gradient,
+            "clip_range": method.clip_range,
+            "ent_coef": method.ent_coef,
+            "vf_coef": method.vf_coef,
+            "max_grad_norm": method.max_grad_norm,
         }
     _refuse(method, {"divergence_per_action": True})
     return shared | {
-        "learning_rate": method.value_rate,
+        "learning_rate": method.value_learning_rate,
         "target_kl": method.target_kl,
         "cg_max_steps": method.cg_steps,
         "cg_damping": method.damping,
-        "line_search_shrinking_factor": method.shrink,
-        "line_search_max_iter": method.trials,
+        "line_search_shrinking_factor": method.backtrack_ratio,
+        "line_search_max_iter": method.line_search_steps,
         "n_critic_updates": method.value_epochs,
     }
 

@@ -31,7 +31,7 @@ class VPGLearner(OnPolicy):
     def __init__(self, job: Job) -> None:
         method = job.method
         assert isinstance(method, VPG)
-        super().__init__(job, method, (method.rate, method.value_rate))
+        super().__init__(job, method, (method.learning_rate, method.value_learning_rate))
         self.method = method
 
     def learn(self, batch: Batch, iteration: int) -> dict[str, NDArray[np.float64]]:
@@ -53,5 +53,5 @@ class VPGLearner(OnPolicy):
         self.policy_optimiser.step()
         with torch.no_grad():
             (divergence,) = each_seed(moved, old, self.policy.flat, batch.observation)
-        squared = self.fit_values(batch, iteration, method.value_epochs, method.batch)
+        squared = self.fit_values(batch, iteration, method.value_epochs, method.value_minibatch_size)
         return {"value_loss": squared, "kl": divergence.double().numpy()}

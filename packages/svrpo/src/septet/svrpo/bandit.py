@@ -66,7 +66,7 @@ def natural_square(gradient: Tensor, w: Tensor) -> Tensor:
 
 def samples_of(task: GaussianBandit, rng: np.random.Generator) -> Samples:
     """N actions of the snapshot and their advantages, less the exact mean reward -c^2 - 1."""
-    action = rng.standard_normal((task.batch, 1))
+    action = rng.standard_normal((task.batch_size, 1))
     advantage = 1.0 + task.distance**2 - (action[:, 0] - task.distance) ** 2
     state = np.zeros_like(action)
     return Samples(*(torch.from_numpy(one) for one in (state, action, advantage, state)))
@@ -74,8 +74,8 @@ def samples_of(task: GaussianBandit, rng: np.random.Generator) -> Samples:
 
 def problem_of(task: GaussianBandit, samples: Samples, ratio: bool) -> FiniteSum:
     """The finite sum of a batch; the samples are independent, so that blocks need no shuffling."""
-    order = torch.arange(task.batch)
-    sizes = {"block": task.mini_batch, "hessian_block": task.batch}
+    order = torch.arange(task.batch_size)
+    sizes = {"block": task.minibatch_size, "hessian_block": task.batch_size}
     return FiniteSum(NETWORK, samples, snapshot()[2:], order, order, **sizes, ratio=ratio)
 
 

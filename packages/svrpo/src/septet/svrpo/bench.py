@@ -69,8 +69,8 @@ class Ours:
         task = Task(
             name="bench",
             environment=setting.environment,
-            batch=setting.batch,
-            mini_batch=setting.batch // 10,
+            batch_size=setting.batch,
+            minibatch_size=setting.batch // 10,
             inner_steps=30,
             environments=setting.environments,
         )

@@ -26,7 +26,7 @@ class InnerLoop(Settings):
     """One step instead of the task's m."""
     ratio: bool = False
     """Surrogate with the importance ratio instead of the log-likelihood (section 6)."""
-    radius: float = Field(default=0.01, gt=0.0)
+    target_kl: float = Field(default=0.01, gt=0.0)
     """delta, KL budget of an iteration, in nats (section 3)."""
     cg_steps: int = Field(default=10, ge=1)
     """Conjugate-gradient steps (section 2.3)."""
@@ -34,9 +34,9 @@ class InnerLoop(Settings):
     """Multiple of the identity that is added to the Hessian (section 2.3)."""
     hessian_blocks: int = Field(default=10, ge=1)
     """The Hessian is taken on one of so many blocks of the batch: 10 is a sub-sample of 10 % (section 2.3)."""
-    shrink: float = Field(default=0.5, gt=0.0, lt=1.0)
+    backtrack_ratio: float = Field(default=0.5, gt=0.0, lt=1.0)
     """Factor between two trials of the line search (section 2.4; TRPO: 0.8)."""
-    trials: int = Field(default=10, ge=1)
+    line_search_steps: int = Field(default=10, ge=1)
     """Trials of the line search (section 2.4; TRPO: 15)."""
     stop_at: float | None = Field(default=None, gt=0.0, le=1.0)
     """Stop the inner loop once this share of the budget is used; null never does (section 6)."""
@@ -51,7 +51,7 @@ class _Trajectories(Settings):
     """N, trajectories of a snapshot."""
     trajectories: int = Field(default=5, ge=1)
     """B, trajectories of an inner step; divides N."""
-    rate: float = Field(default=1e-2, gt=0.0)
+    learning_rate: float = Field(default=1e-2, gt=0.0)
     """Adam's rate."""
 
     @model_validator(mode="after")
@@ -113,9 +113,9 @@ class Task(Settings):
     """Name of the task; filled in by the workflow for a job."""
     environment: str = "Swimmer-v5"
     """Gymnasium's name, or ContinuousCartPole."""
-    batch: int = Field(default=50_000, ge=1)
+    batch_size: int = Field(default=50_000, ge=1)
     """N, environment steps of an iteration, per seed."""
-    mini_batch: int = Field(default=5_000, ge=1)
+    minibatch_size: int = Field(default=5_000, ge=1)
     """b, samples of a gradient block; divides N."""
     inner_steps: int = Field(default=20, ge=1)
     """m, inner steps."""
@@ -130,15 +130,15 @@ class Task(Settings):
 
     @model_validator(mode="after")
     def _divides(self) -> "Task":
-        for key in ("mini_batch", "environments"):
-            if self.batch % getattr(self, key):
-                raise ValueError(f"batch a multiple of {key} ({getattr(self, key)}), not {self.batch}")
+        for key in ("minibatch_size", "environments"):
+            if self.batch_size % getattr(self, key):
+                raise ValueError(f"batch_size a multiple of {key} ({getattr(self, key)}), not {self.batch_size}")
         return self
 
     @property
     def steps(self) -> int:
         """Steps of each environment in an iteration."""
-        return self.batch // self.environments
+        return self.batch_size // self.environments
 
 
 class GaussianBandit(Settings):
@@ -148,17 +148,17 @@ class GaussianBandit(Settings):
     """Name of the task; filled in by the workflow for a job."""
     distance: float = Field(gt=0.0)
     """c, the distance of the best action from the snapshot's mean, in the snapshot's standard deviations."""
-    batch: int = Field(default=2000, ge=1)
+    batch_size: int = Field(default=2000, ge=1)
     """N, samples of a batch."""
-    mini_batch: int = Field(default=200, ge=1)
+    minibatch_size: int = Field(default=200, ge=1)
     """b, samples of a gradient block; divides N."""
     divergences: list[Annotated[int, Field(ge=1)]] = Field(default=[1, 3, 10, 30, 50, 100], min_length=1)
     """KL divergences of the policy from the snapshot at which gradients are taken, in thousandths of a nat."""
 
     @model_validator(mode="after")
     def _divides(self) -> "GaussianBandit":
-        if self.batch % self.mini_batch:
-            raise ValueError(f"batch a multiple of mini_batch ({self.mini_batch}), not {self.batch}")
+        if self.batch_size % self.minibatch_size:
+            raise ValueError(f"batch_size a multiple of minibatch_size ({self.minibatch_size}), not {self.batch_size}")
         if sorted(set(self.divergences)) != self.divergences:
             raise ValueError("divergences in ascending order, each once")
         return self
@@ -200,8 +200,8 @@ class Job(Common):
     def _fits(self) -> "Job":
         if isinstance(self.task, GaussianBandit) != isinstance(self.method, Estimators):
             raise ValueError("algorithm: estimators for a Gaussian bandit, and for nothing else")
-        if isinstance(self.method, InnerLoop) and self.task.batch % self.method.hessian_blocks:
-            raise ValueError(f"batch a multiple of hessian_blocks ({self.method.hessian_blocks})")
+        if isinstance(self.method, InnerLoop) and self.task.batch_size % self.method.hessian_blocks:
+            raise ValueError(f"batch_size a multiple of hessian_blocks ({self.method.hessian_blocks})")
         return self
 
 
@@ -217,30 +217,32 @@ class Experiments(SeededRuns, Common):
     """The paper's experiments: `config/papers/svrpo.yaml`."""
 
     methods: dict[str, Method] = {
-        "trpo": inner_loop(gradient="full", single_step=True, ratio=True, hessian_blocks=1, shrink=0.8, trials=15),
+        "trpo": inner_loop(
+            gradient="full", single_step=True, ratio=True, hessian_blocks=1, backtrack_ratio=0.8, line_search_steps=15
+        ),
         "sgd": inner_loop(gradient="sgd"),
         "svrpo": inner_loop(gradient="svrg"),
         "full": inner_loop(gradient="full"),
         "svrpo_stop": inner_loop(gradient="svrg", stop_at=0.98, stop_after=3),
         "svrpo_ratio": inner_loop(gradient="svrg", ratio=True),
         "svrpg": SVRPG(algorithm="svrpg"),
-        "srvrpg": SRVRPG(algorithm="srvrpg", snapshot=10, rate=3e-3),
+        "srvrpg": SRVRPG(algorithm="srvrpg", snapshot=10, learning_rate=3e-3),
         "estimators": Estimators(algorithm="estimators"),
     }
     """SVRPO, its controls, the other methods of section 5, and the gradients on their own (section 8)."""
     tasks: dict[str, Task | GaussianBandit] = {
         "cart_pole": Task(
-            environment="ContinuousCartPole", batch=2000, mini_batch=200, inner_steps=10, iterations=16,
+            environment="ContinuousCartPole", batch_size=2000, minibatch_size=200, inner_steps=10, iterations=16,
             environments=10, gamma=0.99, hidden=(32, 32),
         ),
         "pendulum": Task(
-            environment="Pendulum-v1", batch=5000, mini_batch=500, inner_steps=10, iterations=50, environments=25,
-            gamma=0.99, hidden=(32, 32),
+            environment="Pendulum-v1", batch_size=5000, minibatch_size=500, inner_steps=10, iterations=50,
+            environments=25, gamma=0.99, hidden=(32, 32),
         ),
         "swimmer": Task(environment="Swimmer-v5", inner_steps=20, iterations=500),
         "half_cheetah": Task(environment="HalfCheetah-v5", inner_steps=30, iterations=1000),
         "hopper": Task(environment="Hopper-v5", inner_steps=50, iterations=1000),
-        "walker": Task(environment="Walker2d-v5", mini_batch=1000, inner_steps=100, iterations=1000),
+        "walker": Task(environment="Walker2d-v5", minibatch_size=1000, inner_steps=100, iterations=1000),
         "ant": Task(environment="Ant-v5", inner_steps=10, iterations=1000),
         "bandit_near": GaussianBandit(distance=1.0),
         "bandit": GaussianBandit(distance=2.0),

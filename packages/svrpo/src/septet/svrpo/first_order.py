@@ -64,14 +64,14 @@ class FirstOrderLearner:
         self.job, self.method = job, method
         if job.simulation.environment in EARLY_ENDS:
             raise self._fell(job.simulation.environment)
-        probe = Source(job, method.trajectories, job.simulation.batch)
+        probe = Source(job, method.trajectories, job.simulation.batch_size)
         self.steps = probe.time_limit
         probe.close()
         tick = method.trajectories * self.steps
-        if job.simulation.batch % tick:
-            where = f"task {job.task.name}: batch"
-            raise InputError(where, expected=f"a multiple of {tick} for {method.name}", found=job.simulation.batch)
-        self.ticks = job.simulation.batch // tick
+        if job.simulation.batch_size % tick:
+            where = f"task {job.task.name}: batch_size"
+            raise InputError(where, expected=f"a multiple of {tick} for {method.name}", found=job.simulation.batch_size)
+        self.ticks = job.simulation.batch_size // tick
         self.source = Source(job, method.trajectories, self.steps)
         self.network = self.source.network
         self.w = self.source.initial()
@@ -82,7 +82,7 @@ class FirstOrderLearner:
         self.gathered = np.zeros(seeds, np.int64)  # collections of that snapshot
         self.inner = np.full(seeds, -1)  # inner steps of the running epoch; -1 while a snapshot is collected
         self.snapshot_rate = np.zeros(seeds)
-        self.adams = {name: RowAdam(self.w, method.rate) for name in ("snapshot", "inner")}
+        self.adams = {name: RowAdam(self.w, method.learning_rate) for name in ("snapshot", "inner")}
 
     def iterate(self, iteration: int) -> Iteration:
         """Collect N steps per seed, B trajectories at a time. Raises NotFinite when a tensor is no number."""
@@ -106,7 +106,7 @@ class FirstOrderLearner:
             seconds["collect"] += collected - start
             seconds["learn"] += time.perf_counter() - collected
         scores = {name: total / (1 if name == "inner_steps" else self.ticks) for name, total in sums.items()}
-        return Iteration(np.full(len(seeds), float(self.job.simulation.batch)), scores, seconds)
+        return Iteration(np.full(len(seeds), float(self.job.simulation.batch_size)), scores, seconds)
 
     def restart(self, iteration: int) -> None:
         """See `septet.svrpo.experience.Source.restart`."""

@@ -127,16 +127,16 @@ def surrogate_gradient(network: Network, row: Tensor, parts: Parts, old_log_std:
 
 
 def surrogate_and_kl(
-    network: Network, row: Tensor, parts: Parts, old_log_std: Tensor, radius: float, ratio: bool = False
+    network: Network, row: Tensor, parts: Parts, old_log_std: Tensor, target_kl: float, ratio: bool = False
 ) -> tuple[float, float]:
     """F(w) and the mean KL divergence D(w) from the sampling policy, sections 2.1 and 2.4.
 
-    No state's divergence is negative, so once the sum over some states is past n times `radius` the mean is as well:
+    No state's divergence is negative, so once the sum over some states is past n times `target_kl` the mean is as well:
     the rest is not computed, and both are infinite.
 
     Args:
         network, row, parts, old_log_std, ratio: as in `surrogate_gradient`.
-        radius: delta; infinity to compute both whatever they are.
+        target_kl: delta; infinity to compute both whatever they are.
     """
     layers, log_std = split(network, row)
     precision, count = (-2.0 * log_std).exp(), size(parts)
@@ -146,7 +146,7 @@ def surrogate_and_kl(
     for part in parts:
         _, mean = forward(layers, part.observation)
         divergence += 0.5 * float((part.mean - mean).square_().sum(0) @ precision)
-        if not divergence / count + widths <= radius:  # true for NaN
+        if not divergence / count + widths <= target_kl:  # true for NaN
             return float("inf"), float("inf")
         if ratio:
             loss -= float(ratio_weights(part, mean, log_std, old_log_std).sum())

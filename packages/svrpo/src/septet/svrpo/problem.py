@@ -67,9 +67,9 @@ class FiniteSum:
         product = passes.kl_hessian(self.network, w, self.hessian_blocks[block], self.old_log_std)
         return lambda v: product(v[0]).add_(v[0], alpha=damping).unsqueeze(0)
 
-    def value(self, w: Tensor, radius: float = float("inf")) -> tuple[float, float]:
-        """F and D at w (P,); both infinite if D > radius."""
-        return passes.surrogate_and_kl(self.network, w, self.whole, self.old_log_std, radius, self.ratio)
+    def value(self, w: Tensor, target_kl: float = float("inf")) -> tuple[float, float]:
+        """F and D at w (P,); both infinite if D > target_kl."""
+        return passes.surrogate_and_kl(self.network, w, self.whole, self.old_log_std, target_kl, self.ratio)
 
     def largest_kl(self, w: Tensor) -> float:
         """Largest KL divergence of a state at w (P,)."""

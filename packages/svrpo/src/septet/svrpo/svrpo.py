@@ -80,7 +80,7 @@ def inner_gradient(
     return control_variate(v, at_snapshot[block], full) if kind == "svrg" else v
 
 
-def newton_step(product: Product, gradient: Tensor, radius: float, cg_steps: int) -> Tensor:
+def newton_step(product: Product, gradient: Tensor, target_kl: float, cg_steps: int) -> Tensor:
     """Proposed step of section 2.3; zero for a seed with s' H s <= 0, where the model has no minimum (section 6).
 
         H s = v by conjugate gradient,   step = -beta s,   beta = sqrt(2 delta / (s' H s + 1e-8))
@@ -88,13 +88,13 @@ def newton_step(product: Product, gradient: Tensor, radius: float, cg_steps: int
     Args:
         product: u (S, P) -> H u.
         gradient: v (S, P).
-        radius: delta.
+        target_kl: delta.
         cg_steps: largest number of conjugate-gradient steps.
     """
     s = conjugate_gradient(product, gradient, cg_steps, tolerance=1e-10)
     square = (s * product(s)).sum(1)
     good = square > 0.0
-    beta = torch.where(good, square_root(2.0 * radius / (torch.where(good, square, 1.0) + 1e-8)), 0.0)
+    beta = torch.where(good, square_root(2.0 * target_kl / (torch.where(good, square, 1.0) + 1e-8)), 0.0)
     return torch.where(good.unsqueeze(1), -beta.unsqueeze(1) * s, 0.0)
 
 
@@ -119,7 +119,7 @@ def inner_loop(
         settings: see there.
         keep_iterates: keep w before each step, for `variance_ratio`.
     """
-    m, radius = len(blocks), settings.radius
+    m, target_kl = len(blocks), settings.target_kl
     at_snapshot = problem.block_gradients(snapshot)
     full = at_snapshot.mean(0)
     w, total = snapshot.clone(), torch.zeros_like(snapshot)
@@ -136,11 +136,11 @@ def inner_loop(
             v = full if known else inner_gradient(problem, w, block, settings.gradient, at_snapshot, full)
             total += v
             product = _Counted(problem.hessian(w, int(hessian_blocks[t]), settings.damping))
-            step = newton_step(product, v.unsqueeze(0), radius, settings.cg_steps)
-            search = _Search(problem, radius)
+            step = newton_step(product, v.unsqueeze(0), target_kl, settings.cg_steps)
+            search = _Search(problem, target_kl)
             here = torch.tensor([loss], dtype=torch.float64)
             new, taken, new_kl = line_search(
-                search, w.unsqueeze(0), step, here, radius, settings.shrink, settings.trials
+                search, w.unsqueeze(0), step, here, target_kl, settings.backtrack_ratio, settings.line_search_steps
             )
             made[t], trials[t], products[t] = 1.0, search.calls, product.calls
             if taken > 0.0:
@@ -185,15 +185,15 @@ def _spread(gradients: Tensor) -> float:
 
 def _is_over(settings: InnerLoop, divergence: float, rejections: int) -> bool:
     """Whether the loop stops early (section 6, 'late inner steps are mostly wasted')."""
-    spent = settings.stop_at is not None and divergence >= settings.stop_at * settings.radius
+    spent = settings.stop_at is not None and divergence >= settings.stop_at * settings.target_kl
     return spent or (settings.stop_after is not None and rejections >= settings.stop_after)
 
 
 class _Search:
     """Evaluations of a line search: counts them, and remembers the last loss."""
 
-    def __init__(self, problem: FiniteSum, radius: float) -> None:
-        self._problem, self._radius = problem, radius
+    def __init__(self, problem: FiniteSum, target_kl: float) -> None:
+        self._problem, self._radius = problem, target_kl
         self.calls, self.loss = 0, 0.0
 
     def __call__(self, candidate: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -97,7 +97,7 @@ def measure(job: Job, method: Estimators, run: Run) -> None:
             label: {**method.model_dump(mode="json", exclude={"name"}), "gradient": kind, "ratio": ratio}
             for label, (kind, ratio) in zip(labels.values(), ESTIMATORS.values(), strict=True)
         },
-        steps=method.batches * task.batch * len(job.seeds),
+        steps=method.batches * task.batch_size * len(job.seeds),
     )
 
 

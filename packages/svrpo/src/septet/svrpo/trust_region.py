@@ -65,7 +65,7 @@ class TrustRegionLearner:
         scores = {name: np.array([each[name] for each in logged]) for name in logged[0]}
         self.w = w
         scores["return"] = experience.episode_return
-        steps = np.full(len(seeds), float(self.job.simulation.batch))
+        steps = np.full(len(seeds), float(self.job.simulation.batch_size))
         return Iteration(steps, scores, {"collect": collected - start, "learn": learned - collected})
 
     def restart(self, iteration: int) -> None:
@@ -99,14 +99,14 @@ class TrustRegionLearner:
             own(experience.action, s)[0],
             experience.advantage[s],
             self._stream(name, s, iteration),
-            block=task.mini_batch,
-            hessian_block=task.batch // self.method.hessian_blocks,
+            block=task.minibatch_size,
+            hessian_block=task.batch_size // self.method.hessian_blocks,
             ratio=self.method.ratio,
         )
 
     def diagnostics(self, before: Tensor, inner: Inner) -> dict[str, float]:
         """What section 2.5 logs for a seed, and the cost in passes over the batch."""
-        made, share = inner.made.sum(), self.job.simulation.mini_batch / self.job.simulation.batch
+        made, share = inner.made.sum(), self.job.simulation.minibatch_size / self.job.simulation.batch_size
         per_step = {"svrg": share, "sgd": share, "full": 1.0}[self.method.gradient]
         published = {"svrg": 2.0 * share, "sgd": share, "full": 1.0}[self.method.gradient]
         return {

@@ -18,7 +18,7 @@ def update(
     action: Tensor,
     advantage: Tensor,
     *,
-    mini_batch: int,
+    minibatch_size: int,
     steps: int = 20,
     hessian_batch: int | None = None,
     settings: config.InnerLoop | None = None,
@@ -32,10 +32,10 @@ def update(
         observation: (N, O), scaled as the policy sees it.
         action: (N, A), before clipping.
         advantage: (N,); standardised here.
-        mini_batch: b, samples of an inner gradient; divides N.
+        minibatch_size: b, samples of an inner gradient; divides N.
         steps: m, inner steps.
-        hessian_batch: samples of a Hessian product; divides N; `mini_batch` if none.
-        settings: of the inner loop, `config.inner_loop(radius=0.01)`: the KL budget and more.
+        hessian_batch: samples of a Hessian product; divides N; `minibatch_size` if none.
+        settings: of the inner loop, `config.inner_loop(target_kl=0.01)`: the KL budget and more.
         seed: of the blocks.
 
     Returns:
@@ -52,7 +52,7 @@ def update(
             raise InputError(name, expected=f"shape {shape}", found=tuple(tensor.shape))
         if not bool(torch.isfinite(tensor).all()):
             raise InputError(name, expected="finite numbers", found="NaN or infinity")
-    blocks = {"mini_batch": mini_batch, "hessian_batch": hessian_batch or mini_batch}
+    blocks = {"minibatch_size": minibatch_size, "hessian_batch": hessian_batch or minibatch_size}
     for name, size in blocks.items():
         if size < 1 or n % size:
             raise InputError(name, expected=f"a divisor of the {n} samples", found=size)
@@ -60,7 +60,7 @@ def update(
     small = blocks["hessian_batch"]
     problem = finite_sum_of(
         network, w, observation, action, advantage.double().numpy(), rng,
-        block=mini_batch, hessian_block=small, ratio=settings.ratio,
+        block=minibatch_size, hessian_block=small, ratio=settings.ratio,
     )  # fmt: skip
     first, second = (rng.integers(n // size, size=steps) for size in blocks.values())
     return inner_loop(problem, w.clone(), first, second, settings)

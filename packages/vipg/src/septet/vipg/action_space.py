@@ -102,14 +102,14 @@ def gradient_steps(update: Update, nets: Nets, method: ActionSpace, rngs: list[n
     """Mini-batches, on each a gradient step of the mean net, then of the std net (section 2.5)."""
     lengths = update.batch.valid.sum(1).long().tolist()
     rows = torch.arange(len(lengths)).unsqueeze(1)
-    for _ in range(method.batches):
-        drawn = [rng.integers(0, length, method.batch) for rng, length in zip(rngs, lengths, strict=True)]
+    for _ in range(method.minibatches):
+        drawn = [rng.integers(0, length, method.minibatch_size) for rng, length in zip(rngs, lengths, strict=True)]
         part = update.some(rows, torch.from_numpy(np.stack(drawn)))
         for which in Nets._fields:
             leaf = getattr(nets, which).detach().requires_grad_()
             value, _ = part.objective(nets._replace(**{which: leaf}), which)
             (slope,) = torch.autograd.grad(value.sum(), leaf)
-            nets = nets._replace(**{which: (leaf + method.rate * slope).detach()})
+            nets = nets._replace(**{which: (leaf + method.learning_rate * slope).detach()})
     return nets
 
 
@@ -139,7 +139,7 @@ def trust_region_step(update: Update, nets: Nets, method: ActionSpace, which: st
 
     with torch.no_grad():
         base = -at(flat)[0]
-    found = line_search(evaluate, flat, full, base, method.target_kl, 0.5, method.trials)[0].detach()
+    found = line_search(evaluate, flat, full, base, method.target_kl, 0.5, method.line_search_steps)[0].detach()
     return nets._replace(**{which: found})
 
 

@@ -34,7 +34,7 @@ class _Policies(_Method):
     returns. Several are run in lockstep and labelled name/alpha-VALUE."""
     gradient: Literal["pathwise", "score", "stein"] = "pathwise"
     """How the sampler is moved: section 2.1, from returns alone, or along Stein's directions (section 5)."""
-    scale_rate: float = Field(default=5.0, ge=0.0)
+    scale_lr_multiplier: float = Field(default=5.0, ge=0.0)
     """Rate of the log-scales in multiples of the rate of the other parameters, for Adam: their natural step is longer
     by 1 / (2 sigma^2), which would be 200 at the start."""
     freeze_sigma: bool = False
@@ -75,7 +75,7 @@ class VPG(_Policies):
 
     algorithm: Literal["vpg"]
     """Selects this method."""
-    rate: float = Field(default=1e-2, gt=0.0)
+    learning_rate: float = Field(default=1e-2, gt=0.0)
     """Adam's rate."""
 
 
@@ -94,9 +94,9 @@ class TRPO(_Policies):
     """Multiple of the identity added to the curvature in the sampler's parameters."""
     states: int = Field(default=800, ge=1)
     """States of an iteration on which the Fisher matrix is averaged, per seed."""
-    shrink: float = Field(default=0.5, gt=0.0, lt=1.0)
+    backtrack_ratio: float = Field(default=0.5, gt=0.0, lt=1.0)
     """Factor between two trials of the line search (section 2.5)."""
-    trials: int = Field(default=10, ge=1)
+    line_search_steps: int = Field(default=10, ge=1)
     """Trials of the line search (section 2.5)."""
     merit: Literal["joint", "surrogate"] = "joint"
     """What the line search looks at: with the entropy (section 2.4), or without, as action_space (section 6)."""
@@ -107,13 +107,13 @@ class PPO(_Policies):
 
     algorithm: Literal["ppo"]
     """Selects this method."""
-    rate: float = Field(default=3e-3, gt=0.0)
+    learning_rate: float = Field(default=3e-3, gt=0.0)
     """Adam's rate."""
-    clip: float = Field(default=0.2, gt=0.0)
+    clip_range: float = Field(default=0.2, gt=0.0)
     """epsilon of the clipped ratio (section 3)."""
     epochs: int = Field(default=10, ge=1)
     """Passes over the samples (section 3)."""
-    parts: int = Field(default=4, ge=1)
+    minibatches: int = Field(default=4, ge=1)
     """Mini-batches of a pass."""
     target_kl: float = Field(default=0.01, gt=0.0)
     """delta; a seed stops at 1.5 delta (section 2.4)."""
@@ -128,17 +128,17 @@ class ActionSpace(_Method):
     """Mean and std net in turn by gradient steps, or with a trust region each (two CG solves)."""
     alphas: list[float] = Field(default=[1.0], min_length=1)
     """Weight of the mean of sum_j log sigma_j(s), in units of standardised advantages (section 2.5: 1)."""
-    rate: float = Field(default=1e-2, gt=0.0)
+    learning_rate: float = Field(default=1e-2, gt=0.0)
     """Step of the mini-batch updates (section 2.5)."""
-    batch: int = Field(default=100, ge=1)
+    minibatch_size: int = Field(default=100, ge=1)
     """Samples of a mini-batch (section 2.5)."""
-    batches: int = Field(default=10, ge=1)
+    minibatches: int = Field(default=10, ge=1)
     """Mini-batches of an iteration (section 2.5)."""
     target_kl: float = Field(default=0.01, gt=0.0)
     """delta of each trust region (section 2.5)."""
     cg_steps: int = Field(default=10, ge=1)
     """Conjugate-gradient steps (section 2.5)."""
-    trials: int = Field(default=10, ge=1)
+    line_search_steps: int = Field(default=10, ge=1)
     """Trials of the line search, each half the step (section 2.5)."""
     action_std: float = Field(default=0.6, gt=0.0)
     """Standard deviation at the start, as of the other methods."""
@@ -175,7 +175,7 @@ class Posterior(_Method):
     """K, samples of a step (section 7)."""
     steps: int = Field(default=3000, ge=10)
     """Steps of Adam."""
-    rate: float = Field(default=2e-2, gt=0.0)
+    learning_rate: float = Field(default=2e-2, gt=0.0)
     """Adam's rate, which falls to a hundredth along a cosine."""
     rank: int = Field(default=1, ge=1)
     """Columns of the low-rank part."""

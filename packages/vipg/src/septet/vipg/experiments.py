@@ -18,7 +18,7 @@ from septet.vipg.config import (
 
 def vpg(**settings: object) -> VPG:
     """A `VPG` with these settings."""
-    return VPG(algorithm="vpg", **{"scale_rate": 1.0, **settings})
+    return VPG(algorithm="vpg", **{"scale_lr_multiplier": 1.0, **settings})
 
 
 def trpo(**settings: object) -> TRPO:
@@ -28,7 +28,7 @@ def trpo(**settings: object) -> TRPO:
 
 def ppo(**settings: object) -> PPO:
     """A `PPO` with these settings."""
-    return PPO(algorithm="ppo", **{"epochs": 5, "scale_rate": 1.0, "target_kl": 0.02, **settings})
+    return PPO(algorithm="ppo", **{"epochs": 5, "scale_lr_multiplier": 1.0, "target_kl": 0.02, **settings})
 
 
 PLAIN = {"family": "particles", "particles": 1}
@@ -66,7 +66,7 @@ class Experiments(SeededRuns, Common):
             algorithm="posterior", variants=["mean_field", "full", "low_rank", "mean_field_collapse", "full_collapse"]
         ),
         "posterior_modes": Posterior(
-            algorithm="posterior", rate=4e-2,
+            algorithm="posterior", learning_rate=4e-2,
             variants=["mean_field", "full", "planar", "coupling", "svgd", "amortised_svgd"],
         ),
     }  # fmt: skip

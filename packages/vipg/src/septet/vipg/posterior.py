@@ -54,7 +54,7 @@ def fit(job: Job, variant: str) -> tuple[PosteriorSampler, Tensor]:
     for step in range(method.steps):
         xi = torch.from_numpy(noise(job.root_seed, job.seeds, step, method.particles, target.weights))
         gradient = ascent_direction(target, sampler, variant, phi, xi)
-        rate = method.rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / method.steps)))
+        rate = method.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / method.steps)))
         phi, moments = ascend(phi, gradient, moments, rate)
         check_finite(f"the sampler {variant}", phi.numpy(), step, job.seeds, "step")
     return sampler, phi

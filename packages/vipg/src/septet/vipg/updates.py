@@ -105,7 +105,9 @@ def natural_step(problem: Surrogate, method: TRPO, slope: Tensor) -> tuple[Tenso
 
     with torch.no_grad():
         base = -problem.merit_before(method.merit)
-        return line_search(evaluate, problem.old, full, base, method.target_kl, method.shrink, method.trials)
+        return line_search(
+            evaluate, problem.old, full, base, method.target_kl, method.backtrack_ratio, method.line_search_steps
+        )
 
 
 def frozen(problem: Surrogate, slope: Tensor) -> Tensor:
@@ -122,9 +124,9 @@ def shared(problem: Surrogate) -> slice | None:
 
 def rates(problem: Surrogate, method: VPG | PPO) -> Tensor:
     """Adam's rate of each parameter (Q + A,)."""
-    rate = torch.full((problem.old.shape[1],), method.rate)
+    rate = torch.full((problem.old.shape[1],), method.learning_rate)
     if (columns := shared(problem)) is not None:
-        rate[columns] *= method.scale_rate
+        rate[columns] *= method.scale_lr_multiplier
     return rate
 
 
@@ -189,13 +191,15 @@ def proximal(
 
     Samples of a policy are dealt to mini-batches once an iteration. Returns parameters, the ascent's state, and D (R,).
     """
-    mixed, block = shuffled(problem, method.parts, shuffles)
+    mixed, block = shuffled(problem, method.minibatches, shuffles)
     parameters = problem.old.clone()
     active, rate = torch.ones(problem.rows, dtype=torch.bool), rates(problem, method)
     for _ in range(method.epochs):
-        for first in range(0, method.parts * block, block):
+        for first in range(0, method.minibatches * block, block):
             leaf = parameters.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(mixed.clipped(leaf, method.clip, slice(first, first + block)).sum(), leaf)
+            (slope,) = torch.autograd.grad(
+                mixed.clipped(leaf, method.clip_range, slice(first, first + block)).sum(), leaf
+            )
             slope = frozen(problem, slope) if method.freeze_sigma else slope
             parameters, moments = ascend(parameters, slope, moments, rate, shared(problem), active)
         with torch.no_grad():

@@ -30,13 +30,13 @@ class PPOKL(BaseMethod):
     """eta, weight of the squared divergence beyond 2 kappa."""
     policy_steps: int = Field(default=20, ge=1)
     """Most full-batch steps of the policy in an iteration."""
-    rate: float = Field(default=9e-4, gt=0.0)
+    learning_rate: float = Field(default=9e-4, gt=0.0)
     """AMSGrad's rate for the policy, times the square root of h2."""
-    value_rate: float = Field(default=1e-2, gt=0.0)
+    value_learning_rate: float = Field(default=1e-2, gt=0.0)
     """Adam's rate for the value net, times the square root of its h2."""
     value_epochs: int = Field(default=10, ge=1)
     """Passes of the value net."""
-    value_batch: int = Field(default=256, ge=1)
+    value_minibatch_size: int = Field(default=256, ge=1)
     """Samples in a mini-batch of the value net, about."""
     small_net: bool = False
     """h1 = d_o, h3 = d_a, as for Humanoid, HumanoidStandup and Ant, in place of ten times as many."""

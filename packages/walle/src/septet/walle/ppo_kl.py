@@ -176,8 +176,10 @@ class PPOKLLearner(Collecting):
         self.policy = Parameters(network, initial(network, job.root_seed, ("policy",), job.seeds, draw))
         self.value = Parameters(value, initial(value, job.root_seed, ("value",), job.seeds, _normal))
         self.policy_optimiser = AMSGrad(self.policy.flat)
-        self.value_optimiser = Adam(self.value.flat, self.value.gradient, method.value_rate / math.sqrt(hidden[1]))
-        self.rate = method.rate / math.sqrt(h2)
+        self.value_optimiser = Adam(
+            self.value.flat, self.value.gradient, method.value_learning_rate / math.sqrt(hidden[1])
+        )
+        self.rate = method.learning_rate / math.sqrt(h2)
         self.beta, self.multiplier = np.full(seeds, method.beta), np.ones(seeds)
         self.value_steps = np.zeros(seeds, np.int64)
         self.previous: list[tuple[Tensor, Tensor]] = [
@@ -277,7 +279,7 @@ class PPOKLLearner(Collecting):
         for s, seed in enumerate(self.job.seeds):
             count = int((batch.weight[s] > 0).sum())
             new.append((batch.observation[s, :count], batch.returns[s, :count]))
-            minibatches = max(count // method.value_batch, 1)
+            minibatches = max(count // method.value_minibatch_size, 1)
             sizes.append(count // minibatches)
             rng, total = stream(self.job.root_seed, "minibatch", seed, iteration), count + len(self.previous[s][0])
             epochs = [rng.permutation(total)[: minibatches * sizes[s]] for _ in range(method.value_epochs)]
