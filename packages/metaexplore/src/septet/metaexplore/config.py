@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from septet.config import Runs, Seeds, Settings
+from septet.config import SeededRuns, Seeds, Settings
 from septet.rl.config import KeepModel
 
 TEACHERS = ("independent", "local", "informed", "random")
@@ -241,7 +241,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-class Experiments(Common, Runs):
+class Experiments(SeededRuns, Common):
     """The paper's experiments: `config/papers/metaexplore.yaml`."""
 
     methods: dict[str, AnyMethod] = {
