@@ -42,7 +42,7 @@ from septet.vrda.treebank import clean, craft_articles, leaves, read_trees
 from septet.workflow_config import WorkflowConfig, experiments, read_papers
 
 ROOT = Path(__file__).parents[2]
-PUBLISHED = ROOT / "published"
+PUBLISHED = ROOT / "published/laptop"
 EXAMPLES = int(os.environ.get("FUZZ", "10"))
 """Examples of each property for each reader; nightly FUZZ is 400."""
 fuzz = settings(
@@ -106,9 +106,9 @@ def make(folder: Path) -> dict[str, tuple[Path, object]]:
     write_json(folder / "verdicts.json", [verdict])
     small = read_sealed_json(PUBLISHED / "svrpo/runs.json", "run cards")
     write_json(folder / "runs.json", {**small, "runs": small["runs"][:1]})
-    (folder / "bench.json").write_bytes((PUBLISHED / "bench/rl.json").read_bytes())
+    (folder / "bench.json").write_bytes((ROOT / "published/bench/rl.json").read_bytes())
     for name in ("house.yaml", "manifest.json", "claims.yaml"):
-        source = {"house.yaml": "config/config.yaml", "manifest.json": "published/manifest.json"}
+        source = {"house.yaml": "config/config.yaml", "manifest.json": "published/laptop/manifest.json"}
         (folder / name).write_bytes((ROOT / source.get(name, "config/claims/svrpo.yaml")).read_bytes())
     (folder / "experiments.yaml").write_bytes((ROOT / "config/papers/svrpo.yaml").read_bytes())
     (folder / "state").mkdir()

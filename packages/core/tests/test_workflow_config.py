@@ -53,10 +53,13 @@ def read(text):
         ('dynts={"runs": {"static": ["nobody"]}}', "runs.static: expected methods, some of random, oracle, "),
         ('dynts={"runs": {"static": ["ts", "ts"]}}', "runs.static: expected methods, each once, found ts, ts"),
         ('dynts={"runs": {"nowhere": ["ts"]}}', "runs: expected tasks, some of static, tau5000, "),
-        ('rl={"methods": {"ppo": {"rat": 1}}}', "methods.ppo: expected one of the keys algorithm, batch, "),
+        (
+            'rl={"methods": {"ppo": {"rat": 1}}}',
+            "methods.ppo: expected one of the keys algorithm, bootstrap_time_limits, ",
+        ),
         (
             'metaexplore={"methods": {"meta": {"gama": 1}}}',
-            "methods.meta: expected one of the keys actor_rate, batch, ",
+            "methods.meta: expected one of the keys actor_learning_rate, batch_size, ",
         ),
         ('svrpo={"seeds_of": {"trpo": [0]}}', "svrpo (--config or --configfile): seeds_of: expected task or "),
         ('svrpo={"seeds_of": {"trpo/pond": [0]}}', "found trpo/pond"),
