@@ -147,7 +147,7 @@ check: setup-dev  ## run lint, format, types, import contract, workflow lint
 	$(BIN)/snakemake --lint
 
 test: check  ## run check, then the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 coverage: setup-dev  ## measure the error rates of verdicts; writes docs/coverage.md and docs/verdict-changes.md
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m septet.report.coverage docs/coverage.md

@@ -33,7 +33,7 @@ def read(text):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("scale=enormous", "configuration: scale: expected 'smoke', 'laptop' or 'paper', found enormous"),
+        ("scale=enormous", "configuration: scale: expected 'smoke', 'laptop', 'overnight' or 'paper', found enormous"),
         ("colour=blue", "configuration: expected one of the keys scale, papers, "),
         ("papers=[dynt]", "configuration: papers: expected some of dynts, vrda, walle, "),
         ("papers=dynts vrda dynt", "configuration: papers: expected some of dynts, vrda, walle, "),
