@@ -12,7 +12,7 @@ from septet.errors import InputError
 from septet.ops.benchmarks import gather
 from septet.reading import is_folder
 from septet.report import published, tables
-from septet.report.published_models import LARGEST, size_of_models
+from septet.report.published_models import size_of_models
 from septet.sealed import write_json
 from septet.workflow_config import SCALES
 
@@ -56,7 +56,7 @@ def publish(settings: Publish, out: Path) -> None:
     scale = tables.one_scale([tables.paper_of(settings.results, paper) for paper in papers])
     benchmarks = gather(settings.benchmarks / scale, out / "benchmarks.json")
     for place in published.publish(settings.results, papers, out):
-        print(f"{place}: model left out: more than {LARGEST / 1000:g} kB", file=sys.stderr)
+        print(f"{place}: model left out: too large", file=sys.stderr)
     print(f"{out}: {size_of_models(out) / 1e6:.2f} MB of models", file=sys.stderr)
     if benchmarks:
         write_json(out / "benchmarks.json", benchmarks)

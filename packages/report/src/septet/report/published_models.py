@@ -1,7 +1,8 @@
 """The models of a paper's runs, small enough to publish.
 
-Of a method's policies the one with the best score is published, with weights rounded to float16; of vrda's predictors the
-one with the best F, rounded too; of dynts' filters the first seed of the best schedule. Language models are not published.
+Of a method's policies the one with the best score is published, with weights rounded to float16; of vrda's predictors
+the sparse one with the best F, rounded too; of dynts' filters the first seed of the best schedule. Language models are
+not published.
 """
 
 import shutil
@@ -24,6 +25,8 @@ MODELS = "models"
 """Folder of a published paper, with `<method>/<task>/` in it."""
 LARGEST = 100_000
 """Bytes of the arrays of one model; a larger one is left out."""
+SPARSE = 20_000
+"""The same of a predictor of vrda."""
 LIMIT = 3_000_000
 """Bytes of all models that the project publishes."""
 ROUNDED = "float16"
@@ -69,7 +72,7 @@ def models_of(results: Path, paper: str, runs: Collection[str]) -> tuple[list[Pu
         except (LookupError, TypeError, ValueError) as error:
             raise InputError(str(path), expected="a card that fits its arrays", found=str(error)) from None
         place = "/".join(path.parts[-4:-2])
-        if sum(array.nbytes for array in arrays.values()) > LARGEST:
+        if sum(array.nbytes for array in arrays.values()) > (SPARSE if "labels" in card else LARGEST):
             large.append(place)
         elif arrays:
             found.append(PublishedModel(place, files[0].name, card, arrays))
@@ -119,7 +122,10 @@ def _filter(card: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Ar
 
 
 def _predictor(card: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
-    best = int(np.argmax(card["f"]))
+    """The predictor with the best F of those that are sparse enough, or the sparsest."""
+    sizes = [3 * arrays[f"values.{k}"].nbytes / 2 for k in range(len(card["labels"]))]  # int32 columns, float16 values
+    small = [k for k, size in enumerate(sizes) if size <= SPARSE] or [int(np.argmin(sizes))]
+    best = max(small, key=card["f"].__getitem__)
     kept = {"columns.0": arrays[f"columns.{best}"], "values.0": rounded(arrays[f"values.{best}"])}
     return {**card, "labels": [card["labels"][best]], "f": [card["f"][best]], "rounded": ROUNDED}, kept
 

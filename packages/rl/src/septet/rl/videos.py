@@ -1,6 +1,6 @@
 """`python -m septet.rl videos PUBLISHED`: a video and a filmstrip of one published policy per task.
 
-Next to each video are a filmstrip of four frames, small enough for the report page, and a card that says whose they are.
+Next to each video are a filmstrip of four frames, small enough for the report page, and a card that names the policy.
 """
 
 import argparse
@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def film(model: "Model", row: int, stem: Path, suffix: str, steps: int) -> None:
         "seed": card.seeds[row],
         "run": card.run,
         "judged_by": card.judged_by,
-        "score": card.kinds[kind].scores[row],  # type: ignore[index]
+        "score": card.kinds[kind].scores[row],
         "rounded": card.rounded,
         "video": stem.with_suffix(suffix).name,
         "strip": stem.with_suffix(".jpg").name,
@@ -112,8 +112,8 @@ def shrunk(frame: Frame) -> Frame:
     return squares.mean(axis=(1, 3)).round().astype(np.uint8)
 
 
-def _kind(model: "Model") -> str:
-    return model.kind("best")
+def _kind(model: "Model") -> Literal["best", "last"]:
+    return "best" if "best" in model.policies else "last"
 
 
 def main(arguments: list[str]) -> None:
