@@ -9,6 +9,7 @@ PAPERS  ?=
 CONFIG  ?=
 CORES   ?=
 POINT   ?=
+METHODS ?= svrpo,meta,v_trpo,ppo
 VERBOSE ?=
 A       ?= published/$(SCALE)
 B       ?= results/$(SCALE)
@@ -40,7 +41,7 @@ $(if $(filter new-paper,$(MAKECMDGOALS)),$(if $(strip $(ID)),,$(error ID: expect
 .DEFAULT_GOAL := help
 .DEFAULT:
 	@$(PYTHON) -c 'import difflib, sys; near = difflib.get_close_matches(sys.argv[1], sys.argv[2].split()); sys.exit(f"make: no target {sys.argv[1]}" + (f"; did you mean {near[0]}?" if near else "; make help lists them"))' '$@' '$(shell sed -nE "s/^([a-z_-]+):.*\#\# .*/\1/p" Makefile)'
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures verdicts plan status queue live trace track compare publish bench config test check lock coverage test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures videos verdicts plan status queue live trace track compare publish bench config test check lock coverage test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
 
 help:  ## list the targets
 	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z_-]+):[^#]*## /  make \1\t/' | expand -t 22
@@ -98,6 +99,10 @@ cluster-demo: setup  ## run scale smoke with profiles/slurm on a test cluster on
 figures: setup  ## redraw figures and page from published/, or FROM=DIR, beside REPLICATE=results/laptop, without training
 	$(SNAKEMAKE) --config $(call quoted,adopt="$(or $(FROM),published)")$(if $(REPLICATE), $(call quoted,replicate="$(REPLICATE)"))$(NAMED) -- figures
 	$(BIN)/python -m septet.report show results/published --source $(call quoted,$(or $(FROM),published))
+
+videos: setup  ## film a published policy per task and show it on the page of make figures (FROM=published METHODS=)
+	$(BIN)/python -m septet.rl videos $(call quoted,$(or $(FROM),published)) --out results/published/report/videos --methods $(call quoted,$(METHODS))
+	$(SNAKEMAKE) --config $(call quoted,adopt="$(or $(FROM),published)")$(NAMED) -- figures
 
 verdicts: setup  ## every claim with its verdict, in the terminal (SCALE=laptop)
 	$(BIN)/python -m septet.report show --all results/$(SCALE)

@@ -46,6 +46,7 @@ def build(image: Path) -> None:
             "BOOTSTRAP": bootstrap,
             "FROM": origin,
             "BASE": settings["base"] if bootstrap == "docker" else "debian-bookworm",
+            "DEBIAN": " ".join(settings.get("debian", [])),
             "NAME": name,
             "VERSION": version(),
             "TEST": settings["test"],
@@ -105,7 +106,7 @@ def base(settings: dict, folder: Path) -> tuple[str, str]:
         raise Refused(f"BASE: expected docker or debian, found {kind}")
     if settings["python"] != "3.11":
         raise Refused(f"BASE: Debian bookworm has Python 3.11, this image wants {settings['python']}")
-    return "localimage", str(debian(folder))
+    return "localimage", str(debian(folder, settings.get("debian", [])))
 
 
 def registry_is_reached() -> bool:
@@ -119,16 +120,17 @@ def registry_is_reached() -> bool:
     return True
 
 
-def debian(folder: Path) -> Path:
-    """A folder with a small Debian bookworm, made once by mmdebstrap."""
-    made = folder / "debian-bookworm"
-    with (folder / "debian-bookworm.lock").open("a", encoding="utf-8") as lock:
+def debian(folder: Path, packages: list[str]) -> Path:
+    """A folder with a small Debian bookworm and some more packages, made once by mmdebstrap."""
+    made = folder / "-".join(["debian-bookworm", *packages])
+    with made.with_name(f"{made.name}.lock").open("a", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.is_dir():
             with tempfile.TemporaryDirectory(dir=folder, prefix="debian-") as work:
                 archive, tree = Path(work) / "base.tar", Path(work) / "base"
+                include = ",".join([*DEBIAN, *packages])
                 leave_out = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNREAD]
-                run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(DEBIAN)}", *leave_out,
+                run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={include}", *leave_out,
                      "bookworm", str(archive)])  # fmt: skip
                 unpack(archive, tree)
                 tree.rename(made)

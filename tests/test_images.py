@@ -157,6 +157,23 @@ def test_a_base_that_nobody_knows_is_refused(tmp_path, monkeypatch):
     assert build.base({"base": "python@sha256:00"}, tmp_path) == ("docker", "python@sha256:00")
 
 
+def test_packages_of_debian_are_in_the_base_that_is_made_for_them(tmp_path, monkeypatch):
+    made = []
+
+    def run(command, umask=-1):
+        made.append(command)
+
+    monkeypatch.setattr(build, "run", run)
+    monkeypatch.setattr(build, "unpack", lambda archive, tree: tree.mkdir())
+    monkeypatch.setenv("BASE", "debian")
+    settings = locks.table()
+    bases = {name: build.base(settings[name], tmp_path) for name in ("light", "rl", "llm")}
+    assert bases["light"] == bases["llm"] == ("localimage", str(tmp_path / "debian-bookworm"))
+    assert bases["rl"] == ("localimage", str(tmp_path / "debian-bookworm-libosmesa6"))
+    included = [word for command in made for word in command if word.startswith("--include=")]
+    assert [",libosmesa6" in words for words in included] == [False, True]
+
+
 def test_bases_are_pinned_by_digest():
     for image in locks.table().values():
         assert re.fullmatch(r"python@sha256:[0-9a-f]{64}", image["base"])

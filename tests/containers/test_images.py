@@ -165,6 +165,22 @@ def test_a_release_image_runs_without_the_checkout(boxes, light, tmp_path):
     assert "None" not in shown.stdout
 
 
+def test_the_image_rl_renders_mujoco_without_a_graphics_card(boxes):
+    job = {
+        "method": {"algorithm": "ppo", "steps": 64}, "task": {"environment": "InvertedPendulum-v5"}, "seeds": [0],
+        "steps": 128,
+    }  # fmt: skip
+    (boxes.folder / "job.json").write_text(json.dumps(job))
+    inside = "python -m septet rl train --config job.json --out run && python -m septet watch run --steps 5"
+    done = subprocess.run(
+        ["apptainer", "exec", "--containall", "--no-privs", "--net", "--network", "none", "--home", str(boxes.folder),
+         "--bind", "packages:/septet/packages:ro", str(image_of(boxes, "rl")), "sh", "-c", inside],
+        cwd=boxes.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "watch.gif: " in done.stdout and (boxes.folder / "watch.gif").read_bytes()[:6] == b"GIF89a"
+
+
 def test_the_language_model_learns_in_its_image(boxes):
     """The image brings SmolLM2's weights and all that reads them: nothing of this machine's environment helps."""
     table = "results/smoke/empgreal/runs/empg/chat/scores.parquet"

@@ -475,6 +475,11 @@ def claims_of_page(wildcards):
     return claims(papers_at(wildcards.scale))
 
 
+def films_of_page(wildcards):
+    """Input function: the films next to a page, as far as `make videos` made any; a change makes the page again."""
+    return sorted(str(path) for path in Path(f"results/{wildcards.scale}/report/videos").glob("*/*.json"))
+
+
 @refusing
 def tables_of_figure(wildcards):
     """Input function of `figure`: the published tables it is drawn from; a name that no figure has is refused."""

@@ -127,6 +127,7 @@ rule page:
         figures=figures_of_page,
         claims=claims_of_page,
         replicate=replicate(),
+        films=films_of_page,
     output:
         page=report(
             "results/{scale}/report/index.html",

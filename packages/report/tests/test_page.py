@@ -8,6 +8,7 @@ import shutil
 from urllib.parse import quote, unquote
 
 import pytest
+from PIL import Image
 
 from septet.errors import InputError
 from septet.report import theme
@@ -117,6 +118,41 @@ def test_a_replicate_is_shown_below_each_estimate(judged, claims_files, tmp_path
     write_verdicts(tmp_path / "paper.json", [one.model_copy(update={"scale": "paper"}) for one in found])
     with pytest.raises(InputError, match=f"expected verdicts of scale {found[0].scale}, found paper"):
         page(settings.model_copy(update={"replicate": tmp_path / "paper.json"}), tmp_path / "report")
+
+
+def test_films_of_the_page_s_runs_are_shown_with_their_videos(browser, judged, claims_files, tmp_path):
+    """Those of other runs are left out; without any the page is as before."""
+    settings = Page(results=judged, claims=claims_files, verdicts=[judged / "verdicts.json"])
+    page(settings, tmp_path)
+    before = (tmp_path / "index.html").read_text()
+    folder = tmp_path / "videos/dynts"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (640, 120), "navy").save(folder / "swing.jpg")
+    (folder / "swing.gif").write_bytes(b"GIF89a")
+    card = {
+        "method": "ts <b>", "seed": 3, "run": "none of these", "judged_by": "mean_return", "score": 12.3456789,
+        "rounded": "float16", "video": "swing.gif", "strip": "swing.jpg", "width": 640, "height": 120,
+    }  # fmt: skip
+    write_json(folder / "swing.json", card)
+    page(settings, tmp_path)
+    assert (tmp_path / "index.html").read_text() == before and "Trained policies" not in before
+    run = read_sealed_json(judged / "dynts/runs.json", "cards")["runs"][0]["id"]
+    write_json(folder / "swing.json", {**card, "run": run})
+    page(settings, tmp_path)
+    tab = browser.new_page()
+    tab.goto((tmp_path / "index.html").as_uri())
+    tab.wait_for_function("document.querySelector('.film img').naturalWidth === 640")  # its policy lets it be shown
+    shown = tab.locator(".film figcaption").text_content()
+    assert "swing. ts <b>, seed 3: mean return 12.346 in its run" in " ".join(shown.split())
+    links = tab.locator(".film a").evaluate_all("links => links.map(link => link.href)")
+    assert links == [(folder / "swing.gif").as_uri()] * 2
+    tab.close()
+    (folder / "swing.jpg").write_bytes(b" " * 50_000)
+    with pytest.raises(InputError, match=r"swing\.jpg: expected 40 kB at most, found 50"):
+        page(settings, tmp_path)
+    write_json(folder / "swing.json", {**card, "run": run, "video": "../../elsewhere.gif"})
+    with pytest.raises(InputError, match=r"swing\.json: video"):
+        page(settings, tmp_path)
 
 
 def test_the_best_evidence_counts_and_the_other_scale_is_shown(judged, claims_files, tmp_path):

@@ -12,6 +12,7 @@ from septet.errors import InputError
 from septet.ops.benchmarks import gather
 from septet.reading import is_folder
 from septet.report import published, tables
+from septet.report.published_models import size_of_models
 from septet.sealed import write_json
 from septet.workflow_config import SCALES
 
@@ -50,11 +51,13 @@ class Track(Settings):
 
 
 def publish(settings: Publish, out: Path) -> None:
-    """Copy scores and run cards, with checksums, to where figures can be redrawn from."""
+    """Copy scores, run cards and small models, with checksums, to where figures can be redrawn from."""
     papers = _finished(settings.results, settings.papers)
     scale = tables.one_scale([tables.paper_of(settings.results, paper) for paper in papers])
     benchmarks = gather(settings.benchmarks / scale, out / "benchmarks.json")
-    published.publish(settings.results, papers, out)
+    for place in published.publish(settings.results, papers, out):
+        print(f"{place}: model left out: too large", file=sys.stderr)
+    print(f"{out}: {size_of_models(out) / 1e6:.2f} MB of models", file=sys.stderr)
     if benchmarks:
         write_json(out / "benchmarks.json", benchmarks)
 

@@ -20,6 +20,7 @@ from septet.reading import entries, is_folder
 from septet.report import formatting, pagedata, remarks, tabulate, theme
 from septet.report.claims import About, Claim, ClaimsFile
 from septet.report.figure_files import Drawn, read_figure
+from septet.report.films import Film, films_of
 from septet.report.planned import PlanFact, plan_and_fact
 from septet.report.rerun import figure_command
 from septet.report.tables import Runs, runs_of
@@ -114,6 +115,8 @@ class Part:
     figures: list[Drawn]
     runs: list[Runs]
     """Its runs, those of the figures first, then those of other scales."""
+    films: list[Film] = field(default_factory=list)
+    """Of its trained policies, as far as `make videos` made any."""
 
     @property
     def cards(self) -> list[RunCard]:
@@ -155,6 +158,7 @@ def page(
         results: the folder `results/<scale>`: `figures/<paper>/`, `<paper>/runs.json`, and `plan.json` if the run was
             planned (`make plan`).
         judged: files of verdicts.
+        out: the page's folder; it may have films of trained policies, in `videos/<paper>/`.
         source: the folder that the runs were taken from; if empty, `results`.
         others: files of verdicts at other scales, the best evidence first, each next to the runs it judges.
         replicate: verdicts on another run of the same jobs, on another machine; none shows none.
@@ -183,7 +187,7 @@ def page(
             at = "" if one.scale == rows[key].verdict.scale else f" at scale {one.scale}"
             rows[key].others[f"replicate{at}"] = one
     smaller = list(dict.fromkeys(path.parents[1] for path in others))
-    parts = [_part(file, rows, results, smaller) for file in files]
+    parts = [_part(file, rows, results, smaller, out) for file in files]
     scales = sorted({verdict.scale for verdicts in known.values() for verdict in verdicts})
     whole = render(" and ".join(scales), parts, plan_and_fact(results), source or results.as_posix())
     write_verdicts(out / "verdicts.json", [verdict for verdict, _ in chosen.values()])
@@ -330,14 +334,15 @@ def _replicates(
     return found
 
 
-def _part(file: ClaimsFile, rows: Mapping[Key, Row], results: Path, smaller: Sequence[Path]) -> Part:
+def _part(file: ClaimsFile, rows: Mapping[Key, Row], results: Path, smaller: Sequence[Path], out: Path) -> Part:
     name = file.paper.id
     folder = results / "figures" / name
     drawn = [path for path in entries(folder) if path.suffix == ".json"] if is_folder(folder) else []
     runs = [runs_of(one, name) for one in (results, *smaller) if is_folder(one / name)]
     figures = [_figure(path, runs[0] if runs else None) for path in drawn]
     figures.sort(key=lambda figure: figure.place)
-    return Part(file.paper, [rows[name, claim.id] for claim in file.claims], figures, runs)
+    films = films_of(out, name, {card.id for one in runs for card in one.runs})
+    return Part(file.paper, [rows[name, claim.id] for claim in file.claims], figures, runs, films)
 
 
 def _figure(path: Path, runs: Runs | None) -> Drawn:

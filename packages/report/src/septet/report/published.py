@@ -5,29 +5,34 @@ from pathlib import Path
 
 from septet.files import replacing, sha256
 from septet.reading import is_file, readable
+from septet.report.published_models import models_of, write_models
 from septet.report.source import FILES, Manifest, check, read_manifest
 from septet.report.tables import one_scale, paper_of
 from septet.sealed import write_json
 
 
-def publish(results: Path, papers: list[str], out: Path) -> str:
-    """Copy each paper's scores, times and run cards, and write a manifest with their checksums.
+def publish(results: Path, papers: list[str], out: Path) -> list[str]:
+    """Copy each paper's scores, times and run cards, reduce its models, and write a manifest with their checksums.
 
     What is there of other papers stays, whatever scale it is of.
 
     Returns:
-        The scale of the runs.
+        What was left out: a line for each model that is too large.
 
     Raises:
-        InputError: a paper's results are missing or do not parse; nothing is written then.
+        InputError: a paper's results are missing or do not parse, or a model is damaged; nothing is written then.
     """
-    scale = one_scale([paper_of(results, paper) for paper in papers])
+    read = [paper_of(results, paper) for paper in papers]
+    one_scale(read)
+    models = {paper.id: models_of(results, paper.id, {card.id for card in paper.cards}) for paper in read}
     files = _kept(out, papers)
-    for name in sorted(f"{paper}/{file}" for paper in papers for file in FILES):
-        copy(results / name, out / name)
-        files[name] = sha256(out / name)
+    for paper, (small, _) in models.items():
+        for file in FILES:
+            copy(results / paper / file, out / paper / file)
+        for name in (*FILES, *write_models(small, out / paper)):
+            files[f"{paper}/{name}"] = sha256(out / paper / name)
     write_json(out / "manifest.json", Manifest(files=dict(sorted(files.items()))).model_dump())
-    return scale
+    return [f"{paper}/{place}" for paper, (_, large) in models.items() for place in large]
 
 
 def _kept(out: Path, papers: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`python -m septet.rl train|bench|evaluate|watch`."""
+"""`python -m septet.rl train|bench|evaluate|watch|videos`."""
 
 import os
 from pathlib import Path
@@ -17,5 +17,5 @@ def _train(config: Job, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    programs = {"evaluate": "septet.rl.evaluation", "watch": "septet.rl.watch"}
+    programs = {"evaluate": "septet.rl.evaluation", "watch": "septet.rl.watch", "videos": "septet.rl.videos"}
     main("rl", {"train": Verb(Job, _train)}, "septet.rl.bench", programs)

@@ -108,7 +108,12 @@ def main(arguments: list[str]) -> None:
     kind = model.kind(given.kind)
     table = evaluated(model, kind, given.episodes, given.seeds, given.method, root=given.root, threads=given.threads)
     card = model.card
-    print(f"{given.method or card.methods[0]} on {card.task}, {kind} policy of each seed, run {card.run or 'none'}")
+    of = f"{given.method or card.methods[0]} on {card.task}, {kind} policy of each seed"
+    print(f"{of}, run {card.run or 'none'}")
+    if card.rounded:
+        scores = (card.kinds[kind].scores[row] for row in model.rows(given.seeds, given.method))  # type: ignore[index]
+        before = ", ".join("not scored" if score is None else f"{score:.5g}" for score in scores)
+        print(f"weights rounded to {card.rounded}; {card.judged_by} in its run, before that: {before}")
     for row in table:
         over = f"{row['episodes']} episodes" if row["seed"] != "all" else f"the means of {len(table) - 1} seeds"
         name = f"seed {row['seed']}" if row["seed"] != "all" else "all seeds"

@@ -81,6 +81,8 @@ class ModelCard(Settings):
     """last: at the end; best: of all that were judged, the first if several are equal."""
     run: str | None
     """Id of the run card; null of a model that no job made."""
+    rounded: Literal["float16"] | None = None
+    """To what the weights were rounded when the model was published; null as it was trained."""
     sha256: str
     """Of the file of arrays."""
 
