@@ -99,7 +99,7 @@ def test_every_published_file_is_in_the_manifest():
     assert scales
     for folder in scales:
         listed = json.loads((folder / "manifest.json").read_text())["files"]
-        files = [*folder.glob("*/*.parquet"), *folder.glob("*/runs.json")]
+        files = [path for path in folder.glob("*/**/*") if path.is_file()]
         assert listed == {str(file.relative_to(folder)): sha256(file) for file in files}
 
 
