@@ -126,7 +126,7 @@ def test_what_a_job_reads_of_the_environment_reaches_it(file):
 
 
 def test_a_job_asks_no_hub_and_keeps_the_devices_that_slurm_gave_it():
-    """Without a network each look at the hub is retried for minutes; a list of devices has commas, which split --env."""
+    """Without a network each look at the hub is retried for minutes; commas of a list of devices would split --env."""
     for file in IN_IMAGES:
         arguments = yaml.safe_load(file.read_text())["apptainer-args"]
         assert "--env HF_HUB_OFFLINE=1" in arguments

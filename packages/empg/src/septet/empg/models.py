@@ -83,8 +83,8 @@ def choose_attention(lm: Any, device: torch.device) -> None:
 def read_gguf(file: Path, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
     """The model and the tokeniser of a GGUF file, dequantised by `transformers`.
 
-    `dequantize` is needed although the weights are dense after loading: without it `transformers` goes on to take the model
-    for a quantised one.
+    `dequantize` is needed although the weights are dense after loading: without it `transformers` goes on to take the
+    model for a quantised one.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -94,7 +94,7 @@ def read_gguf(file: Path, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]
 
 
 def prepare_gguf(kind: str, out: Path) -> None:
-    """Write OUT/<kind>.safetensors: the weights, dequantised once, in bfloat16; shape and tokeniser are its metadata."""
+    """Write OUT/<kind>.safetensors: the weights, dequantised once, in bfloat16; shape and tokeniser as metadata."""
     source = FILES[kind]
     without_bars()
     lm, inner = read_gguf(gguf_file(kind))
