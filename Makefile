@@ -41,7 +41,7 @@ $(if $(filter new-paper,$(MAKECMDGOALS)),$(if $(strip $(ID)),,$(error ID: expect
 .DEFAULT_GOAL := help
 .DEFAULT:
 	@$(PYTHON) -c 'import difflib, sys; near = difflib.get_close_matches(sys.argv[1], sys.argv[2].split()); sys.exit(f"make: no target {sys.argv[1]}" + (f"; did you mean {near[0]}?" if near else "; make help lists them"))' '$@' '$(shell sed -nE "s/^([a-z_-]+):.*\#\# .*/\1/p" Makefile)'
-.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures videos verdicts plan status queue live trace track compare publish bench config test check lock coverage test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev environment-models
+.PHONY: help setup setup-dev models reproduce validate empg_real smoke figures videos verdicts plan status queue live trace track compare publish bench config test check lock coverage test-nightly drill audit licences containers recover cluster-demo test-machines docs new-paper clean clean-venv environment environment-dev
 
 help:  ## list the targets
 	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z_-]+):[^#]*## /  make \1\t/' | expand -t 22
@@ -57,11 +57,9 @@ environment:
 	$(SET_UP)
 environment-dev:
 	$(SET_UP) dev
-environment-models:
-	$(SET_UP) models
 
-models: environment-models  ## download the weights for `make empg_real`, 93 MB, and the hub models of SCALE
-	$(BIN)/python -m septet.empg.fetch config/scale/$(SCALE).yaml .cache/huggingface
+models: setup  ## download the language models of SCALE: 93 MB at laptop, 580 MB at overnight
+	$(BIN)/python -m septet.empg.fetch config/scale/$(SCALE).yaml .cache
 
 containers: environment  ## build the images of container profiles (IMAGES=light,rl,llm RELEASE=1 BASE=docker)
 	$(BIN)/snakemake --profile profiles/local$(if $(IMAGES), --config images='[$(IMAGES)]') -- containers$(if $(RELEASE),_release)

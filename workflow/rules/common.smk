@@ -297,8 +297,7 @@ def uses_containers():
 
 def recipe(name):
     """The files that an image is made from."""
-    files = [f"containers/{file}" for file in ("image.def", "bom.py", f"{name}.lock")]
-    return [str(HOUSE / file) for file in [*files, *filter(None, [IMAGES[name].get("weights")])]]
+    return [str(HOUSE / "containers" / file) for file in ("image.def", "bom.py", f"{name}.lock")]
 
 
 def recipe_of_image(wildcards):

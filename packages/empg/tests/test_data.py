@@ -9,28 +9,40 @@ import pytest
 
 from septet.empg import datasets, problems
 from septet.empg.behaviours import behaviours
-from septet.empg.config import Preparation
+from septet.empg.config import Competition, Gsm8k, Preparation
 from septet.empg.tokens import CharTokenizer
 from septet.errors import InputError
 from septet.parquet import write_table
 from septet.seeding import stream
 
+
+def task(kind, **settings):
+    """A task that reads a prepared table."""
+    made = {"gsm8k": Gsm8k, "math": Competition}[kind]
+    return made(kind=kind, model={"kind": "hub", "name": "."}, **settings)
+
+
 ROWS = [
     {"question": "Two and {two}?", "answer": "2+2=<<2+2=4>>4\n#### 4"},
     {"question": "A thousand?", "answer": "#### 1,000"},
     {"question": "x" * 600, "answer": "#### 1"},
+    {"question": "y" * 600, "answer": "1+1=<<1+1=2>>2, 2+2=<<2+2=4>>4\n#### 4"},
 ]
 
 
 def test_gsm8k_rows(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n")
-    assert [row[1] for row in datasets._problems(file, level5=False)] == ["4", "1000", "1"]
+    assert [row[1] for row in datasets._problems(file, level5=False)] == ["4", "1000", "1", "4"]
     rows = [("train", *row) for row in datasets._problems(file, level5=False)]
     write_table(pl.DataFrame(rows, schema=datasets.COLUMNS, orient="row"), tmp_path / "gsm8k.parquet")
-    found = datasets.questions("gsm8k", tmp_path / "gsm8k.parquet", 512)
+    found = datasets.questions(task("gsm8k"), tmp_path / "gsm8k.parquet")
     assert [one.answer for one in found.train] == ["4", "1000"]
     assert found.train[0].prompt.startswith("Two and {two}? Let's think")
+    short = datasets.questions(task("gsm8k", calculations=1, prompt_characters=10**6), tmp_path / "gsm8k.parquet")
+    assert [one.answer for one in short.train] == ["4", "1000", "1"]
+    chats = datasets.questions(task("gsm8k", chat=True), tmp_path / "gsm8k.parquet").train
+    assert [one.chat for one in chats] == [({"role": "user", "content": one.prompt},) for one in found.train]
 
 
 def test_math_rows(tmp_path):
@@ -39,12 +51,15 @@ def test_math_rows(tmp_path):
         out.write(json.dumps({"problem": "p", "answer": "\\frac12", "level": "Level 5"}) + "\n")
     assert list(datasets._problems(file, level5=False)) == [("p", "\\frac12", 5)]
     assert "\\boxed{{}}" in datasets.prompt("math", "p")
+    write_table(pl.DataFrame([("train", "p", "1", 5)], datasets.COLUMNS, orient="row"), tmp_path / "math.parquet")
+    (one,) = datasets.questions(task("math", chat=True), tmp_path / "math.parquet").train
+    assert one.chat[0]["content"] == "p\nPlease reason step by step, and put your final answer within \\boxed{}."
 
 
 def test_no_table_is_one_line(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"no")
     with pytest.raises(InputError, match="expected the output of prepare"):
-        datasets.questions("gsm8k", tmp_path / "x.parquet", 512)
+        datasets.questions(task("gsm8k"), tmp_path / "x.parquet")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +72,7 @@ def test_no_table_is_one_line(tmp_path):
 )
 def test_the_paper_s_counts(name, kind, characters, train, test, real_data, tmp_path):
     datasets.prepare(Preparation(name=name, data_dir=str(real_data)), tmp_path)
-    found = datasets.questions(kind, tmp_path / f"{name}.parquet", characters)
+    found = datasets.questions(task(kind, prompt_characters=characters), tmp_path / f"{name}.parquet")
     assert (len(found.train), len(found.test)) == (train, test)
 
 

@@ -23,7 +23,7 @@ from transformers import (
 from septet.card import RunCard
 from septet.empg import attention, datasets
 from septet.empg import models as lms
-from septet.empg.config import Hub, Job, Method, SmolLM
+from septet.empg.config import Gguf, Hub, Job, Method
 from septet.empg.experiments import Real
 from septet.empg.sample import generate
 from septet.empg.train import train
@@ -46,7 +46,11 @@ def prepared(tmp_path):
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.add_special_tokens(["<|im_end|>"])
     lm.config.tie_word_embeddings = True
-    extra = {"config": lm.config.to_json_string(use_diff=False), "tokenizer": words.to_str()}
+    lm.config.name_or_path = "small"
+    extra = {
+        "config": lm.config.to_json_string(use_diff=False), "tokenizer": words.to_str(), "ends": '["<|im_end|>"]',
+        "template": "{{ messages[0].content }}",
+    }  # fmt: skip
     weights = {name: value.bfloat16() for name, value in lm.state_dict().items() if name != "lm_head.weight"}
     save_file(weights, tmp_path / "small.safetensors", extra)
     return tmp_path / "small.safetensors", extra
@@ -100,7 +104,7 @@ def test_the_type_is_the_keys_or_what_the_processor_is_fast_in(prepared, tmp_pat
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(FLAGS.format(flags))
     monkeypatch.setattr("septet.processor.CPUINFO", cpuinfo)
-    for model in (SmolLM(kind="smollm2", dtype=key), saved(llama(rows=128).config, tmp_path / "hub", key)):
+    for model in (Gguf(kind="smollm2", dtype=key), saved(llama(rows=128).config, tmp_path / "hub", key)):
         made = job_of(model, str(prepared[0]))
         assert lms.computes_in(made) == expected
         lm, _ = lms.load(made)
@@ -200,8 +204,8 @@ def test_several_ends_end_a_completion():
 
 def test_smollm2_comes_from_the_prepared_file_alone(prepared, monkeypatch):
     file, extra = prepared
-    monkeypatch.setattr(lms, "smollm2_file", None)
-    lm, tokenizer = lms.load(job_of(SmolLM(kind="smollm2", dtype="bfloat16"), weights_file=str(file)))
+    monkeypatch.setattr(lms, "gguf_file", None)
+    lm, tokenizer = lms.load(job_of(Gguf(kind="smollm2", dtype="bfloat16"), weights_file=str(file)))
     for name, value in load_file(file).items():
         assert torch.equal(lm.state_dict()[name], value)
     assert lm.get_output_embeddings().weight is lm.get_input_embeddings().weight
@@ -217,8 +221,8 @@ def test_a_file_of_other_weights_is_refused(prepared):
     missing = {name: value for name, value in weights.items() if "layers.1.mlp.up" not in name}
     for wrong, metadata in ((missing, extra), (weights, None), ({**weights, "more": torch.zeros(1)}, extra)):
         save_file(wrong, file, metadata)
-        with pytest.raises(InputError, match="SmolLM2's weights"):
-            lms.load_smollm2(file)
+        with pytest.raises(InputError, match="a model's weights"):
+            lms.load_prepared(file)
     file.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="SmolLM2's weights"):
-        lms.load_smollm2(file)
+    with pytest.raises(InputError, match="a model's weights"):
+        lms.load_prepared(file)

@@ -25,6 +25,7 @@ class Model:
 class LLM:
     def __init__(self, **asked):
         assert asked["model"] == "some/model" and asked["revision"] == "a" * 40 and asked["dtype"] == "float32"
+        assert asked["gpu_memory_utilization"] == 0.3 and asked["logprobs_mode"] == "processed_logprobs"
         print("vLLM talks")
 
     def apply_model(self, function):
@@ -33,7 +34,9 @@ class LLM:
     def reset_prefix_cache(self):
         pass
 
-    def generate(self, prompts, wanted, use_tqdm):
+    def generate(self, prompts, each, use_tqdm):
+        assert len({wanted.seed for wanted in each}) == len(prompts)  # one seed would give equal prompts equal noise
+        wanted = each[0]
         first = int(weights["transformer.wte.weight"][0, 0])  # the newest weights, for all to see
         def one(prompt, j):
             tokens = [first, prompt["prompt_token_ids"][0], 18][: wanted.max_tokens][j:]
@@ -55,7 +58,7 @@ def job(tmp_path, monkeypatch):
     source = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from septet.empg.vllm_server import main; main()"
     monkeypatch.setenv("EMPG_VLLM", f'{sys.executable} -c "{source}"')
     model = Hub(kind="hub", name="some/model", revision="a" * 40, dtype="float32")
-    return SimpleNamespace(task=SimpleNamespace(model=model))
+    return SimpleNamespace(task=SimpleNamespace(model=model), vllm_memory=0.3)
 
 
 def test_completions_come_back_with_their_log_probabilities_from_the_newest_weights(job):

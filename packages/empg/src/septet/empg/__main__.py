@@ -11,7 +11,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 def _prepare(config: Preparation, out: Path) -> None:
-    """Check a data set, dequantise SmolLM2, or train a tiny base."""
+    """Check a data set, dequantise a model, or train a tiny base."""
     from septet.empg.prepare import prepare
 
     prepare(config, out)

@@ -47,7 +47,7 @@ def measure_in(setting: Setting, folder: Path) -> list[Row]:
     for task, steps in setting.steps.items():
         weights = None
         if task == "chat":
-            models.prepare_smollm2(folder)
+            models.prepare_gguf("smollm2", folder)
             weights = str(folder / "smollm2.safetensors")
         jobs = {method: job_of(method, task, weights, steps, setting.threads) for method in METHODS}
         theirs, size = peer_seconds(jobs["grpo"], folder, steps)
@@ -180,26 +180,12 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
     data = Dataset(InMemoryTable.from_pydict({"prompt": list(by_prompt)}), fingerprint="empg")
     trainer = trl.GRPOTrainer(
         model=lm.float(), reward_funcs=score, args=config, train_dataset=data,
-        processing_class=peer_tokenizer(job), callbacks=[Clock()],
+        processing_class=tokenizer.pretrained(), callbacks=[Clock()],
     )  # fmt: skip
     with contextlib.redirect_stdout(None):
         trainer.train()
     gaps = [after - before for before, after in pairwise(marks[1:])]
     return float(median(gaps)), size
-
-
-def peer_tokenizer(job: Job) -> Any:
-    """The job's tokeniser as `transformers` has it."""
-    from transformers import AutoTokenizer
-
-    if job.task.model.kind == "smollm2":
-        package = models.smollm2_file()
-        inner = AutoTokenizer.from_pretrained(str(package.parent), gguf_file=package.name)
-        inner.padding_side = "left"
-        return inner
-    from septet.empg.tokens import CharTokenizer
-
-    return CharTokenizer().pretrained()
 
 
 BENCH = Bench(

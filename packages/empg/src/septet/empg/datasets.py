@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from septet.data import Source, data_dir, locate
-from septet.empg.config import Preparation
+from septet.empg.config import Competition, Gsm8k, Preparation
 from septet.empg.problems import Problem, Questions
 from septet.errors import InputError
 from septet.parquet import read_table, write_table
@@ -64,6 +64,8 @@ PROMPTS = {
     "Please reason step by step, and put your final answer within \\boxed{{}}.<|im_end|>\n<|im_start|>assistant\n",
 }
 """The prompts of the author's runs; the doubled braces of MATH are literal, as there."""
+CHAT_REQUEST = "Please reason step by step, and put your final answer within \\boxed{}."
+"""The end of a user's turn that asks a problem of MATH."""
 SUFFIX = re.compile(r" Let's think step by step and output the final answer within \\boxed\{\}\.$")
 COLUMNS = {"split": pl.String, "question": pl.String, "answer": pl.String, "level": pl.Int64}
 
@@ -96,7 +98,10 @@ def gold_of(answer: str) -> str:
 
 
 def _problems(file: Path, *, level5: bool) -> Iterator[tuple[str, str, int]]:
-    """Question, gold answer and level of each row, whichever of the two formats the file has."""
+    """Question, gold answer and level of each row, whichever of the two formats the file has.
+
+    The level of a GSM8K problem is the number of calculations that its solution marks.
+    """
     if file.suffix == ".parquet":
         yield from _public(file, level5)
         return
@@ -115,7 +120,7 @@ def _problem(row: dict[str, Any]) -> tuple[str, str, int]:
     if "problem" in row:
         question, answer, level = row["problem"], row["answer"], int(str(row["level"])[-1])
     else:
-        question, answer, level = row["question"], gold_of(row["answer"]), 0
+        question, answer, level = row["question"], gold_of(row["answer"]), row["answer"].count("<<")
     if not (isinstance(question, str) and isinstance(answer, str)):
         raise TypeError("question and answer are texts")
     return question, answer, level
@@ -132,8 +137,8 @@ def _public(file: Path, level5: bool) -> Iterator[tuple[str, str, int]]:
             yield row["extra_info"]["question"], truth, level
 
 
-def questions(kind: str, file: Path, characters: int) -> Questions:
-    """The problems of a prepared table with the paper's prompt, without those of more than `characters` (section 3).
+def questions(task: Gsm8k | Competition, file: Path) -> Questions:
+    """The problems of a prepared table with the task's prompt, without those that it drops (section 3).
 
     Raises:
         InputError: the file is missing or is no such table.
@@ -143,11 +148,17 @@ def questions(kind: str, file: Path, characters: int) -> Questions:
         raise InputError(str(file), expected=f"columns {', '.join(COLUMNS)}", found=", ".join(table.columns))
     if table.null_count().sum_horizontal().sum() or not table["split"].is_in(["train", "test"]).all():
         raise InputError(str(file), expected="rows of train and test without gaps", found="others")
+    most = task.calculations if isinstance(task, Gsm8k) else None
     parts: dict[str, list[Problem]] = {"train": [], "test": []}
-    for split, question, answer, _ in table.iter_rows():
-        text = prompt(kind, question)
-        if len(text) <= characters:
-            parts[split].append(Problem(text, answer))
+    for split, question, answer, level in table.iter_rows():
+        published = prompt(task.kind, question)
+        if len(published) > task.prompt_characters or (most is not None and level > most):
+            continue
+        if not task.chat:
+            parts[split].append(Problem(published, answer))
+            continue
+        asked = published if isinstance(task, Gsm8k) else f"{question}\n{CHAT_REQUEST}"
+        parts[split].append(Problem("", answer, chat=({"role": "user", "content": asked},)))
     return Questions(parts["train"], parts["test"], f"{file.stem}: {len(parts['train'])} / {len(parts['test'])}")
 
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from septet.config import Runs, SeededRuns, Seeds
-from septet.empg.config import Chain, Chat, Common, Method, SmolLM, Steps, Task, Tiny
+from septet.empg.config import Chain, Chat, Common, Gguf, Method, Steps, Task, Tiny
 
 ALL = ["empg", "grpo", "dr_grpo", "rloo", "reinforce_pp", "ppo", "raft"]
 
@@ -75,7 +75,7 @@ class Real(Common, Runs):
     """EMPG, GRPO and RAFT."""
     tasks: dict[str, Task] = {
         "chat": Chat(
-            kind="chat", model=SmolLM(kind="smollm2"), weights="smollm2.safetensors", steps=10, prompts=6, samples=6,
+            kind="chat", model=Gguf(kind="smollm2"), weights="smollm2.safetensors", steps=10, prompts=6, samples=6,
             max_completion_length=12, learning_rate=2e-5, eval_every=5, eval_prompts=30, eval_samples=2, threads=2,
         ),
     }  # fmt: skip

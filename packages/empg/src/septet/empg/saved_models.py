@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from septet.card import RunCard
 from septet.empg.adapters import adapter_weights, is_adapted, merged, write_adapter
-from septet.empg.config import Hub, Job, SmolLM
+from septet.empg.config import Gguf, Hub, Job
+from septet.empg.gguf_files import FILES
 from septet.empg.models import computes_in
 from septet.empg.shards import whole
 from septet.files import replacing, replacing_folder, sha256, write_text
@@ -153,8 +154,8 @@ def generation_config(trainer: Trainer) -> Any:
 def base_name(job: Job) -> str | None:
     """The base model's name on the hub, if it has one."""
     model = job.task.model
-    if isinstance(model, SmolLM):
-        return "HuggingFaceTB/SmolLM2-135M-Instruct"
+    if isinstance(model, Gguf):
+        return FILES[model.kind].base
     return model.name if isinstance(model, Hub) and model.revision else None
 
 

@@ -28,10 +28,10 @@ def load(job: Job, graders: int = 1) -> tuple[Questions, Grade]:
         case Gsm8k():
             strict = task.grader == "strict"
             rule = grading.gsm8k_strict if strict else grading.gsm8k_normalised
-            table = datasets.questions("gsm8k", Path(str(job.data_file)), task.prompt_characters)
+            table = datasets.questions(task, Path(str(job.data_file)))
             return table, _one_by_one(lambda text, gold, _: rule(text, gold))
         case Competition():
-            table = datasets.questions("math", Path(str(job.data_file)), task.prompt_characters)
+            table = datasets.questions(task, Path(str(job.data_file)))
             grader = grading.MathGrader(workers=graders)
             return table, lambda texts, asked, *_: grader(texts, [problem.answer for problem in asked])
         case Gym():

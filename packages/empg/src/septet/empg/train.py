@@ -16,7 +16,7 @@ from septet.empg.config import Chain, Job, Steps
 from septet.empg.engines import Engine, engine
 from septet.empg.forward import log_probabilities
 from septet.empg.history import History, score_tables, timing_table
-from septet.empg.memory_estimate import Meter
+from septet.empg.memory_estimate import Meter, batch_tokens
 from septet.empg.policy import Masters, Policy, checkpoint_layers
 from septet.empg.problems import Problem
 from septet.empg.process_group import Fleet
@@ -66,6 +66,8 @@ class Trainer:
         """What the last step measured, for the job's progress."""
         self.seed = self.step = 0
         self.masters, self.optimiser = self.begin()
+        wanted, shrunk = job.task.batch_tokens, job.task.gradient_checkpointing
+        self.batch_tokens = batch_tokens(self.policy, shrunk, self.device) if wanted == "auto" else wanted
         self._check_model()
 
     def _check_model(self) -> None:
@@ -74,7 +76,7 @@ class Trainer:
         self.agreement = check_log_probabilities(
             self.engine, self.policy, [self.tokenizer.encode(one.prompt) for one in self.questions.train[:PROMPTS]],
             limit=task.max_completion_length, temperature=job.temperature,
-            room=Room(task.row_tokens, task.batch_tokens), whole=not self.sharded,
+            room=Room(task.row_tokens, self.batch_tokens), whole=not self.sharded,
             name=getattr(model, "name", model.kind), computes_in=models.computes_in(job),
         )  # fmt: skip
 
@@ -189,7 +191,7 @@ class Trainer:
         # M-step: weigh and improve
         self.engine.rest()
         self.set_learning_rate()
-        room = {"row_tokens": task.row_tokens, "batch_tokens": task.batch_tokens}
+        room = {"row_tokens": task.row_tokens, "batch_tokens": self.batch_tokens}
         mine = self.fleet.own(range(len(reward)), rollout)
         passing: dict[str, Any] = {**room, "temperature": job.temperature}
         if self.sharded:

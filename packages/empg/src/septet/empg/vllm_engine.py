@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from septet.cache import cache_root
 from septet.empg.config import Hub, Job
 from septet.empg.models import computes_in
 from septet.empg.policy import Policy
@@ -43,7 +44,8 @@ class Vllm:
         if not isinstance(job.task.model, Hub):
             raise InputError("engine vllm", expected="a model of the hub", found=job.task.model.kind)
         self._tokenizer = tokenizer
-        self._folder = tempfile.TemporaryDirectory(prefix="empg-vllm-")
+        # not the temporary folder: a container has it in memory, and small
+        self._folder = tempfile.TemporaryDirectory(prefix="empg-vllm-", dir=cache_root())
         self._server = subprocess.Popen(
             shlex.split(command),
             stdin=subprocess.PIPE,
@@ -53,7 +55,8 @@ class Vllm:
         )
         model = job.task.model
         self._dtype = computes_in(job)
-        self._ask({"load": model.name, "revision": model.revision, "dtype": str(self._dtype).removeprefix("torch.")})
+        dtype = str(self._dtype).removeprefix("torch.")
+        self._ask({"load": model.name, "revision": model.revision, "dtype": dtype, "memory": job.vllm_memory})
 
     def generate(
         self,

@@ -5,12 +5,16 @@ nothing of the trainer but the standard library's company, for vLLM's environmen
 """
 
 import json
+import os
 import sys
 from typing import Any
 
 
 def main() -> None:
     """Answer until standard input ends."""
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = (
+        "0"  # the engine in this process takes weights without pickled functions
+    )
     from vllm import LLM, SamplingParams
     from vllm.inputs import TokensPrompt
 
@@ -25,20 +29,25 @@ def main() -> None:
                 dtype=message["dtype"],
                 enable_prefix_caching=True,
                 skip_tokenizer_init=True,
+                gpu_memory_utilization=message["memory"],
+                logprobs_mode="processed_logprobs",  # at the temperature of the sampling, as the trainer's
             )
         elif "weights" in message:
             engine.apply_model(_loader(message["weights"]))
             engine.reset_prefix_cache()
         else:
-            wanted = SamplingParams(
-                n=message["samples"],
-                max_tokens=message["limit"],
-                temperature=message["temperature"],
-                seed=message["seed"],
-                stop_token_ids=message["stop"],
-                logprobs=0,
-                detokenize=False,
-            )
+            wanted = [
+                SamplingParams(
+                    n=message["samples"],
+                    max_tokens=message["limit"],
+                    temperature=message["temperature"],
+                    seed=None if message["seed"] is None else message["seed"] + number,
+                    stop_token_ids=message["stop"],
+                    logprobs=0,
+                    detokenize=False,
+                )
+                for number in range(len(message["prompts"]))
+            ]
             prompts = [TokensPrompt(prompt_token_ids=prompt) for prompt in message["prompts"]]
             outputs = [one for reply in engine.generate(prompts, wanted, use_tqdm=False) for one in reply.outputs]
             answer = {
