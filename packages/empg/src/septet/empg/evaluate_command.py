@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def main(arguments: Sequence[str]) -> None:
     questions, grade = tasks.load(job, options.threads)
     completer = Completer(options)
     asked = tasks.with_chats(questions.test[: options.eval_prompts or job.task.eval_prompts], completer.tokenizer)
+    start = time.perf_counter()
     found = completer.complete([problem.prompt for problem in asked], options.limit or job.task.max_completion_length)
+    seconds = time.perf_counter() - start
     rewards = grade(
         [one.text for one in found],
         [asked[one.prompt] for one in found],
@@ -65,6 +68,7 @@ def main(arguments: Sequence[str]) -> None:
         "standard_error": float(by_prompt.std(ddof=1) / len(asked) ** 0.5) if len(asked) > 1 else None,
         "length": float(np.mean([len(one.tokens) for one in found])),
         "finished": float(np.mean([one.finished for one in found])),
+        "tokens_per_second": round(sum(len(one.tokens) for one in found) / seconds, 1),
     }  # fmt: skip
     sys.stdout.write(json.dumps(score, ensure_ascii=False) + "\n")
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from septet.config import Runs, SeededRuns, Seeds
-from septet.empg.config import Chain, Chat, Common, Gguf, Method, Steps, Task, Tiny
+from septet.empg.config import Chain, Chat, Common, Gguf, Gsm8k, Lora, Method, Steps, Task, Tiny
 
 ALL = ["empg", "grpo", "dr_grpo", "rloo", "reinforce_pp", "ppo", "raft"]
 
@@ -57,28 +57,36 @@ class Experiments(SeededRuns, Common):
 
 
 class Real(Common, Runs):
-    """Reinforcement learning on a pretrained language model: `snakemake empg_real`."""
+    """Reinforcement learning on pretrained language models: `snakemake empg_real`."""
 
     paper: Literal["empgreal"] = "empgreal"
     """Where results are reported."""
     seeds: Seeds = [0, 1, 2]
     """Replicates, one after the other."""
     data_dir: str | None = None
-    """Folder of data sets; not used, for the weights come in a package."""
+    """Folder of data sets; if null, the environment's SEPTET_DATA."""
     keep_model: Literal["none", "first", "all"] = "none"
-    """Seeds whose trained models are kept, the best and the last, in `model/` beside the scores: 540 MB each."""
+    """Seeds whose trained models are kept, the best and the last, in `model/` beside the scores: 540 MB each of
+    SmolLM2, 2.5 GB of Qwen."""
     methods: dict[str, Method] = {
         "empg": Method(),
         "grpo": Method(estimator="grpo", ratio="clip"),
         "raft": Method(estimator="raft"),
+        "dr_grpo": Method(estimator="dr_grpo", ratio="clip", average="constant"),
     }
-    """EMPG, GRPO and RAFT."""
+    """EMPG, GRPO, RAFT and Dr. GRPO."""
     tasks: dict[str, Task] = {
         "chat": Chat(
             kind="chat", model=Gguf(kind="smollm2"), weights="smollm2.safetensors", steps=10, prompts=6, samples=6,
             max_completion_length=12, learning_rate=2e-5, eval_every=5, eval_prompts=30, eval_samples=2, threads=2,
         ),
+        "gsm8k": Gsm8k(
+            kind="gsm8k", model=Gguf(kind="qwencoder"), data="gsm8k.parquet", weights="qwencoder.safetensors",
+            calculations=2, chat=True, lora=Lora(rank=16), steps=8, prompts=8, samples=4, max_completion_length=160,
+            learning_rate=3e-4, eval_every=4, eval_prompts=64, threads=2, row_tokens=512, batch_tokens=1024,
+        ),
     }  # fmt: skip
-    """One-digit arithmetic asked of SmolLM2-135M-Instruct."""
-    runs: dict[str, list[str]] = {"chat": ["empg", "grpo", "raft"]}
-    """Which methods run on which task."""
+    """One-digit arithmetic asked of SmolLM2-135M-Instruct; GSM8K's problems of one or two calculations asked of
+    Qwen2.5-Coder-0.5B-Instruct."""
+    runs: dict[str, list[str]] = {"chat": ["empg", "grpo", "raft"], "gsm8k": []}
+    """Which methods run on which task; an empty list switches a task off."""

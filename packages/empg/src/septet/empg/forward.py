@@ -155,14 +155,15 @@ def _assemble(rollout: Rollout, rows: list[Row], begin: int, device: torch.devic
     sizes = [lengths[k] for row in rows for k in row.members]
     at_row = np.repeat([r for r, row in enumerate(rows) for _ in row.members], sizes)
     to_row = np.repeat([place[k] for row in rows for k in row.members], sizes)
-    mask: Tensor | None = None
-    if any(len(row.members) > 1 for row in rows):
-        mask = _tree(torch.from_numpy(family), torch.from_numpy(branch)).to(device)
-    elif rows[-1].length < width:
-        mask = torch.from_numpy(branch >= 0).to(device)
 
     def there(array: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(array).to(device)
+
+    mask: Tensor | None = None
+    if any(len(row.members) > 1 for row in rows):
+        mask = _tree(there(family), there(branch))
+    elif rows[-1].length < width:
+        mask = torch.from_numpy(branch >= 0).to(device)
 
     return PackedBatch(
         members=torch.tensor(members),
@@ -181,11 +182,11 @@ def _tree(family: Tensor, branch: Tensor) -> Tensor:
     Padding sees itself, against NaN.
     """
     width = family.shape[1]
-    past = torch.ones(width, width, dtype=torch.bool).tril()
+    past = torch.ones(width, width, dtype=torch.bool, device=family.device).tril()
     related = family[:, :, None] == family[:, None, :]
     own = related & ((branch[:, :, None] == branch[:, None, :]) | (branch == 0)[:, None, :])
     sees = past & (own | (family == 0)[:, None, :])
-    return (sees | torch.eye(width, dtype=torch.bool))[:, None]
+    return (sees | torch.eye(width, dtype=torch.bool, device=family.device))[:, None]
 
 
 @torch.no_grad()

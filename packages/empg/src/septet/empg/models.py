@@ -97,11 +97,9 @@ def prepare_gguf(kind: str, out: Path) -> None:
     """Write OUT/<kind>.safetensors: the weights, dequantised once, in bfloat16; shape and tokeniser as metadata."""
     source = FILES[kind]
     without_bars()
-    lm, inner = read_gguf(gguf_file(kind))
+    lm, inner = read_gguf(gguf_file(kind), torch.bfloat16)
     tied = {"lm_head.weight"} if lm.config.tie_word_embeddings else set()
-    weights = {
-        name: value.to(torch.bfloat16).contiguous() for name, value in lm.state_dict().items() if name not in tied
-    }
+    weights = {name: value.contiguous() for name, value in lm.state_dict().items() if name not in tied}
     lm.config.name_or_path = lm.config._model_name_or_path = source.title  # not where it lay
     extra = {
         "config": lm.config.to_json_string(use_diff=False),

@@ -25,13 +25,22 @@ BEHAVIOURS = {
     "backtracking": "Backtracking",
     "code": "Code block",
 }
-COLUMNS = (("question", 0, 34), ("before", 250, 50), ("after", 590, 24), ("gold", 760, 8))
+TASKS = {"chat": "SmolLM2, sums", "gsm8k": "Qwen-Coder 0.5B, GSM8K"}
+COLUMNS = (("question", 0, 34), ("before", 230, 44), ("after", 530, 44), ("gold", 830, 8))
+LINES, EXAMPLES = 8, 5
 
 
 def _panels(paper: Paper, names: dict[str, str], y_title: str) -> alt.TopLevelMixin:
+    """A panel for each metric of each task."""
     present = set(paper.scores["metric"].unique())
-    parts = [tables.curves(paper, metric).with_columns(task=pl.lit(metric)) for metric in names if metric in present]
-    return charts.by_task(pl.concat(parts), names, METHODS, x_title="step", y_title=y_title)
+    found = {metric: tables.curves(paper, metric) for metric in names if metric in present}
+    panels = {
+        f"{task}.{metric}": f"{TASKS[task]}: {title[0].lower()}{title[1:]}"
+        for task in TASKS
+        for metric, title in names.items()
+    }
+    parts = [frame.with_columns(task=pl.col("task") + f".{metric}") for metric, frame in found.items()]
+    return charts.by_task(pl.concat(parts), panels, METHODS, x_title="step", y_title=y_title)
 
 
 def real_curves(paper: Paper) -> alt.TopLevelMixin:
@@ -45,38 +54,42 @@ def real_behaviours(paper: Paper) -> alt.TopLevelMixin:
 
 
 def real_completions(paper: Paper) -> alt.TopLevelMixin:
-    """Greedy completions of held-out questions before and after, from the run card of EMPG."""
+    """Greedy completions of held-out questions before and after, from the run cards of EMPG, a few of each task."""
     cards = [card for card in paper.cards if card.methods.get("empg", {}).get("examples")]
     if not cards:
         raise InputError("run cards of empgreal", expected="a run of empg with examples", found="none")
-    examples: list[dict[str, str]] = cards[0].methods["empg"]["examples"]
+    examples: list[dict[str, str]] = [
+        one for card in cards for one in card.methods["empg"]["examples"][: EXAMPLES if len(cards) > 1 else None]
+    ]
     rows: list[dict[str, Any]] = [{"x": x, "y": 0, "text": name, "bold": True} for name, x, _ in COLUMNS]
     line = 1.4
     for example in examples:
         cells = (example["prompt"], example["before"], example["after"], example["answer"])
         wrapped = [
-            textwrap.wrap(cell, width)[:4] or ["(nothing)"] for cell, (_, _, width) in zip(cells, COLUMNS, strict=True)
+            textwrap.wrap(cell, width)[:LINES] or ["(nothing)"]
+            for cell, (_, _, width) in zip(cells, COLUMNS, strict=True)
         ]
         for (_, x, _), part in zip(COLUMNS, wrapped, strict=True):
             rows += [{"x": x, "y": line + place, "text": text, "bold": False} for place, text in enumerate(part)]
         line += max(len(part) for part in wrapped) + 0.6
-    scale_x, scale_y = alt.Scale(domain=[0, 800], nice=False), alt.Scale(domain=[-1, line], nice=False, reverse=True)
+    scale_x, scale_y = alt.Scale(domain=[0, 880], nice=False), alt.Scale(domain=[-1, line], nice=False, reverse=True)
     base = alt.Chart(charts.inline(rows)).mark_text(align="left", baseline="middle")
     return base.encode(
         x=alt.X("x:Q", axis=None, scale=scale_x),
         y=alt.Y("y:Q", axis=None, scale=scale_y),
         text=alt.Text("text:N"),
         color=alt.condition("datum.bold", alt.value(theme.FAINT), alt.value(theme.INK)),
-    ).properties(width=800, height=15 * line)
+    ).properties(width=880, height=15 * line)
 
 
 BANDS = "Bands are 95 % bootstrap intervals over seeds."
 FIGURES = [
     Figure(
         "real_curves",
-        "SmolLM2-135M-Instruct learns arithmetic",
-        "Reinforcement learning of a pretrained language model on one-digit arithmetic, asked as a chat: accuracy on "
-        f"held-out questions, reward and length against step. {BANDS}",
+        "Real language models learn",
+        "Reinforcement learning of SmolLM2-135M-Instruct on one-digit arithmetic and, at scale overnight, of "
+        "Qwen2.5-Coder-0.5B-Instruct on GSM8K's shorter problems: accuracy on held-out questions, reward and length "
+        f"against step. {BANDS}",
         real_curves,
     ),
     Figure(
@@ -89,7 +102,7 @@ FIGURES = [
         "real_completions",
         "Before and after",
         "Greedy completions of held-out questions by the base model and after training with EMPG, first seed; cut at "
-        "four lines.",
+        "eight lines.",
         real_completions,
     ),
 ]
