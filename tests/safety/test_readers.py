@@ -22,6 +22,7 @@ from septet.checkpoint import Checkpoints
 from septet.config import validate
 from septet.dynts import upworthy
 from septet.empg import datasets
+from septet.empg.config import Gsm8k
 from septet.errors import InputError
 from septet.parquet import write_table
 from septet.reading import read_json, read_mapping
@@ -125,7 +126,7 @@ def make(folder: Path) -> dict[str, tuple[Path, object]]:
         "experiments": (folder / "experiments.yaml", partial(job, "svrpo")),
         "claims": (folder / "claims.yaml", read_claims),
         "headlines": (folder / "upworthy.parquet", partial(upworthy.load, clean_weeks=True)),
-        "problems": (folder / "gsm8k.parquet", lambda path: datasets.questions("gsm8k", path, 10_000)),
+        "problems": (folder / "gsm8k.parquet", partial(datasets.questions, Gsm8k(kind="gsm8k", prompt_characters=10_000))),
         "problems, JSONL": (folder / "math.jsonl", lambda path: list(datasets._problems(path, level5=False))),
         "lists": (folder / "lists.safetensors", partial(read_lists, split="train")),
         "lists, JSONL": (folder / "lists.jsonl.gz", lambda path: read_ready(path, lambda lines: lines)),

@@ -8,8 +8,7 @@ from datasets import Dataset
 from empg_helpers import EXPERIMENTS, gpt2, job, uniforms
 from trl import RLOOConfig, RLOOTrainer
 
-from septet.empg import losses
-from septet.empg.bench import peer_tokenizer
+from septet.empg import losses, models
 from septet.empg.config import Method
 from septet.empg.forward import log_probabilities
 from septet.empg.policy import Masters, Policy
@@ -69,7 +68,7 @@ def theirs(tmp_path_factory):
     data = Dataset.from_dict({"prompt": ["1"]})
     return RLOOTrainer(
         model=str(folder / "model"), reward_funcs=lambda **_: REWARD, args=config, train_dataset=data,
-        processing_class=peer_tokenizer(job()),
+        processing_class=models.load(job())[1].pretrained(),
     )  # fmt: skip
 
 

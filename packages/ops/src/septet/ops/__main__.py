@@ -57,7 +57,7 @@ def publish(settings: Publish, out: Path) -> None:
     benchmarks = gather(settings.benchmarks / scale, out / "benchmarks.json")
     for place in published.publish(settings.results, papers, out):
         print(f"{place}: model left out: too large", file=sys.stderr)
-    print(f"{out}: {size_of_models(out) / 1e6:.2f} MB of models", file=sys.stderr)
+    print(f"{out}: {size_of_models(out) / 1e6:.2f} MB of models")
     if benchmarks:
         write_json(out / "benchmarks.json", benchmarks)
 
