@@ -126,7 +126,7 @@ def make(folder: Path) -> dict[str, tuple[Path, object]]:
         "experiments": (folder / "experiments.yaml", partial(job, "svrpo")),
         "claims": (folder / "claims.yaml", read_claims),
         "headlines": (folder / "upworthy.parquet", partial(upworthy.load, clean_weeks=True)),
-        "problems": (folder / "gsm8k.parquet", partial(datasets.questions, Gsm8k(kind="gsm8k", prompt_characters=10_000))),
+        "problems": (folder / "gsm8k.parquet", partial(datasets.questions, Gsm8k(kind="gsm8k"))),
         "problems, JSONL": (folder / "math.jsonl", lambda path: list(datasets._problems(path, level5=False))),
         "lists": (folder / "lists.safetensors", partial(read_lists, split="train")),
         "lists, JSONL": (folder / "lists.jsonl.gz", lambda path: read_ready(path, lambda lines: lines)),
