@@ -43,6 +43,7 @@ from septet.vrda.treebank import clean, craft_articles, leaves, read_trees
 from septet.workflow_config import WorkflowConfig, experiments, read_papers
 
 ROOT = Path(__file__).parents[2]
+GSM8K = Gsm8k.model_validate({"kind": "gsm8k", "model": {"kind": "tiny", "base": "warm"}, "prompt_characters": 10_000})
 PUBLISHED = ROOT / "published/laptop"
 EXAMPLES = int(os.environ.get("FUZZ", "10"))
 """Examples of each property for each reader; nightly FUZZ is 400."""
@@ -126,7 +127,7 @@ def make(folder: Path) -> dict[str, tuple[Path, object]]:
         "experiments": (folder / "experiments.yaml", partial(job, "svrpo")),
         "claims": (folder / "claims.yaml", read_claims),
         "headlines": (folder / "upworthy.parquet", partial(upworthy.load, clean_weeks=True)),
-        "problems": (folder / "gsm8k.parquet", partial(datasets.questions, Gsm8k(kind="gsm8k"))),
+        "problems": (folder / "gsm8k.parquet", partial(datasets.questions, GSM8K)),
         "problems, JSONL": (folder / "math.jsonl", lambda path: list(datasets._problems(path, level5=False))),
         "lists": (folder / "lists.safetensors", partial(read_lists, split="train")),
         "lists, JSONL": (folder / "lists.jsonl.gz", lambda path: read_ready(path, lambda lines: lines)),
