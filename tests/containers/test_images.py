@@ -185,11 +185,10 @@ def test_the_image_rl_renders_mujoco_without_a_graphics_card(boxes):
     assert "watch.gif: " in done.stdout and (boxes.folder / "watch.gif").read_bytes()[:6] == b"GIF89a"
 
 
-def test_the_language_model_learns_in_its_image(boxes):
+def test_the_language_model_learns_in_its_image(boxes, need):
     """The image brings all that reads SmolLM2's file, which `make models` has put into the work folder."""
     file = gguf_files.FOLDER / gguf_files.FILES["smollm2"].file
-    if not (ROOT / file).is_file():
-        pytest.skip("needs make models")
+    need((ROOT / file).is_file(), f"{file} (make models)")
     (boxes.folder / file.parent).mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / file, boxes.folder / file)
     table = "results/smoke/empgreal/runs/empg/chat/scores.parquet"
