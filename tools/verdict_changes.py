@@ -11,9 +11,8 @@ from septet.report.estimands import Contrast
 from septet.report.formatting import estimate_text
 from septet.report.judge import judge_published
 from septet.report.remarks import change, needs
-from septet.report.source import evidence
 from septet.report.statistics import Array
-from septet.report.tables import Paper, paper_of
+from septet.report.tables import Paper
 from septet.report.tabulate import as_markdown
 from septet.report.verdicts import Verdict, best
 
@@ -73,12 +72,11 @@ def page(root: Path) -> str:
     verdicts: list[Verdict] = []
     for file in read_all(sorted((root / "config/claims").glob("*.yaml"))):
         at_scales = judge_published(file, root / "published")
-        papers = [paper_of(folder, file.paper.id) for folder in evidence(root / "published", file.paper.id).values()]
-        at_best = [best(each)[0] for each in zip(*at_scales.values(), strict=True)]  # empty: the paper has no runs
-        for claim, one in zip(file.claims if at_best else [], at_best, strict=True):
+        papers = {paper.scale: paper for paper, _ in at_scales}
+        at_best = [best(each)[0] for each in zip(*(found for _, found in at_scales), strict=True)]
+        for claim, one in zip(file.claims if papers else [], at_best, strict=True):
             verdicts.append(one)
-            paper = next(each for each in papers if each.scale == one.scale)
-            if one.estimate is not None and (row := shape(claim, paper)):
+            if one.estimate is not None and (row := shape(claim, papers[one.scale])):
                 shapes.append(row)
             if was := change(one):
                 undecided = f" {needs(one)}" if one.verdict == "undecided" else ""

@@ -25,7 +25,7 @@ BLOCK = r"(<!-- {name}: begin[^\n]*-->\n).*?(<!-- {name}: end -->)"
 def judged(root: Path, paper: str) -> list[tuple[Verdict, list[Verdict]]]:
     """The verdict on each claim of a paper by the best published evidence, and those at other scales."""
     at_scales = judge_published(read_claims(root / f"config/claims/{paper}.yaml"), root / "published")
-    return [best(verdicts) for verdicts in zip(*at_scales.values(), strict=True)]
+    return [best(verdicts) for verdicts in zip(*(found for _, found in at_scales), strict=True)]
 
 
 def folders(root: Path, paper: str) -> list[Path]:

@@ -18,11 +18,10 @@ class Judge(Settings):
     """Claims files, one per paper."""
 
 
-def judge_published(claims_file: claims.ClaimsFile, published: Path) -> dict[str, list[verdicts.Verdict]]:
-    """The verdicts on a paper's claims at each published scale: scale -> verdicts, the best evidence first."""
-    folders = evidence(published, claims_file.paper.id).values()
-    papers = [tables.paper_of(folder, claims_file.paper.id) for folder in folders]
-    return {paper.scale: verdicts.judge(claims_file, paper, paper.scale) for paper in papers}
+def judge_published(file: claims.ClaimsFile, published: Path) -> list[tuple[tables.Paper, list[verdicts.Verdict]]]:
+    """A paper's results at each published scale, the best evidence first, with the verdicts on its claims."""
+    papers = [tables.paper_of(folder, file.paper.id) for folder in evidence(published, file.paper.id).values()]
+    return [(paper, verdicts.judge(file, paper, paper.scale)) for paper in papers]
 
 
 def judge(settings: Judge, out: Path) -> None:
