@@ -87,6 +87,7 @@ TRAININGS = {
 """A job for every training verb; the drill of `make test` and of `make test-nightly`."""
 MORE = {
     "walle, 2 samplers": Training("walle", "walle", "n2", "half_cheetah", of_task={"steps": 16_000}),
+    "walle, pools in turn": Training("walle", "walle", "alternating", "slow_simulator", of_task={"steps": 1200}),
     "rl, ddpg": Training("rl", "rl", "ddpg", "pendulum_offpolicy", of_task={"steps": 3000}),
     "rl, the peer": Training("rl", "rl", "ppo_sb3", "inverted_pendulum", of_task={"steps": 8192}),
     "svrpo, svrpg": Training("svrpo", "svrpo", "svrpg", "pendulum", of_task={"iterations": 8}),

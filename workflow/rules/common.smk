@@ -156,7 +156,8 @@ def threads_of(paper):
 
     def of(wildcards):
         if SEPTET.papers[paper].samplers:
-            return 1 + max(1, choice(paper, wildcards, "methods").get("samplers", 1))
+            method = choice(paper, wildcards, "methods")
+            return 1 + max(1, *method.get("pools", [method.get("samplers", 1)]))
         return choice(paper, wildcards, "tasks").get("threads") or settings(paper, wildcards).get("threads", 1)
 
     return of

@@ -8,7 +8,7 @@ import pytest
 
 from septet import card as module
 from septet import files
-from septet.card import RunCard, Stopwatch, lock_digest
+from septet.card import RunCard, Stopwatch, lock_digest, waited_seconds
 from septet.config import Settings
 from septet.errors import InputError
 from septet.files import sha256, source_digest
@@ -164,3 +164,19 @@ def test_a_card_names_the_commit_and_whether_files_differ_from_it(tmp_path, monk
     module.commit.cache_clear()
     assert module.commit() == git("rev-parse", "HEAD")[:12] + "+"
     module.commit.cache_clear()
+
+
+def test_the_card_says_how_contended_the_processors_were(monkeypatch, tmp_path):
+    waited = iter([100.0, 103.0])
+    monkeypatch.setattr("septet.card.waited_seconds", lambda: next(waited))
+    watch = Stopwatch()
+    monkeypatch.setattr(Stopwatch, "seconds", 4.0)
+    assert watch.contention == 0.75
+
+
+def test_a_system_without_pressure_information_has_no_contention(monkeypatch):
+    def missing(self, **_):
+        raise FileNotFoundError(self)
+
+    monkeypatch.setattr("pathlib.Path.read_text", missing)
+    assert waited_seconds() is None and Stopwatch().contention is None

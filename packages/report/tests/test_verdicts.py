@@ -330,8 +330,8 @@ def test_a_claim_about_time_counts_iterations(make_card, make_times):
 
 
 def test_a_busy_machine_judges_no_time(make_card, make_times):
-    def judged(wall, **more):
-        changes = {"task": "t", "seeds": [0], "wall_seconds": wall, "cpu_seconds": 10.0}
+    def judged(wall, contention=None, **more):
+        changes = {"task": "t", "seeds": [0], "wall_seconds": wall, "cpu_seconds": 10.0, "contention": contention}
         cards = [make_card(f"run{n}", methods={f"n{n}": {}}, **changes) for n in (1, 2)]
         timing = pl.concat([make_times(card, {"collect": [1.0] * 30}) for card in cards])
         scores = paper(make_card, {("n1", "t"): [0.0], ("n2", "t"): [0.0]}).scores
@@ -343,7 +343,9 @@ def test_a_busy_machine_judges_no_time(make_card, make_times):
     assert (busy.verdict, busy.replicates) == ("not judged at this scale", "iterations")
     assert "the machine was busy: run run1 took 15.1 s" in busy.reason
     assert judged(15.0).estimate == 1.0  # one and a half times as much is the bound
-    assert judged(99.0, waits="the simulator waits").estimate == 1.0
+    assert judged(99.0, 0.9, waits="the simulator waits").estimate == 1.0
+    assert judged(10.0, 0.5).estimate == 1.0
+    assert "in 51% of the time of run run1 a process waited" in judged(10.0, 0.51).reason
 
 
 def test_a_claim_is_judged_on_what_is_least_like_the_paper():

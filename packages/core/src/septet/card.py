@@ -47,6 +47,9 @@ class RunCard(Settings):
     started: str
     wall_seconds: float
     cpu_seconds: float
+    contention: float | None = None
+    """Share of the wall time in which a process of the machine waited for a processor; none where Linux's pressure
+    stall information is missing."""
     peak_memory_mb: float
     steps: int
     """Environment steps or examples, over all seeds and methods of the job."""
@@ -101,12 +104,21 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._wall = time.monotonic()
+        self._waited = waited_seconds()
         self._started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
     @property
     def seconds(self) -> float:
         """Wall time since the start."""
         return time.monotonic() - self._wall
+
+    @property
+    def contention(self) -> float | None:
+        """`RunCard.contention` since the start."""
+        waited = waited_seconds()
+        if waited is None or self._waited is None:
+            return None
+        return round((waited - self._waited) / max(self.seconds, 1e-9), 3)
 
     def card(
         self,
@@ -160,11 +172,21 @@ class Stopwatch:
             },
             started=self._started,
             wall_seconds=round(self.seconds, 3),
+            contention=self.contention,
             cpu_seconds=round(sum(part.ru_utime + part.ru_stime for part in usage), 3),
             peak_memory_mb=round(max(part.ru_maxrss for part in usage) / 1024, 1),
             steps=steps,
             steps_per_second=round(steps / max(self.seconds, 1e-9), 1),
         )
+
+
+def waited_seconds() -> float | None:
+    """Time since boot in which a process waited for a processor (/proc/pressure/cpu); none where it is not counted."""
+    try:
+        some = Path("/proc/pressure/cpu").read_text(encoding="ascii").splitlines()[0]
+        return int(some.rpartition("total=")[2]) / 1e6
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def lock_digest() -> str | None:

@@ -21,6 +21,9 @@ from septet.sealed import read_sealed_json, write_json
 Outcome = Literal["reproduced", "not reproduced", "undecided", "not judged at this scale"]
 BUSY = 1.5
 """Wall time over processor time from which a machine counts as busy; a job alone on its cores stays near or below 1."""
+CONTENDED = 0.5
+"""Share of a job's time with a process waiting for a processor from which a machine counts as busy: cores that are
+shared slow a job's processor time, too."""
 OUTCOMES: tuple[Outcome, ...] = ("reproduced", "not reproduced", "undecided", "not judged at this scale")
 
 
@@ -300,6 +303,11 @@ def _refuse_busy(cards: list[RunCard]) -> None:
             raise NotJudged(
                 f"the machine was busy: run {card.id} took {card.wall_seconds:.1f} s of wall time and "
                 f"{card.cpu_seconds:.1f} s of processor time, more than {BUSY:g} times as much"
+            )
+        if (card.contention or 0.0) > CONTENDED:
+            raise NotJudged(
+                f"the machine was busy: in {card.contention:.0%} of the time of run {card.id} a process waited for a "
+                f"processor, more than {CONTENDED:.0%}"
             )
 
 

@@ -3,7 +3,7 @@
 The paper's claims need both halves, collecting and learning.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,11 +11,9 @@ from septet.rl.config import BaseJob, BaseMethod
 from septet.rl.experiments import Experiments, ExperimentTask
 
 
-class PPOKL(BaseMethod):
-    """The paper walle's learner: proximal policy optimisation with an adaptive KL penalty (section 2.2)."""
+class PPOKLSettings(BaseMethod):
+    """Proximal policy optimisation with an adaptive KL penalty (section 2.2)."""
 
-    algorithm: Literal["ppo_kl"]
-    """Selects this method."""
     gamma: float = Field(default=0.995, gt=0.0, lt=1.0)
     """Discount per step; rewards are scaled by 1 - gamma."""
     gae_lambda: float = Field(default=0.98, ge=0.0, le=1.0)
@@ -49,12 +47,33 @@ class PPOKL(BaseMethod):
     """Each sampler scales observations by its own moments, as published (pitfall 3)."""
 
 
+class PPOKL(PPOKLSettings):
+    """The paper walle's learner."""
+
+    algorithm: Literal["ppo_kl"]
+    """Selects this method."""
+
+
+class Alternating(PPOKLSettings):
+    """The learner with several pools of samplers that take turns, so that other work on the machine slows all."""
+
+    algorithm: Literal["alternating"]
+    """Selects this measurement."""
+    pools: list[Annotated[int, Field(ge=0)]] = Field(default=[1, 2, 4, 8], min_length=1)
+    """N of each pool, the method n<N> of the score table; 0 collects in the learner's process (in_process)."""
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """The method in the score table, and N, of each pool."""
+        return {f"n{pool}" if pool else "in_process": pool for pool in self.pools}
+
+
 class Job(BaseJob):
     """One training job of the paper."""
 
     paper: str = "walle"
     """Paper that the scores belong to."""
-    method: PPOKL
+    method: Annotated[PPOKL | Alternating, Field(discriminator="algorithm")]
     """The method."""
 
 
@@ -83,33 +102,32 @@ class WallE(Experiments):
 
     paper: Literal["walle"] = "walle"
     """Paper that the scores belong to."""
-    methods: dict[str, Pool] = {
+    methods: dict[str, Annotated[Pool | Alternating, Field(discriminator="algorithm")]] = {
         "in_process": _pool(0),
         "n1": _pool(1),
         "n2": _pool(2),
-        "n4": _pool(4),
-        "n5": _pool(5),
-        "n8": _pool(8),
         "n10": _pool(10),
-        "n20": _pool(20),
         "n1_script": _pool(1, policy="tanh"),
         "n2_own_scaling": _pool(2, per_sampler_scaling=True),
         "asynchronous": _pool(2, mode="asynchronous"),
+        "alternating": Alternating(algorithm="alternating"),
+        "alternating_two": Alternating(algorithm="alternating", pools=[1, 2]),
     }
     """The learner of section 2.2 with N samplers; the policy of the authors' script for one sampler (pitfall 1); the
-    published scaler per sampler (pitfall 3); samplers that never wait."""
+    published scaler per sampler (pitfall 3); samplers that never wait; times of several N, an iteration of each in
+    turn."""
     tasks: dict[str, WallETask] = {
         "half_cheetah": WallETask(environment="HalfCheetah-v5", steps=16_000, seeds=[0, 1, 2, 3, 4]),
         "slow_simulator": WallETask(
-            environment="SlowPendulum", iteration_steps=200, steps=6 * 200, seeds=[0, 1, 2, 3, 4, 5, 6, 7]
+            environment="SlowPendulum", iteration_steps=200, steps=12 * 200, seeds=[0, 1, 2, 3, 4, 5, 6, 7]
         ),
-        "processor_bound": WallETask(environment="HalfCheetah-v5", environments=4, steps=6 * 4000, seeds=[0, 1, 2, 3]),
+        "processor_bound": WallETask(environment="HalfCheetah-v5", environments=4, steps=12 * 4000, seeds=[0, 1, 2, 3]),
     }
     """HalfCheetah as in section 3 (there 10,000 samples in an iteration, here 1,000 for each seed), a simulator that
     waits 1 ms a step, and one that keeps a core busy (section 7A), with the seeds' samples together in an iteration."""
     runs: dict[str, list[str]] = {
         "half_cheetah": ["n1", "n2", "n1_script"],
-        "slow_simulator": ["n1", "n2", "n4", "n8", "asynchronous"],
-        "processor_bound": ["n1", "n2"],
+        "slow_simulator": ["alternating", "asynchronous"],
+        "processor_bound": ["alternating_two"],
     }
     """Which methods run on which task; an empty list switches a task off."""

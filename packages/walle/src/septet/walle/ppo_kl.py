@@ -21,7 +21,7 @@ from septet.rl.optimisers import Adam, AMSGrad
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.rollout import Rollout
 from septet.seeding import stream
-from septet.walle.config import PPOKL, Job
+from septet.walle.config import Job, PPOKLSettings
 
 BLOCK = 1024
 """Samples that go through the net together: what lies between two layers stays in the cache."""
@@ -91,7 +91,7 @@ def log_std_of(table: Tensor, actions: int) -> Tensor:
 
 
 def update(
-    policy: Parameters, optimiser: AMSGrad, batch: Samples, beta: Array, rate: Array, method: PPOKL
+    policy: Parameters, optimiser: AMSGrad, batch: Samples, beta: Array, rate: Array, method: PPOKLSettings
 ) -> tuple[Array, NDArray[np.int64]]:
     """Up to `steps_per_update` full-batch steps, until KL > 4 kappa, each seed on its own (section 2.2).
 
@@ -122,7 +122,7 @@ def update(
 
 
 def _update_one(
-    policy: Parameters, climb: Callable[[], None], batch: Samples, penalty: Tensor, method: PPOKL
+    policy: Parameters, climb: Callable[[], None], batch: Samples, penalty: Tensor, method: PPOKLSettings
 ) -> tuple[float, int]:
     """KL divergence after the last step of one seed, and number of steps; `climb` uses the gradient in `policy`."""
     actions = batch.action.shape[2]
