@@ -299,7 +299,7 @@ def test_no_process_and_no_memory_outlives_the_parent(end, steps, mode, tmp_path
             os.killpg(parent.pid, end)  # Ctrl-C reaches the whole group
         else:
             parent.send_signal(end)
-        until = time.monotonic() + 2.0  # a second, on a machine that does other things too
+        until = time.monotonic() + 10.0  # a second, on a machine that does other things too
         while not all(map(ended, below)):
             assert time.monotonic() < until
             time.sleep(0.02)

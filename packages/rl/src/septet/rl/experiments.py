@@ -62,8 +62,11 @@ class Validation(Experiments):
             (kind, _validated(kind, **settings)),
             (f"{kind}_sb3", _validated(kind, implementation="stable_baselines3", **settings)),
         )
+    } | {
+        f"{kind}_normalised": _validated(kind, normalise_observations=True, **SHARED[kind]) for kind in ("ppo", "trpo")
     }
-    """Ours, and the peers (which `make setup-dev` installs) at the same settings."""
+    """Ours, and the peers (which `make setup-dev` installs) at the same settings; ours with normalised observations, as
+    published returns on MuJoCo tasks have them."""
     tasks: dict[str, ExperimentTask] = {
         "inverted_pendulum": _task("InvertedPendulum-v5", 30_720),
         "double_pendulum": _task("InvertedDoublePendulum-v5", 30_720),
