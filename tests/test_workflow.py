@@ -39,7 +39,7 @@ def after(*papers):
 RDA = ("rda_hinge", "rda_log", "rda_hinge_tuned", "rda_log_tuned")
 LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", *RDA, "tg", "fobos", "maxent")
 VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS)}
-WALLE = {f"walle_train {job}" for job in ("n1/half_cheetah", "n1/slow_simulator", "n2/slow_simulator")}
+WALLE = {f"walle_train {job}" for job in ("n1/half_cheetah", "alternating/slow_simulator")}
 SVRPO_JOBS = ("trpo/cart_pole", "svrpo/cart_pole", "full/cart_pole", "svrpg/pendulum", "estimators/bandit")
 SVRPO = {f"svrpo_train {job}" for job in SVRPO_JOBS}
 META_JOBS = ("meta/navigation", "frozen/navigation", "signal/navigation", "ou/navigation")

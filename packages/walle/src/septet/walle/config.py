@@ -60,12 +60,11 @@ class Alternating(PPOKLSettings):
     algorithm: Literal["alternating"]
     """Selects this measurement."""
     pools: list[Annotated[int, Field(ge=0)]] = Field(default=[1, 2, 4, 8], min_length=1)
-    """N of each pool, the method n<N> of the score table; 0 collects in the learner's process (in_process)."""
+    """N of each pool, <name>/n<N> in the score table; 0 collects in the learner's process, <name>/in_process."""
 
-    @property
-    def labels(self) -> dict[str, int]:
-        """The method in the score table, and N, of each pool."""
-        return {f"n{pool}" if pool else "in_process": pool for pool in self.pools}
+    def labels(self) -> list[str]:
+        """Method labels in the score table, in the order of the pools."""
+        return [f"{self.name}/{f'n{pool}' if pool else 'in_process'}" for pool in self.pools]
 
 
 class Job(BaseJob):
@@ -111,7 +110,7 @@ class WallE(Experiments):
         "n2_own_scaling": _pool(2, per_sampler_scaling=True),
         "asynchronous": _pool(2, mode="asynchronous"),
         "alternating": Alternating(algorithm="alternating"),
-        "alternating_two": Alternating(algorithm="alternating", pools=[1, 2]),
+        "alternating_cores": Alternating(algorithm="alternating", pools=[1, 2]),
     }
     """The learner of section 2.2 with N samplers; the policy of the authors' script for one sampler (pitfall 1); the
     published scaler per sampler (pitfall 3); samplers that never wait; times of several N, an iteration of each in
@@ -128,6 +127,6 @@ class WallE(Experiments):
     runs: dict[str, list[str]] = {
         "half_cheetah": ["n1", "n2", "n1_script"],
         "slow_simulator": ["alternating", "asynchronous"],
-        "processor_bound": ["alternating_two"],
+        "processor_bound": ["alternating_cores"],
     }
     """Which methods run on which task; an empty list switches a task off."""

@@ -27,7 +27,7 @@ def train(job: Job, out: Path) -> None:
 def alternate(job: Job, method: Alternating, out: Path) -> None:
     """The training of each pool, an iteration of each in turn; the pool that begins changes with every round."""
     torch.set_num_threads(1)
-    labels, names = method.labels, list(method.labels)
+    names = method.labels()
     with Run(
         out, job, paper=job.paper, method=method.label, task=job.task.label, seeds=job.seeds, packages=PACKAGES,
         libraries=LIBRARIES,
@@ -36,7 +36,7 @@ def alternate(job: Job, method: Alternating, out: Path) -> None:
         with ExitStack() as stack:
             learners = {
                 name: stack.enter_context(closing(PPOKLLearner(job.model_copy(update={"samplers": pool}))))
-                for name, pool in labels.items()
+                for name, pool in zip(names, method.pools, strict=True)
             }
             first = learners[names[0]]
             for iteration in run.loop(first.iterations, {"learners": learners, "histories": histories}):
@@ -51,7 +51,7 @@ def alternate(job: Job, method: Alternating, out: Path) -> None:
         keys = {name: (job.paper, name, job.task.label) for name in names}
         run.write(
             [frame for name in names for frame in score_tables(histories[name], keys[name], job.seeds, plan)],
-            methods={name: settings | {"samplers": pool} for name, pool in labels.items()},
+            methods={name: settings | {"samplers": pool} for name, pool in zip(names, method.pools, strict=True)},
             steps=sum(int(history.last_steps.sum()) for history in histories.values()),
             timing=pl.concat([histories[name].timing_rows(*keys[name], job.seeds, steps=plan) for name in names]),
         )

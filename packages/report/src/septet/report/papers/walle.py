@@ -52,12 +52,20 @@ def _medians(values: Array, name: str, resamples: int = 2_000) -> Array:
 
 
 def _iterations(paper: Paper, metric: str, tasks: Iterable[str]) -> pl.DataFrame:
-    """Iterations of every method: columns `task, method, samplers, value, run`."""
+    """Iterations of every method, and pool of a job: columns `task, method, samplers, value, run`."""
     timed = tables.timed(paper)
-    sizes = {label: float(card.config["samplers"]) for card in paper.cards for label in card.methods}
+    sizes = {
+        label: float(settings.get("samplers", card.config["samplers"]))  # one of several pools, or the job's own
+        for card in paper.cards
+        for label, settings in card.methods.items()
+    }
     rows = tables.with_runs(timed).filter(pl.col("metric") == metric, pl.col("task").is_in(list(tasks)))
-    return rows.with_columns(pl.col("method").replace_strict(sizes, return_dtype=pl.Float64).alias("samplers")).select(
-        "task", "method", "samplers", "value", "run"
+    return rows.select(
+        "task",
+        pl.col("method").str.split("/").list.last(),
+        pl.col("method").replace_strict(sizes, return_dtype=pl.Float64).alias("samplers"),
+        "value",
+        "run",
     )
 
 
