@@ -31,6 +31,8 @@ def test_a_figure_takes_the_narrowest_width_that_holds_its_panels_side_by_side()
     assert compose_svg.arrange([panel(400), panel(400)]) == (174, 2)
     assert compose_svg.arrange([panel(400)] * 6) == (174, 2)
     assert compose_svg.arrange([panel(250)] * 9) == (174, 3)
+    # ten tasks on one page: two columns read better than a column of half the size, or than three narrow ones
+    assert compose_svg.arrange([panel(460, 270)] * 10) == (174, 2)
 
 
 def test_a_figure_that_would_be_taller_than_a_page_is_shrunk_to_fit_it():

@@ -21,14 +21,16 @@ GAP = 18.0
 
 
 def arrange(panels: Sequence[Panel]) -> tuple[int, int]:
-    """Width in millimetres and number of columns: one panel as narrow as it reads, several side by side."""
-    widths = [panel.picture.width for panel in panels]
-    for columns in range(len(panels), 0, -1):
-        natural = _natural(widths, columns)
-        fitting = [mm for mm in WIDTHS_MM if mm * PIXELS_PER_MM >= SMALLEST * natural]
-        if fitting:
-            return fitting[0], columns
-    return WIDTHS_MM[-1], 1
+    """Width in millimetres and number of columns: one panel as narrow as it reads, several side by side.
+
+    Panels too wide or too many to read at `SMALLEST` get the columns that leave them largest.
+    """
+    by_columns = range(len(panels), 0, -1)
+    for columns in by_columns:
+        for mm in WIDTHS_MM:
+            if _scale(panels, mm, columns) >= SMALLEST:
+                return mm, columns
+    return WIDTHS_MM[-1], max(by_columns, key=lambda columns: _scale(panels, WIDTHS_MM[-1], columns))
 
 
 def compose(panels: Sequence[Panel], title: str, *, points: bool = False) -> str:
@@ -40,13 +42,8 @@ def compose(panels: Sequence[Panel], title: str, *, points: bool = False) -> str
         points: state the size in points, as plain numbers; for PDF, which has no other unit.
     """
     mm, columns = arrange(panels)
-    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    wide = [max(row[place].picture.width for row in rows if place < len(row)) for place in range(columns)]
-    tall = [max(panel.picture.height for panel in row) for row in rows]
-    height = sum(tall) + GAP * (len(rows) - 1)
-    natural = _natural([panel.picture.width for panel in panels], columns)
-    scale = min(1.0, mm * PIXELS_PER_MM / natural, HEIGHT_MM * PIXELS_PER_MM / height)
-    width = mm * PIXELS_PER_MM / scale
+    rows, wide, tall = _grid(panels, columns)
+    height, width = _extent(tall), mm * PIXELS_PER_MM / _scale(panels, mm, columns)
     parts = []
     for line, row in enumerate(rows):
         for place, panel in enumerate(row):
@@ -60,6 +57,19 @@ def compose(panels: Sequence[Panel], title: str, *, points: bool = False) -> str
     )
 
 
-def _natural(widths: Sequence[float], columns: int) -> float:
-    """Width of the panels in so many columns, each as wide as its widest panel."""
-    return sum(max(widths[place::columns]) for place in range(columns)) + GAP * (columns - 1)
+def _grid(panels: Sequence[Panel], columns: int) -> tuple[list[Sequence[Panel]], list[float], list[float]]:
+    """The panels row by row, the width of each column, and the height of each row."""
+    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
+    wide = [max(panel.picture.width for panel in panels[place::columns]) for place in range(columns)]
+    return rows, wide, [max(panel.picture.height for panel in row) for row in rows]
+
+
+def _extent(sizes: Sequence[float]) -> float:
+    """Rows or columns with the gaps between them."""
+    return sum(sizes) + GAP * (len(sizes) - 1)
+
+
+def _scale(panels: Sequence[Panel], mm: int, columns: int) -> float:
+    """By how much the panels shrink to fit a width and a page; at most 1."""
+    _, wide, tall = _grid(panels, columns)
+    return min(1.0, mm * PIXELS_PER_MM / _extent(wide), HEIGHT_MM * PIXELS_PER_MM / _extent(tall))
