@@ -6,8 +6,12 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import t
 
+from septet.reading import read_mapping
 from septet.report.claims import read_claims
 from septet.report.formatting import SYMBOLS, duration_text, estimate_text
 from septet.report.judge import judge_published
@@ -133,6 +137,36 @@ def means(root: Path, paper: str, metric: str) -> str:
     return _lines(rows)
 
 
+def anchors(root: Path) -> str:
+    """One row per task and algorithm: our return over the last tenth of training, and what others published."""
+    known = read_mapping(str(root / "config/anchors.yaml"))
+    scores = pl.concat(_last_tenth(folder, known["steps"]) for folder in folders(root, "rl"))
+    ours = ("", "_normalised")
+    head = ["task", "algorithm", "ours", "ours, observations normalised", *known["sources"]]
+    rows = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
+    for task, algorithms in known["returns"].items():
+        for algorithm, published in algorithms.items():
+            found = [scores.filter(task=task, method=f"{algorithm}{kind}")["value"].to_numpy() for kind in ours]
+            cells = [_interval(values) if len(values) > 1 else "–" for values in found]
+            rows.append([task, algorithm.upper(), *cells, *(published.get(one, "–") for one in known["sources"])])
+    notes = "".join(f"- *{name}*: {text}.\n" for name, text in known["sources"].items())
+    return f"{_lines(rows)}\n{notes}"
+
+
+def _last_tenth(folder: Path, steps: int) -> pl.DataFrame:
+    """Mean return of each seed over the last tenth of `steps`, where a task was trained that long."""
+    rows = read_scores(folder / "scores.parquet").filter(metric="return")
+    long = rows.filter(pl.col("step").max().over("task") >= steps, pl.col("step") > 0.9 * steps)
+    return long.group_by("task", "method", "seed").agg(pl.col("value").mean())
+
+
+def _interval(values: NDArray[np.float64]) -> str:
+    """Mean over seeds and Student's 95 % interval."""
+    reach = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+    mean = float(values.mean())
+    return f"{mean:.0f} [{mean - reach:.0f}, {mean + reach:.0f}]"
+
+
 def _mean(row: dict[str, float]) -> str:
     places = max(0, 1 - math.floor(math.log10(row["error"]))) if row["error"] else 3
     return f"{row['mean']:.{places}f} ± {row['error']:.{places}f}"
@@ -166,6 +200,7 @@ def pages(root: Path) -> dict[Path, str]:
             text = _between(text, f"claims of {paper}", claims(root, paper))
             for metric in re.findall(rf"<!-- means of {paper}, (\w+): begin", text):
                 text = _between(text, f"means of {paper}, {metric}", means(root, paper, metric))
+            text = _between(text, f"anchors of {paper}", anchors(root)) if paper == "rl" else text
             found[page] = text
     return found
 
