@@ -22,7 +22,8 @@ def rows(table):
     return table.sort("metric", "seed", "step")
 
 
-def test_pools_in_turn_train_as_each_alone(tmp_path):
+def test_pools_in_turn_train_as_each_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPTET_SAVE_EVERY", "0")  # a checkpoint after every round
     train(job(algorithm="alternating", name="both", pools=[0, 2]), tmp_path / "both")
     both = pl.read_parquet(tmp_path / "both/scores.parquet")
     for name, pool in (("in_process", 0), ("n2", 2)):

@@ -32,26 +32,29 @@ def alternate(job: Job, method: Alternating, out: Path) -> None:
         out, job, paper=job.paper, method=method.label, task=job.task.label, seeds=job.seeds, packages=PACKAGES,
         libraries=LIBRARIES,
     ) as run:  # fmt: skip
-        histories = {name: History(len(job.seeds)) for name in names}
+        histories = [History(len(job.seeds)) for _ in names]
         with ExitStack() as stack:
-            learners = {
-                name: stack.enter_context(closing(PPOKLLearner(job.model_copy(update={"samplers": pool}))))
-                for name, pool in zip(names, method.pools, strict=True)
-            }
-            first = learners[names[0]]
-            for iteration in run.loop(first.iterations, {"learners": learners, "histories": histories}):
-                begin = iteration % len(names)
-                for name in names[begin:] + names[:begin]:
-                    found, history = learners[name].iterate(iteration), histories[name]
+            learners = [
+                stack.enter_context(closing(PPOKLLearner(job.model_copy(update={"samplers": pool}))))
+                for pool in method.pools
+            ]
+            for iteration in run.loop(learners[0].iterations, {"learners": learners, "histories": histories}):
+                for place in range(len(names)):
+                    turn = (iteration + place) % len(names)
+                    found, history = learners[turn].iterate(iteration), histories[turn]
                     history.add(history.last_steps + found.steps, found.scores, found.seconds)
 
         # write, after the samplers have ended: the card counts their time
-        plan = [first.window * (k + 1) for k in range(first.iterations)]
+        plan = [learners[0].window * (k + 1) for k in range(learners[0].iterations)]
         settings = method.model_dump(mode="json", exclude={"name", "pools"})
-        keys = {name: (job.paper, name, job.task.label) for name in names}
+        scores, times = [], []
+        for name, history in zip(names, histories, strict=True):
+            key = job.paper, name, job.task.label
+            scores += score_tables(history, key, job.seeds, plan)
+            times.append(history.timing_rows(*key, job.seeds, steps=plan))
         run.write(
-            [frame for name in names for frame in score_tables(histories[name], keys[name], job.seeds, plan)],
+            scores,
             methods={name: settings | {"samplers": pool} for name, pool in zip(names, method.pools, strict=True)},
-            steps=sum(int(history.last_steps.sum()) for history in histories.values()),
-            timing=pl.concat([histories[name].timing_rows(*keys[name], job.seeds, steps=plan) for name in names]),
+            steps=sum(int(history.last_steps.sum()) for history in histories),
+            timing=pl.concat(times),
         )
