@@ -13,6 +13,8 @@ TASKS = {
     "inverted_pendulum": "InvertedPendulum-v5",
     "double_pendulum": "InvertedDoublePendulum-v5",
     "half_cheetah": "HalfCheetah-v5",
+    "hopper": "Hopper-v5",
+    "swimmer": "Swimmer-v5",
     "pendulum_offpolicy": "Pendulum-v1",
     "double_pendulum_offpolicy": "InvertedDoublePendulum-v5, off policy",
     "half_cheetah_offpolicy": "HalfCheetah-v5, off policy",
@@ -23,6 +25,9 @@ SERIES = [
     one
     for method, name, ours, peer in PAIRS
     for one in (Series(method, f"{name}, ours", ours), Series(f"{method}_sb3", f"{name}, peer", peer))
+] + [
+    Series("ppo_normalised", "PPO, normalised", theme.PURPLE),
+    Series("trpo_normalised", "TRPO, normalised", theme.GREY),
 ]
 
 FIGURES = [
@@ -30,8 +35,8 @@ FIGURES = [
         "learning_curves",
         "The learner next to its peers",
         "Mean return of the training episodes since the last point, of this repository's PPO, TRPO and DDPG and of "
-        "Stable-Baselines3's and sb3-contrib's at the same settings, on different random numbers. Bands are 95 % "
-        "bootstrap intervals over seeds.",
+        "Stable-Baselines3's and sb3-contrib's at the same settings, on different random numbers; on HalfCheetah, "
+        "Hopper and Swimmer also of ours with normalised observations. Bands are 95 % bootstrap intervals over seeds.",
         charts.metric_by_task(
             "return",
             TASKS,
