@@ -137,10 +137,26 @@ def means(root: Path, paper: str, metric: str) -> str:
     return _lines(rows)
 
 
-def anchors(root: Path) -> str:
+def differences(root: Path, paper: str, metric: str, method: str, tasks: list[str]) -> str:
+    """One row per other method that ran on all `tasks`: mean over a run of `metric`, `method` minus the other's."""
+    scores = read_scores(folders(root, paper)[0] / "scores.parquet").filter(pl.col("task").is_in(tasks), metric=metric)
+    of_seed = scores.group_by("task", "method", "seed").agg(pl.col("value").mean())
+    pairs = of_seed.filter(pl.col("method") != method).join(of_seed.filter(method=method), on=["task", "seed"])
+    found = pairs.group_by("method", "task").agg(
+        mean=(pl.col("value_right") - pl.col("value")).mean(),
+        error=(pl.col("value_right") - pl.col("value")).std() / pl.len().sqrt(),
+    )
+    cells = {(row["method"], row["task"]): _mean(row) for row in found.iter_rows(named=True)}
+    rows = [[f"`{method}` minus", *(task.replace("_", " ") for task in tasks)], ["---", *["---:"] * len(tasks)]]
+    everywhere = [each for each in sorted(found["method"].unique()) if all((each, task) in cells for task in tasks)]
+    rows += [[f"`{other}`", *(cells[other, task] for task in tasks)] for other in everywhere]
+    return _lines(rows)
+
+
+def anchors(root: Path, paper: str) -> str:
     """One row per task and algorithm: our return over the last tenth of training, and what others published."""
     known = read_mapping(str(root / "config/anchors.yaml"))
-    scores = pl.concat(_last_tenth(folder, known["steps"]) for folder in folders(root, "rl"))
+    scores = pl.concat(_last_tenth(folder, known["steps"]) for folder in folders(root, paper))
     ours = ("", "_normalised")
     head = ["task", "algorithm", "ours", "ours, observations normalised", *known["sources"]]
     rows = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
@@ -200,7 +216,13 @@ def pages(root: Path) -> dict[Path, str]:
             text = _between(text, f"claims of {paper}", claims(root, paper))
             for metric in re.findall(rf"<!-- means of {paper}, (\w+): begin", text):
                 text = _between(text, f"means of {paper}, {metric}", means(root, paper, metric))
-            text = _between(text, f"anchors of {paper}", anchors(root)) if paper == "rl" else text
+            for metric, method, tasks in re.findall(
+                rf"<!-- differences of {paper}, (\w+), (\w+), ([\w ]+): begin", text
+            ):
+                block = differences(root, paper, metric, method, tasks.split())
+                text = _between(text, f"differences of {paper}, {metric}, {method}, {tasks}", block)
+            if f"<!-- anchors of {paper}: begin" in text:
+                text = _between(text, f"anchors of {paper}", anchors(root, paper))
             found[page] = text
     return found
 

@@ -166,7 +166,7 @@ def test_a_card_names_the_commit_and_whether_files_differ_from_it(tmp_path, monk
     module.commit.cache_clear()
 
 
-def test_the_card_says_how_contended_the_processors_were(monkeypatch, tmp_path):
+def test_the_card_says_how_contended_the_processors_were(monkeypatch):
     waited = iter([100.0, 103.0])
     monkeypatch.setattr("septet.card.waited_seconds", lambda: next(waited))
     watch = Stopwatch()

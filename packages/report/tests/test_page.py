@@ -361,7 +361,9 @@ def test_the_colours_follow_the_system_and_the_button(browser, url):
     button.click()
     assert tab.evaluate(ground) == dark and button.inner_text() == "Light colours"
     tab.emulate_media(color_scheme="light")  # the colours follow the system again
-    tab.wait_for_function("document.querySelector('#theme').innerText === 'Dark colours'")  # told by an event
+    tab.wait_for_function(
+        "document.querySelector('#theme').innerText === 'Dark colours'"
+    )  # the page learns of it through an event
     assert tab.evaluate(ground) == "rgb(253, 253, 251)" and button.inner_text() == "Dark colours"
     button.click()
     tab.reload()

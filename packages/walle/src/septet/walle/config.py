@@ -59,7 +59,7 @@ class Alternating(PPOKLSettings):
 
     algorithm: Literal["alternating"]
     """Selects this measurement."""
-    pools: list[Annotated[int, Field(ge=0)]] = Field(default=[1, 2, 4, 8], min_length=1)
+    pools: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     """N of each pool, <name>/n<N> in the score table; 0 collects in the learner's process, <name>/in_process."""
 
     def labels(self) -> list[str]:
@@ -109,7 +109,7 @@ class WallE(Experiments):
         "n1_script": _pool(1, policy="tanh"),
         "n2_own_scaling": _pool(2, per_sampler_scaling=True),
         "asynchronous": _pool(2, mode="asynchronous"),
-        "alternating": Alternating(algorithm="alternating"),
+        "alternating": Alternating(algorithm="alternating", pools=[1, 2, 4, 8]),
         "alternating_cores": Alternating(algorithm="alternating", pools=[1, 2]),
     }
     """The learner of section 2.2 with N samplers; the policy of the authors' script for one sampler (pitfall 1); the
