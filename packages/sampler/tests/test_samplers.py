@@ -254,12 +254,14 @@ def test_an_exception_inside_leaves_nothing_behind():
 
 
 SCRIPT = """
+    import signal
     import sys
     import numpy as np
     from septet.sampler.policy import GaussianPolicy
     from septet.sampler.samplers import Samplers
 
     policy = GaussianPolicy(3, 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if a shell runs the tests in the background
     _, steps, mode = sys.argv
     plan = dict(seeds=[0], environments=2, steps=int(steps), processes=2, mode=mode)
     with Samplers("SlowPendulum", policy, **plan) as samplers:
@@ -299,7 +301,7 @@ def test_no_process_and_no_memory_outlives_the_parent(end, steps, mode, tmp_path
             os.killpg(parent.pid, end)  # Ctrl-C reaches the whole group
         else:
             parent.send_signal(end)
-        until = time.monotonic() + 10.0  # a second, on a machine that does other things too
+        until = time.monotonic() + 2.0  # a second, on a machine that does other things too
         while not all(map(ended, below)):
             assert time.monotonic() < until
             time.sleep(0.02)
