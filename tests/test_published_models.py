@@ -44,7 +44,7 @@ def job(**settings):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Policies of two tasks: one that MuJoCo renders, one of which there are no pictures."""
+    """Policies of two tasks: one that MuJoCo renders, one that is drawn."""
     folder = tmp_path_factory.mktemp("results")
     train(job(task={"environment": "InvertedPendulum-v5"}), folder / "rl/runs/ppo/balance")
     train(job(task={"environment": "ContinuousCartPole"}), folder / "rl/runs/ppo/cart")
@@ -165,30 +165,29 @@ def test_a_filter_and_a_predictor_are_loaded_from_published(tmp_path, monkeypatc
 
 
 def test_videos_of_published_policies_and_their_place_on_the_page(results, public, tmp_path):
-    """What a renderer draws is looked at; without one, a line says what is missing."""
-    given = ["videos", public, "--out", tmp_path / "videos", "--steps", 30]
-    none = septet(*given, MUJOCO_GL="nothing")
-    assert none.returncode == 2 and "watch: renderer: expected EGL or OSMesa" in none.stderr
-    assert none.stderr.count("\n") == 1 and not (tmp_path / "videos").exists()
+    """What a renderer draws is looked at; without one, a line says what is missing, and other tasks are drawn."""
+    given = ["videos", public, "--steps", 30, "--out"]
+    none = septet(*given, tmp_path / "drawn", MUJOCO_GL="nothing")
+    assert none.returncode == 0, none.stderr
+    assert none.stderr.startswith("rl/balance: no video: watch: renderer: expected EGL or OSMesa (Debian: ")
+    assert none.stderr.count("\n") == 1
+    assert sorted(path.name for path in (tmp_path / "drawn/rl").iterdir()) == ["cart.gif", "cart.jpg", "cart.json"]
     empty = septet("videos", tmp_path, "--out", tmp_path / "videos")
     assert empty.returncode == 2 and "expected published policies (make publish), found none" in empty.stderr
-    done = septet(*given)
-    if done.returncode == 2:
-        assert "watch: renderer: expected EGL or OSMesa" in done.stderr
-        return
+    done = septet(*given, tmp_path / "videos")
     assert done.returncode == 0, done.stderr
-    assert "rl/cart: no video: ContinuousCartPole: expected an environment that Gymnasium can" in done.stderr
+    rendered = "rl/balance: no video" not in done.stderr
     folder = tmp_path / "videos/rl"
-    assert sorted(path.name for path in folder.iterdir()) == ["balance.gif", "balance.jpg", "balance.json"]
-    with Image.open(folder / "balance.jpg") as opened:
-        frames = np.split(np.asarray(opened, float), 4, axis=1)
-    assert frames[0].shape == (120, 160, 3)
-    assert all(frame.std() > 5 for frame in frames) and np.abs(frames[0] - frames[-1]).max() > 50
-    with Image.open(folder / "balance.gif") as opened:
-        assert opened.size == (320, 240) and opened.n_frames >= 2
-    run = json.loads((results / "rl/runs/ppo/balance/run.json").read_text())["id"]
+    for task in ("balance", "cart") if rendered else ("cart",):
+        with Image.open(folder / f"{task}.jpg") as opened:
+            frames = np.split(np.asarray(opened, float), 4, axis=1)
+        assert frames[0].shape == (120, 160, 3)
+        assert all(frame.std() > 5 for frame in frames) and np.abs(frames[0] - frames[-1]).max() > 50
+        with Image.open(folder / f"{task}.gif") as opened:
+            assert opened.size == (320, 240) and opened.n_frames >= 2
+    run = json.loads((results / "rl/runs/ppo/cart/run.json").read_text())["id"]
     (film,) = films_of(tmp_path, "rl", {run})
-    assert (film.task, film.card.method, film.card.width) == ("balance", "ppo", 640)
+    assert (film.task, film.card.method, film.card.width) == ("cart", "ppo", 640)
 
 
 def test_a_film_shows_the_named_method_at_the_largest_scale(public, tmp_path):

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+from PIL import ImageColor
 from scipy import stats
 
 from septet import sampler
@@ -17,10 +18,12 @@ from septet.card import RunCard
 from septet.errors import InputError
 from septet.rl import evaluation, watch
 from septet.rl.config import Job
+from septet.rl.model_arguments import ROOT
 from septet.rl.models import Kept, load_model
 from septet.rl.policies import Policy, Shape
 from septet.rl.train import build
 from septet.rl.train import train as train_ours
+from septet.sampler.drawing import BODY, JOINT
 from septet.sampler.samplers import SamplerDied
 from septet.scores import read_scores
 from septet.walle import config as walle_config
@@ -243,3 +246,36 @@ def test_the_verb_watch(tmp_path):
     ):
         with pytest.raises(InputError, match=re.escape(says)):
             watch.main([str(each) for each in (*given[1:], *change)])
+
+
+def test_drawn_pictures_by_hand(tmp_path):
+    """A pendulum of length 1 in a view of 2.6 by 2.4 lengths; the cart at the left end of its rail."""
+    colour = {name: np.array(ImageColor.getrgb(value)) for name, value in (("rod", BODY), ("pole", JOINT))}
+
+    def where(name, task, seen):
+        picture = watch.draw(sampler.TASKS[task](task, {}).look, np.array(seen), 260, 240)
+        assert picture.shape == (240, 260, 3) and picture.dtype == np.uint8
+        return np.argwhere((picture == colour[name]).all(-1))  # rows from the top, columns
+
+    up, left = where("rod", "Pendulum-v1", [1.0, 0.0, 0.0]), where("rod", "Pendulum-v1", [0.0, 1.0, 0.0])
+    assert (up[:, 0].min(), up[:, 1].min(), up[:, 1].max()) == (20, 122, 137)  # 1 above the middle, 0.16 wide
+    assert (left[:, 1].min(), left[:, 0].min(), left[:, 0].max()) == (30, 112, 127)
+    cart = where("rod", "ContinuousCartPole", [-2.4, 0.0, 0.0, 0.0])
+    pole = where("pole", "ContinuousCartPole", [-2.4, 0.0, 0.1, 0.0])
+    assert cart[:, 1].max() == 21  # at 50 pixels a metre it ends at 22.5: pixel 22 is half covered
+    assert pole[:, 1].max() > pole[:, 1].min() + 4
+
+
+def test_a_task_without_a_renderer_is_filmed(tmp_path):
+    """Drawn from the sampler's own steps: an episode that ends keeps its last picture."""
+    train("ppo", tmp_path / "run", task={"environment": "ContinuousCartPole"})
+    done = septet("watch", tmp_path / "run", "--out", tmp_path / "video.gif", "--size", 64, 48, MUJOCO_GL="nothing")
+    assert done.returncode == 0, done.stderr
+    model = load_model(tmp_path / "run")
+    policy, environment = model.policy("best"), model.card.environment
+    shown = list(watch.frames(policy, environment, steps=250, root=ROOT, width=64, height=48))
+    _, lengths = evaluation.returns_of(policy, environment, 1)
+    assert len(shown) == 1 + lengths.max() and shown[0].shape == (48, 2 * 64, 3)
+    first = int(lengths.argmin())
+    ended = [frame[:, 64 * first : 64 * (first + 1)] for frame in shown[lengths.min() :]]
+    assert all((frame == ended[0]).all() for frame in ended)

@@ -17,6 +17,7 @@ import numpy as np
 from septet import sampler
 from septet.compiled import compiled
 from septet.metaexplore.student import Array
+from septet.sampler.drawing import BODY, GROUND, TARGET, Look, Shape
 from septet.sampler.task import Flags, Task, settings
 
 NAME = "DeceptiveNavigation"
@@ -44,6 +45,13 @@ def task(name: str, options: Mapping[str, Any]) -> Task:
     order = ["time_limit", "speed", "near_height", "near_width", "far_height", "far_width"]
     constants = [*(float(set_[key]) for key in order), *set_["near"], *set_["far"]]
     start = float(set_["start"])
+    corners = [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0)]
+    behind = [Shape(corners, 0.01, GROUND)]
+    for goal, colour in (
+        ("near", "#d8efec"),
+        ("far", TARGET),
+    ):  # as wide as the reward is felt: two standard deviations to each side
+        behind.append(Shape([tuple(set_[goal])], 4.0 * float(set_[f"{goal}_width"]), colour))
     return Task(
         name=name,
         state_size=2,
@@ -56,6 +64,7 @@ def task(name: str, options: Mapping[str, Any]) -> Task:
         reset=reset,
         draw=lambda rng: rng.uniform(-start, start, 2),
         simulator=lambda: SimpleNamespace(handles=np.zeros(0, dtype=np.int64)),
+        look=Look((-1.1, -1.1, 1.1, 1.1), 10.0, lambda seen: [*behind, Shape([(seen[0], seen[1])], 0.08, BODY)]),
     )
 
 

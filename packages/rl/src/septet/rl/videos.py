@@ -16,7 +16,7 @@ from septet.errors import InputError
 from septet.files import replacing
 from septet.model_files import CARD
 from septet.rl.model_arguments import ROOT
-from septet.rl.watch import Frame, choose_renderer, frames, rate_of, write_video
+from septet.rl.watch import Frame, choose_renderer, frames, look_of, rate_of, write_video
 from septet.sealed import write_json
 from septet.workflow_config import SCALES
 
@@ -79,7 +79,7 @@ def film(model: "Model", row: int, stem: Path, suffix: str, steps: int) -> None:
     card, kind = model.card, _kind(model)
     policy = model.policies[kind].rows([row])
     shown = list(frames(policy, card.environment, steps=steps, root=ROOT))
-    write_video(stem.with_suffix(suffix), iter(shown), rate_of(card.environment.name))
+    write_video(stem.with_suffix(suffix), iter(shown), rate_of(card.environment))
     strip = filmstrip(shown)
     with replacing(stem.with_suffix(".jpg")) as temporary:
         imageio.imwrite(temporary, strip, format="JPEG", quality=QUALITY)
@@ -130,12 +130,14 @@ def main(arguments: list[str]) -> None:
     found = published_models(given.published)
     if not found:
         raise InputError(str(given.published), expected="published policies (make publish)", found="none")
-    choose_renderer()
+    missing = choose_renderer()
     made = 0
     for (paper, task), paths in found.items():
         model, row = chosen(paths, [name for name in given.methods.split(",") if name])
         stem = given.out / paper / task
         try:
+            if missing and look_of(model.card.environment) is None:
+                raise missing
             film(model, row, stem, f".{given.format}", given.steps)
         except InputError as error:
             print(f"{paper}/{task}: no video: {error}", file=sys.stderr)

@@ -1,7 +1,8 @@
 """`python -m septet.rl watch MODEL`: a video of trained policies, several seeds next to each other.
 
-MuJoCo renders off screen, through EGL (a graphics card, or Mesa's software renderer) or OSMesa. Which of them works is
-found out in other processes, because a library that fails to start one cannot start the other.
+Small tasks of our own are drawn, all others rendered by Gymnasium. MuJoCo renders off screen, through EGL (a graphics
+card, or Mesa's software renderer) or OSMesa. Which of them works is found out in other processes, because a library
+that fails to start one cannot start the other.
 """
 
 import math
@@ -9,7 +10,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,22 +25,22 @@ from septet.rl.model_arguments import arguments_of
 if TYPE_CHECKING:
     from septet.rl.models import Environment
     from septet.rl.policies import Policy
+    from septet.sampler.drawing import Look
 
 Frame = NDArray[np.uint8]
 VARIABLE, RENDERERS = "MUJOCO_GL", ("egl", "osmesa")
 PROBE = "from mujoco.{} import GLContext; context = GLContext(64, 64); context.make_current(); context.free()"
 INSTALL = "EGL or OSMesa (Debian: apt-get install libegl1 libgl1-mesa-dri, or libosmesa6)"
+SMOOTH = 3
+"""A picture is drawn this much larger and then shrunk, so that edges are smooth."""
 FASTEST = 25
 """Frames per second of a video, at most: frames between are left out."""
 
 
-def choose_renderer() -> str:
-    """Name the first renderer that works here, or check the one that MUJOCO_GL names.
+def choose_renderer() -> InputError | None:
+    """Have MuJoCo use the first renderer that works here, or the one that MUJOCO_GL names; what is wrong if none does.
 
     Call it before MuJoCo is imported.
-
-    Raises:
-        InputError: none works.
     """
     said = ""
     for name in [os.environ[VARIABLE]] if VARIABLE in os.environ else RENDERERS:
@@ -53,9 +55,42 @@ def choose_renderer() -> str:
         )
         if done.returncode == 0:
             os.environ[VARIABLE] = name
-            return name
+            return None
         said = f"{name}: {(done.stderr.strip().splitlines() or ['no context'])[-1]}"
-    raise InputError("watch: renderer", expected=INSTALL, found=said)
+    os.environ[VARIABLE] = "disabled"
+    return InputError("watch: renderer", expected=INSTALL, found=said)
+
+
+def look_of(environment: "Environment") -> "Look | None":
+    """How an environment is drawn; none if Gymnasium renders it."""
+    from septet import sampler
+
+    environment.register()
+    made = sampler.TASKS.get(environment.name)
+    return made(environment.name, environment.options).look if made else None
+
+
+def draw(look: "Look", observation: NDArray[np.float64], width: int, height: int) -> Frame:
+    """The picture ``(height, width, 3)`` of a task at an observation ``(obs,)``."""
+    from PIL import Image, ImageDraw
+
+    left, bottom, right, top = look.view
+    scale = SMOOTH * min(width / (right - left), height / (top - bottom))
+    middle = SMOOTH * width / 2 - scale * (left + right) / 2, SMOOTH * height / 2 + scale * (bottom + top) / 2
+    image = Image.new("RGB", (SMOOTH * width, SMOOTH * height), "white")
+    pen = ImageDraw.Draw(image)
+
+    def disc(x: float, y: float, diameter: float, colour: str) -> None:
+        pen.ellipse((x - diameter / 2, y - diameter / 2, x + diameter / 2, y + diameter / 2), fill=colour)
+
+    for shape in look.shapes(observation):
+        places = [(middle[0] + scale * x, middle[1] - scale * y) for x, y in shape.points]
+        thick = max(SMOOTH, scale * shape.width)
+        if len(places) == 1:
+            disc(*places[0], thick, shape.colour)
+        else:
+            pen.line(places, fill=shape.colour, width=round(thick), joint="curve")
+    return np.asarray(image.resize((width, height), Image.Resampling.BOX), np.uint8)
 
 
 def frames(
@@ -65,7 +100,7 @@ def frames(
 
     Args:
         policy: of S seeds.
-        environment: what they act in, one that Gymnasium can render.
+        environment: what they act in, one that is drawn or that Gymnasium can render.
         steps: at most; a seed whose episode has ended keeps its last picture.
         root: of the start.
         width, height: of a seed's picture, in pixels.
@@ -76,78 +111,112 @@ def frames(
     Raises:
         InputError: an environment that cannot be rendered.
     """
-    import gymnasium
-
-    environment.register()
     with ExitStack() as held:
-        envs = [_made(gymnasium, environment, width, height, held) for _ in range(len(policy))]
-        seen = np.stack([_flat(env, env.reset(seed=root)[0]) for env in envs])
-        pictures = [_picture(env, environment) for env in envs]
+        look = look_of(environment)
+        if look is None:
+            envs: list[Any] = [_Rendered(environment, width, height, held) for _ in range(len(policy))]
+        else:
+            envs = [_Drawn(environment, look, width, height, held, root) for _ in range(len(policy))]
+        seen = np.stack([env.reset(root) for env in envs])
+        pictures = [env.picture() for env in envs]
         yield np.concatenate(pictures, axis=1)
         running = [True] * len(envs)
         for t in range(steps):
             action = policy.bounded(policy.act(seen[:, None], np.full((len(envs), 1), t)))[:, 0]
             for s, env in enumerate(envs):
-                if not running[s]:
-                    continue
-                found, _, terminated, truncated, _ = env.step(_given(env, action[s]))
-                seen[s], running[s] = _flat(env, found), not (terminated or truncated)
-                pictures[s] = _picture(env, environment)
+                if running[s]:
+                    seen[s], running[s] = env.step(action[s])
+                    pictures[s] = env.picture()
             yield np.concatenate(pictures, axis=1)
             if not any(running):
                 return
 
 
-def _made(gymnasium: Any, environment: "Environment", width: int, height: int, held: ExitStack) -> Any:
+class _Drawn:
+    """An environment of the sampler, drawn."""
+
+    def __init__(
+        self, environment: "Environment", look: "Look", width: int, height: int, held: ExitStack, root: int
+    ) -> None:
+        from septet import sampler
+
+        made = sampler.make(environment.name, seeds=[0], environments=1, root=root, **environment.options)
+        self._batch = held.enter_context(closing(made))
+        self._draw = partial(draw, look, width=width, height=height)
+
+    def reset(self, root: int) -> NDArray[np.float64]:
+        self._seen = self._batch.reset()[0]
+        return self._seen
+
+    def step(self, action: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+        step = self._batch.step(action[None])
+        self._seen = step.next_observation[0]
+        return self._seen, not (step.terminated[0] or step.truncated[0])
+
+    def picture(self) -> Frame:
+        return self._draw(self._seen)
+
+
+class _Rendered:
+    """An environment of Gymnasium, with its own renderer."""
+
+    def __init__(self, environment: "Environment", width: int, height: int, held: ExitStack) -> None:
+        self._name, self._env = environment.name, _made(environment, width, height)
+        held.callback(self._env.close)
+
+    def reset(self, root: int) -> NDArray[np.float64]:
+        return self._flat(self._env.reset(seed=root)[0])
+
+    def step(self, action: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+        from septet.sampler.spaces import Actions
+
+        given = Actions.of(str(self._env), self._env.action_space).fit(action[None])[0]
+        found, _, terminated, truncated, _ = self._env.step(given)
+        return self._flat(found), not (terminated or truncated)
+
+    def picture(self) -> Frame:
+        try:
+            picture = self._env.render()
+        except Exception as error:  # of a renderer or a package that is missing
+            expected = f"what its renderer needs (of MuJoCo: {INSTALL})"
+            raise InputError(self._name, expected=expected, found=str(error)) from None
+        if not isinstance(picture, np.ndarray) or picture.ndim != 3:
+            expected = "an environment that renders pictures"
+            raise InputError(self._name, expected=expected, found=type(picture).__name__)
+        return np.asarray(picture, np.uint8)
+
+    def _flat(self, observation: Any) -> NDArray[np.float64]:
+        from septet.sampler.spaces import Observations
+
+        return Observations.of(str(self._env), self._env.observation_space).flat(observation)
+
+
+def _made(environment: "Environment", width: int, height: int) -> Any:
+    import gymnasium
+
     options = dict(environment.options)
     if "time_limit" in options:
         options["max_episode_steps"] = options.pop("time_limit")
-    for size in ({"width": width, "height": height}, {}):  # MuJoCo's environments take the size of a picture
+    sizes: tuple[dict[str, Any], ...] = ({"width": width, "height": height}, {})
+    for size in sizes:  # MuJoCo's environments take the size of a picture
         try:
-            env = gymnasium.make(environment.name, render_mode="rgb_array", **size, **options)
+            return gymnasium.make(environment.name, render_mode="rgb_array", **size, **options)
         except TypeError:
             continue
         except Exception as error:
             expected = "an environment that Gymnasium can make and render"
             raise InputError(environment.name, expected=expected, found=str(error)) from None
-        held.callback(env.close)
-        return env
     raise InputError(environment.name, expected="an environment that Gymnasium can render", found="one that it cannot")
 
 
-def _picture(env: Any, environment: "Environment") -> Frame:
-    try:
-        picture = env.render()
-    except Exception as error:  # of a renderer or a package that is missing
-        raise InputError(
-            environment.name, expected=f"what its renderer needs (of MuJoCo: {INSTALL})", found=str(error)
-        ) from None
-    if not isinstance(picture, np.ndarray) or picture.ndim != 3:
-        raise InputError(
-            environment.name, expected="an environment that renders pictures", found=type(picture).__name__
-        )
-    return np.asarray(picture, np.uint8)
-
-
-def _flat(env: Any, observation: Any) -> NDArray[np.float64]:
-    from septet.sampler.spaces import Observations
-
-    return Observations.of(str(env), env.observation_space).flat(observation)
-
-
-def _given(env: Any, action: NDArray[np.float64]) -> Any:
-    from septet.sampler.spaces import Actions
-
-    return Actions.of(str(env), env.action_space).fit(action[None])[0]
-
-
-def rate_of(name: str) -> float:
+def rate_of(environment: "Environment") -> float:
     """Environment steps per second of simulated time, or 30 where the environment does not say."""
+    look = look_of(environment)
+    if look is not None:
+        return look.rate
     import gymnasium
 
-    with ExitStack() as held:
-        env = gymnasium.make(name)
-        held.callback(env.close)
+    with closing(gymnasium.make(environment.name)) as env:
         return float(getattr(env.unwrapped, "metadata", {}).get("render_fps") or 30)
 
 
@@ -190,16 +259,18 @@ def main(arguments: list[str]) -> None:
     for name, value in (("--steps", given.steps), ("--size", min(given.size))):
         if value < 1:
             raise InputError(f"watch: {name}", expected="1 or more", found=value)
-    choose_renderer()
+    missing = choose_renderer()
     from septet.rl.models import load_model  # imports MuJoCo
 
     model = load_model(given.model)
     environment = model.card.environment
+    if missing and look_of(environment) is None:
+        raise missing
     policy = model.policy(model.kind(given.kind), given.seeds, given.method)
     width, height = given.size
     shown = frames(policy, environment, steps=given.steps, root=given.root, width=width, height=height)
     first = next(shown)  # an environment that cannot be rendered is refused before anything is written
-    count = write_video(given.out, _again(first, shown), rate_of(environment.name))
+    count = write_video(given.out, _again(first, shown), rate_of(environment))
     seeds = [model.card.seeds[row] for row in model.rows(given.seeds, given.method)]
     print(f"{given.out}: {count} frames, seeds {', '.join(map(str, seeds))} from left to right")
 

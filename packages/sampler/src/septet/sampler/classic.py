@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from septet.compiled import compiled
+from septet.sampler.drawing import BODY, GROUND, JOINT, Look, Shape
 from septet.sampler.physics import Array, Integers
 from septet.sampler.task import Flags, Task, finite, settings, tick
 
@@ -43,7 +44,14 @@ def _pendulum(name: str, set_: Mapping[str, Any]) -> Task:
         draw=lambda rng: rng.uniform(low=-high, high=high),
         delay=float(set_.get("delay", 0.0)),
         simulator=lambda: SimpleNamespace(handles=np.zeros(0, dtype=np.int64)),
+        look=Look((-1.3, -1.2, 1.3, 1.2), 20.0, draw_pendulum),
     )
+
+
+def draw_pendulum(observation: Array) -> list[Shape]:
+    """A rod of length 1 from its hinge: upright at angle 0, from there to the left."""
+    cosine, sine = observation[:2]
+    return [Shape([(0.0, 0.0), (-sine, cosine)], 0.16, BODY), Shape([(0.0, 0.0)], 0.1, JOINT)]
 
 
 @compiled(nogil=True)
@@ -113,7 +121,19 @@ def cart_pole(name: str, options: Mapping[str, Any]) -> Task:
         reset=reset_cart_pole,
         draw=lambda rng: rng.uniform(low=-0.05, high=0.05, size=(4,)),
         simulator=lambda: SimpleNamespace(handles=np.zeros(0, dtype=np.int64)),
+        look=Look((-2.6, -1.0, 2.6, 2.0), 50.0, draw_cart_pole),
     )
+
+
+def draw_cart_pole(observation: Array) -> list[Shape]:
+    """A cart at x on its rail, where an episode ends at either end, and a pole of 1 m, drawn thick."""
+    x, angle = observation[0], observation[2]
+    tip = x + math.sin(angle), math.cos(angle)
+    return [
+        Shape([(-2.4, 0.0), (2.4, 0.0)], 0.02, GROUND),
+        Shape([(x - 0.25, 0.0), (x + 0.25, 0.0)], 0.3, BODY),
+        Shape([(x, 0.0), tip], 0.1, JOINT),
+    ]
 
 
 @compiled(nogil=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from septet.compiled import compiled
 from septet.errors import InputError
+from septet.sampler.drawing import Look
 from septet.sampler.physics import Array, Integers
 
 Flags = NDArray[np.bool_]
@@ -62,6 +63,7 @@ class Task:
         draw: start of an episode from a random stream, drawn in Gymnasium's order.
         simulator: makes what a thread needs: an object with `handles`.
         delay: seconds that each environment's step waits, one after the other.
+        look: how it is drawn, if MuJoCo does not.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Task:
     draw: Callable[[np.random.Generator], Array]
     simulator: Callable[[], Any]
     delay: float = 0.0
+    look: Look | None = None
 
 
 def settings(task: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from septet import sampler
 from septet.compiled import compiled
+from septet.sampler.drawing import BODY, GROUND, TARGET, Look, Shape
 from septet.sampler.physics import Array, Integers
 from septet.sampler.task import Flags, Task, finite, settings, tick
 
@@ -37,7 +38,23 @@ def mountain_car(name: str, options: Mapping[str, Any]) -> Task:
         reset=reset_car,
         draw=lambda rng: np.array([rng.uniform(low=-0.6, high=-0.4), 0.0]),
         simulator=lambda: SimpleNamespace(handles=np.zeros(0, dtype=np.int64)),
+        look=Look((-1.3, -0.1, 0.7, 1.2), 30.0, draw_car),
     )
+
+
+def draw_car(observation: Array) -> list[Shape]:
+    """The road, of height 0.45 sin 3x + 0.55 as Gymnasium draws it, the goal and the car."""
+    road = np.linspace(-1.2, 0.6, 73)
+    place = MIDDLE + HALF_ROAD * observation[0]
+
+    def height(x: Any) -> Any:
+        return 0.45 * np.sin(3 * x) + 0.55
+
+    return [
+        Shape(list(zip(road, height(road), strict=True)), 0.02, GROUND),
+        Shape([(GOAL, height(GOAL)), (GOAL, height(GOAL) + 0.2)], 0.02, TARGET),
+        Shape([(place, height(place) + 0.05)], 0.1, BODY),
+    ]
 
 
 @compiled(nogil=True)
