@@ -34,10 +34,7 @@ def in_words(paper: str) -> str:
 def work(paper: str, task: str, config: Config) -> float | None:
     """The amount of work of a job over all its seeds, in the paper's own unit; none if there is no rule for it."""
     rule = rules().get(paper)
-    try:
-        return _seeds(config) * rule(task, config) if rule else None
-    except KeyError:  # the card of a run before a key was renamed
-        return None
+    return _seeds(config) * rule(task, config) if rule else None
 
 
 def threads(config: Config) -> int:
