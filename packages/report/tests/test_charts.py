@@ -167,3 +167,17 @@ def test_a_log_axis_has_its_powers_of_ten():
     assert charts.log_ticks(0.75, 2.1) == [1.0, 2.0]
     assert charts.log_ticks(0.4, 12.0) == [0.5, 1.0, 2.0, 5.0, 10.0]
     assert charts.log_ticks(1e-5, 0.02) == [1e-5, 1e-4, 1e-3, 1e-2]
+
+
+def test_a_long_title_is_broken_into_lines_and_widens_no_panel(tmp_path):
+    title = "Pendulum swing-up, N = 5,000: norm of the snapshot's gradient in each iteration"
+    pictures = {}
+    for shown in (title, "short"):
+        chart = alt.Chart(alt.Data(values=[{"x": 0, "y": 1}, {"x": 1, "y": 2}])).mark_line().encode(x="x:Q", y="y:Q")
+        chart = chart.properties(title=shown, width=220)
+        (panel,) = draw.export(chart, tmp_path, "name", title="title", caption="caption")
+        assert panel.title == shown
+        pictures[shown] = panel.picture
+    lines = re.findall(r"<text[^>]*>([^<]*)</text>", pictures[title].body)
+    assert title not in lines and title in " ".join(lines)
+    assert pictures[title].width < pictures["short"].width + 40 and pictures[title].height > pictures["short"].height

@@ -83,7 +83,7 @@ def hash_of(tab):
     return tab.evaluate("location.hash")
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 390, 360])
 @pytest.mark.parametrize("view", ["", "#paper=dynts", "#paper=dynts&point=dynts/regret_curves/1/30"])
 def test_the_page_is_quiet_whole_and_fits(browser, url, width, view):
     tab = browser.new_page(viewport={"width": width, "height": 900})
@@ -598,6 +598,13 @@ def test_a_figure_cannot_end_its_element(results, claims_files, tmp_path):
 
 
 def test_the_header_names_the_commits_of_the_runs(make_card):
+    """The first and the last by the start of their runs, not one for each change in between."""
     cards = [make_card("r1", commit="0123456789ab"), make_card("r2", commit="0123456789ab"), make_card("r3")]
     assert source_of("published", cards)["commits"] == "0123456789ab"
+    later = [
+        make_card("r3", commit="cc", started="2026-11-03T00:00:00Z"),
+        make_card("r2", commit="bb", started="2026-11-02T00:00:00Z"),
+    ]
+    first = make_card("r4", commit="aa", started="2026-11-01T00:00:00Z")
+    assert source_of("published", [*later, first])["commits"] == "aa to cc"
     assert source_of("published", cards[2:])["commits"] == "not recorded"

@@ -88,15 +88,19 @@ def source_of(folder: str, cards: Sequence[RunCard]) -> dict[str, str]:
 
     All from the run cards, which `publish` and `adopt` bring along: the machine is that of the runs, not of the page.
     """
-    hosts = dict.fromkeys(f"{card.host.get('system', '?')}, {card.host.get('cores', '?')} cores" for card in cards)
+    hosts = dict.fromkeys(
+        f"{card.host.get('processor', 'a processor that is not recorded')} ({card.host.get('cores', '?')} cores)"
+        for card in cards
+    )
+    commits = list(dict.fromkeys(card.commit for card in sorted(cards, key=lambda card: card.started) if card.commit))
     days = sorted(card.started[:10] for card in cards)
     sources = hashlib.sha256("".join(sorted({digest for card in cards for digest in card.sources.values()})).encode())
     return {
         "folder": folder,
         "days": " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "",
-        "machine": ", ".join(hosts),
+        "machine": " and ".join(hosts),
         "sources": sources.hexdigest()[:12] if cards else "",
-        "commits": ", ".join(dict.fromkeys(card.commit for card in cards if card.commit)) or "not recorded",
+        "commits": " to ".join(dict.fromkeys([commits[0], commits[-1]])) if commits else "not recorded",
     }
 
 

@@ -1,16 +1,21 @@
 """Draw a chart panel by panel with Vega, and find where each point lies."""
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import vl_convert
 
-from septet.report import compact_svg
+from septet.report import compact_svg, theme
 from septet.report.figure_files import Panel, Point
 
 Spec = dict[str, Any]
 INSIDE = ("layer", "concat", "hconcat", "vconcat")
+LETTER = 0.55 * theme.CONFIG["title"]["fontSize"]
+"""Pixels of a letter of a title, on average."""
+BESIDE = 40
+"""Pixels beside a plot that its title may use: the labels of lines stand there."""
 
 
 def panels(spec: Spec, version: str) -> list[Panel]:
@@ -28,12 +33,20 @@ def _panel(view: Spec, spec: Spec, version: str) -> Panel:
     titles: dict[str, str] = {}
     tagged = _tagged(view, spec.get("datasets", {}), spec.get("data"), rows, titles)
     config = {name: part for name, part in spec.get("config", {}).items() if name != "aria"}
+    title = view.get("title", "")
+    if isinstance(title, str) and title:
+        tagged["title"] = textwrap.wrap(title, int((_width(view) + BESIDE) / LETTER))
     # No base URL is allowed, so a chart that points at a remote file fails instead of fetching it.
     drawn = vl_convert.vegalite_to_svg({**tagged, "config": config}, vl_version=version, allowed_base_urls=[])
     picture, places = compact_svg.compact(drawn)
     points = [Point(round(x, 1), round(y, 1), rows[index]) for index, (x, y) in sorted(places.items())]
-    title = view.get("title", "")
     return Panel(title if isinstance(title, str) else str(title.get("text", "")), picture, points, titles)
+
+
+def _width(view: Spec) -> float:
+    """Pixels of a view's plot, without axes and labels."""
+    found = view.get("width", theme.CONFIG["view"]["continuousWidth"])
+    return float(found) if isinstance(found, int | float) else float(theme.CONFIG["view"]["continuousWidth"])
 
 
 def _tagged(
