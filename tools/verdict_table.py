@@ -137,8 +137,11 @@ def means(root: Path, paper: str, metric: str) -> str:
     return _lines(rows)
 
 
-def differences(root: Path, paper: str, metric: str, method: str, tasks: list[str]) -> str:
-    """One row per other method that ran on all `tasks`: mean over a run of `metric`, `method` minus the other's."""
+def differences(root: Path, paper: str, metric: str, method: str, others: list[str], tasks: list[str]) -> str:
+    """One row per other method, by default all that ran on all `tasks`.
+
+    A cell is the mean over seeds of a difference: the mean of `metric` over a run of `method`, minus the other's.
+    """
     scores = read_scores(folders(root, paper)[0] / "scores.parquet").filter(pl.col("task").is_in(tasks), metric=metric)
     of_seed = scores.group_by("task", "method", "seed").agg(pl.col("value").mean())
     pairs = of_seed.filter(pl.col("method") != method).join(of_seed.filter(method=method), on=["task", "seed"])
@@ -149,7 +152,7 @@ def differences(root: Path, paper: str, metric: str, method: str, tasks: list[st
     cells = {(row["method"], row["task"]): _mean(row) for row in found.iter_rows(named=True)}
     rows = [[f"`{method}` minus", *(task.replace("_", " ") for task in tasks)], ["---", *["---:"] * len(tasks)]]
     everywhere = [each for each in sorted(found["method"].unique()) if all((each, task) in cells for task in tasks)]
-    rows += [[f"`{other}`", *(cells[other, task] for task in tasks)] for other in everywhere]
+    rows += [[f"`{other}`", *(cells[other, task] for task in tasks)] for other in others or everywhere]
     return _lines(rows)
 
 
@@ -216,11 +219,10 @@ def pages(root: Path) -> dict[Path, str]:
             text = _between(text, f"claims of {paper}", claims(root, paper))
             for metric in re.findall(rf"<!-- means of {paper}, (\w+): begin", text):
                 text = _between(text, f"means of {paper}, {metric}", means(root, paper, metric))
-            for metric, method, tasks in re.findall(
-                rf"<!-- differences of {paper}, (\w+), (\w+), ([\w ]+): begin", text
+            for key, metric, method, others, tasks in re.findall(
+                rf"<!-- (differences of {paper}, (\w+), (\w+)(?: against ([\w ]+))?, ([\w ]+)): begin", text
             ):
-                block = differences(root, paper, metric, method, tasks.split())
-                text = _between(text, f"differences of {paper}, {metric}, {method}, {tasks}", block)
+                text = _between(text, key, differences(root, paper, metric, method, others.split(), tasks.split()))
             if f"<!-- anchors of {paper}: begin" in text:
                 text = _between(text, f"anchors of {paper}", anchors(root, paper))
             found[page] = text
