@@ -127,9 +127,9 @@ def test_action_space_rewinds_an_environment_of_gymnasium_s():
 def test_sparse_car_reaches_its_goal_with_the_known_policy():
     """Push the way you are moving: it gets there, reward 1 and the end."""
     from septet import sampler
-    from septet.vipg import sparse
+    from septet.vipg import environments
 
-    sparse.register()
+    environments.register()
     batch = sampler.make("SparseMountainCar", seeds=[0], environments=3)
     observation, total = batch.reset(), np.zeros(3)
     assert (np.abs(observation) <= 1).all()

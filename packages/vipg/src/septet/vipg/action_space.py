@@ -25,7 +25,7 @@ from septet.sampler.batch import scaling
 from septet.sampler.nonfinite import check, check_step
 from septet.sampler.policy import GaussianPolicy
 from septet.seeding import stream
-from septet.vipg import baseline, experience, sparse
+from septet.vipg import baseline, environments, experience
 from septet.vipg.agent import EVALUATION_ROOT
 from septet.vipg.config import ActionSpace, Environment, Job
 from septet.vipg.experience import Batch
@@ -152,7 +152,7 @@ class ActionSpaceAgent:
     def __init__(self, job: Job) -> None:
         method, task = job.method, job.task
         assert isinstance(method, ActionSpace) and isinstance(task, Environment)
-        sparse.register()
+        environments.register()
         self.job, self.method, self.task = job, method, task
         self.seeds = [seed for _ in method.alphas for seed in job.seeds]
         self.rows = len(self.seeds)

@@ -207,7 +207,7 @@ class Environment(Settings):
     name: str = ""
     """Name of the task; filled in by the workflow for a job."""
     environment: str
-    """Gymnasium's name, ContinuousCartPole, or SparseMountainCar."""
+    """Gymnasium's name, ContinuousCartPole, SparseMountainCar, or DoublePendulumSwingUp."""
     options: dict[str, Any] = {}
     """Settings of the environment."""
     actions: Literal["clip", "scale"] = "scale"

@@ -16,7 +16,7 @@ from septet.rl.lockstep import square_root
 from septet.sampler.collect import Collection, Collector
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.rollout import Rollout
-from septet.vipg import baseline, sparse
+from septet.vipg import baseline, environments
 from septet.vipg.config import Environment
 
 Array = NDArray[np.float64]
@@ -66,7 +66,7 @@ def collector(
     Raises:
         InputError: an unknown environment, or an action space without bounds to scale to.
     """
-    sparse.register()
+    environments.register()
     count = policies * episodes
     options = dict(task.options)
     batch = sampler.make(task.environment, seeds=seeds, environments=count, root=root, threads=threads, **options)

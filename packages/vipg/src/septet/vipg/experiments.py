@@ -50,6 +50,9 @@ class Experiments(SeededRuns, Common):
         "v_trpo": trpo(sigma=0.01, alphas=[0.0, 0.01, 0.1]),
         "ppo": ppo(**PLAIN),
         "v_ppo": ppo(**TWIN),
+        "v_vpg_one": vpg(**ONE),
+        "v_trpo_one": trpo(**ONE),
+        "v_ppo_one": ppo(**ONE),
         "v_trpo_alphas": trpo(sigma=0.01, alphas=[0.3, 1.0]),
         "v_trpo_low_rank": trpo(family="low_rank", **ONE),
         "v_trpo_planar": trpo(family="planar", **ONE),
@@ -62,6 +65,7 @@ class Experiments(SeededRuns, Common):
         "score": vpg(gradient="score", **ONE),
         "action_sgd": ActionSpace(algorithm="action_space", alphas=[0.01, 1.0]),
         "action_trust": ActionSpace(algorithm="action_space", update="trust_region", alphas=[0.01, 1.0]),
+        "action_sgd_100": ActionSpace(algorithm="action_space", minibatches=100),
         "posterior": Posterior(
             algorithm="posterior", variants=["mean_field", "full", "low_rank", "mean_field_collapse", "full_collapse"]
         ),
@@ -70,7 +74,8 @@ class Experiments(SeededRuns, Common):
             variants=["mean_field", "full", "planar", "coupling", "svgd", "amortised_svgd"],
         ),
     }  # fmt: skip
-    """The plain methods and their twins (section 2.4), the other families (2.3), and the baselines (5)."""
+    """The plain methods and their twins (section 2.4; those named `_one` have one alpha, that of the claims), the other
+    families (2.3), and the baselines (5)."""
     tasks: dict[str, Task] = {
         "quadratic": Quadratic(kind="quadratic"),
         "surface": Surface(kind="surface"),
@@ -89,6 +94,10 @@ class Experiments(SeededRuns, Common):
             kind="environment", environment="SparseMountainCar", options={"time_limit": 400}, iterations=40,
             gamma=0.995, return_low=0.0, return_high=1.0,
         ),
+        "swing_up": Environment(
+            kind="environment", environment="DoublePendulumSwingUp", hidden=(100, 50, 25), iterations=100,
+            return_low=-1240.0, return_high=-245.0,
+        ),
         "swimmer": Environment(
             kind="environment", environment="Swimmer-v5", return_low=0.0, return_high=350.0, **LARGE
         ),
@@ -99,7 +108,7 @@ class Experiments(SeededRuns, Common):
             kind="environment", environment="Hopper-v5", return_low=20.0, return_high=3000.0, **LARGE
         ),
     }  # fmt: skip
-    """Known posteriors (section 7), the tasks of section 3, and a sparse one."""
+    """Known posteriors (section 7), the tasks of section 3, a sparse one, and the author's double pendulum."""
     runs: dict[str, list[str]] = {
         "quadratic": ["posterior"],
         "surface": ["posterior_modes"],
@@ -107,6 +116,7 @@ class Experiments(SeededRuns, Common):
         "pendulum": TWINS,
         "double_pendulum": TWINS,
         "sparse_car": ["trpo", "v_trpo_wide", "v_trpo_fixed"],
+        "swing_up": [],
         "swimmer": [],
         "half_cheetah": [],
         "hopper": [],

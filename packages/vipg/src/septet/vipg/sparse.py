@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from septet import sampler
 from septet.compiled import compiled
 from septet.sampler.drawing import BODY, GROUND, TARGET, Look, Shape
 from septet.sampler.physics import Array, Integers
@@ -16,11 +15,6 @@ from septet.sampler.task import Flags, Task, finite, settings, tick
 NAME = "SparseMountainCar"
 GOAL = 0.45
 MIDDLE, HALF_ROAD, TOP_SPEED = -0.3, 0.9, 0.07  # of the observation: position and speed within ±1
-
-
-def register() -> None:
-    """Make the task known to `walle.make`."""
-    sampler.TASKS[NAME] = mountain_car
 
 
 def mountain_car(name: str, options: Mapping[str, Any]) -> Task:

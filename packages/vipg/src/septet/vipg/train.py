@@ -16,7 +16,7 @@ from septet.rl import models
 from septet.rl.models import Kept
 from septet.run import Run
 from septet.scores import TIMING, score_rows
-from septet.vipg import posterior, sparse
+from septet.vipg import environments, posterior
 from septet.vipg.action_space import ActionSpaceAgent
 from septet.vipg.agent import Agent
 from septet.vipg.config import ActionSpace, Environment, Job, Posterior
@@ -77,7 +77,7 @@ def train_policies(job: Job, run: Run) -> None:
 
 def environment_of(task: Environment) -> models.Environment:
     """What a model card says of a task."""
-    own = sparse.__name__ if task.environment == sparse.NAME else None
+    own = environments.__name__ if task.environment in environments.OWN else None
     return models.Environment(name=task.environment, options=task.options, registers=own)
 
 

@@ -15,6 +15,7 @@ TASKS = {
     "cart_pole": "Cart-pole",
     "pendulum": "Pendulum swing-up",
     "double_pendulum": "InvertedDoublePendulum-v5",
+    "swing_up": "The author's double pendulum",
     "swimmer": "Swimmer-v5",
     "half_cheetah": "HalfCheetah-v5",
     "hopper": "Hopper-v5",
@@ -22,10 +23,15 @@ TASKS = {
 SPARSE = {"sparse_car": "Mountain car, reward 1 at the goal"}
 ALGORITHMS = {"vpg": ("VPG", theme.GREEN), "trpo": ("TRPO", theme.PURPLE), "ppo": ("PPO", theme.VERMILION)}
 MAIN = "0.01"
+TWINS = (f"/alpha-{MAIN}", "_one")
+"""How the label of a twin ends, by task: where it runs with several alphas, and with one."""
 PAIRS = [
     one
     for name, (title, _) in ALGORITHMS.items()
-    for one in (Series(f"v_{name}/alpha-{MAIN}", f"V-{title}", theme.BLUE), Series(name, title, theme.ORANGE))
+    for one in (
+        *(Series(f"v_{name}{end}", f"V-{title}", theme.BLUE) for end in TWINS),
+        Series(name, title, theme.ORANGE),
+    )
 ]
 WIDTH, HEIGHT = 250, 200
 
@@ -36,7 +42,7 @@ def returns(paper: Paper) -> alt.TopLevelMixin:
     for task, title in TASKS.items():
         here = frame.filter(pl.col("task") == task)
         for name, (shown, _) in ALGORITHMS.items():
-            pair = [one for one in PAIRS if one.label == name or one.label.startswith(f"v_{name}/")]
+            pair = [one for one in PAIRS if one.label in (name, *(f"v_{name}{end}" for end in TWINS))]
             rows = charts.of(here, pair)
             if rows.is_empty():
                 continue
@@ -53,8 +59,9 @@ def gains(paper: Paper) -> alt.TopLevelMixin:
     pairs, series, parts = {}, [], []
     for metric, what, area in (("score", "training", True), ("mean_policy_score", "mean policy", False)):
         for name, (title, colour) in ALGORITHMS.items():
-            pairs[f"{metric}/{name}"] = (f"{metric}/v_{name}/alpha-{MAIN}", f"{metric}/{name}")
-            series.append(Series(f"{metric}/{name}", f"{title}: {what}", colour))
+            for end in TWINS:
+                pairs[f"{metric}/{name}{end}"] = (f"{metric}/v_{name}{end}", f"{metric}/{name}")
+                series.append(Series(f"{metric}/{name}{end}", f"{title}: {what}", colour))
         rows = charts.of(paper.scores.filter(pl.col("metric") == metric), PAIRS)
         last = rows.filter(pl.col("step") == pl.col("step").max().over("method", "task"))
         values = tables.per_seed(rows if area else last, [], area=True, step=None)
