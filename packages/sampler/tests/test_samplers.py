@@ -127,11 +127,18 @@ def test_state_goes_on_with_another_number_of_processes():
 
 
 def test_per_sampler_scaling_depends_on_the_number_of_samplers():
+    """Every seed is shared by both samplers: its first environment is scaled by the one, its second by the other."""
     scales = []
     for processes in (0, 2):
-        with make(processes, per_sampler_scaling=True, environments=2, seeds=(3,)) as samplers:
-            scales.append(run(samplers, 2)[1]["scale"])
-    assert (scales[0][0] == scales[0][1]).all() and (scales[1][0] != scales[1][1]).any()
+        with make(processes, per_sampler_scaling=True, environments=2, seeds=(3, 4, 5)) as samplers:
+            first, second = run(samplers, 2)
+            scales.append(second["scale"])
+    one, two = (scale.reshape(3, 2, -1) for scale in scales)
+    assert (one[:, 0] == one[:, 1]).all() and (two[:, 0] != two[:, 1]).any(-1).all()
+    seen = first["observation"].reshape(len(first["observation"]), 3, 2, -1)
+    np.testing.assert_allclose(two, 1.0 / (3.0 * (seen.std(0) + 0.1)))
+    with pytest.raises(InputError, match="a multiple of the 2 samplers that scale by moments of their own, found 3"):
+        make(2, per_sampler_scaling=True, environments=3)
 
 
 def test_asynchronous_samplers_run_ahead_but_not_too_far():

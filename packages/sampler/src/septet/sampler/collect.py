@@ -33,8 +33,8 @@ class Collection:
         whole_episodes: each environment runs episodes to their end until it has `steps` steps (section 2.1).
         bounds: how an action reaches the environment: ``"clip"`` to its bounds, or ``"scale"`` from ±1 to them.
         time_feature: append 0.001 * (steps since the reset) to the observation (section 2.2).
-        per_sampler_scaling: scale observations with moments that the sampler keeps for itself, as published (section
-            2.2), not with those that the learner broadcasts.
+        scalers: samplers that scale observations by moments of their own, as published (section 2.2); each has an equal
+            share of every seed's environments; 0 for moments that the learner broadcasts.
 
     Raises:
         InputError: a value out of range.
@@ -49,7 +49,7 @@ class Collection:
     whole_episodes: bool = False
     bounds: str = "clip"
     time_feature: bool = False
-    per_sampler_scaling: bool = False
+    scalers: int = 0
     options: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -57,6 +57,9 @@ class Collection:
         object.__setattr__(self, "seeds", tuple(whole_seeds("samplers", self.seeds)))
         for name in ("environments", "steps"):
             object.__setattr__(self, name, fit(f"samplers: {name}", "int 1", getattr(self, name)))
+        if fit("samplers: scalers", "int 0", self.scalers) and self.environments % self.scalers:
+            expected = f"a multiple of the {self.scalers} samplers that scale by moments of their own"
+            raise InputError("samplers: environments", expected=expected, found=self.environments)
         if self.bounds not in BOUNDS:
             raise InputError("samplers: bounds", expected=" or ".join(BOUNDS), found=self.bounds)
 
@@ -111,7 +114,11 @@ class Collector:
             self.middle, self.half = scaling(collection.task, self.low, self.high)
         if collection.whole_episodes and batch.time_limit < 1:
             raise InputError(f"{collection.task}: whole episodes", expected="a time limit", found="none")
-        self.member = np.arange(self.first, self.last) // collection.environments
+        places = np.arange(self.first, self.last)
+        self.member = places // collection.environments
+        share = collection.environments // (collection.scalers or 1)  # of a seed's environments, one scaler's
+        scaled, self.scaler = np.unique(places // share, return_inverse=True)
+        self.scaler_seed = scaled * share // collection.environments
         self.most_steps = collection.steps + (batch.time_limit - 1 if collection.whole_episodes else 0)
         self.observation = np.zeros((size, policy.observation_size))
         self.running_return = np.zeros(size)
@@ -227,9 +234,10 @@ class Collector:
         weights = fit("samplers: weights", "f4 S P", weights, bound)
         mean, scale = fit("samplers: mean", "f8 S I", mean, bound), fit("samplers: scale", "f8 S I", scale, bound)
         noise = self.checked_noise(noise)
-        if plan.per_sampler_scaling:
-            mean, scale = self.own_scaling()
-        out["mean"][:], out["scale"][:] = mean[self.member], scale[self.member]
+        member = self.member
+        if plan.scalers:
+            weights, member, (mean, scale) = weights[self.scaler_seed], self.scaler, self.own_scaling()
+        out["mean"][:], out["scale"][:] = mean[member], scale[member]
         observation, returns, lengths = self.observation, self.running_return, self.running_length
         action = np.empty((len(observation), policy.action_size), np.float32)
         control = np.empty(action.shape)
@@ -245,7 +253,7 @@ class Collector:
                 done += active
                 out["valid"][t] = active
             act_rows.unchecked(
-                     policy.sizes, tanh_hidden, tanh_output, policy.clip, weights, self.member, observation, noise[t],
+                     policy.sizes, tanh_hidden, tanh_output, policy.clip, weights, member, observation, noise[t],
                      mean, scale, action)  # fmt: skip
             np.multiply(action, self.half, out=control)
             control += self.middle
@@ -286,7 +294,7 @@ class Collector:
             out["valid"][:t] = True
         out["last_observation"][:] = observation
         moments(out["observation"][:t], out["valid"][:t], out["count"], out["moment_mean"], out["moment_m2"])
-        if plan.per_sampler_scaling:
+        if plan.scalers:
             self.remember(out)
         return t
 
@@ -313,16 +321,16 @@ class Collector:
             out[name][idle] = 0
 
     def own_scaling(self) -> tuple[Array, Array]:
-        r"""Mean and scale :math:`1/(3(\sigma + 0.1))` of what this sampler has seen (section 2.2), for each seed.
+        r"""Mean and scale :math:`1/(3(\sigma + 0.1))` of what each sampler has seen of each seed (section 2.2).
 
         The time feature is not scaled; nothing is before the first iteration.
         """
-        shape = (len(self.collection.seeds), self.observation.shape[1])
+        shape = (len(self.scaler_seed), self.observation.shape[1])
         mean, scale = np.zeros(shape), np.ones(shape)
-        for member in np.unique(self.member):
-            count, centre, m2 = merge_moments(*(array[self.member == member] for array in self.moments))
+        for scaler in range(len(mean)):
+            count, centre, m2 = merge_moments(*(array[self.scaler == scaler] for array in self.moments))
             if count > 0:
-                mean[member], scale[member] = centre, 1.0 / (3.0 * (np.sqrt(m2 / count) + 0.1))
+                mean[scaler], scale[scaler] = centre, 1.0 / (3.0 * (np.sqrt(m2 / count) + 0.1))
         if self.collection.time_feature:
             mean[:, -1], scale[:, -1] = 0.0, 1.0
         return mean, scale

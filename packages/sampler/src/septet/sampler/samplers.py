@@ -34,7 +34,9 @@ class Samplers:
             go on with what weights there are, and the learner is at most `max_lag` broadcasts ahead.
         max_lag: in asynchronous mode, at least 1.
         patience: seconds without a step after which a sampler process counts as dead; compiling takes some.
-        whole_episodes, bounds, time_feature, per_sampler_scaling: see `septet.sampler.collect.Collection`.
+        whole_episodes, bounds, time_feature: see `septet.sampler.collect.Collection`.
+        per_sampler_scaling: each sampler scales observations by moments of its own, of its share of each seed's
+            environments, as published (section 2.2).
 
     Attributes:
         action_bounds: low and high of an action ``(act,)``.
@@ -63,6 +65,7 @@ class Samplers:
         patience: float = 300.0,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        fit("samplers: processes", "int 0", processes)
         self.collection = Collection(
             task=task,
             policy=policy,
@@ -73,12 +76,11 @@ class Samplers:
             whole_episodes=whole_episodes,
             bounds=bounds,
             time_feature=time_feature,
-            per_sampler_scaling=per_sampler_scaling,
+            scalers=max(processes, 1) if per_sampler_scaling else 0,
             options=dict(options or {}),
         )
         self.iteration = 0
         self.version = -1
-        fit("samplers: processes", "int 0", processes)
         fit("samplers: max_lag", "int 0", max_lag)
         if mode not in MODES:
             raise InputError("samplers: mode", expected=" or ".join(MODES), found=mode)
