@@ -164,9 +164,9 @@ def test_a_missing_value_is_said():
     assert refusal({}, Needy) == "job.yaml: needed: expected a value, found nothing"
 
 
-def test_a_fault_of_the_whole_names_the_file_alone():
+def test_a_fault_of_the_whole_names_the_file_and_the_keys_that_are_mentioned():
     message = refusal({"label": "walk", "task": {"kind": "jump"}})
-    assert message.startswith("job.yaml: expected the label of its task, found {")
+    assert message == "job.yaml: expected the label of its task, found label: walk"
 
 
 def test_a_wrong_kind_names_the_kinds():

@@ -1,7 +1,7 @@
 """Typed configuration: one pydantic model per job, its one-line errors and its default YAML."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeVar
 
@@ -176,7 +176,19 @@ def _fault(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails])
         _expected(error["msg"]) for error in errors if error["loc"][: len(location)] == location
     )
     expected = " or ".join(alternatives) if len(alternatives) > 1 else _expected(first["msg"])
-    return Fault(location, expected, first["input"])
+    found = first["input"]
+    if isinstance(found, dict) and kind == "value_error":  # of a validator that sees a whole model
+        found = ", ".join(_named(found, set(re.findall(r"\w+", expected)))) or found
+    return Fault(location, expected, found)
+
+
+def _named(data: Mapping[str, Any], names: Set[str], prefix: str = "") -> Iterator[str]:
+    """The keys of a configuration that a message names, with their values."""
+    for key, value in data.items():
+        if key in names and not isinstance(value, dict):
+            yield f"{prefix}{key}: {value}"
+        elif isinstance(value, dict):
+            yield from _named(value, names, f"{prefix}{key}.")
 
 
 def _keys(data: Any, location: tuple[str | int, ...], missing: bool) -> tuple[str | int, ...]:

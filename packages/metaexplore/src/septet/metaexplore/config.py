@@ -209,9 +209,9 @@ class Job(Common):
             return self
         first = self.method.first_steps + self.method.cycle_steps
         if self.task.steps < first:
-            raise ValueError(f"steps for a cycle, {first} (not {self.task.steps})")
+            raise ValueError(f"steps for a cycle, {first}")
         if self.task.steps < self.points:
-            raise ValueError(f"steps for {self.points} points (not {self.task.steps})")
+            raise ValueError(f"steps for {self.points} points")
         return self
 
 

@@ -57,7 +57,7 @@ class _Trajectories(Settings):
     @model_validator(mode="after")
     def _divides(self) -> "_Trajectories":
         if self.snapshot % self.trajectories:
-            raise ValueError(f"snapshot a multiple of trajectories ({self.trajectories}), not {self.snapshot}")
+            raise ValueError(f"snapshot as a multiple of trajectories ({self.trajectories})")
         return self
 
 
@@ -132,7 +132,7 @@ class Task(Settings):
     def _divides(self) -> "Task":
         for key in ("minibatch_size", "environments"):
             if self.batch_size % getattr(self, key):
-                raise ValueError(f"batch_size a multiple of {key} ({getattr(self, key)}), not {self.batch_size}")
+                raise ValueError(f"batch_size as a multiple of {key} ({getattr(self, key)})")
         return self
 
     @property
@@ -158,7 +158,7 @@ class GaussianBandit(Settings):
     @model_validator(mode="after")
     def _divides(self) -> "GaussianBandit":
         if self.batch_size % self.minibatch_size:
-            raise ValueError(f"batch_size a multiple of minibatch_size ({self.minibatch_size}), not {self.batch_size}")
+            raise ValueError(f"batch_size as a multiple of minibatch_size ({self.minibatch_size})")
         if sorted(set(self.divergences)) != self.divergences:
             raise ValueError("divergences in ascending order, each once")
         return self

@@ -356,5 +356,5 @@ class Job(Common):
         if not isinstance(task, Environment) or not isinstance(method, VPG | TRPO | PPO):
             return self
         if task.episodes % method.particles:
-            raise ValueError(f"episodes as a multiple of the {method.particles} particles (not {task.episodes})")
+            raise ValueError(f"episodes as a multiple of the {method.particles} particles")
         return self

@@ -149,9 +149,9 @@ class Common(Settings):
     @model_validator(mode="after")
     def _reads_end_the_run(self) -> "Common":
         if self.reads != sorted(set(self.reads)) or self.reads[0] <= 0 or self.reads[-1] != self.epochs:
-            raise ValueError(f"reads that rise from above 0 to epochs, {self.epochs} (not {self.reads})")
+            raise ValueError(f"reads that rise from above 0 to epochs, {self.epochs}")
         if 1 not in self.reads:
-            raise ValueError(f"reads with the end of the first epoch, 1 (not {self.reads})")
+            raise ValueError("reads with the end of the first epoch, 1")
         return self
 
 
