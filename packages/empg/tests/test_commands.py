@@ -32,6 +32,7 @@ def said(capsys, command, *arguments):
 
 def refused(capsys, command, *arguments):
     """Exit code and the one line of a command that fails."""
+    capsys.readouterr()  # what was said while its input was made
     with pytest.raises(SystemExit) as ended:
         program("empg", lambda: command.main([str(argument) for argument in arguments]))
     streams = capsys.readouterr()
