@@ -109,6 +109,8 @@ def gradient_steps(update: Update, nets: Nets, method: ActionSpace, rngs: list[n
             leaf = getattr(nets, which).detach().requires_grad_()
             value, _ = part.objective(nets._replace(**{which: leaf}), which)
             (slope,) = torch.autograd.grad(value.sum(), leaf)
+            if method.max_grad_norm is not None:
+                slope = slope * (method.max_grad_norm / slope.norm(dim=1, keepdim=True)).clamp(max=1.0)
             nets = nets._replace(**{which: (leaf + method.learning_rate * slope).detach()})
     return nets
 

@@ -134,6 +134,8 @@ class ActionSpace(_Method):
     """Samples of a mini-batch (section 2.5)."""
     minibatches: int = Field(default=10, ge=1)
     """Mini-batches of an iteration (section 2.5)."""
+    max_grad_norm: float | None = Field(default=None, gt=0.0)
+    """Longest gradient of a mini-batch, longer ones are shortened; null leaves all, as published."""
     target_kl: float = Field(default=0.01, gt=0.0)
     """delta of each trust region (section 2.5)."""
     cg_steps: int = Field(default=10, ge=1)

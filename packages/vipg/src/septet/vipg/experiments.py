@@ -65,7 +65,7 @@ class Experiments(SeededRuns, Common):
         "score": vpg(gradient="score", **ONE),
         "action_sgd": ActionSpace(algorithm="action_space", alphas=[0.01, 1.0]),
         "action_trust": ActionSpace(algorithm="action_space", update="trust_region", alphas=[0.01, 1.0]),
-        "action_sgd_100": ActionSpace(algorithm="action_space", minibatches=100),
+        "action_sgd_100": ActionSpace(algorithm="action_space", minibatches=100, max_grad_norm=1.0),
         "posterior": Posterior(
             algorithm="posterior", variants=["mean_field", "full", "low_rank", "mean_field_collapse", "full_collapse"]
         ),
