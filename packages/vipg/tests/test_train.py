@@ -118,6 +118,22 @@ def test_labels_that_read_alike_are_refused():
         Job(method={"algorithm": "vpg", "alphas": [0.1, 0.1000001]}, task=CART)
 
 
+def test_long_gradients_of_the_action_space_are_shortened(monkeypatch):
+    """One step of rate 1 moves each net by the norm that is allowed; unshortened it is further."""
+    moved = {}
+    for longest in (0.01, None):
+        settings = {"learning_rate": 1.0, "minibatches": 1, "max_grad_norm": longest}
+        monkeypatch.setitem(METHODS, "action_sgd", {"algorithm": "action_space", **settings})
+        agent = ActionSpaceAgent(job("action_sgd"))
+        before = [net.clone() for net in agent.nets]
+        agent.iterate(0)
+        moved[longest] = [(new - old).norm(dim=1) for new, old in zip(agent.nets, before, strict=True)]
+        agent.close()
+    for short, free in zip(moved[0.01], moved[None], strict=True):
+        torch.testing.assert_close(short, torch.full_like(short, 0.01), rtol=1e-3, atol=0.0)
+        assert (free > 0.02).all()
+
+
 def test_action_space_rewinds_an_environment_of_gymnasium_s():
     agent = ActionSpaceAgent(job("action_sgd", task={**CART, "environment": "MountainCarContinuous-v0", "episodes": 1}))
     np.testing.assert_array_equal(agent.evaluate(), agent.evaluate())
