@@ -115,7 +115,7 @@ def test_the_time_feature_counts_steps_since_the_reset():
 
 
 def test_per_sampler_scaling_is_that_of_the_paper():
-    collector, w = counting([2, 4], inputs=2, time_feature=True, per_sampler_scaling=True)
+    collector, w = counting([2, 4], inputs=2, time_feature=True, scalers=1)
     first = collector.collect(w, iteration=0)
     np.testing.assert_array_equal([first.mean[0], first.scale[0]], [[0, 0], [1, 1]])
     seen = first.observation[..., 0].copy()
