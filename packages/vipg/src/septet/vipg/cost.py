@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-TIME_LIMITS = {"ContinuousCartPole": 200, "Pendulum-v1": 200}
+TIME_LIMITS = {"ContinuousCartPole": 200, "Pendulum-v1": 200, "DoublePendulumSwingUp": 500}
 """Steps of a whole episode where it is not the 1,000 of the MuJoCo tasks and the configuration does not say."""
 
 
