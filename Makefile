@@ -15,6 +15,7 @@ A       ?= published/$(SCALE)
 B       ?= results/$(SCALE)
 IMAGES  ?= $(if $(findstring gpu,$(PROFILE)),$(GPU_IMAGES))
 RELEASE ?=
+ADD     ?=
 export BASE
 GPU_IMAGES := light,rl,llm-cuda
 BIN     := .venv/bin
@@ -28,7 +29,7 @@ NAMED     = $(if $(strip $(PAPERS)), $(call quoted,papers=$(PAPERS)))
 comma     := ,
 space     := $(subst ,, )
 LISTED    = $(subst $(space),$(comma),$(strip $(subst $(comma),$(space),$(PAPERS))))
-FINISHED  = {results: results/$(SCALE)$(comma) papers: [$(LISTED)]}
+FINISHED  = results: results/$(SCALE)$(comma) papers: [$(LISTED)]
 CHOSEN    = scale=$(SCALE)$(NAMED)
 
 # Wrong usage ends here in one line, before anything is installed or built.
@@ -121,13 +122,13 @@ trace: setup  ## trace a point to its run: POINT=RUN[/METRIC[/SEED[/STEP]]] or F
 	$(BIN)/python -m septet.ops trace results/$(SCALE) published/overnight published/laptop$(if $(POINT), '$(POINT)')
 
 track: setup  ## export scores and run cards of a finished run for W&B and TensorBoard
-	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet.ops track --config - --out results/$(SCALE)/tracking
+	echo $(call quoted,{$(FINISHED)}) | $(BIN)/python -m septet.ops track --config - --out results/$(SCALE)/tracking
 
 compare: setup  ## compare two runs: which verdicts and numbers moved from A=published/laptop to B=results/laptop
 	$(BIN)/python -m septet.ops compare $(A) $(B) --json results/compare.json
 
-publish: setup  ## copy the scores and run cards of a finished run to published/
-	echo $(call quoted,$(FINISHED)) | $(BIN)/python -m septet.ops publish --config - --out published/$(SCALE)
+publish: setup  ## copy the scores and run cards of a finished run to published/ (ADD=1 keeps what it did not run)
+	echo $(call quoted,{$(FINISHED)$(if $(ADD),$(comma) add: true)}) | $(BIN)/python -m septet.ops publish --config - --out published/$(SCALE)
 
 bench: setup-dev  ## compare the speed of every package with its peers; writes published/bench/
 	$(BIN)/python tools/bench.py

@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 from septet.errors import InputError
 from septet.ops.compare import compare, main
-from septet.report import merge
+from septet.report import merge, published
 from septet.scores import read_scores
 
 from .conftest import build_card, demo_claims, write_run
@@ -58,6 +58,15 @@ def test_the_same_results_are_identical(tmp_path, claims, capsys):
     assert code(a, tmp_path / "b", claims) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "identical"
     assert code(a, a, claims) == 0
+
+
+def test_published_scores_are_identical_to_those_they_were_rounded_from(tmp_path, claims):
+    a = results(tmp_path / "a")
+    published.publish(a, ["dynts"], tmp_path / "published")
+    assert code(a, tmp_path / "published", claims) == code(tmp_path / "published", a, claims) == 0
+    assert compare(a, tmp_path / "published", claims).identical == ["dynts"]
+    b = results(tmp_path / "b", shift=1e-12)  # rounds to the same: two runs are compared as they are
+    assert compare(a, b, claims).identical == []
 
 
 def test_published_is_identical_to_itself(capsys):

@@ -10,9 +10,11 @@ import pytest
 from septet.card import RunCard
 from septet.errors import InputError
 from septet.files import sha256
+from septet.model_files import ARRAYS, save_arrays
+from septet.model_files import CARD as MODEL_CARD
 from septet.report import merge, published, tables
 from septet.report.__main__ import Judge, judge
-from septet.report.source import FILES
+from septet.report.source import FILES, check
 from septet.report.verdicts import read_verdicts
 from septet.scores import read_scores, write_scores
 from septet.sealed import read_sealed_json, write_json
@@ -128,7 +130,60 @@ def test_published_results_come_back_unchanged(tmp_path, demo):
     for source in (tmp_path / "published", demo):  # with a manifest, and without one
         published.adopt(source, "dynts", tmp_path / "adopted")
         for file in FILES:
-            assert (tmp_path / "adopted" / file).read_bytes() == (demo / "dynts" / file).read_bytes()
+            assert (tmp_path / "adopted" / file).read_bytes() == (source / "dynts" / file).read_bytes()
+
+
+def test_published_scores_have_single_precision_and_times_stay(tmp_path, demo):
+    published.publish(demo, ["dynts"], tmp_path)
+    own, found = (tables.read_paper(folder / "dynts") for folder in (demo, tmp_path))
+    key = own.scores.columns[:-1]
+    assert found.scores.select(key).equals(own.scores.select(key))
+    assert found.timing.equals(own.timing)
+    assert found.cards == own.cards
+    given, single = (paper.scores["value"].to_numpy() for paper in (own, found))
+    assert (single == given.astype(np.float32)).all()
+    assert (single != given).any()
+    huge = own.scores.with_columns(value=pl.lit(-1e300))
+    assert published.rounded(huge).equals(huge)
+
+
+def test_jobs_are_added_to_published_ones(tmp_path, make_card, make_run):
+    """A scale that is published in pieces: jobs that were not run again stay, with their models."""
+
+    def results(name, runs):
+        made = []
+        for card, value in runs:
+            values = np.full((3, 3), value)
+            made.append(make_run(tmp_path / name / "runs" / card.id, card, lambda *_, values=values: values))
+            model = tmp_path / name / "laptop/dynts/runs" / card.task / card.id / "model"
+            model.mkdir(parents=True)
+            digest = save_arrays(model / ARRAYS, {"best.weights": np.ones((1, 2))})
+            kinds = {"best": {"scores": [1.0]}}
+            about = {"run": card.id, "methods": [*card.methods], "seeds": [0], "kinds": kinds, "sha256": digest}
+            write_json(model / MODEL_CARD, about)
+        merge.evaluate("dynts", "laptop", made, tmp_path / name / "laptop/dynts")
+        return tmp_path / name / "laptop"
+
+    first = results("first", [(make_card("r1"), 1.0), (make_card("r2", methods={"b": {}}), 2.0)])
+    later = results("later", [(make_card("r3"), 3.0), (make_card("r4", task="drift"), 4.0)])
+    out = tmp_path / "published"
+    for source in (first, later):
+        published.publish(source, ["dynts"], out, add=True)
+    found = tables.read_paper(out / "dynts")
+    assert [card.id for card in found.cards] == ["r4", "r2", "r3"]
+    values = found.scores.group_by("task", "method").agg(pl.col("value").unique().item()).sort(pl.all())
+    assert values.rows() == [("drift", "a", 4.0), ("static", "a", 3.0), ("static", "b", 2.0)]
+    assert len(found.timing) == 3
+    check(out, "dynts")
+    models = {
+        path.parts[-2]: json.loads(path.read_text())["run"] for path in out.glob(f"dynts/models/*/*/{MODEL_CARD}")
+    }
+    assert models == {"r2": "r2", "r3": "r3", "r4": "r4"}
+    listed = set(read_sealed_json(out / "manifest.json", "a manifest")["files"])
+    assert listed == {path.relative_to(out).as_posix() for path in out.glob("dynts/**/*.*") if path.is_file()}
+    published.publish(later, ["dynts"], out)  # without `add` the paper is what the results are
+    assert [card.id for card in tables.read_paper(out / "dynts").cards] == ["r4", "r3"]
+    assert len([*out.glob("dynts/models/*/*")]) == 2
 
 
 def test_publishing_some_papers_keeps_the_others_whatever_their_scale(tmp_path, demo):

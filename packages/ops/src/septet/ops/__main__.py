@@ -26,6 +26,8 @@ class Publish(Settings):
     """The folder `results/<scale>`, with one folder per paper."""
     papers: list[PaperId] = []
     """Ids of the papers to publish; if empty, all that the folder has."""
+    add: bool = False
+    """Keep jobs that are published already and were not run again: a scale is published in pieces."""
     benchmarks: Path = Path("benchmarks")
     """The folder where Snakemake keeps what it measured of each job, with one folder per scale."""
 
@@ -55,7 +57,7 @@ def publish(settings: Publish, out: Path) -> None:
     papers = _finished(settings.results, settings.papers)
     scale = tables.one_scale([tables.paper_of(settings.results, paper) for paper in papers])
     benchmarks = gather(settings.benchmarks / scale, out / "benchmarks.json")
-    for place in published.publish(settings.results, papers, out):
+    for place in published.publish(settings.results, papers, out, add=settings.add):
         print(f"{place}: model left out: too large", file=sys.stderr)
     print(f"{out}: {size_of_models(out) / 1e6:.2f} MB of models")
     if benchmarks:

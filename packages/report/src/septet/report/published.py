@@ -3,36 +3,70 @@
 import shutil
 from pathlib import Path
 
+import polars as pl
+
+from septet.card import table_digests
 from septet.files import replacing, sha256
 from septet.reading import is_file, readable
 from septet.report.published_models import models_of, write_models
 from septet.report.source import FILES, Manifest, check, read_manifest
-from septet.report.tables import one_scale, paper_of
+from septet.report.tables import Paper, Runs, one_scale, paper_of
+from septet.scores import write_scores, write_timing
 from septet.sealed import write_json
 
 
-def publish(results: Path, papers: list[str], out: Path) -> list[str]:
-    """Copy each paper's scores, times and run cards, reduce its models, and write a manifest with their checksums.
+def publish(results: Path, papers: list[str], out: Path, *, add: bool = False) -> list[str]:
+    """Write each paper's scores, times and run cards, reduce its models, and write a manifest with their checksums.
 
-    What is there of other papers stays, whatever scale it is of.
+    Scores are rounded to single precision, which halves the tables. What is there of other papers stays, whatever scale
+    it is of.
+
+    Args:
+        add: keep the jobs that are published already and were not run again.
 
     Returns:
         What was left out: a line for each model that is too large.
 
     Raises:
-        InputError: a paper's results are missing or do not parse, or a model is damaged; nothing is written then.
+        InputError: a paper's results are missing or do not parse, a model is damaged, or published jobs are of another
+            scale than the ones to be added; nothing is written then.
     """
     read = [paper_of(results, paper) for paper in papers]
-    one_scale(read)
+    scale = one_scale(read)
     models = {paper.id: models_of(results, paper.id, {card.id for card in paper.cards}) for paper in read}
+    there = {paper.id: paper_of(out, paper.id) for paper in read if add and is_file(out / paper.id / "runs.json")}
+    one_scale([*read, *there.values()])
     files = _kept(out, papers)
-    for paper, (small, _) in models.items():
-        for file in FILES:
-            copy(results / paper / file, out / paper / file)
-        for name in (*FILES, *write_models(small, out / paper)):
-            files[f"{paper}/{name}"] = sha256(out / paper / name)
+    for paper in read:
+        small, _ = models[paper.id]
+        whole = _joined(there[paper.id], paper) if paper.id in there else paper
+        folder = out / paper.id
+        write_scores(folder / "scores.parquet", [rounded(whole.scores)])
+        write_timing(folder / "timing.parquet", [whole.timing])
+        runs = Runs(scale=scale, runs=whole.cards, tables=table_digests(folder))
+        write_json(folder / "runs.json", runs.model_dump(mode="json"))
+        keep = {card.id for card in whole.cards} if add else set()
+        for name in (*FILES, *write_models(small, folder, keep=keep)):
+            files[f"{paper.id}/{name}"] = sha256(folder / name)
     write_json(out / "manifest.json", Manifest(files=dict(sorted(files.items()))).model_dump())
     return [f"{paper}/{place}" for paper, (_, large) in models.items() for place in large]
+
+
+def _joined(old: Paper, new: Paper) -> Paper:
+    """The jobs of `new`, and those of `old` of which `new` has no method on the same task."""
+    again = {(card.task, method) for card in new.cards for method in card.methods}
+    kept = [card for card in old.cards if not again & {(card.task, method) for method in card.methods}]
+    labels = [(card.task, method) for card in kept for method in card.methods]
+    own = pl.DataFrame(labels, schema={"task": pl.String, "method": pl.String}, orient="row")
+    scores, timing = (table.join(own, on=["task", "method"], how="semi") for table in (old.scores, old.timing))
+    cards = sorted([*kept, *new.cards], key=lambda card: (card.task, card.id))
+    return Paper(new.id, pl.concat([scores, new.scores]), cards, new.scale, pl.concat([timing, new.timing]))
+
+
+def rounded(scores: pl.DataFrame) -> pl.DataFrame:
+    """A score table as it is published: values to the nearest in single precision, except those beyond its range."""
+    single = pl.col("value").cast(pl.Float32).cast(pl.Float64)
+    return scores.with_columns(pl.when(single.is_finite()).then(single).otherwise(pl.col("value")).alias("value"))
 
 
 def _kept(out: Path, papers: list[str]) -> dict[str, str]:

@@ -137,26 +137,40 @@ def rounded(array: NDArray[Any]) -> NDArray[Any]:
     return half if np.isfinite(half).all() else array
 
 
-def write_models(models: list[PublishedModel], folder: Path) -> list[str]:
+def write_models(models: list[PublishedModel], folder: Path, keep: Collection[str] = ()) -> list[str]:
     """Put models into a published paper's folder, in the place of those that it has.
+
+    Args:
+        keep: ids of the runs whose models stay where `models` has none in their place.
 
     Returns:
         The paths of all files in `folder`.
     """
-    if not models:
-        shutil.rmtree(folder / MODELS, ignore_errors=True)
+    there = folder / MODELS
+    again = {there / model.place for model in models}
+    cards = [path for path in sorted(there.glob(f"*/*/{CARD}")) if path.parent not in again]
+    stay = [path.parent for path in cards if _run_of(path) in keep]
+    if not models and not stay:
+        shutil.rmtree(there, ignore_errors=True)
         return []
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix=".models-") as scratch,
-        replacing_folder(folder / MODELS, Path(scratch)) as made,
+        replacing_folder(there, Path(scratch)) as made,
     ):
+        for place in stay:
+            shutil.copytree(place, made / place.relative_to(there))
         for model in models:
             place = made / model.place
             place.mkdir(parents=True)
             digest = save_arrays(place / model.file, model.arrays)
             write_json(place / CARD, {**model.card, "sha256": digest}, indent=None)
-    return [f"{MODELS}/{model.place}/{file}" for model in models for file in (CARD, model.file)]
+    return sorted(path.relative_to(folder).as_posix() for path in there.glob("*/*/*"))
+
+
+def _run_of(card: Path) -> str | None:
+    """The run that a published model is of."""
+    return read_sealed_json(card, "a model card with its checksum").get("run")
 
 
 def size_of_models(published: Path) -> int:
