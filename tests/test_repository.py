@@ -70,6 +70,15 @@ def test_workflows_ask_for_few_rights_and_end(path):
         assert re.fullmatch(r"actions/[\w-]+@v\d+", step.get("uses", "actions/any@v1")), step
 
 
+def test_badges_are_of_workflows():
+    """GitHub resolves such links from the page of a file, /OWNER/NAME/blob/main/: no address is needed."""
+    badges = re.findall(r"^\[!\[\w+\]\((.*)/badge\.svg\)\]\((.*)\)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(badges) == 3
+    for image, link in badges:
+        assert image == link
+        assert link.removeprefix("../../actions/workflows/") in {path.name for path in WORKFLOWS}
+
+
 def test_ci_is_what_ci_runs():
     assert any(".ci/run" in line for line in commands(ROOT / ".github/workflows/ci.yml"))
     (matrix,) = re.findall(r"matrix: \{python: (\[.*?\])\}", (ROOT / ".github/workflows/ci.yml").read_text())

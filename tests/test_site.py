@@ -50,6 +50,10 @@ def test_no_page_asks_for_a_file_from_elsewhere(site):
         assert not re.search(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", style.read_text()), style.name
 
 
+def test_the_front_page_leaves_out_badges(site):
+    assert "ci.yml" not in (site / "index.html").read_text()
+
+
 def test_docstrings_equations_and_tables_are_drawn(site):
     text = (site / "api/dynts.html").read_text()
     assert "<math" in text

@@ -41,6 +41,8 @@ GUIDES, API = 2.0, 0.3
 CLONE = "ADDRESS-OF-THIS-REPOSITORY"
 """What README.md says in place of the address of the repository, which the site knows if it is given."""
 ORDER = ("how-it-works", "install", "config", "cluster", "containers", "guarantees", "after-a-run", "add-a-paper")
+BADGE = re.compile(r"^\[!\[.*\n", re.MULTILINE)
+"""A line with a badge: GitHub draws it, and the site fetches nothing."""
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]*)(#[^)\s]*)?\)")
 
 
@@ -170,6 +172,7 @@ def on_page_markdown(markdown: str, page: Page, config: Any, **_: Any) -> str:
     page.meta.setdefault("search", {})["boost"] = weight
     if config["repo_url"]:
         markdown = markdown.replace(CLONE, config["repo_url"])
+    markdown = BADGE.sub("", markdown)
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
     whole = "".join(part if part.startswith("```") else LINK.sub(resolved, part) for part in parts)
     folder, _, name = here.removesuffix(".md").partition("/")
