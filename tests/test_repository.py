@@ -70,6 +70,19 @@ def test_workflows_ask_for_few_rights_and_end(path):
         assert re.fullmatch(r"actions/[\w-]+@v\d+", step.get("uses", "actions/any@v1")), step
 
 
+def test_the_newest_changes_are_of_the_version_and_dated_as_it_is_cited():
+    version, date = re.search(r"^## (\S+) \((\S+)\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE).groups()
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (version, date) == (cited["version"], str(cited["date-released"]))
+    (command,) = (line for line in commands(ROOT / ".github/workflows/release.yml") if "CHANGELOG" in line)
+    command = command.replace("> notes.md", "")
+    notes = subprocess.run(
+        ["bash", "-ec", command], cwd=ROOT, env={"PATH": "/usr/bin:/bin", "GITHUB_REF_NAME": f"v{version}"},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "**Results.**" in notes and "## " not in notes
+
+
 def test_badges_are_of_workflows():
     """GitHub resolves such links from the page of a file, /OWNER/NAME/blob/main/: no address is needed."""
     badges = re.findall(r"^\[!\[\w+\]\((.*)/badge\.svg\)\]\((.*)\)$", (ROOT / "README.md").read_text(), re.MULTILINE)
