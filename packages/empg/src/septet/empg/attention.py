@@ -1,7 +1,7 @@
-"""Attention of bfloat16 models on a processor, in float32.
+"""Attention of bfloat16 models on a processor: in float32 where it is trained, as it comes where it is sampled.
 
-Without matrix units for bfloat16, torch's kernel takes up to twice the time in bfloat16 that it takes in float32
-where rows are short, and more where heads share keys and one token asks. What comes out is also less rounded.
+torch takes up to fifteen times as long for the gradient of attention in bfloat16 as in float32, and half the time for
+its forward pass, without a copy of the cache. Passes that are compared with trained ones are in float32 too.
 """
 
 from typing import Any
@@ -40,7 +40,9 @@ def attend(
     shared = key.shape[1]
     if attention_mask is None and width > 1 and key.shape[2] != width:
         attention_mask = torch.ones(width, key.shape[2], dtype=torch.bool).tril(key.shape[2] - width)
-    q, k, v = query.float(), key.float(), value.float()
+    q, k, v = query, key, value
+    if not torch.is_inference_mode_enabled():
+        q, k, v = q.float(), k.float(), v.float()
     if width == 1:  # the heads that share keys take the place of tokens: nothing is copied
         q = q.reshape(rows, shared, heads // shared, size)
     elif heads > shared:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
+from septet.empg.decoding import RoomyLayer, packed
 from septet.empg.families import Model, model_of
 from septet.errors import InputError
 
@@ -114,7 +116,8 @@ def generate(
     if lm.training:
         lm.eval()
     ends = (eos,) if isinstance(eos, int) else tuple(eos)
-    drawn = _draw(model_of(lm), prompts, samples, limit, ends, pad, uniforms, temperature, drop)
+    with packed(lm, len(prompts) * samples):
+        drawn = _draw(model_of(lm), prompts, samples, limit, ends, pad, uniforms, temperature, drop)
     return Rollout([list(prompt) for prompt in prompts], samples, *(array.cpu().clone() for array in drawn))
 
 
@@ -190,6 +193,7 @@ def _cache(lm: Any) -> DynamicCache:
     """An empty cache, for a model whose layers all keep keys and values."""
     if "past_key_values" in inspect.signature(type(lm).forward).parameters:
         cache = DynamicCache(config=lm.config)
+        cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
         if all(hasattr(layer, "batch_repeat_interleave") for layer in cache.layers):
             return cache
     expected = "layers with a key-value cache that completions of a prompt can share"
