@@ -341,6 +341,11 @@ class Job(Common):
         """N."""
         return self.method.samples or self.task.samples
 
+    @property
+    def learning_rate(self) -> float:
+        """That of the first step after the warm-up."""
+        return self.method.learning_rate or self.task.learning_rate
+
 
 class Preparation(Settings):
     """The `prepare` verb: a data set as a checked table, or a base model."""

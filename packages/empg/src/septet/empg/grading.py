@@ -108,16 +108,13 @@ class MathGrader:
         Raises:
             MemoryError: the worker was killed from outside, or silent, at the same answer twice: it has no judgement.
         """
-        answers = [written_answer(text) for text in texts]
-        asked = {
-            (gold, answer)
-            for gold, answer in zip(golds, answers, strict=True)
-            if answer is not None and plain(answer) != plain(gold) and (gold, answer) not in self._known
-        }
-        self._ask(sorted(asked))
+        pairs = [(gold, written_answer(text) or "") for gold, text in zip(golds, texts, strict=True)]
+        same = [plain(answer) == plain(gold) for gold, answer in pairs]
+        open_ones = {pair for pair, known in zip(pairs, same, strict=True) if pair[1] and not known}
+        self._ask(sorted(open_ones - self._known.keys()))
         return [
-            0.0 if answer is None else 1.0 if plain(answer) == plain(gold) else self._known.get((gold, answer), 0.0)
-            for gold, answer in zip(golds, answers, strict=True)
+            float(answer != "" and (known or self._known.get((gold, answer), False)))
+            for (gold, answer), known in zip(pairs, same, strict=True)
         ]
 
     def close(self) -> None:
@@ -156,7 +153,9 @@ class MathGrader:
                     if line in (b"0", b"1"):
                         self._known[pair] = float(line == b"1")
                         continue
-                    ended = None if line == b"t" else self._retire(place)
+                    ended = None
+                    if line != b"t":
+                        ended, self._workers[place] = at_work.kill(), None
                     if not at_work.ready and line is not None and ended != -signal.SIGKILL:
                         self.close()
                         raise RuntimeError(f"a grader's worker did not start: exit status {ended}")
@@ -167,11 +166,6 @@ class MathGrader:
                         self.close()
                         how = "was killed" if ended == -signal.SIGKILL and line is not None else "did not reply"
                         raise MemoryError(f"a grader's worker {how} twice at the same answer")
-
-    def _retire(self, place: int) -> int | None:
-        """End a worker; how it ended, by itself or now."""
-        worker, self._workers[place] = self._workers[place], None
-        return worker.kill() if worker is not None else None
 
 
 class _Worker:

@@ -181,7 +181,7 @@ def card_text(card: RunCard, job: Job, kind: str, about: dict[str, Any]) -> str:
         "adapter": f"LoRA of rank {lora.rank}, merged; the adapter alone is in `{ADAPTER}/`" if lora else "none",
         "seed": about["seed"],
         "step": f"{about['step']} of {job.task.steps}, {job.task.prompts} prompts x {job.samples} completions each",
-        "learning rate": f"{job.method.learning_rate or job.task.learning_rate}, {job.task.schedule}",
+        "learning rate": f"{job.learning_rate}, {job.task.schedule}",
         "sampling": f"temperature {job.temperature}, at most {job.task.max_completion_length} tokens",
         "score": f"{score}, mean reward of {job.task.eval_prompts} test prompts at most",
         "run card": card.id,

@@ -9,14 +9,10 @@ from septet.errors import InputError
 class Tokenizer(Protocol):
     """What the trainer needs of a tokeniser."""
 
-    eos: int
-    """The first of `ends`."""
     ends: tuple[int, ...]
     """Any of them ends a completion. One may be the padding too, so masks are made from lengths, never from ids."""
     pad: int
     """Filler of arrays."""
-    size: int
-    """Number of token ids."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a prompt, with what the tokeniser puts before every text."""
@@ -42,8 +38,8 @@ class CharTokenizer:
 
     def __init__(self) -> None:
         self._ids = {letter: index for index, letter in enumerate(self.ALPHABET)}
-        self.eos, self.pad, self.size = self._ids["."], self._ids["_"], len(self.ALPHABET)
-        self.ends: tuple[int, ...] = (self.eos,)
+        self.ends: tuple[int, ...] = (self._ids["."],)
+        self.pad = self._ids["_"]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text. Raises InputError at a character outside the alphabet."""
@@ -90,7 +86,7 @@ class HubTokenizer:
     def __init__(
         self, inner: Any, stops: Sequence[str | int] = (), size: int | None = None, name: str = "tokenizer"
     ) -> None:
-        self._inner, self.size = inner, len(inner)
+        self._inner, self._rows, self._name = inner, size, name
         known = inner.get_vocab()
         own = [] if inner.eos_token_id is None else [inner.eos_token_id]
         ends = [known.get(stop) if isinstance(stop, str) else stop for stop in stops] + own
@@ -99,8 +95,9 @@ class HubTokenizer:
             raise InputError(f"model {name}", expected=expected, found=f"none of {list(stops)}" if stops else "none")
         self.ends = tuple(dict.fromkeys(int(end) for end in ends if end is not None))
         self.pad = int(self.ends[0] if inner.pad_token_id is None else inner.pad_token_id)
-        self.eos, self._rows, self._name = self.ends[0], size, name
-        self._before = self._prefix()
+        bare, full = (inner.encode("a", add_special_tokens=special) for special in (False, True))
+        starts = [i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare]
+        self._before = list(full[: starts[0]]) if starts else []  # such as a token for the beginning of a text
         self._check([*self.ends, self.pad, *self._before])
 
     def _check(self, ids: list[int]) -> list[int]:
@@ -108,13 +105,6 @@ class HubTokenizer:
             expected = f"token ids below {self._rows}, the size of its embedding"
             raise InputError(f"model {self._name}", expected=expected, found=max(ids))
         return ids
-
-    def _prefix(self) -> list[int]:
-        """What the tokeniser puts before a text, such as a token for its beginning."""
-        bare = self._inner.encode("a", add_special_tokens=False)
-        full = self._inner.encode("a", add_special_tokens=True)
-        starts = [i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare]
-        return list(full[: starts[0]]) if starts else []
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a prompt; special tokens that it spells out are read as such, and none is put there twice."""
