@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -219,7 +220,8 @@ def _divergence(old: Tensor, new: Tensor, counted: Tensor) -> Tensor:
 
 
 def _part(what: Lesson, members: Tensor, device: torch.device) -> Lesson:
-    return Lesson(**{name: None if one is None else one[members].to(device) for name, one in vars(what).items()})
+    there: dict[str, Any] = {name: None if one is None else one[members].to(device) for name, one in vars(what).items()}
+    return Lesson(**there)
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int, schedule: str) -> float:
