@@ -42,24 +42,20 @@ def _problems(task: Dataset, file: Path) -> list[Problem]:
     except TemplateError as error:
         raise InputError("task.prompt", expected="a Jinja template", found=str(error)) from None
     whole = task.prompt.replace(" ", "") == "{{prompt}}"
+    before = [] if task.system is None else [{"role": "system", "content": task.system}]
     problems = []
     for number, row in enumerate(read_rows(file), 1):
-        where = f"{file}: row {number}"
+        where = f"{file}: row {number}: prompt"
         value: Any = row.get("prompt") if whole else None
         if not isinstance(value, list):
             try:
                 value = template.render(row)
             except (TemplateError, TypeError, ValueError) as error:
-                raise InputError(f"{where}: prompt", expected=f"columns for {task.prompt}", found=str(error)) from None
-        prompt = prompt_of(value, f"{where}: prompt")
-        problems.append(_problem(task, prompt, row))
+                raise InputError(where, expected=f"columns for {task.prompt}", found=str(error)) from None
+        prompt, answer = prompt_of(value, where), str(row.get("answer", ""))
+        if isinstance(prompt, str) and not task.chat:
+            problems.append(Problem(prompt, answer, row=row))
+            continue
+        turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        problems.append(Problem("", answer, chat=(*before, *turns), row=row))
     return problems
-
-
-def _problem(task: Dataset, prompt: str | list[dict[str, str]], row: dict[str, Any]) -> Problem:
-    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) and task.chat else prompt
-    answer = str(row.get("answer", ""))
-    if isinstance(turns, str):
-        return Problem(turns, answer, row=row)
-    before = [] if task.system is None else [{"role": "system", "content": task.system}]
-    return Problem("", answer, chat=(*before, *turns), row=row)
