@@ -19,8 +19,7 @@ def models_of(scale: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Key and settings of the model of each task that runs at a scale: the defaults, and what its file changes."""
     for paper, defaults in (("empg", Experiments), ("empgreal", Real)):
         made, given = defaults().model_dump(), read_mapping(scale).get(paper) or {}
-        runs = {**made["runs"], **(given.get("runs") or {})}
-        tasks = {**made["tasks"], **(given.get("tasks") or {})}
+        runs, tasks = ({**made[part], **(given.get(part) or {})} for part in ("runs", "tasks"))
         for name, methods in runs.items():
             if methods and name in tasks:
                 model = tasks[name].get("model") or made["tasks"].get(name, {}).get("model") or {}
@@ -33,14 +32,11 @@ def pinned(scale: str) -> list[tuple[str, str]]:
     Raises:
         InputError: the file is missing or no configuration, or a model has no revision.
     """
-    found: dict[tuple[str, str], None] = {}
-    for key, model in models_of(scale):
-        if model.get("kind") != "hub":
-            continue
+    hub = [(key, model) for key, model in models_of(scale) if model.get("kind") == "hub"]
+    for key, model in hub:
         if not model.get("revision"):
             raise InputError(f"{scale}: {key}.revision", expected="a commit", found="none")
-        found[model["name"], model["revision"]] = None
-    return list(found)
+    return list(dict.fromkeys((model["name"], model["revision"]) for _, model in hub))
 
 
 def fetch(scale: str, cache: Path) -> list[Path]:

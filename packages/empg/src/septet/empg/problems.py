@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,7 @@ def chain_answer(digits: Sequence[int]) -> str:
 
 def chains(root_seed: int, held_out: int = 200) -> Questions:
     """All 1,000 prompts `a+b+c=`, `held_out` of them for the test."""
-    every = [
-        Problem(f"{a}+{b}+{c}=", str((a + b + c) % 10)) for a in range(10) for b in range(10) for c in range(10)
-    ]  # fmt: skip
+    every = [Problem(f"{a}+{b}+{c}=", str((a + b + c) % 10)) for a, b, c in product(range(10), repeat=3)]
     return _split(every, held_out, root_seed, "chain")
 
 
@@ -64,7 +63,7 @@ def step_problems(root_seed: int, count: int = 4000, held_out: int = 400) -> Que
     prompts = []
     for number in draw.permutation(80_000)[:count]:
         digits, signs = divmod(int(number), 8)
-        a, b, c, d = (digits // 1000, digits // 100 % 10, digits // 10 % 10, digits % 10)
+        a, b, c, d = list(f"{digits:04}")
         s = ["+-"[signs >> place & 1] for place in range(3)]
         prompts.append(f"{a}{s[0]}{b}{s[1]}{c}{s[2]}{d}=")
     return _split([Problem(p, step_answer(p)[-1][-1]) for p in prompts], held_out, root_seed, "steps")
@@ -82,24 +81,22 @@ def chat_sums(root_seed: int, shots: int = 0, held_out: int = 60) -> Questions:
     Args:
         shots: worked examples before the question, as turns of the chat; their digits are not in the test.
     """
-    turns = [
+    before = "".join(
         CHAT_TEMPLATE.format(f"What is {sum_}?") + f"{sum_} = {value}<|im_end|>\n"
         for sum_, value in CHAT_EXAMPLES[:shots]
-    ]
+    )
     used = [sorted((int(sum_[0]), int(sum_[-1]))) for sum_, _ in CHAT_EXAMPLES]
     pairs = [(a, b) for a in range(10) for b in range(a, 10)]
     draw = stream(root_seed, "chat", "split")
-    train: list[Problem] = []
-    test: list[Problem] = []
+    train, test = list[Problem](), list[Problem]()
     for index in draw.permutation(len(pairs)):
         a, b = pairs[index]
         free = [a, b] not in used and len(test) + (6 if a != b else 3) <= held_out
         for x, y in {(a, b), (b, a)} if a != b else [(a, b)]:
             for sign, value in (("+", x + y), ("-", x - y), ("*", x * y)):
-                text = "".join(turns) + CHAT_TEMPLATE.format(f"What is {x} {sign} {y}?")
+                text = before + CHAT_TEMPLATE.format(f"What is {x} {sign} {y}?")
                 (test if free else train).append(Problem(text, str(value)))
-    train.sort(key=lambda p: p.prompt)
-    test.sort(key=lambda p: p.prompt)
+    train, test = (sorted(part, key=lambda p: p.prompt) for part in (train, test))
     return Questions(train, test, "generated chat sums")
 
 
