@@ -41,10 +41,10 @@ def chain_answer(digits: Sequence[int]) -> str:
     return f"{first},{(first + digits[2]) % 10}"
 
 
-def chains(root_seed: int, held_out: int = 200) -> Questions:
-    """All 1,000 prompts `a+b+c=`, `held_out` of them for the test."""
+def chains(root_seed: int) -> Questions:
+    """All 1,000 prompts `a+b+c=`, 200 of them for the test."""
     every = [Problem(f"{a}+{b}+{c}=", str((a + b + c) % 10)) for a, b, c in product(range(10), repeat=3)]
-    return _split(every, held_out, root_seed, "chain")
+    return _split(every, 200, root_seed, "chain")
 
 
 def step_answer(prompt: str) -> list[str]:
@@ -57,16 +57,16 @@ def step_answer(prompt: str) -> list[str]:
     return steps
 
 
-def step_problems(root_seed: int, count: int = 4000, held_out: int = 400) -> Questions:
-    """Prompts of four digits and three signs drawn without replacement, `held_out` of them for the test."""
+def step_problems(root_seed: int) -> Questions:
+    """4,000 prompts of four digits and three signs drawn without replacement, 400 of them for the test."""
     draw = stream(root_seed, "steps", "problems")
     prompts = []
-    for number in draw.permutation(80_000)[:count]:
+    for number in draw.permutation(80_000)[:4000]:
         digits, signs = divmod(int(number), 8)
         a, b, c, d = list(f"{digits:04}")
         s = ["+-"[signs >> place & 1] for place in range(3)]
         prompts.append(f"{a}{s[0]}{b}{s[1]}{c}{s[2]}{d}=")
-    return _split([Problem(p, step_answer(p)[-1][-1]) for p in prompts], held_out, root_seed, "steps")
+    return _split([Problem(p, step_answer(p)[-1][-1]) for p in prompts], 400, root_seed, "steps")
 
 
 CHAT_TEMPLATE = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
@@ -75,8 +75,8 @@ CHAT_EXAMPLES = (("2 + 5", "7"), ("3 * 2", "6"))
 """Earlier turns of the chat: they show what an answer looks like, so that the base is right now and then."""
 
 
-def chat_sums(root_seed: int, shots: int = 0, held_out: int = 60) -> Questions:
-    """`a op b` of digits and +, -, *: 300 questions; a pair of digits, whichever first, is in one part only.
+def chat_sums(root_seed: int, shots: int = 0) -> Questions:
+    """`a op b` of digits and +, -, *: 300 questions, 60 at most for the test; a pair of digits is in one part only.
 
     Args:
         shots: worked examples before the question, as turns of the chat; their digits are not in the test.
@@ -91,7 +91,7 @@ def chat_sums(root_seed: int, shots: int = 0, held_out: int = 60) -> Questions:
     train, test = list[Problem](), list[Problem]()
     for index in draw.permutation(len(pairs)):
         a, b = pairs[index]
-        free = [a, b] not in used and len(test) + (6 if a != b else 3) <= held_out
+        free = [a, b] not in used and len(test) + (6 if a != b else 3) <= 60
         for x, y in {(a, b), (b, a)} if a != b else [(a, b)]:
             for sign, value in (("+", x + y), ("-", x - y), ("*", x * y)):
                 text = before + CHAT_TEMPLATE.format(f"What is {x} {sign} {y}?")
