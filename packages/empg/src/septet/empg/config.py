@@ -53,10 +53,6 @@ class Method(Settings):
     learning_rate: float | None = Field(default=None, gt=0.0)
     """Learning rate of this method, if it is not the task's."""
 
-    def labels(self) -> list[str]:
-        """Method labels in the score table."""
-        return [self.name]
-
     @model_validator(mode="after")
     def _one_advantage(self) -> "Method":
         by_token = self.level == "token" or (self.level == "auto" and self.kl_reward > 0)

@@ -141,9 +141,7 @@ def questions(task: Gsm8k | Competition, file: Path) -> Questions:
         published = prompt(task.kind, question)
         if len(published) > task.prompt_characters or (most is not None and level > most):
             continue
-        if not task.chat:
-            parts[split].append(Problem(published, answer))
-            continue
         asked = published if isinstance(task, Gsm8k) else f"{question}\n{CHAT_REQUEST}"
-        parts[split].append(Problem("", answer, chat=({"role": "user", "content": asked},)))
+        turn = {"role": "user", "content": asked}
+        parts[split].append(Problem("", answer, chat=(turn,)) if task.chat else Problem(published, answer))
     return Questions(parts["train"], parts["test"], f"{file.stem}: {len(parts['train'])} / {len(parts['test'])}")

@@ -92,9 +92,9 @@ def read_job(options: Evaluation) -> Job:
 
 def _check_weights(model: Path, file: Path, card: RunCard) -> None:
     """Check the weights against the run card."""
-    place = model.resolve().relative_to(file.resolve().parent / "model").as_posix()
-    named = next(iter(card.methods.values())).get("models", {}).get(place, {})
-    found = sha256(model / WEIGHTS) if (model / WEIGHTS).is_file() else "none"
-    if found != named.get("sha256"):
-        expected = f"the weights that {file} names, SHA-256 {str(named.get('sha256'))[:12]}; --job takes others"
-        raise InputError(str(model / WEIGHTS), expected=expected, found=found[:12])
+    place, weights = model.resolve().relative_to(file.resolve().parent / "model").as_posix(), model / WEIGHTS
+    named = next(iter(card.methods.values())).get("models", {}).get(place, {}).get("sha256")
+    found = sha256(weights) if weights.is_file() else "none"
+    if found != named:
+        expected = f"the weights that {file} names, SHA-256 {str(named)[:12]}; --job takes others"
+        raise InputError(str(weights), expected=expected, found=found[:12])

@@ -13,7 +13,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 
 from septet.empg.numerals import after_mark, last_number
 
@@ -91,10 +90,6 @@ class MathGrader:
     A worker has limits of memory and of CPU time for each answer. An answer that reaches one is tried again, and then
     counts as wrong for this call; only judgements are kept for later ones. An answer whose worker was killed from
     outside is tried again too. Samples repeat answers, so each is judged once.
-
-    Args:
-        workers: processes.
-        seconds: limit of CPU time for one answer.
     """
 
     def __init__(self, workers: int = 1, seconds: float = WORKER_SECONDS) -> None:
@@ -181,7 +176,6 @@ class _Worker:
         assert self._process.stdin is not None and self._process.stdout is not None
         self.answers = self._process.stdout
         os.set_blocking(self.answers.fileno(), False)
-        self._read = partial(os.read, self.answers.fileno(), 64)
         self._rest = b""
         self.ready = False
         """Whether it has started: then what ends it has to do with an answer."""
@@ -194,21 +188,19 @@ class _Worker:
 
     def poll(self) -> bytes | None:
         """The answer if it is there; an empty one if the process ended."""
-        while True:
-            line, newline, rest = self._rest.partition(b"\n")
-            if newline:
-                self._rest = rest
-                if line != b"r":
-                    return line
-                self.ready = True
-                continue
+        while b"\n" not in self._rest:
             try:
-                data = self._read()
+                data = os.read(self.answers.fileno(), 64)
             except BlockingIOError:
                 return None
             if not data:
                 return b""
             self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        if line != b"r":
+            return line
+        self.ready = True
+        return self.poll()
 
     def kill(self) -> int:
         """End the process; its exit status, the signal's number with a minus if one ended it."""

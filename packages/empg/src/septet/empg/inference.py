@@ -90,10 +90,7 @@ class Completer:
         return torch.device("cuda" if wanted != "cpu" and there else "cpu")
 
     def complete(self, prompts: Sequence[str], limit: int) -> list[Completion]:
-        """Completions of prompts, those of one prompt next to each other.
-
-        Args:
-            limit: most tokens of a completion.
+        """Completions of at most `limit` tokens, those of one prompt next to each other.
 
         Raises:
             InputError: a prompt has no token, or the model has no positions for prompt and completion.

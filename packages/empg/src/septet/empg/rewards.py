@@ -24,9 +24,6 @@ class Rewards:
     chats, prompts and completions are lists of turns. `trainer_state` is None here, `log_extra` and `log_metric` do
     nothing.
 
-    Args:
-        wanted: the functions by name, with their weights.
-
     Raises:
         InputError: a name is not that of a function that can be imported.
     """

@@ -66,13 +66,7 @@ def keep(trainer: Trainer, scratch: Path) -> None:
 
 
 class Models:
-    """The folders of a finished job.
-
-    Args:
-        trainer: the job's trainer.
-        scratch: where `keep` wrote.
-        out: the job's output folder.
-    """
+    """The folders of a finished job below `out`, of what `keep` wrote to `scratch`."""
 
     def __init__(self, trainer: Trainer, scratch: Path, out: Path) -> None:
         self.trainer, self.scratch, self.out = trainer, scratch, out

@@ -1,34 +1,13 @@
-"""Tokenisers behind one small interface: the tiny model's characters, and those of `transformers`."""
+"""Tokenisers with the same methods: the tiny model's characters, and those of `transformers`.
+
+Any of `ends` ends a completion. One may be `pad`, the filler of arrays, too, so masks are made from lengths, never from
+ids.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from septet.errors import InputError
-
-
-class Tokenizer(Protocol):
-    """What the trainer needs of a tokeniser."""
-
-    ends: tuple[int, ...]
-    """Any of them ends a completion. One may be the padding too, so masks are made from lengths, never from ids."""
-    pad: int
-    """Filler of arrays."""
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a prompt, with what the tokeniser puts before every text."""
-        ...
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids, special ones left out."""
-        ...
-
-    def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """The prompt that asks for the next turn of a chat, by the tokeniser's template."""
-        ...
-
-    def pretrained(self) -> Any:
-        """The tokeniser as `transformers` has it, to be saved with a model; it pads on the left for generation."""
-        ...
 
 
 class CharTokenizer:
@@ -128,8 +107,11 @@ class HubTokenizer:
             raise InputError(where, expected="turns that it takes", found=f"{error}, for {turns}") from None
 
     def pretrained(self) -> Any:
-        """The tokeniser itself."""
+        """The tokeniser itself, to be saved with a model; it pads on the left for generation."""
         self._inner.padding_side = "left"
         if self._inner.pad_token_id is None:
             self._inner.pad_token_id = self.pad
         return self._inner
+
+
+Tokenizer = CharTokenizer | HubTokenizer

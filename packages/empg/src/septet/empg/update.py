@@ -227,13 +227,8 @@ def _part(what: Lesson, members: Tensor, device: torch.device) -> Lesson:
 def learning_rate_factor(step: int, steps: int, warmup: int, schedule: str) -> float:
     """Factor of the learning rate in a step, counted from 0: a linear rise over `warmup` steps, then the schedule.
 
-    After the warm-up, with x the share of the remaining steps that are done: 1, ``1 - x`` or ``(1 + cos(pi x)) / 2``.
-
-    Args:
-        step: steps done.
-        steps: steps of the whole run.
-        warmup: steps of the rise; in the first it is ``1 / warmup``.
-        schedule: `constant`, `linear` or `cosine`.
+    It rises by ``1 / warmup`` a step. After that, with x the share of the remaining steps that are done, it is 1
+    (`constant`), ``1 - x`` (`linear`) or ``(1 + cos(pi x)) / 2`` (`cosine`).
     """
     if step < warmup:
         return (step + 1) / warmup
