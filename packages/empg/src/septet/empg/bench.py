@@ -5,11 +5,10 @@ import importlib
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -79,18 +78,13 @@ def job_of(method: str, task: str, weights: str | None, steps: int, threads: int
     )
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a step takes."""
+class Cost(NamedTuple):
+    """Median seconds of a step and of each phase, operations without attention's, the GPU's highest memory in MB."""
 
     whole: float
-    """Seconds, median."""
     seconds: dict[str, float]
-    """Those of each phase, medians."""
     flops: dict[str, float]
-    """Floating-point operations of the matrix products of generation and update, without those of attention."""
     memory: float | None
-    """Highest memory of the GPU, MB; none without one."""
 
 
 def own_seconds(job: Job, steps: int) -> Cost:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from septet.cli import program
 from septet.empg.experiments import Experiments, Real
 from septet.empg.gguf_files import FILES, fetch_gguf
-from septet.errors import EXIT_BAD_INPUT, InputError
+from septet.errors import InputError
 from septet.reading import read_mapping
 
 
@@ -58,9 +59,4 @@ def fetch(scale: str, cache: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    try:
-        for folder in fetch(sys.argv[1], Path(sys.argv[2])):
-            print(folder)
-    except InputError as error:
-        print(f"empg: {error}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+    program("empg", lambda: sys.stdout.writelines(f"{one}\n" for one in fetch(sys.argv[1], Path(sys.argv[2]))))

@@ -7,11 +7,10 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from septet.empg.config import Dataset
-from septet.empg.problems import Problem, Questions
+from septet.empg.problems import Problem, Questions, split
 from septet.empg.rows import prompt_of, read_rows
 from septet.errors import InputError
 from septet.files import sha256
-from septet.seeding import stream
 
 
 def questions(task: Dataset, root_seed: int) -> Questions:
@@ -27,9 +26,8 @@ def questions(task: Dataset, root_seed: int) -> Questions:
         if len(train) <= task.held_out:
             expected = f"more than {task.held_out} rows, which are held out for the test (held_out)"
             raise InputError(task.train, expected=expected, found=len(train))
-        order = stream(root_seed, "dataset", "split").permutation(len(train))
-        test = [train[place] for place in sorted(order[: task.held_out])]
-        train = [train[place] for place in sorted(order[task.held_out :])]
+        parts = split(train, task.held_out, root_seed, "dataset")
+        train, test = parts.train, parts.test
     digests = " and ".join(f"{Path(name).name} {sha256(Path(name))[:12]}" for name in names)
     return Questions(train, test, f"{digests}: {len(train)} / {len(test)}")
 

@@ -44,7 +44,7 @@ def chain_answer(digits: Sequence[int]) -> str:
 def chains(root_seed: int) -> Questions:
     """All 1,000 prompts `a+b+c=`, 200 of them for the test."""
     every = [Problem(f"{a}+{b}+{c}=", str((a + b + c) % 10)) for a, b, c in product(range(10), repeat=3)]
-    return _split(every, 200, root_seed, "chain")
+    return split(every, 200, root_seed, "chain")
 
 
 def step_answer(prompt: str) -> list[str]:
@@ -66,7 +66,7 @@ def step_problems(root_seed: int) -> Questions:
         a, b, c, d = list(f"{digits:04}")
         s = ["+-"[signs >> place & 1] for place in range(3)]
         prompts.append(f"{a}{s[0]}{b}{s[1]}{c}{s[2]}{d}=")
-    return _split([Problem(p, step_answer(p)[-1][-1]) for p in prompts], 400, root_seed, "steps")
+    return split([Problem(p, step_answer(p)[-1][-1]) for p in prompts], 400, root_seed, "steps")
 
 
 CHAT_TEMPLATE = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
@@ -100,7 +100,8 @@ def chat_sums(root_seed: int, shots: int = 0) -> Questions:
     return Questions(train, test, "generated chat sums")
 
 
-def _split(every: list[Problem], held_out: int, root_seed: int, name: str) -> Questions:
+def split(every: list[Problem], held_out: int, root_seed: int, name: str) -> Questions:
+    """Hold out some problems for the test, drawn by the root seed; both parts keep their order."""
     order = stream(root_seed, name, "split").permutation(len(every))
     test = [every[i] for i in sorted(order[:held_out])]
     train = [every[i] for i in sorted(order[held_out:])]
