@@ -73,21 +73,16 @@ class Completer:
             name = str(folder)
         torch.set_num_threads(options.threads)
         models.without_bars()
-        device = self._device()
+        if options.device != "cpu":
+            claim()
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device", expected="a GPU that torch can use, or cpu", found="none")
+        device = torch.device("cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu")
         dtype = "auto" if options.dtype == "auto" else models.DTYPES[options.dtype]
         lm, self.tokenizer = models.pretrained(name, options.revision, dtype)
         models.choose_attention(lm, device)
         self.lm = lm.to(device).eval()
         self._engine = Local(self.lm, self.tokenizer, options.rows)
-
-    def _device(self) -> torch.device:
-        wanted = self.options.device
-        if wanted != "cpu":
-            claim()
-        there = torch.cuda.is_available()
-        if wanted == "cuda" and not there:
-            raise InputError("device", expected="a GPU that torch can use, or cpu", found="none")
-        return torch.device("cuda" if wanted != "cpu" and there else "cpu")
 
     def complete(self, prompts: Sequence[str], limit: int) -> list[Completion]:
         """Completions of at most `limit` tokens, those of one prompt next to each other.

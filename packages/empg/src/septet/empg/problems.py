@@ -78,8 +78,7 @@ CHAT_EXAMPLES = (("2 + 5", "7"), ("3 * 2", "6"))
 def chat_sums(root_seed: int, shots: int = 0) -> Questions:
     """`a op b` of digits and +, -, *: 300 questions, 60 at most for the test; a pair of digits is in one part only.
 
-    Args:
-        shots: worked examples before the question, as turns of the chat; their digits are not in the test.
+    `shots` worked examples come before the question, as turns of the chat; their digits are not in the test.
     """
     before = "".join(
         CHAT_TEMPLATE.format(f"What is {sum_}?") + f"{sum_} = {value}<|im_end|>\n"

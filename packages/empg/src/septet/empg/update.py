@@ -162,8 +162,7 @@ def improve(
         NotFinite: the gradient is no number; the weights are as they were.
     """
     everything = method.kl_loss > 0 or method.entropy > 0 or what.returns is not None
-    weighed = (what.advantage != 0).any(1)
-    kept = torch.ones_like(weighed) if everything else weighed
+    kept = (what.advantage != 0).any(1) | everything
     fleet = fleet or Fleet()
     mine, rest = (fleet.own(some.nonzero()[:, 0].tolist(), rollout) for some in (kept, ~kept))
     room = policy.room(row_tokens, batch_tokens)
