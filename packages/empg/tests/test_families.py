@@ -28,7 +28,7 @@ from septet.empg.family_table import (
 from septet.empg.forward import batches
 from septet.empg.policy import Policy
 from septet.empg.sample import generate
-from septet.empg.self_check import Room, check_log_probabilities, own_log_probabilities
+from septet.empg.self_check import check_log_probabilities, own_log_probabilities
 from septet.empg.train import Trainer
 from septet.errors import InputError
 
@@ -168,7 +168,8 @@ def test_an_adapter_of_peft_is_sampled_and_trained():
 def test_the_check_at_the_start_names_the_model_and_the_number(name):
     lm = made(name)
     engine, policy = Local(lm, SimpleNamespace(ends=ENDS, pad=0), 100), Policy(lm)
-    asked = {"limit": 12, "temperature": 0.7, "room": Room(1024, 4096), "whole": True, "computes_in": torch.float32}
+    asked = {"limit": 12, "temperature": 0.7, "row_tokens": 1024, "batch_tokens": 4096, "whole": True}
+    asked["computes_in"] = torch.float32
     assert check_log_probabilities(engine, policy, PROMPTS, name="any", **asked) < 1e-5
     other = Policy(made(name))
     with torch.no_grad():
@@ -186,8 +187,8 @@ def test_a_model_that_is_taken_for_a_plain_one_is_stopped(monkeypatch):
     engine, policy = Local(lm, SimpleNamespace(ends=ENDS, pad=0), 100), Policy(lm)
     with pytest.raises(InputError, match=r"model granite: .* of sampler and the model itself .* found 0\.[1-9]"):
         check_log_probabilities(
-            engine, policy, PROMPTS, limit=12, temperature=1.0, room=Room(1024, 4096), whole=True, name="granite",
-            computes_in=torch.float32,
+            engine, policy, PROMPTS, limit=12, temperature=1.0, row_tokens=1024, batch_tokens=4096, whole=True,
+            name="granite", computes_in=torch.float32,
         )  # fmt: skip
 
 
@@ -200,8 +201,8 @@ def test_a_model_that_breaks_is_one_line():
         InputError, match="model any: expected a model that can be sampled and trained, found Attribute"
     ):
         check_log_probabilities(
-            engine, broken, PROMPTS, limit=4, temperature=1.0, room=Room(64, 64), whole=False, name="any",
-            computes_in=torch.float32,
+            engine, broken, PROMPTS, limit=4, temperature=1.0, row_tokens=64, batch_tokens=64, whole=False,
+            name="any", computes_in=torch.float32,
         )  # fmt: skip
 
 

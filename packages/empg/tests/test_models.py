@@ -211,7 +211,7 @@ def test_smollm2_comes_from_the_prepared_file_alone(prepared, monkeypatch):
     assert lm.get_output_embeddings().weight is lm.get_input_embeddings().weight
     assert lm.base_model.rotary_emb.inv_freq.dtype == torch.float32
     assert lm.config.num_key_value_heads == json.loads(extra["config"])["num_key_value_heads"] == 2
-    assert tokenizer.encode("a b<|im_end|>") == [0, 1, 2] and tokenizer.eos == tokenizer.pad == 2
+    assert tokenizer.encode("a b<|im_end|>") == [0, 1, 2] and tokenizer.ends == (tokenizer.pad,) == (2,)
     assert tokenizer.decode([0, 1, 2]) == "a b"
 
 

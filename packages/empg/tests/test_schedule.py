@@ -11,9 +11,8 @@ from septet.config import validate
 from septet.empg.config import Job, Method
 from septet.empg.policy import Masters, Policy, checkpoint_layers
 from septet.empg.sample import generate
-from septet.empg.schedule import learning_rate_factor
 from septet.empg.train import Trainer
-from septet.empg.update import improve, lesson
+from septet.empg.update import improve, learning_rate_factor, lesson
 from septet.state import load_state_dict, state_dict
 
 BY_HAND = {

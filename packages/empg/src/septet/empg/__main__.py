@@ -12,9 +12,21 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 def _prepare(config: Preparation, out: Path) -> None:
     """Check a data set, dequantise a model, or train a tiny base."""
-    from septet.empg.prepare import prepare
+    if config.name in ("gsm8k", "math", "math5"):
+        from septet.empg import datasets
 
-    prepare(config, out)
+        datasets.prepare(config, out)
+    elif config.name in ("smollm2", "qwencoder"):
+        from septet.empg import models
+
+        models.prepare_gguf(config.name, out)
+    else:
+        import torch
+
+        from septet.empg import tiny
+
+        torch.set_num_threads(1)
+        tiny.save(tiny.train_base(config.name, config.root_seed, config.base_steps), out / f"{config.name}.safetensors")
 
 
 def _train(config: Job, out: Path) -> None:

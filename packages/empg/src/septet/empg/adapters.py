@@ -26,17 +26,14 @@ def adapt(lm: Any, lora: Lora) -> Any:
     """
     from peft import LoraConfig, get_peft_model
 
-    layers = lora.layers if isinstance(lora.layers, str) else list(lora.layers)
-    config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha or 2 * lora.rank, target_modules=layers, lora_dropout=0.0,
-        task_type="CAUSAL_LM",
-    )  # fmt: skip
+    scale = lora.alpha or 2 * lora.rank
+    config = LoraConfig(r=lora.rank, lora_alpha=scale, target_modules=lora.layers, task_type="CAUSAL_LM")
     torch.manual_seed(0)
     try:
         return get_peft_model(lm, config)
     except ValueError as error:
         expected = "names of linear layers, or all-linear"
-        raise InputError("task.lora.layers", expected=expected, found=f"{layers}: {error}") from None
+        raise InputError("task.lora.layers", expected=expected, found=f"{lora.layers}: {error}") from None
 
 
 def is_adapted(lm: Any) -> bool:

@@ -3,7 +3,6 @@
 Imported by a grader's worker only: sympy takes a second to import.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]
@@ -11,6 +10,10 @@ from math_verify import parse
 
 BITS = 200_000
 """Larger whole numbers are not computed: 2004! has 20,000 bits."""
+COMBINATORIAL = (
+    sympy.factorial, sympy.factorial2, sympy.subfactorial, sympy.binomial, sympy.gamma, sympy.fibonacci,
+    sympy.RisingFactorial, sympy.FallingFactorial,
+)  # fmt: skip
 
 
 class TooLarge(ValueError):
@@ -25,10 +28,9 @@ def read(text: str) -> Any:
 
 def equal(some: Any, others: Any) -> bool:
     """Whether two parsed terms are equal: exactly, or not at all."""
-    if isinstance(some, sympy.MatrixBase) or isinstance(others, sympy.MatrixBase):
-        fits = (
-            isinstance(some, sympy.MatrixBase) and isinstance(others, sympy.MatrixBase) and some.shape == others.shape
-        )
+    matrices = [isinstance(one, sympy.MatrixBase) for one in (some, others)]
+    if any(matrices):
+        fits = all(matrices) and some.shape == others.shape
         return fits and all(equal(a, b) for a, b in zip(some, others, strict=True))
     if not (isinstance(some, sympy.Expr) and isinstance(others, sympy.Expr)):
         return type(some) is type(others) and bool(some == others)
@@ -75,23 +77,9 @@ def computed(expression: Any) -> Any:
         elif power.is_Integer and abs(power) > 1000:
             raise TooLarge
         return base**power
-    if isinstance(expression, _combinatorial()) and any(one.is_Rational and abs(one) > 10_000 for one in arguments):
+    if isinstance(expression, COMBINATORIAL) and any(one.is_Rational and abs(one) > 10_000 for one in arguments):
         raise TooLarge
     return expression.func(*arguments)
-
-
-def _combinatorial() -> tuple[Any, ...]:
-    names = (
-        "factorial",
-        "factorial2",
-        "subfactorial",
-        "binomial",
-        "gamma",
-        "fibonacci",
-        "RisingFactorial",
-        "FallingFactorial",
-    )
-    return tuple(getattr(sympy, name) for name in names)
 
 
 def _apart(difference: Any, some: Any, others: Any) -> bool | None:
@@ -124,5 +112,4 @@ def _vanishes(difference: Any) -> bool:
     """Whether a difference is proven to be 0, its variables taken as positive."""
     positive = {name: sympy.Symbol(f"{name}_", positive=True) for name in difference.free_symbols}
     difference = difference.subs(positive)
-    ways: list[Callable[[Any], Any]] = [sympy.expand, sympy.simplify, lambda one: 0 if one.equals(0) else one]
-    return any(way(difference) == 0 for way in ways)
+    return bool(sympy.expand(difference) == 0 or sympy.simplify(difference) == 0 or difference.equals(0))

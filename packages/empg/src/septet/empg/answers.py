@@ -8,6 +8,7 @@ floating point 1/2^99 and 1/2^98 are equal. What cannot be proven equal is diffe
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import accumulate
 
 import sympy  # type: ignore[import-untyped]
 
@@ -98,8 +99,7 @@ def _same(gold: str, answer: str, depth: int) -> bool:
         return False
     if "\\dots" in gold or "\\dots" in answer or ":" in gold + answer:
         return _in_order(_dotted(gold), _dotted(answer), depth)
-    found = [_parts(text) for text in (gold, answer)]
-    (kind, some), (other_kind, others) = found
+    (kind, some), (other_kind, others) = _parts(gold), _parts(answer)
     if kind == other_kind == "one":
         return _one(some[0], others[0], depth)
     if {kind, other_kind} <= {"one", "list", "{}"}:
@@ -143,12 +143,8 @@ def _unwrapped(text: str) -> tuple[str, str]:
 
 
 def _balanced(text: str) -> bool:
-    depth = 0
-    for letter in text:
-        depth += (letter in "([{") - (letter in ")]}")
-        if depth < 0:
-            return False
-    return depth == 0
+    depths = list(accumulate((letter in "([{") - (letter in ")]}") for letter in text))
+    return not depths or (min(depths) >= 0 and depths[-1] == 0)
 
 
 def _split(text: str, marks: Sequence[str]) -> list[str]:
@@ -185,29 +181,29 @@ def _interval(text: str) -> tuple[str, list[str]] | None:
     signs, sides = _ORDER.findall(text), [side.strip() for side in _ORDER.split(text)]
     if not signs or len(signs) > 2 or not all(sides):
         return None
-    upwards = ["<" if sign in ("<", "\\le ") else ">" for sign in signs]
-    if len(set(upwards)) > 1:
+    upwards = {sign in ("<", "\\le ") for sign in signs}
+    if len(upwards) > 1:
         return None
-    if upwards[0] == ">":
+    if upwards == {False}:
         signs, sides = signs[::-1], sides[::-1]
     closed = ["\\" in sign for sign in signs]
-    if len(sides) == 3 and _NAME.fullmatch(_bare(sides[1])):
+    named = [_NAME.fullmatch(_bare(side)) is not None for side in sides]
+    if len(sides) == 3 and named[1]:
         return ("(["[closed[0]] + ")]"[closed[1]]), [sides[0], sides[2]]
-    if len(sides) == 2 and _NAME.fullmatch(_bare(sides[0])) and not _NAME.fullmatch(_bare(sides[1])):
+    if named == [True, False]:
         return "(" + ")]"[closed[0]], ["-\\infty", sides[1]]
-    if len(sides) == 2 and _NAME.fullmatch(_bare(sides[1])):
+    if len(sides) == 2 and named[1]:
         return "(["[closed[0]] + ")", [sides[0], "\\infty"]
     return None
 
 
 def _in_order(some: list[str], others: list[str], depth: int) -> bool:
-    if len(some) != len(others) or len(some) > PARTS:
-        return False
-    return all(_same(one, other, depth + 1) for one, other in zip(some, others, strict=True))
+    fit = len(some) == len(others) <= PARTS
+    return fit and all(_same(one, other, depth + 1) for one, other in zip(some, others, strict=True))
 
 
 def _in_any_order(some: list[str], others: list[str], depth: int) -> bool:
-    if len(some) != len(others) or len(some) > PARTS:
+    if not len(some) == len(others) <= PARTS:
         return False
     left = list(others)
     for one in some:
@@ -239,12 +235,10 @@ def _without_rounding(text: str) -> str | None:
     """What stands before an approximate equality; none if what is behind is not within 1 % of it."""
     exact, *rounded = _APPROXIMATELY.split(text)
     sides = [read(_split(side, ("=",))[-1]) for side in (exact, *rounded)] if rounded else []
-    for side in sides:
-        if not (isinstance(side, sympy.Expr) and side.is_number):
-            return None
+    if not all(isinstance(side, sympy.Expr) and side.is_number for side in sides):
+        return None
     values = [sympy.N(computed(side), 30) for side in sides]
-    close = all(abs(value - values[0]) * 100 <= abs(values[0]) for value in values[1:])
-    return exact.strip() if close else None
+    return exact.strip() if all(abs(value - values[0]) * 100 <= abs(values[0]) for value in values[1:]) else None
 
 
 def _terms(gold: str, answer: str) -> bool:

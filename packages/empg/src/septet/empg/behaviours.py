@@ -8,27 +8,20 @@ import re
 from collections.abc import Sequence
 
 NUMBERED = re.compile(r"^\s*(?:\*\*)?(?:step\s+)?(\d{1,2})\s*[.):]", re.IGNORECASE | re.MULTILINE)
-VERIFICATION = re.compile(
-    r"\b(?:verif(?:y|ies|ied|ying|ication)|(?:double[- ])?check(?:s|ed|ing)?|confirm(?:s|ed|ing)?)\b", re.I
-)
-BACKTRACKING = re.compile(
-    r"\b(?:re-?evaluat\w*|not valid|invalid|try (?:another|again|a different)|mistake|wait\b|actually,"
+PATTERNS = {
+    "verification": r"\b(?:verif(?:y|ies|ied|ying|ication)|(?:double[- ])?check(?:s|ed|ing)?|confirm(?:s|ed|ing)?)\b",
+    "backtracking": r"\b(?:re-?evaluat\w*|not valid|invalid|try (?:another|again|a different)|mistake|wait\b|actually,"
     r"|let'?s reconsider)",
-    re.IGNORECASE,
-)
-CODE = re.compile(r"```")
-NAMES = ("decomposition", "verification", "backtracking", "code")
+    "code": "```",
+}
+NAMES = ("decomposition", *PATTERNS)
 
 
 def behaviours(text: str) -> dict[str, bool]:
     """Whether a response shows three or more numbered steps, a verification, a backtracking, a code block."""
     steps = {int(number) for number in NUMBERED.findall(text)}
-    return {
-        "decomposition": len(steps) >= 3,
-        "verification": VERIFICATION.search(text) is not None,
-        "backtracking": BACKTRACKING.search(text) is not None,
-        "code": CODE.search(text) is not None,
-    }
+    found = {name: re.search(pattern, text, re.IGNORECASE) is not None for name, pattern in PATTERNS.items()}
+    return {"decomposition": len(steps) >= 3, **found}
 
 
 def rates(texts: Sequence[str]) -> dict[str, float]:

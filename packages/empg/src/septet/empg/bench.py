@@ -4,11 +4,11 @@ import contextlib
 import importlib
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -35,38 +35,35 @@ class Setting(Settings):
 
 
 def measure(setting: Setting) -> list[Row]:
-    """The rows of the bench."""
-    with tempfile.TemporaryDirectory() as folder:
-        return measure_in(setting, Path(folder))
-
-
-def measure_in(setting: Setting, folder: Path) -> list[Row]:
-    """The rows; files go to `folder`. The learning rate is tiny, so that all draw the base's completions."""
+    """The rows of the bench. The learning rate is tiny, so that all draw the base's completions."""
     torch.set_num_threads(setting.threads)
-    rows = []
-    for task, steps in setting.steps.items():
-        weights = None
-        if task == "chat":
-            models.prepare_gguf("smollm2", folder)
-            weights = str(folder / "smollm2.safetensors")
-        jobs = {method: job_of(method, task, weights, steps, setting.threads) for method in METHODS}
-        theirs, size = peer_seconds(jobs["grpo"], folder, steps)
-        matrix, thin = matrix_rate(jobs["grpo"], 512), matrix_rate(jobs["grpo"], size)
-        for method in METHODS:
-            one = own_seconds(jobs[method], steps)
-            name, least = f"{task}, {method}", {phase: flops / matrix for phase, flops in one.flops.items()}
-            limit = sum(least.values()) / one.whole
-            rows.append(row(f"{name}: steps per second", 1 / one.whole, "1/s", PEER, 1 / theirs, limit))
-            rows.append(row(f"{name}: completions per second", size / one.whole, "1/s", PEER, size / theirs, limit))
-            for phase, seconds in one.seconds.items():
-                bound = least[phase] / seconds if phase in least else None
-                rows.append(row(f"{name}: share of {phase}", seconds / one.whole, "", limit_ratio=bound))
-            if one.memory is not None:
-                rows.append(row(f"{name}: peak memory of the GPU", one.memory, "MB"))
-        rows.append(row(f"{task}: measured matrix rate", matrix / 1e9, "GFLOP/s"))
-        few = f"{task}: the same, {size} rows as in generation"
-        rows.append(row(few, thin / 1e9, "GFLOP/s", limit_ratio=thin / matrix))
-    return rows
+    with tempfile.TemporaryDirectory() as folder:
+        return [one for task, steps in setting.steps.items() for one in rows_of(task, steps, setting, Path(folder))]
+
+
+def rows_of(task: str, steps: int, setting: Setting, folder: Path) -> Iterator[Row]:
+    """The rows of a task; files go to `folder`."""
+    weights = None
+    if task == "chat":
+        models.prepare_gguf("smollm2", folder)
+        weights = str(folder / "smollm2.safetensors")
+    jobs = {method: job_of(method, task, weights, steps, setting.threads) for method in METHODS}
+    theirs, size = peer_seconds(jobs["grpo"], folder, steps), jobs["grpo"].task.prompts * jobs["grpo"].samples
+    matrix, thin = matrix_rate(jobs["grpo"], 512), matrix_rate(jobs["grpo"], size)
+    for method in METHODS:
+        one = own_seconds(jobs[method], steps)
+        name, least = f"{task}, {method}", {phase: flops / matrix for phase, flops in one.flops.items()}
+        limit = sum(least.values()) / one.whole
+        yield row(f"{name}: steps per second", 1 / one.whole, "1/s", PEER, 1 / theirs, limit)
+        yield row(f"{name}: completions per second", size / one.whole, "1/s", PEER, size / theirs, limit)
+        for phase, seconds in one.seconds.items():
+            bound = least[phase] / seconds if phase in least else None
+            yield row(f"{name}: share of {phase}", seconds / one.whole, "", limit_ratio=bound)
+        if one.memory is not None:
+            yield row(f"{name}: peak memory of the GPU", one.memory, "MB")
+    yield row(f"{task}: measured matrix rate", matrix / 1e9, "GFLOP/s")
+    few = f"{task}: the same, {size} rows as in generation"
+    yield row(few, thin / 1e9, "GFLOP/s", limit_ratio=thin / matrix)
 
 
 def job_of(method: str, task: str, weights: str | None, steps: int, threads: int) -> Job:
@@ -81,18 +78,13 @@ def job_of(method: str, task: str, weights: str | None, steps: int, threads: int
     )
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a step takes."""
+class Cost(NamedTuple):
+    """Median seconds of a step and of each phase, operations without attention's, the GPU's highest memory in MB."""
 
     whole: float
-    """Seconds, median."""
     seconds: dict[str, float]
-    """Those of each phase, medians."""
     flops: dict[str, float]
-    """Floating-point operations of the matrix products of generation and update, without those of attention."""
     memory: float | None
-    """Highest memory of the GPU, MB; none without one."""
 
 
 def own_seconds(job: Job, steps: int) -> Cost:
@@ -143,25 +135,22 @@ def matrix_rate(job: Job, rows: int) -> float:
     return 2 * rows * width * 4 * width / median(times)
 
 
-def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
-    """Median seconds of a step of TRL's GRPOTrainer on the job's model and prompts, and completions of a step."""
+def peer_seconds(job: Job, folder: Path, steps: int) -> float:
+    """Median seconds of a step of TRL's GRPOTrainer on the job's model and prompts."""
     from datasets import Dataset
     from datasets.table import InMemoryTable
     from transformers import TrainerCallback
 
     trl: Any = importlib.import_module("trl")
-
     lm, tokenizer = models.load(job)
     lm.set_attn_implementation("sdpa")  # as it comes
     bf16 = next(lm.parameters()).dtype == torch.bfloat16
-    size = job.task.prompts * job.samples
     run = Trainer(job)
-    grade = run.grade
     by_prompt = {problem.prompt: problem for problem in run.questions.train}
 
     def score(prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
         ended = [ids[-1] in tokenizer.ends for ids in completion_ids]
-        return grade(completions, [by_prompt[prompt] for prompt in prompts], ended, completion_ids)
+        return run.grade(completions, [by_prompt[prompt] for prompt in prompts], ended, completion_ids)
 
     marks: list[float] = []
 
@@ -171,10 +160,9 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
 
     config = trl.GRPOConfig(
         output_dir=str(folder / "trl"), use_cpu=run.device.type == "cpu", bf16=bf16, beta=0.0,
-        num_generations=job.samples,
-        per_device_train_batch_size=size, max_completion_length=job.task.max_completion_length,
-        learning_rate=1e-12, report_to=[], save_strategy="no", max_steps=steps + 2, logging_strategy="no",
-        disable_tqdm=True, temperature=1.0,
+        num_generations=job.samples, per_device_train_batch_size=job.task.prompts * job.samples,
+        max_completion_length=job.task.max_completion_length, learning_rate=1e-12, report_to=[], save_strategy="no",
+        max_steps=steps + 2, logging_strategy="no", disable_tqdm=True, temperature=1.0,
     )  # fmt: skip
     # A fingerprint of our own: `datasets` cannot hash a table once polars is loaded.
     data = Dataset(InMemoryTable.from_pydict({"prompt": list(by_prompt)}), fingerprint="empg")
@@ -184,8 +172,7 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> tuple[float, int]:
     )  # fmt: skip
     with contextlib.redirect_stdout(None):
         trainer.train()
-    gaps = [after - before for before, after in pairwise(marks[1:])]
-    return float(median(gaps)), size
+    return float(median(after - before for before, after in pairwise(marks[1:])))
 
 
 BENCH = Bench(

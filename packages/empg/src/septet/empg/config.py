@@ -53,10 +53,6 @@ class Method(Settings):
     learning_rate: float | None = Field(default=None, gt=0.0)
     """Learning rate of this method, if it is not the task's."""
 
-    def labels(self) -> list[str]:
-        """Method labels in the score table."""
-        return [self.name]
-
     @model_validator(mode="after")
     def _one_advantage(self) -> "Method":
         by_token = self.level == "token" or (self.level == "auto" and self.kl_reward > 0)
@@ -340,6 +336,11 @@ class Job(Common):
     def samples(self) -> int:
         """N."""
         return self.method.samples or self.task.samples
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the first step after the warm-up."""
+        return self.method.learning_rate or self.task.learning_rate
 
 
 class Preparation(Settings):

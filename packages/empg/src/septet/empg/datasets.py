@@ -1,10 +1,6 @@
-"""GSM8K, MATH and reasoning-gym: checked tables of problems, and the paper's prompts and filters (section 3)."""
+"""GSM8K and MATH: checked tables of problems, and the paper's prompts and filters (section 3)."""
 
-import gzip
-import importlib.util
-import json
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +10,7 @@ import polars as pl
 from septet.data import Source, data_dir, locate
 from septet.empg.config import Competition, Gsm8k, Preparation
 from septet.empg.problems import Problem, Questions
+from septet.empg.rows import json_lines
 from septet.errors import InputError
 from septet.parquet import read_table, write_table
 
@@ -85,10 +82,9 @@ def prepare(config: Preparation, out: Path) -> None:
     rows = []
     for split, source in SOURCES[config.name].items():
         file = locate(source, data_dir(config.data_dir), out / "downloads")
-        for question, answer, level in _problems(file, level5=config.name == "math5"):
-            if answer:  # two problems of MATH have an empty one
-                rows.append((split, question, answer, level))
+        rows += [(split, *problem) for problem in _problems(file, level5=config.name == "math5")]
     table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
+    table = table.filter(pl.col("answer") != "")  # two problems of MATH have an empty one
     write_table(table, out / f"{config.name}.parquet")
 
 
@@ -103,17 +99,8 @@ def _problems(file: Path, *, level5: bool) -> Iterator[tuple[str, str, int]]:
     The level of a GSM8K problem is the number of calculations that its solution marks.
     """
     if file.suffix == ".parquet":
-        yield from _public(file, level5)
-        return
-    data = file.read_bytes()
-    number = 0
-    try:
-        text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
-        for number, line in enumerate(text.split("\n"), 1):  # noqa: B007  # the message needs it
-            if line:
-                yield _problem(json.loads(line))
-    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InputError(f"{file}:{number}", expected="a problem with its answer", found=repr(error)) from None
+        return _public(file, level5)
+    return json_lines(file, "a problem with its answer", _problem)
 
 
 def _problem(row: dict[str, Any]) -> tuple[str, str, int]:
@@ -154,22 +141,7 @@ def questions(task: Gsm8k | Competition, file: Path) -> Questions:
         published = prompt(task.kind, question)
         if len(published) > task.prompt_characters or (most is not None and level > most):
             continue
-        if not task.chat:
-            parts[split].append(Problem(published, answer))
-            continue
         asked = published if isinstance(task, Gsm8k) else f"{question}\n{CHAT_REQUEST}"
-        parts[split].append(Problem("", answer, chat=({"role": "user", "content": asked},)))
+        turn = {"role": "user", "content": asked}
+        parts[split].append(Problem("", answer, chat=(turn,)) if task.chat else Problem(published, answer))
     return Questions(parts["train"], parts["test"], f"{file.stem}: {len(parts['train'])} / {len(parts['test'])}")
-
-
-def gym_entries(family: str, count: int, seed: int) -> tuple[Any, list[dict[str, Any]]]:
-    """A family of reasoning-gym and `count` of its entries. Raises InputError if package or family is missing."""
-    if importlib.util.find_spec("reasoning_gym") is None:
-        raise InputError(f"task family {family}", expected="the package reasoning-gym", found="it is not installed")
-    import reasoning_gym
-
-    try:
-        made = reasoning_gym.create_dataset(family, size=count, seed=seed)
-    except ValueError as error:
-        raise InputError("task family", expected="a family of reasoning-gym", found=str(error)) from None
-    return made, [made[index] for index in range(count)]

@@ -1,7 +1,7 @@
 """Who draws completions: the model that is trained, a whole copy of a sharded one, or vLLM in its own environment."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,48 +13,36 @@ from septet.empg.sample import Rollout, generate, join
 from septet.empg.shards import whole
 from septet.empg.tokens import Tokenizer
 
+Prompts = Sequence[Sequence[int]]
+"""Token ids of each prompt."""
+Uniforms = NDArray[np.float32] | None
+"""A random number for each completion and token; none to draw greedily."""
 
-class Engine(Protocol):
+
+class Engine:
     """Draws completions from the newest policy that it was given."""
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        samples: int,
-        limit: int,
-        uniforms: NDArray[np.float32] | None,
-        temperature: float,
-    ) -> Rollout:
-        """N completions of each prompt; greedy without `uniforms`."""
-        ...
+    def generate(self, prompts: Prompts, samples: int, limit: int, uniforms: Uniforms, temperature: float) -> Rollout:
+        """N completions of each prompt."""
+        raise NotImplementedError
 
     def refresh(self, policy: Policy) -> None:
         """Take over the policy's weights; where they are sharded, all processes do so together."""
-        ...
 
     def rest(self) -> None:
         """Nothing is drawn until the next `refresh`: let go of memory."""
-        ...
 
     def close(self) -> None:
         """Let go of what it holds."""
-        ...
 
 
-class Local:
+class Local(Engine):
     """Draws with the very model that is trained: nothing to copy."""
 
     def __init__(self, lm: Any, tokenizer: Tokenizer, rows: int) -> None:
         self._lm, self._tokenizer, self._rows = lm, tokenizer, rows
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        samples: int,
-        limit: int,
-        uniforms: NDArray[np.float32] | None,
-        temperature: float,
-    ) -> Rollout:
+    def generate(self, prompts: Prompts, samples: int, limit: int, uniforms: Uniforms, temperature: float) -> Rollout:
         """N completions of each prompt, see `empg.sample.generate`; a few prompts at a time if they are many."""
         parts, size = [], max(1, self._rows // samples)
         for first in range(0, len(prompts), size):
@@ -66,15 +54,6 @@ class Local:
                 )
             )  # fmt: skip
         return join(parts)
-
-    def refresh(self, policy: Policy) -> None:
-        """Nothing to do."""
-
-    def rest(self) -> None:
-        """Nothing to do."""
-
-    def close(self) -> None:
-        """Nothing to do."""
 
 
 class Copy(Local):

@@ -37,10 +37,7 @@ class Evaluation(Options):
 
 def main(arguments: Sequence[str]) -> None:
     """Print the score as a JSON object."""
-    given = parse("evaluate", Evaluation, arguments, "Print the score of a model on a task as a JSON object.")
-    options = validate(Evaluation, given, "command line")
-    if options.samples > 1 and not options.temperature:
-        raise InputError("samples", expected="1 at temperature 0", found=options.samples)
+    options = parse("evaluate", Evaluation, arguments, "Print the score of a model on a task as a JSON object.")
     job = read_job(options)
     questions, grade = tasks.load(job, options.threads)
     completer = Completer(options)
@@ -48,27 +45,24 @@ def main(arguments: Sequence[str]) -> None:
     start = time.perf_counter()
     found = completer.complete([problem.prompt for problem in asked], options.limit or job.task.max_completion_length)
     seconds = time.perf_counter() - start
-    rewards = grade(
-        [one.text for one in found],
-        [asked[one.prompt] for one in found],
-        [one.finished for one in found],
-        [one.tokens for one in found],
-    )
+    texts, tokens = [one.text for one in found], [one.tokens for one in found]
+    finished = [one.finished for one in found]
+    rewards = grade(texts, [asked[one.prompt] for one in found], finished, tokens)
     by_prompt = np.array(rewards).reshape(len(asked), options.samples).mean(1)
     if options.completions is not None:
         lines = [
-            json.dumps({"prompt": asked[one.prompt].prompt, "completion": one.text, "reward": reward})
+            json.dumps({"prompt": asked[one.prompt].prompt, "completion": one.text, "reward": reward}) + "\n"
             for one, reward in zip(found, rewards, strict=True)
         ]
-        write_text(options.completions, "\n".join(lines) + "\n")
+        write_text(options.completions, "".join(lines))
     score = {
         "model": options.model, "task": job.task.name or job.task.kind, "data": questions.origin,
         "prompts": len(asked), "samples": options.samples, "temperature": options.temperature,
         "score": float(by_prompt.mean()),
         "standard_error": float(by_prompt.std(ddof=1) / len(asked) ** 0.5) if len(asked) > 1 else None,
-        "length": float(np.mean([len(one.tokens) for one in found])),
-        "finished": float(np.mean([one.finished for one in found])),
-        "tokens_per_second": round(sum(len(one.tokens) for one in found) / seconds, 1),
+        "length": float(np.mean(list(map(len, tokens)))),
+        "finished": float(np.mean(finished)),
+        "tokens_per_second": round(sum(map(len, tokens)) / seconds, 1),
     }  # fmt: skip
     sys.stdout.write(json.dumps(score, ensure_ascii=False) + "\n")
 
@@ -79,7 +73,9 @@ def read_job(options: Evaluation) -> Job:
     Raises:
         InputError: none is given or found, it is no job, or the model is not the one that the run card beside it names.
     """
-    file = options.job or beside(Path(options.model))
+    parents = list(Path(options.model).resolve().parents)[:3]
+    beside = next((up / "run.json" for up in parents if (up / "run.json").is_file()), None)
+    file = options.job or beside  # the run card of the job whose folder of models it lies in
     if file is None:
         expected = "--job, a training job's configuration or run.json, or a model folder of a job"
         raise InputError(f"model {options.model}", expected=expected, found="none")
@@ -94,16 +90,11 @@ def read_job(options: Evaluation) -> Job:
     return validate(Job, mapping, str(file))
 
 
-def beside(model: Path) -> Path | None:
-    """The run card of the job whose folder of models a model lies in."""
-    return next((up / "run.json" for up in list(model.resolve().parents)[:3] if (up / "run.json").is_file()), None)
-
-
 def _check_weights(model: Path, file: Path, card: RunCard) -> None:
     """Check the weights against the run card."""
-    place = model.resolve().relative_to(file.resolve().parent / "model").as_posix()
-    named = next(iter(card.methods.values())).get("models", {}).get(place, {})
-    found = sha256(model / WEIGHTS) if (model / WEIGHTS).is_file() else "none"
-    if found != named.get("sha256"):
-        expected = f"the weights that {file} names, SHA-256 {str(named.get('sha256'))[:12]}; --job takes others"
-        raise InputError(str(model / WEIGHTS), expected=expected, found=found[:12])
+    place, weights = model.resolve().relative_to(file.resolve().parent / "model").as_posix(), model / WEIGHTS
+    named = next(iter(card.methods.values())).get("models", {}).get(place, {}).get("sha256")
+    found = sha256(weights) if weights.is_file() else "none"
+    if found != named:
+        expected = f"the weights that {file} names, SHA-256 {str(named)[:12]}; --job takes others"
+        raise InputError(str(weights), expected=expected, found=found[:12])

@@ -5,11 +5,11 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -33,85 +33,54 @@ LLAMA = {
     **BASE, "intermediate_size": 64, "num_key_value_heads": 2, "max_position_embeddings": 512, "pad_token_id": 0,
     "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
-GEMMA = {**LLAMA, "head_dim": 8, "sliding_window": 6, "query_pre_attn_scalar": 8}
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}  # fmt: skip
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+WINDOW = {**LLAMA, "sliding_window": 6}
+GEMMA = {**WINDOW, "head_dim": 8, "query_pre_attn_scalar": 8}
+GEMMA2 = {**GEMMA, "final_logit_softcapping": 1.0, "attn_logit_softcapping": 50.0}
+GPT2 = {"vocab_size": V, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}
+NEOX = {**BASE, "intermediate_size": 64, "max_position_embeddings": 512}
+OPT = {**BASE, "ffn_dim": 64, "max_position_embeddings": 512, "word_embed_proj_dim": 32, "pad_token_id": 0}
+FALCON = {**BASE, "new_decoder_architecture": False, "multi_query": False}
+EXPERTS = {**LLAMA, "num_experts_per_tok": 2}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", LLAMA),
     "llama, tied": ("LlamaConfig", {**LLAMA, "tie_word_embeddings": True}),
-    "llama, llama3 positions": (
-        "LlamaConfig",
-        {
-            **LLAMA,
-            "rope_parameters": {
-                "rope_type": "llama3",
-                "rope_theta": 1e4,
-                "factor": 8.0,
-                "low_freq_factor": 1.0,
-                "high_freq_factor": 4.0,
-                "original_max_position_embeddings": 16,
-            },
-        },
-    ),
+    "llama, llama3 positions": ("LlamaConfig", {**LLAMA, "rope_parameters": LLAMA3}),
     "llama, eager attention": ("LlamaConfig", {**LLAMA, "attn_implementation": "eager"}),
-    "llama, dynamic positions": (
-        "LlamaConfig",
-        {
-            **LLAMA,
-            "max_position_embeddings": 512,
-            "rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0},
-        },
-    ),
+    "llama, dynamic positions": ("LlamaConfig", {**LLAMA, "rope_parameters": DYNAMIC}),
     "qwen2": ("Qwen2Config", LLAMA),
-    "qwen2, window": (
-        "Qwen2Config",
-        {**LLAMA, "use_sliding_window": True, "sliding_window": 6, "max_window_layers": 0},
-    ),
+    "qwen2, window": ("Qwen2Config", {**WINDOW, "use_sliding_window": True, "max_window_layers": 0}),
     "qwen3": ("Qwen3Config", {**LLAMA, "head_dim": 8}),
     "mistral": ("MistralConfig", {**LLAMA, "sliding_window": None}),
-    "mistral, window": ("MistralConfig", {**LLAMA, "sliding_window": 6}),
+    "mistral, window": ("MistralConfig", WINDOW),
     "gemma": ("GemmaConfig", {**LLAMA, "head_dim": 8}),
-    "gemma2": ("Gemma2Config", {**GEMMA, "final_logit_softcapping": 1.0, "attn_logit_softcapping": 50.0}),
-    "gemma2, wide window": (
-        "Gemma2Config",
-        {**GEMMA, "sliding_window": 4096, "final_logit_softcapping": 1.0, "attn_logit_softcapping": 50.0},
-    ),
+    "gemma2": ("Gemma2Config", GEMMA2),
+    "gemma2, wide window": ("Gemma2Config", {**GEMMA2, "sliding_window": 4096}),
     "gemma3": ("Gemma3TextConfig", GEMMA),
     "cohere": ("CohereConfig", {**LLAMA, "logit_scale": 0.0625}),
     "granite": ("GraniteConfig", {**LLAMA, "logits_scaling": 8.0}),
-    "gpt2": (
-        "GPT2Config",
-        {
-            "vocab_size": V,
-            "n_embd": 32,
-            "n_layer": 2,
-            "n_head": 4,
-            "n_positions": 512,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-        },
-    ),
-    "gpt_neox": ("GPTNeoXConfig", {**BASE, "intermediate_size": 64, "max_position_embeddings": 512}),
-    "opt": (
-        "OPTConfig",
-        {**BASE, "ffn_dim": 64, "max_position_embeddings": 512, "word_embed_proj_dim": 32, "pad_token_id": 0},
-    ),
+    "gpt2": ("GPT2Config", {**GPT2, "bos_token_id": 1, "eos_token_id": 2}),
+    "gpt_neox": ("GPTNeoXConfig", NEOX),
+    "opt": ("OPTConfig", OPT),
     "bloom": ("BloomConfig", {"vocab_size": V, "hidden_size": 32, "n_layer": 2, "n_head": 4}),
-    "falcon": ("FalconConfig", {**BASE, "alibi": False, "new_decoder_architecture": False, "multi_query": False}),
-    "falcon, alibi": ("FalconConfig", {**BASE, "alibi": True, "new_decoder_architecture": False, "multi_query": False}),
+    "falcon": ("FalconConfig", {**FALCON, "alibi": False}),
+    "falcon, alibi": ("FalconConfig", {**FALCON, "alibi": True}),
     "mpt": ("MptConfig", {"vocab_size": V, "d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 512}),
-    "phi": ("PhiConfig", {**BASE, "intermediate_size": 64, "max_position_embeddings": 512}),
+    "phi": ("PhiConfig", NEOX),
     "phi3": ("Phi3Config", LLAMA),
-    "phi3, window": ("Phi3Config", {**LLAMA, "sliding_window": 6}),
+    "phi3, window": ("Phi3Config", WINDOW),
     "olmo2": ("Olmo2Config", LLAMA),
     "smollm3": ("SmolLM3Config", LLAMA),
     "stablelm": ("StableLmConfig", LLAMA),
-    "cohere2": ("Cohere2Config", {**LLAMA, "logit_scale": 0.0625, "sliding_window": 6}),
-    "starcoder2": ("Starcoder2Config", {**LLAMA, "sliding_window": 6}),
+    "cohere2": ("Cohere2Config", {**WINDOW, "logit_scale": 0.0625}),
+    "starcoder2": ("Starcoder2Config", WINDOW),
     "glm4": ("Glm4Config", {**LLAMA, "head_dim": 8}),
-    "mixtral": ("MixtralConfig", {**LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2}),
-    "qwen3_moe": (
-        "Qwen3MoeConfig",
-        {**LLAMA, "head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
-    ),
+    "mixtral": ("MixtralConfig", {**EXPERTS, "num_local_experts": 4}),
+    "qwen3_moe": ("Qwen3MoeConfig", {**EXPERTS, "head_dim": 8, "num_experts": 4, "moe_intermediate_size": 32}),
 }
 """Shapes: the class of the configuration and its arguments."""
 PROMPTS = [np.random.default_rng(1).integers(6, V, n).tolist() for n in (9, 5)]
@@ -127,16 +96,12 @@ def _multimodal() -> Any:
     return tf.Gemma3ForConditionalGeneration(config)
 
 
-def _encoder() -> Any:
-    config = tf.T5Config(vocab_size=V, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, decoder_start_token_id=0)
-    return tf.T5ForConditionalGeneration(config)
-
-
+T5 = {"vocab_size": V, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 4}
 OTHERS: dict[str, Callable[[], Any]] = {
     "mamba": lambda: tf.MambaForCausalLM(tf.MambaConfig(vocab_size=V, hidden_size=32, num_hidden_layers=1)),
     "lfm2": lambda: tf.Lfm2ForCausalLM(tf.Lfm2Config(**LLAMA, layer_types=["conv", "full_attention"])),
     "gemma3 with images": _multimodal,
-    "t5": _encoder,
+    "t5": lambda: tf.T5ForConditionalGeneration(tf.T5Config(**T5, decoder_start_token_id=0)),
     "llama without a head": lambda: tf.LlamaModel(tf.LlamaConfig(**LLAMA)),
 }
 """Models that are rejected."""
@@ -146,7 +111,7 @@ def made(name: str, implementation: str | None = None) -> Any:
     """A random model of a shape; its weights are so large that predictions differ and a wrong mask shows."""
     kind, settings = FAMILIES[name]
     torch.manual_seed(0)
-    chosen = {} if implementation is None else {"attn_implementation": implementation}
+    chosen = {"attn_implementation": implementation} if implementation else {}
     lm = tf.AutoModelForCausalLM.from_config(getattr(tf, kind)(**settings), **chosen).eval()
     with torch.no_grad():
         for weight in lm.parameters():
@@ -155,16 +120,11 @@ def made(name: str, implementation: str | None = None) -> Any:
     return lm
 
 
-@dataclass(frozen=True)
-class Gap:
+class Gap(NamedTuple):
     """Largest differences of log-probabilities from those of the model's own forward pass."""
 
     sampler: float
     trainer: float
-
-    def or_wider(self, other: "Gap") -> "Gap":
-        """The larger of each of the two."""
-        return Gap(max(self.sampler, other.sampler), max(self.trainer, other.trainer))
 
 
 def gap(lm: Any, prompts: Sequence[Sequence[int]], row_tokens: int) -> Gap:
@@ -179,22 +139,13 @@ def gap(lm: Any, prompts: Sequence[Sequence[int]], row_tokens: int) -> Gap:
 
 def widest(lm: Any) -> Gap:
     """The largest differences over prompts that begin alike or not, in rows of one completion and of several."""
-    found = Gap(0.0, 0.0)
-    for prompts in (PROMPTS, ALIKE):
-        for row_tokens in (1, 1024):
-            found = found.or_wider(gap(lm, prompts, row_tokens))
-    return found
+    found = [gap(lm, prompts, row_tokens) for prompts in (PROMPTS, ALIKE) for row_tokens in (1, 1024)]
+    return Gap(*map(max, zip(*found, strict=True)))
 
 
-@contextmanager
-def taken_for_plain() -> Iterator[None]:
+def taken_for_plain() -> AbstractContextManager[Any]:
     """Pack every model, as if its family were listed: what the table says that it would cost."""
-    honest = families._plain
-    families._plain = lambda lm: True
-    try:
-        yield
-    finally:
-        families._plain = honest
+    return patch.object(families, "_plain", lambda lm: True)
 
 
 def rejection(lm: Any) -> str:
@@ -208,17 +159,13 @@ def rejection(lm: Any) -> str:
 
 def table() -> str:
     """The rows of the README's table."""
-    rows = [
-        "| model | computed | sampler off by | trainer off by | if it were packed |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    rows = ["| model | computed | sampler off by | trainer off by | if it were packed |", "| --- " * 5 + "|"]
     for name in FAMILIES:
         lm = made(name)
         found, plain = widest(lm), model_of(lm).plain
         how, packed = ("packed", "") if plain else ("its own forward pass", _if_packed(lm))
         rows.append(f"| {name} | {how} | {_shown(found.sampler)} | {_shown(found.trainer)} | {packed} |")
-    for name, make in OTHERS.items():
-        rows.append(f"| {name} | rejected: {rejection(make()).partition(': ')[2]} | | | |")
+    rows += [f"| {name} | rejected: {rejection(make()).partition(': ')[2]} | | | |" for name, make in OTHERS.items()]
     return "\n".join(rows) + "\n"
 
 
@@ -229,21 +176,14 @@ def _shown(difference: float) -> str:
 def _if_packed(lm: Any) -> str:
     try:
         with taken_for_plain():
-            found = widest(lm)
+            return _shown(max(widest(lm)))
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         return f"fails ({type(error).__name__})"
-    return _shown(max(found.sampler, found.trainer))
 
 
 BLOCK = re.compile(r"(<!-- families: begin[^\n]*-->\n).*?(<!-- families: end -->)", re.DOTALL)
 
-
-def main(page: Path) -> None:
-    """Write the table between the markers of a page."""
-    torch.set_num_threads(1)
-    rows = table()
-    write_text(page, BLOCK.sub(lambda found: found[1] + rows + found[2], page.read_text(encoding="utf-8")))
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    torch.set_num_threads(1)
+    page, rows = Path(sys.argv[1]), table()
+    write_text(page, BLOCK.sub(lambda found: found[1] + rows + found[2], page.read_text(encoding="utf-8")))

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from septet.cli import program
 from septet.empg.experiments import Experiments, Real
 from septet.empg.gguf_files import FILES, fetch_gguf
-from septet.errors import EXIT_BAD_INPUT, InputError
+from septet.errors import InputError
 from septet.reading import read_mapping
 
 
@@ -19,8 +20,7 @@ def models_of(scale: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Key and settings of the model of each task that runs at a scale: the defaults, and what its file changes."""
     for paper, defaults in (("empg", Experiments), ("empgreal", Real)):
         made, given = defaults().model_dump(), read_mapping(scale).get(paper) or {}
-        runs = {**made["runs"], **(given.get("runs") or {})}
-        tasks = {**made["tasks"], **(given.get("tasks") or {})}
+        runs, tasks = ({**made[part], **(given.get(part) or {})} for part in ("runs", "tasks"))
         for name, methods in runs.items():
             if methods and name in tasks:
                 model = tasks[name].get("model") or made["tasks"].get(name, {}).get("model") or {}
@@ -33,14 +33,11 @@ def pinned(scale: str) -> list[tuple[str, str]]:
     Raises:
         InputError: the file is missing or no configuration, or a model has no revision.
     """
-    found: dict[tuple[str, str], None] = {}
-    for key, model in models_of(scale):
-        if model.get("kind") != "hub":
-            continue
+    hub = [(key, model) for key, model in models_of(scale) if model.get("kind") == "hub"]
+    for key, model in hub:
         if not model.get("revision"):
             raise InputError(f"{scale}: {key}.revision", expected="a commit", found="none")
-        found[model["name"], model["revision"]] = None
-    return list(found)
+    return list(dict.fromkeys((model["name"], model["revision"]) for _, model in hub))
 
 
 def fetch(scale: str, cache: Path) -> list[Path]:
@@ -62,9 +59,4 @@ def fetch(scale: str, cache: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    try:
-        for folder in fetch(sys.argv[1], Path(sys.argv[2])):
-            print(folder)
-    except InputError as error:
-        print(f"empg: {error}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+    program("empg", lambda: sys.stdout.writelines(f"{one}\n" for one in fetch(sys.argv[1], Path(sys.argv[2]))))

@@ -84,15 +84,6 @@ def pack(
     return sorted(rows, key=lambda row: -row.length)
 
 
-def buckets(rows: list[Row], tokens: int) -> Iterator[list[Row]]:
-    """Rows, sorted by length, in groups of at most `tokens` tokens, padding included; one row at least."""
-    start = 0
-    while start < len(rows):
-        count = max(1, tokens // rows[start].length)
-        yield rows[start : start + count]
-        start += count
-
-
 def batches(
     rollout: Rollout,
     keep: Sequence[int] | None = None,
@@ -116,10 +107,12 @@ def batches(
     wanted = [k for k in (range(len(lengths)) if keep is None else keep) if lengths[k]]  # an empty one has nothing
     begin = common(rollout.prompts)
     rows = pack(lengths, [len(prompt) for prompt in rollout.prompts], rollout.samples, wanted, row_tokens, begin)
-    plan = list(buckets(rows, batch_tokens))
-    for some in plan:
+    start = made = 0
+    while start < len(rows):  # sorted by length: the first of a batch is what the others are padded to
+        some = rows[start : start + max(1, batch_tokens // rows[start].length)]
         yield _assemble(rollout, some, begin, device)
-    if rounds is not None and (missing := rounds(len(plan)) - len(plan)):
+        start, made = start + len(some), made + 1
+    if rounds is not None and (missing := rounds(made) - made):
         k = lengths.index(min(filter(None, lengths)))
         row = Row([k], len(rollout.prompts[k // rollout.samples]) + lengths[k] - 1)
         yield from [replace(_assemble(rollout, [row], begin, device), spare=True)] * missing
@@ -156,15 +149,14 @@ def _assemble(rollout: Rollout, rows: list[Row], begin: int, device: torch.devic
     at_row = np.repeat([r for r, row in enumerate(rows) for _ in row.members], sizes)
     to_row = np.repeat([place[k] for row in rows for k in row.members], sizes)
 
-    def there(array: NDArray[np.int64]) -> Tensor:
+    def there(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(device)
 
     mask: Tensor | None = None
     if any(len(row.members) > 1 for row in rows):
         mask = _tree(there(family), there(branch))
     elif rows[-1].length < width:
-        mask = torch.from_numpy(branch >= 0).to(device)
-
+        mask = there(branch >= 0)
     return PackedBatch(
         members=torch.tensor(members),
         ids=there(ids),

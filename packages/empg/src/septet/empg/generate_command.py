@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pydantic import Field
 
-from septet.config import validate
 from septet.empg.inference import Completer, Options, parse
 from septet.empg.rows import prompt_of, read_rows
 from septet.errors import InputError
@@ -28,16 +27,13 @@ class Generation(Options):
 
 def main(arguments: Sequence[str]) -> None:
     """Print a JSON object for each completion: prompt, completion, tokens and whether it ended by itself."""
-    given = parse("generate", Generation, arguments, "Print completions as JSON lines.")
-    options = validate(Generation, given, "command line")
+    options = parse("generate", Generation, arguments, "Print completions as JSON lines.")
     asked = [prompt_of(text, "--prompt") for text in options.prompt]
     if options.prompts is not None:
         for number, row in enumerate(read_rows(options.prompts), 1):
             asked.append(prompt_of(row.get("prompt"), f"{options.prompts}: row {number}: prompt"))
     if not asked:
         raise InputError("prompts", expected="prompts, by --prompt or --prompts", found="none")
-    if options.samples > 1 and not options.temperature:
-        raise InputError("samples", expected="1 at temperature 0", found=options.samples)
     completer = Completer(options)
     texts = []
     for prompt in asked:

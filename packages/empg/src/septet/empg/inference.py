@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
 
-from septet.config import Settings
+from septet.config import Settings, validate
 from septet.devices import claim
 from septet.empg import models
 from septet.empg.engines import Local
@@ -40,6 +40,9 @@ class Options(Settings):
     """Most completions that are drawn at a time."""
 
 
+Given = TypeVar("Given", bound=Options)
+
+
 @dataclass(frozen=True)
 class Completion:
     """One completion of a prompt."""
@@ -60,8 +63,7 @@ class Completer:
     """
 
     def __init__(self, options: Options) -> None:
-        self.options = options
-        name = options.model
+        self.options, name = options, options.model
         if name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).exists():
             folder = Path(name).expanduser()
             if not (folder / "config.json").is_file() and not (folder.suffix == ".gguf" and folder.is_file()):
@@ -71,27 +73,19 @@ class Completer:
             name = str(folder)
         torch.set_num_threads(options.threads)
         models.without_bars()
-        device = self._device()
+        if options.device != "cpu":
+            claim()
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device", expected="a GPU that torch can use, or cpu", found="none")
+        device = torch.device("cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu")
         dtype = "auto" if options.dtype == "auto" else models.DTYPES[options.dtype]
         lm, self.tokenizer = models.pretrained(name, options.revision, dtype)
         models.choose_attention(lm, device)
         self.lm = lm.to(device).eval()
         self._engine = Local(self.lm, self.tokenizer, options.rows)
 
-    def _device(self) -> torch.device:
-        wanted = self.options.device
-        if wanted != "cpu":
-            claim()
-        there = torch.cuda.is_available()
-        if wanted == "cuda" and not there:
-            raise InputError("device", expected="a GPU that torch can use, or cpu", found="none")
-        return torch.device("cuda" if wanted != "cpu" and there else "cpu")
-
     def complete(self, prompts: Sequence[str], limit: int) -> list[Completion]:
-        """Completions of prompts, those of one prompt next to each other.
-
-        Args:
-            limit: most tokens of a completion.
+        """Completions of at most `limit` tokens, those of one prompt next to each other.
 
         Raises:
             InputError: a prompt has no token, or the model has no positions for prompt and completion.
@@ -112,21 +106,22 @@ class Completer:
         ]
 
 
-def parse(verb: str, options: type[Settings], arguments: Sequence[str], purpose: str) -> dict[str, Any]:
+def parse(verb: str, options: type[Given], arguments: Sequence[str], purpose: str) -> Given:
     """Parse a command line whose options are the fields of a model: `model` by its place, others as `--name`.
 
-    The values are texts, for the model to check; a field that holds a list may be repeated, and one that is true or
-    false is a switch.
+    A field that holds a list may be repeated, and one that is true or false is a switch. Raises InputError.
     """
     parser = argparse.ArgumentParser(prog=f"python -m septet.empg {verb}", description=purpose, allow_abbrev=False)
     for name, field in options.model_fields.items():
         default = "" if field.is_required() or field.default in (None, [], False) else f" (default {field.default})"
-        told = (field.description or "").replace("%", "%%") + default
-        if name == "model":
-            parser.add_argument(name, help=told)
-        elif field.annotation is bool:
-            parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", default=None, help=told)
-        else:
-            several = {"action": "append"} if isinstance(field.default, list) else {}
-            parser.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=told, **several)  # type: ignore[arg-type]
-    return {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+        told: dict[str, Any] = {"help": (field.description or "").replace("%", "%%") + default}
+        if field.annotation is bool:
+            told |= {"action": "store_true", "default": None}
+        elif name != "model":
+            told |= {"metavar": "VALUE", "action": "append" if isinstance(field.default, list) else "store"}
+        parser.add_argument(name if name == "model" else f"--{name.replace('_', '-')}", **told)
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    chosen = validate(options, given, "command line")
+    if chosen.samples > 1 and not chosen.temperature:
+        raise InputError("samples", expected="1 at temperature 0", found=chosen.samples)
+    return chosen

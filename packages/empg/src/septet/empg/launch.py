@@ -23,9 +23,8 @@ GRACE = 30.0
 
 def main(arguments: list[str]) -> int:
     """Run the job; its exit code."""
-    usage = "usage: python -m septet.empg.launch PROCESSES VERB --config FILE --out DIR"
     if len(arguments) < 2 or not arguments[0].isdecimal() or int(arguments[0]) < 1:
-        print(usage, file=sys.stderr)
+        print("usage: python -m septet.empg.launch PROCESSES VERB --config FILE --out DIR", file=sys.stderr)
         return EXIT_BAD_INPUT
     count, job = int(arguments[0]), arguments[1:]
     with tempfile.TemporaryDirectory(prefix="empg-launch-") as name:
@@ -69,16 +68,15 @@ def watch(processes: list[subprocess.Popen[bytes]]) -> int | None:
     """Wait for all; the rank of the first that failed, or none. The others are killed if they do not end soon."""
     failed: int | None = None
     end = float("inf")
-    while any(process.poll() is None for process in processes):
-        if failed is None:
-            bad = [rank for rank, process in enumerate(processes) if process.poll()]
-            if bad:
-                failed, end = bad[0], time.monotonic() + GRACE
+    while True:
+        codes = [process.poll() for process in processes]
+        if failed is None and any(codes):
+            failed, end = next(rank for rank, code in enumerate(codes) if code), time.monotonic() + GRACE
+        if None not in codes:
+            return failed
         if time.monotonic() > end:
             tell(processes, signal.SIGKILL)
         time.sleep(0.05)
-    bad = [rank for rank, process in enumerate(processes) if process.returncode]
-    return failed if failed is not None or not bad else bad[0]
 
 
 def tell(processes: list[subprocess.Popen[bytes]], number: int) -> None:

@@ -13,25 +13,24 @@ from torch import Tensor
 from septet.errors import InputError
 
 
-def as_booleans(mask: Tensor, shape: Sequence[int | None], name: str = "mask") -> Tensor:
+def as_booleans(mask: Tensor, shape: Sequence[int | None]) -> Tensor:
     """The mask as booleans, detached; the mask itself if it is boolean already.
 
     Args:
         mask: 0 and 1 of any dtype.
         shape: the shape it must have; none for an axis of any length.
-        name: what the message calls it.
 
     Raises:
         InputError: no tensor, another shape, or a value other than 0 and 1 (NaN too).
     """
-    matching(name, mask, shape)
+    matching("mask", mask, shape)
     if mask.dtype == torch.bool:
         return mask
     mask = mask.detach()
     kept = mask == 1
     odd = ~(kept | (mask == 0))
     if odd.any():
-        raise InputError(name, expected="0 and 1 only", found=mask[odd][0].item())
+        raise InputError("mask", expected="0 and 1 only", found=mask[odd][0].item())
     return kept
 
 

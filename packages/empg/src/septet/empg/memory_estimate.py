@@ -30,10 +30,9 @@ def batch_tokens(policy: Policy, checkpointed: bool, device: torch.device) -> in
     """Most tokens of a batch whose activations fit the free memory, once gradients, Adam and logits have their part."""
     lm = policy.model.lm
     if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
+        free = float(torch.cuda.mem_get_info(device)[0])
     else:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", MEMORY.read_text(encoding="utf-8"))
-        free = int(found[1]) * 1024 if found else 0
+        free = _megabytes(MEMORY, "MemAvailable", 0.0) * 2**20
     trained = sum(weight.numel() for weight in policy.parameters() if weight.requires_grad)
     logits = 3 * 4 * (HEAD_ELEMENTS + vocabulary(lm))  # logits, their softmax and its gradient
     left = USED * free - 12 * trained - logits
@@ -51,7 +50,7 @@ class Meter:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         elif STATUS.is_file():
-            self._before = _megabytes("VmRSS")
+            self._before = _megabytes(STATUS, "VmRSS")
             try:
                 # the highest since now, not since the start: imports took more for a moment
                 RESET.write_text("5", encoding="utf-8")
@@ -62,10 +61,10 @@ class Meter:
         """MB; not a number where the system does not tell."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 2**20
-        above = _megabytes("VmHWM") - self._before
+        above = _megabytes(STATUS, "VmHWM") - self._before
         return above if above != above else max(0.0, above)  # the kernel counts in batches: a little below is nothing
 
 
-def _megabytes(name: str) -> float:
-    found = re.search(rf"{name}:\s+(\d+) kB", STATUS.read_text(encoding="utf-8"))
-    return int(found[1]) / 1024 if found else float("nan")
+def _megabytes(file: Path, name: str, otherwise: float = float("nan")) -> float:
+    found = re.search(rf"{name}:\s+(\d+) kB", file.read_text(encoding="utf-8"))
+    return int(found[1]) / 1024 if found else otherwise

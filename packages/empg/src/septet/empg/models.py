@@ -3,8 +3,6 @@
 import importlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from septet.files import replacing
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, SafetensorError)
 
 
 def without_bars() -> None:
@@ -34,11 +33,11 @@ def without_bars() -> None:
 
 def device_of(job: Job) -> torch.device:
     """Where the job computes; the tiny model is faster on the processor."""
-    if job.device != "cpu" and not isinstance(job.task.model, Tiny):
+    small = isinstance(job.task.model, Tiny)
+    if job.device != "cpu" and not small:
         claim()
     if job.device == "auto":
-        usable = torch.cuda.is_available() and not isinstance(job.task.model, Tiny)
-        return torch.device("cuda" if usable else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() and not small else "cpu")
     return torch.device(job.device)
 
 
@@ -62,16 +61,16 @@ def load(job: Job, device: torch.device | None = None) -> tuple[Any, Tokenizer]:
         DataUnavailable: the hub did not give them.
     """
     model, computes_on = job.task.model, device_of(job)
-    device = device or computes_on
     if isinstance(model, Tiny):
         file = Path(job.weights_file) if job.weights_file else tiny.base_file(model.base)
-        return tiny.load(file).to(device), CharTokenizer()
+        return tiny.load(file).to(device or computes_on), CharTokenizer()
     if isinstance(model, Gguf):
         lm, tokenizer = load_prepared(Path(str(job.weights_file)), computes_in(job))
     else:
         lm, tokenizer = pretrained(model.name, model.revision, computes_in(job))
     choose_attention(lm, computes_on)
-    return lm.to(device).eval(), tokenizer  # no type: it would round the frequencies of rotary positions too
+    lm.to(device or computes_on)  # no type: it would round the frequencies of rotary positions too
+    return lm.eval(), tokenizer
 
 
 def choose_attention(lm: Any, device: torch.device) -> None:
@@ -130,7 +129,7 @@ def load_prepared(file: Path, dtype: torch.dtype = torch.bfloat16) -> tuple[Any,
         tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
         if odd := weights.keys() ^ (lm.state_dict().keys() - tied):  # the library fills gaps by chance
             raise ValueError(f"missing or unknown: {min(odd)}")
-    except (OSError, RuntimeError, KeyError, ValueError, SafetensorError) as error:
+    except UNREADABLE as error:
         found = str(error).partition("\n")[0]
         raise InputError(str(file), expected="the output of prepare: a model's weights", found=found) from None
     return lm, HubTokenizer(inner, ends, name=str(config.name_or_path))
@@ -150,7 +149,7 @@ def pretrained(name: str, revision: str | None = None, dtype: torch.dtype | str 
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with _available(name):
+    try:
         if name.endswith(".gguf"):
             lm, inner = read_gguf(Path(name), torch.float32 if isinstance(dtype, str) else dtype)
         else:
@@ -159,16 +158,9 @@ def pretrained(name: str, revision: str | None = None, dtype: torch.dtype | str 
             lm, told = library.from_pretrained(name, revision=revision, dtype=dtype, output_loading_info=True)
             if told["missing_keys"]:  # the library fills them by chance
                 raise ValueError(f"files without the weights {min(told['missing_keys'])}")
+    except UNREADABLE as error:
+        found = str(error).partition("\n")[0]
+        raise DataUnavailable(f"model {name}", expected="a folder, or an answer from the hub", found=found) from None
     ends = getattr(lm.generation_config, "eos_token_id", None)
     stops = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
     return lm, HubTokenizer(inner, stops, lm.get_input_embeddings().weight.shape[0], name)
-
-
-@contextmanager
-def _available(name: str) -> Iterator[None]:
-    """Say in one line that a model cannot be loaded."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        found = str(error).partition("\n")[0]
-        raise DataUnavailable(f"model {name}", expected="a folder, or an answer from the hub", found=found) from None

@@ -5,6 +5,7 @@ backtrack, and numbers of more digits than any answer has are not read.
 """
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -129,35 +130,34 @@ class _Reader:
         """Value, end, and whether it is a single number; no value where sides differ or nothing says what a sum is."""
         value, alone = self._sum(0), not self._worked
         equal = False
-        while value is not None and self._peek() == "=":
-            before = self._at
-            self._at += 1
-            other = self._sum(0)
-            if other is None:
-                self._at = before
-                break
+        while value is not None and self._peek() == "=" and (other := self._behind(self._sum, 0)) is not None:
             equal = True
             if other != value:
                 return None, self._at, False
         return (value if alone or equal else None), self._at, alone and not equal
 
+    def _behind(self, read: Callable[[int], Fraction | None], depth: int) -> Fraction | None:
+        """What stands behind a sign; if that is no number, the sign is not read either."""
+        before, self._at = self._at, self._at + 1
+        value = read(depth)
+        if value is None:
+            self._at = before
+        return value
+
     def _peek(self, ahead: int = 0) -> str:
         place = self._at + ahead
-        if place < len(self._tokens):
-            return "*" if _times(self._tokens, place) else self._tokens[place].text
-        return ""
+        if place >= len(self._tokens):
+            return ""
+        return "*" if _times(self._tokens, place) else self._tokens[place].text
 
-    def _number(self, ahead: int) -> str | None:
+    def _number(self, ahead: int) -> str:
         token = self._tokens[self._at + ahead : self._at + ahead + 1]
-        return token[0].text if token and token[0].kind == "number" else None
+        return token[0].text if token and token[0].kind == "number" else ""
 
     def _sum(self, depth: int) -> Fraction | None:
         value = self._product(depth)
         while value is not None and (sign := self._peek()) in ("+", "-"):
-            before, self._at = self._at, self._at + 1
-            other = self._product(depth)
-            if other is None:
-                self._at = before
+            if (other := self._behind(self._product, depth)) is None:
                 break
             value, self._worked = (value + other if sign == "+" else value - other), True
         return value
@@ -165,10 +165,7 @@ class _Reader:
     def _product(self, depth: int) -> Fraction | None:
         value = self._signed(depth)
         while value is not None and (sign := self._peek()) in ("*", "/"):
-            before, self._at = self._at, self._at + 1
-            other = self._signed(depth)
-            if other is None:
-                self._at = before
+            if (other := self._behind(self._signed, depth)) is None:
                 break
             if sign == "/" and other == 0:
                 return None
@@ -184,16 +181,14 @@ class _Reader:
             value = self._signed(depth + 1)
             return value if value is None or sign == "+" else -value
         value = self._single(depth)
-        if value is not None and self._peek() in ("^", "**"):
-            before, self._at = self._at, self._at + 1
-            power = self._signed(depth + 1)
-            if power is None:
-                self._at = before
-            elif power.denominator != 1 or abs(power) > POWER or (value == 0 and power < 0):
-                return None
-            else:
-                value, self._worked = value ** int(power), True
-        return value
+        if value is None or self._peek() not in ("^", "**"):
+            return value
+        if (power := self._behind(self._signed, depth + 1)) is None:
+            return value
+        if power.denominator != 1 or abs(power) > POWER or (value == 0 and power < 0):
+            return None
+        self._worked = True
+        return value ** int(power)
 
     def _single(self, depth: int) -> Fraction | None:
         if self._peek() == "(":
@@ -204,15 +199,14 @@ class _Reader:
                 return None
             self._at += 1
             return value
-        text = self._number(0)
-        if text is None:
+        if not (text := self._number(0)):
             return None
         self._at += 1
-        value = number(text)
-        top, bottom = self._number(0), self._number(2)
-        if value is not None and text.isdigit() and top and bottom and top.isdigit() and bottom.isdigit():
-            part = number(bottom), number(top)
-            if self._peek(1) == "/" and part[0] and part[1] is not None and part[1] < part[0]:
+        value, over = number(text), self._peek(1) == "/"
+        mixed = text, self._number(0), self._number(2)  # 1 3/4
+        if value is not None and over and all(map(str.isdigit, mixed)):
+            top, bottom = number(mixed[1]), number(mixed[2])
+            if bottom and top is not None and top < bottom:
                 self._at += 3
-                value += part[1] / part[0]
+                value += top / bottom
         return value

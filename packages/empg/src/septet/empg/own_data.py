@@ -7,11 +7,10 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from septet.empg.config import Dataset
-from septet.empg.problems import Problem, Questions
+from septet.empg.problems import Problem, Questions, split
 from septet.empg.rows import prompt_of, read_rows
 from septet.errors import InputError
 from septet.files import sha256
-from septet.seeding import stream
 
 
 def questions(task: Dataset, root_seed: int) -> Questions:
@@ -27,9 +26,8 @@ def questions(task: Dataset, root_seed: int) -> Questions:
         if len(train) <= task.held_out:
             expected = f"more than {task.held_out} rows, which are held out for the test (held_out)"
             raise InputError(task.train, expected=expected, found=len(train))
-        order = stream(root_seed, "dataset", "split").permutation(len(train))
-        test = [train[place] for place in sorted(order[: task.held_out])]
-        train = [train[place] for place in sorted(order[task.held_out :])]
+        parts = split(train, task.held_out, root_seed, "dataset")
+        train, test = parts.train, parts.test
     digests = " and ".join(f"{Path(name).name} {sha256(Path(name))[:12]}" for name in names)
     return Questions(train, test, f"{digests}: {len(train)} / {len(test)}")
 
@@ -42,24 +40,20 @@ def _problems(task: Dataset, file: Path) -> list[Problem]:
     except TemplateError as error:
         raise InputError("task.prompt", expected="a Jinja template", found=str(error)) from None
     whole = task.prompt.replace(" ", "") == "{{prompt}}"
+    before = [] if task.system is None else [{"role": "system", "content": task.system}]
     problems = []
     for number, row in enumerate(read_rows(file), 1):
-        where = f"{file}: row {number}"
+        where = f"{file}: row {number}: prompt"
         value: Any = row.get("prompt") if whole else None
         if not isinstance(value, list):
             try:
                 value = template.render(row)
             except (TemplateError, TypeError, ValueError) as error:
-                raise InputError(f"{where}: prompt", expected=f"columns for {task.prompt}", found=str(error)) from None
-        prompt = prompt_of(value, f"{where}: prompt")
-        problems.append(_problem(task, prompt, row))
+                raise InputError(where, expected=f"columns for {task.prompt}", found=str(error)) from None
+        prompt, answer = prompt_of(value, where), str(row.get("answer", ""))
+        if isinstance(prompt, str) and not task.chat:
+            problems.append(Problem(prompt, answer, row=row))
+            continue
+        turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        problems.append(Problem("", answer, chat=(*before, *turns), row=row))
     return problems
-
-
-def _problem(task: Dataset, prompt: str | list[dict[str, str]], row: dict[str, Any]) -> Problem:
-    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) and task.chat else prompt
-    answer = str(row.get("answer", ""))
-    if isinstance(turns, str):
-        return Problem(turns, answer, row=row)
-    before = [] if task.system is None else [{"role": "system", "content": task.system}]
-    return Problem("", answer, chat=(*before, *turns), row=row)

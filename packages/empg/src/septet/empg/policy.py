@@ -36,15 +36,13 @@ class Policy(nn.Module):
         self.model = model_of(lm)
         self.critic: nn.Linear | None = None
         if critic:
-            reference = next(lm.parameters())
             if not self.model.plain:
+                where, found = f"model {lm.config.model_type}", "another, or a variant of one"
                 expected = "a family whose hidden states are tested (septet.empg.families.PLAIN), for a critic"
-                raise InputError(
-                    f"model {lm.config.model_type}", expected=expected, found="another, or a variant of one"
-                )
-            self.critic = nn.Linear(lm.config.hidden_size, 1, device=reference.device, dtype=reference.dtype)
-            nn.init.zeros_(self.critic.weight)
-            nn.init.zeros_(self.critic.bias)
+                raise InputError(where, expected=expected, found=found)
+            self.critic = nn.Linear(lm.config.hidden_size, 1).to(next(lm.parameters()))
+            for weight in self.critic.parameters():
+                nn.init.zeros_(weight)
 
     def forward(
         self,
@@ -77,8 +75,7 @@ class Policy(nn.Module):
             rows, width = ids.shape
             mask = as_booleans(mask, (rows, width) if mask.dim() == 2 else (rows, 1, width, width))
         if not self.model.plain:
-            log_pi, spread = self._likelihoods(self._own(ids, positions, mask)[at], targets, temperature, entropy)
-            return log_pi, spread, None
+            return *self._likelihoods(self._own(ids, positions, mask)[at], targets, temperature, entropy), None
         states = self.model.lm.base_model(
             input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
         ).last_hidden_state[at]
@@ -105,10 +102,8 @@ class Policy(nn.Module):
         """Logits ``(R, T, V)`` of the model's own forward pass."""
         lm = self.model.lm
         if mask is not None and mask.dim() == 4:
-            expected = "one completion a row (row_tokens of Policy.room)"
-            raise InputError(
-                f"model {lm.config.model_type}", expected=expected, found="rows packed with our attention mask"
-            )
+            where, found = f"model {lm.config.model_type}", "rows packed with our attention mask"
+            raise InputError(where, expected="one completion a row (row_tokens of Policy.room)", found=found)
         seen = torch.ones_like(ids) if mask is None else mask.long()
         more = {"position_ids": positions} if self.model.takes_positions else {}
         logits: Tensor = lm(input_ids=ids, attention_mask=seen, use_cache=False, **more).logits
@@ -168,11 +163,11 @@ class Masters:
             self.weights = [nn.Parameter(local(weight)) for weight in self.models]
         elif self.split:
             self.weights = [nn.Parameter(weight.detach().float().clone()) for weight in self.models]
-        self._hooks = []
-        if self.split:
-            for weight, master in zip(self.models, self.weights, strict=True):
-                hook = weight.register_post_accumulate_grad_hook(_handing_to(master))  # type: ignore[no-untyped-call]
-                self._hooks.append(hook)
+        self._hooks = [
+            weight.register_post_accumulate_grad_hook(_handing_to(master))  # type: ignore[no-untyped-call]
+            for weight, master in zip(self.models, self.weights, strict=True)
+            if self.split
+        ]
 
     def each(self) -> Iterator[tuple[str, nn.Parameter, nn.Parameter]]:
         """Name, model's weight and master of each weight that is trained."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,10 @@ def chain_answer(digits: Sequence[int]) -> str:
     return f"{first},{(first + digits[2]) % 10}"
 
 
-def chains(root_seed: int, held_out: int = 200) -> Questions:
-    """All 1,000 prompts `a+b+c=`, `held_out` of them for the test."""
-    every = [
-        Problem(f"{a}+{b}+{c}=", str((a + b + c) % 10)) for a in range(10) for b in range(10) for c in range(10)
-    ]  # fmt: skip
-    return _split(every, held_out, root_seed, "chain")
+def chains(root_seed: int) -> Questions:
+    """All 1,000 prompts `a+b+c=`, 200 of them for the test."""
+    every = [Problem(f"{a}+{b}+{c}=", str((a + b + c) % 10)) for a, b, c in product(range(10), repeat=3)]
+    return split(every, 200, root_seed, "chain")
 
 
 def step_answer(prompt: str) -> list[str]:
@@ -58,16 +57,16 @@ def step_answer(prompt: str) -> list[str]:
     return steps
 
 
-def step_problems(root_seed: int, count: int = 4000, held_out: int = 400) -> Questions:
-    """Prompts of four digits and three signs drawn without replacement, `held_out` of them for the test."""
+def step_problems(root_seed: int) -> Questions:
+    """4,000 prompts of four digits and three signs drawn without replacement, 400 of them for the test."""
     draw = stream(root_seed, "steps", "problems")
     prompts = []
-    for number in draw.permutation(80_000)[:count]:
+    for number in draw.permutation(80_000)[:4000]:
         digits, signs = divmod(int(number), 8)
-        a, b, c, d = (digits // 1000, digits // 100 % 10, digits // 10 % 10, digits % 10)
+        a, b, c, d = list(f"{digits:04}")
         s = ["+-"[signs >> place & 1] for place in range(3)]
         prompts.append(f"{a}{s[0]}{b}{s[1]}{c}{s[2]}{d}=")
-    return _split([Problem(p, step_answer(p)[-1][-1]) for p in prompts], held_out, root_seed, "steps")
+    return split([Problem(p, step_answer(p)[-1][-1]) for p in prompts], 400, root_seed, "steps")
 
 
 CHAT_TEMPLATE = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
@@ -76,34 +75,32 @@ CHAT_EXAMPLES = (("2 + 5", "7"), ("3 * 2", "6"))
 """Earlier turns of the chat: they show what an answer looks like, so that the base is right now and then."""
 
 
-def chat_sums(root_seed: int, shots: int = 0, held_out: int = 60) -> Questions:
-    """`a op b` of digits and +, -, *: 300 questions; a pair of digits, whichever first, is in one part only.
+def chat_sums(root_seed: int, shots: int = 0) -> Questions:
+    """`a op b` of digits and +, -, *: 300 questions, 60 at most for the test; a pair of digits is in one part only.
 
-    Args:
-        shots: worked examples before the question, as turns of the chat; their digits are not in the test.
+    `shots` worked examples come before the question, as turns of the chat; their digits are not in the test.
     """
-    turns = [
+    before = "".join(
         CHAT_TEMPLATE.format(f"What is {sum_}?") + f"{sum_} = {value}<|im_end|>\n"
         for sum_, value in CHAT_EXAMPLES[:shots]
-    ]
+    )
     used = [sorted((int(sum_[0]), int(sum_[-1]))) for sum_, _ in CHAT_EXAMPLES]
     pairs = [(a, b) for a in range(10) for b in range(a, 10)]
     draw = stream(root_seed, "chat", "split")
-    train: list[Problem] = []
-    test: list[Problem] = []
+    train, test = list[Problem](), list[Problem]()
     for index in draw.permutation(len(pairs)):
         a, b = pairs[index]
-        free = [a, b] not in used and len(test) + (6 if a != b else 3) <= held_out
+        free = [a, b] not in used and len(test) + (6 if a != b else 3) <= 60
         for x, y in {(a, b), (b, a)} if a != b else [(a, b)]:
             for sign, value in (("+", x + y), ("-", x - y), ("*", x * y)):
-                text = "".join(turns) + CHAT_TEMPLATE.format(f"What is {x} {sign} {y}?")
+                text = before + CHAT_TEMPLATE.format(f"What is {x} {sign} {y}?")
                 (test if free else train).append(Problem(text, str(value)))
-    train.sort(key=lambda p: p.prompt)
-    test.sort(key=lambda p: p.prompt)
+    train, test = (sorted(part, key=lambda p: p.prompt) for part in (train, test))
     return Questions(train, test, "generated chat sums")
 
 
-def _split(every: list[Problem], held_out: int, root_seed: int, name: str) -> Questions:
+def split(every: list[Problem], held_out: int, root_seed: int, name: str) -> Questions:
+    """Hold out some problems for the test, drawn by the root seed; both parts keep their order."""
     order = stream(root_seed, name, "split").permutation(len(every))
     test = [every[i] for i in sorted(order[:held_out])]
     train = [every[i] for i in sorted(order[held_out:])]

@@ -24,9 +24,6 @@ class Rewards:
     chats, prompts and completions are lists of turns. `trainer_state` is None here, `log_extra` and `log_metric` do
     nothing.
 
-    Args:
-        wanted: the functions by name, with their weights.
-
     Raises:
         InputError: a name is not that of a function that can be imported.
     """
@@ -63,7 +60,7 @@ class Rewards:
             for name in dict.fromkeys(name for problem in asked for name in problem.row)
             if name not in RESERVED
         }
-        inputs |= {"trainer_state": None, "log_extra": _ignore, "log_metric": _ignore}
+        inputs |= {"trainer_state": None} | dict.fromkeys(("log_extra", "log_metric"), lambda *_, **__: None)
         prompts = [list(map(dict, one.chat)) if one.chat else one.prompt for one in asked]
         completions = [
             [{"role": "assistant", "content": text}] if one.chat else text
@@ -71,10 +68,9 @@ class Rewards:
         ]
         total, seen, self.means = [0.0] * len(texts), [False] * len(texts), {}
         for one, function in zip(self.wanted, self.functions, strict=True):
+            ids = [list(row) for row in tokens]
             try:
-                returned = function(
-                    prompts=prompts, completions=completions, completion_ids=[list(row) for row in tokens], **inputs
-                )
+                returned = function(prompts=prompts, completions=completions, completion_ids=ids, **inputs)
             except Exception as error:
                 error.add_note(f"raised by the reward {one.function}")
                 raise
@@ -102,27 +98,26 @@ def imported(name: str) -> Callable[..., Any]:
     module, _, own = name.rpartition(".")
     where = f"reward {name}"
     try:
-        found = getattr(importlib.import_module(module), own)
+        found: Callable[..., Any] = getattr(importlib.import_module(module), own)
     except (ImportError, AttributeError, ValueError) as error:
         expected = "the dotted name of a function that can be imported, such as my_rewards.exact"
         raise InputError(where, expected=expected, found=str(error)) from None
     if not callable(found) or inspect.iscoroutinefunction(found) or inspect.isclass(found):
         raise InputError(where, expected="a function, not asynchronous", found=type(found).__name__)
-    made: Callable[..., Any] = found
-    return made
+    return found
 
 
 def _numbers(returned: Any, count: int, name: str) -> list[float | None]:
-    expected = f"a list of {count} finite numbers or None, one for each completion"
+    where, expected = f"reward {name}", f"a list of {count} finite numbers or None, one for each completion"
     try:
         values = [None if value is None else float(value) for value in returned]
     except (TypeError, ValueError) as error:
-        raise InputError(f"reward {name}", expected=expected, found=f"{returned!r:.100}: {error}") from None
+        raise InputError(where, expected=expected, found=f"{returned!r:.100}: {error}") from None
     if len(values) != count:
-        raise InputError(f"reward {name}", expected=expected, found=f"{len(values)} values")
+        raise InputError(where, expected=expected, found=f"{len(values)} values")
     for value in values:
         if value is not None and not math.isfinite(value):
-            raise InputError(f"reward {name}", expected=expected, found=value)
+            raise InputError(where, expected=expected, found=value)
     return values
 
 
@@ -132,7 +127,3 @@ def _digest(function: Callable[..., Any]) -> str:
     except TypeError:  # not written in Python
         return ""
     return sha256(Path(file))[:12] if file and Path(file).is_file() else ""
-
-
-def _ignore(*_: Any, **__: Any) -> None:
-    """Take what a reward wants to log."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ def keep(trainer: Trainer, scratch: Path) -> None:
     point = trainer.history.points.index(trainer.step)
     scores = trainer.history.scores(trainer.seed)[1 : point + 1]
     best = not (scores[:-1] >= scores[-1]).any()
-    kinds = [*(["best"] if best else []), *(["last"] if trainer.step == trainer.job.task.steps else [])]
+    kinds = [kind for kind, due in (("best", best), ("last", trainer.step == trainer.job.task.steps)) if due]
     if not kinds:
         return
     weights, dtype = {}, computes_in(trainer.job)
@@ -66,89 +66,60 @@ def keep(trainer: Trainer, scratch: Path) -> None:
 
 
 class Models:
-    """The folders of a finished job.
-
-    Args:
-        trainer: the job's trainer.
-        scratch: where `keep` wrote.
-        out: the job's output folder.
-    """
+    """The folders of a finished job below `out`, of what `keep` wrote to `scratch`."""
 
     def __init__(self, trainer: Trainer, scratch: Path, out: Path) -> None:
         self.trainer, self.scratch, self.out = trainer, scratch, out
-        self.seeds = seeds_kept(trainer.job)
-
-    def _file(self, kind: str, seed: int) -> Path:
-        return self.scratch / f"{kind}-{seed}.safetensors"
-
-    def place(self, kind: str, seed: int) -> str:
-        """Path of a model below the folder of models: its kind, below its seed if several seeds are kept."""
-        return kind if len(self.seeds) == 1 else f"seed-{seed}/{kind}"
+        seeds = seeds_kept(trainer.job)
+        self.places = {
+            kind if len(seeds) == 1 else f"seed-{seed}/{kind}": (kind, seed) for seed in seeds for kind in KINDS
+        }
+        """Path of each model below the folder of models -> its kind and seed."""
 
     def described(self) -> dict[str, dict[str, Any]]:
         """For the run card: seed, step, score and SHA-256 of the weights of each model, by its path."""
         found = {}
-        for seed in self.seeds:
-            for kind in KINDS:
-                with safe_open(self._file(kind, seed), "pt") as opened:
-                    about = opened.metadata()
-                score = float(about["score"])
-                found[self.place(kind, seed)] = {
-                    "seed": seed,
-                    "step": int(about["step"]),
-                    "score": score if np.isfinite(score) else None,
-                }
+        for place, (kind, seed) in self.places.items():
+            with safe_open(self.scratch / f"{kind}-{seed}.safetensors", "pt") as opened:
+                about = opened.metadata()
+            score = float(about["score"])
+            found[place] = {"seed": seed, "step": int(about["step"]), "score": score if np.isfinite(score) else None}
         return found
 
     def write(self, card: RunCard) -> None:
         """Write the folders, with model cards made from the run card; remove those of an earlier job."""
-        if not self.seeds:
+        if not self.places:
             shutil.rmtree(self.out / FOLDER, ignore_errors=True)
             return
         about = next(iter(card.methods.values()))["models"]
         with replacing_folder(self.out / FOLDER, self.scratch) as folder:
-            for seed in self.seeds:
-                for kind in KINDS:
-                    place = self.place(kind, seed)
-                    self._export(folder / place, kind, seed)
-                    text = card_text(card, self.trainer.job, kind, about[place])
-                    write_text(folder / place / "README.md", text)
-                    about[place]["sha256"] = sha256(folder / place / WEIGHTS)
+            for place, (kind, seed) in self.places.items():
+                self._export(folder / place, kind, seed)
+                write_text(folder / place / "README.md", card_text(card, self.trainer.job, kind, about[place]))
+                about[place]["sha256"] = sha256(folder / place / WEIGHTS)
 
     def _export(self, folder: Path, kind: str, seed: int) -> None:
         """One model with its tokeniser and generation config, and its adapter if it has one."""
-        trainer, file = self.trainer, self._file(kind, seed)
-        blank = blank_like(trainer.policy.model.lm, computes_in(trainer.job))
-        blank.generation_config = generation_config(trainer)
-        blank.save_pretrained(folder, state_dict=load_file(file), max_shard_size="1TB")
-        trainer.tokenizer.pretrained().save_pretrained(folder)
+        from transformers import AutoModelForCausalLM, GenerationConfig
+
+        trainer, library, settings = self.trainer, cast(Any, AutoModelForCausalLM), cast(Any, GenerationConfig)
+        tokenizer, config = trainer.tokenizer, trainer.policy.model.lm.config
+        inner = tokenizer.pretrained()
+        with torch.device(
+            "meta"
+        ):  # the library's own model, without memory for weights and without an adapter's layers
+            blank = library.from_config(type(config).from_dict(config.to_dict()), dtype=computes_in(trainer.job))
+        blank.generation_config = settings(  # ends by any of the tokens that the training knew
+            do_sample=False, max_new_tokens=trainer.job.task.max_completion_length, eos_token_id=list(tokenizer.ends),
+            pad_token_id=tokenizer.pad, bos_token_id=getattr(inner, "bos_token_id", None),
+        )  # fmt: skip
+        weights = load_file(self.scratch / f"{kind}-{seed}.safetensors")
+        blank.save_pretrained(folder, state_dict=weights, max_shard_size="1TB")
+        inner.save_pretrained(folder)
         (folder / WEIGHTS).chmod((folder / "config.json").stat().st_mode)  # safetensors lets only the owner read it
         if is_adapted(trainer.policy.lm):
-            adapter = file.with_name(f"{kind}-{seed}.{ADAPTER}.safetensors")
-            write_adapter(trainer.policy.lm, load_file(adapter), folder / ADAPTER, base_name(trainer.job))
-
-
-def blank_like(lm: Any, dtype: torch.dtype) -> Any:
-    """The library's own model of the same shape, without memory for weights; an adapter's layers are not in it."""
-    from transformers import AutoModelForCausalLM
-
-    made: Any = AutoModelForCausalLM
-    config = type(lm.config).from_dict(lm.config.to_dict())
-    with torch.device("meta"):
-        return made.from_config(config, dtype=dtype)
-
-
-def generation_config(trainer: Trainer) -> Any:
-    """Greedy, ended by any of the end tokens that the training knew, as long as its completions."""
-    from transformers import GenerationConfig
-
-    tokenizer = trainer.tokenizer
-    begin = getattr(tokenizer.pretrained(), "bos_token_id", None)
-    made: Any = GenerationConfig
-    return made(
-        do_sample=False, max_new_tokens=trainer.job.task.max_completion_length, eos_token_id=list(tokenizer.ends),
-        pad_token_id=tokenizer.pad, bos_token_id=begin,
-    )  # fmt: skip
+            adapter = load_file(self.scratch / f"{kind}-{seed}.{ADAPTER}.safetensors")
+            write_adapter(trainer.policy.lm, adapter, folder / ADAPTER, base_name(trainer.job))
 
 
 def base_name(job: Job) -> str | None:
@@ -163,13 +134,6 @@ def card_text(card: RunCard, job: Job, kind: str, about: dict[str, Any]) -> str:
     """The model card, from the run card: what was trained how on what, and its scores. No times, which change."""
     base, model, lora = base_name(job), job.task.model, job.task.lora
     label = next(iter(card.methods))
-    head = [
-        "---",
-        "library_name: transformers",
-        "pipeline_tag: text-generation",
-        "tags: [septet, reinforcement-learning]",
-    ]
-    head += [f"base_model: {base}"] if base else []
     score = "not measured" if about["score"] is None else f"{about['score']:.4g}"
     shown = {name: value for name, value in card.methods[label].items() if name in type(job.method).model_fields}
     rows = {
@@ -181,17 +145,21 @@ def card_text(card: RunCard, job: Job, kind: str, about: dict[str, Any]) -> str:
         "adapter": f"LoRA of rank {lora.rank}, merged; the adapter alone is in `{ADAPTER}/`" if lora else "none",
         "seed": about["seed"],
         "step": f"{about['step']} of {job.task.steps}, {job.task.prompts} prompts x {job.samples} completions each",
-        "learning rate": f"{job.method.learning_rate or job.task.learning_rate}, {job.task.schedule}",
+        "learning rate": f"{job.learning_rate}, {job.task.schedule}",
         "sampling": f"temperature {job.temperature}, at most {job.task.max_completion_length} tokens",
         "score": f"{score}, mean reward of {job.task.eval_prompts} test prompts at most",
         "run card": card.id,
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
     }
     table = "\n".join(f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows.items())
+    base_line = f"base_model: {base}\n" if base else ""
     chosen = " It was chosen by this score, which is therefore optimistic." if kind == "best" else ""
-    return (
-        "\n".join([*head, "---", ""])
-        + f"""# {label} on {card.task}: {kind}
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [septet, reinforcement-learning]
+{base_line}---
+# {label} on {card.task}: {kind}
 
 Weights at {KINDS[kind]}, trained with Septet's empg ([arXiv 2504.18587](https://arxiv.org/abs/2504.18587)).{chosen}
 The run card `run.json`, beside the folder of models, has everything else, this folder's SHA-256 included.
@@ -207,4 +175,3 @@ tokenizer = AutoTokenizer.from_pretrained("{kind}")
 model = AutoModelForCausalLM.from_pretrained("{kind}")
 ```
 """
-    )

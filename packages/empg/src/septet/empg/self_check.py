@@ -4,13 +4,9 @@ With one inner step the first KL(old || new) is exactly this difference; where i
 another model than the one that drew.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 
-from septet.empg.engines import Engine
-from septet.empg.families import model_of
+from septet.empg.engines import Engine, Prompts
 from septet.empg.forward import log_probabilities
 from septet.empg.policy import Policy
 from septet.empg.sample import Rollout
@@ -22,27 +18,17 @@ BOUND = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 PROMPTS, SAMPLES, TOKENS = 2, 2, 24
 
 
-@dataclass(frozen=True)
-class Room:
-    """How the trainer packs."""
-
-    row_tokens: int
-    batch_tokens: int
-
-
 def check_log_probabilities(
-    engine: Engine, policy: Policy, prompts: Sequence[Sequence[int]], *, limit: int, temperature: float, room: Room,
-    whole: bool, name: str, computes_in: torch.dtype,
+    engine: Engine, policy: Policy, prompts: Prompts, *, limit: int, temperature: float, row_tokens: int,
+    batch_tokens: int, whole: bool, name: str, computes_in: torch.dtype,
 ) -> float:  # fmt: skip
     """Compare log-probabilities of a few completions; the largest mean difference per token.
 
     Args:
-        engine: the sampler.
-        policy: the trainer's model.
+        engine, policy: the sampler, and the trainer's model.
         prompts: of the task; the first few are used.
         limit: most tokens of a completion.
-        temperature: that of the sampling.
-        room: how the trainer packs.
+        row_tokens, batch_tokens: how the trainer packs.
         whole: the policy's weights are not sharded, so that the model itself can be asked too.
         name: the model, for the message.
         computes_in: type of the passes.
@@ -55,15 +41,13 @@ def check_log_probabilities(
     try:
         rollout = engine.generate(asked, SAMPLES, limit, uniforms, temperature)
         trained, _ = log_probabilities(
-            policy, rollout, temperature=temperature, row_tokens=room.row_tokens, batch_tokens=room.batch_tokens
+            policy, rollout, temperature=temperature, row_tokens=row_tokens, batch_tokens=batch_tokens
         )
         pairs = {"sampler and trainer": (rollout.log_pi, trained)}
         if whole:
             own = own_log_probabilities(policy, rollout, temperature)
-            pairs |= {
-                "sampler and the model itself": (rollout.log_pi, own),
-                "trainer and the model itself": (trained, own),
-            }
+            pairs["sampler and the model itself"] = rollout.log_pi, own
+            pairs["trainer and the model itself"] = trained, own
     except torch.OutOfMemoryError:
         raise
     except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
@@ -82,8 +66,7 @@ def check_log_probabilities(
 @torch.no_grad()
 def own_log_probabilities(policy: Policy, rollout: Rollout, temperature: float) -> torch.Tensor:
     """log pi by the model's own forward pass, ``(K, L)``: a completion at a time, no padding, cache or mask."""
-    lm = model_of(policy.lm).lm
-    device = next(lm.parameters()).device
+    lm, device = policy.model.lm, next(policy.parameters()).device
     found = torch.zeros(rollout.tokens.shape)
     for k, tokens in enumerate(rollout.completions()):
         prompt = rollout.prompts[k // rollout.samples]

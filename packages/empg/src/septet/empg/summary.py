@@ -45,8 +45,8 @@ def examples(trainer: Trainer) -> list[dict[str, str]]:
     return [
         {
             "prompt": _shown(problem.prompt, trainer.tokenizer),
-            "before": trainer.tokenizer.decode([token for token in old.tolist() if token >= 0]),
-            "after": trainer.tokenizer.decode([token for token in new.tolist() if token >= 0]),
+            "before": trainer.tokenizer.decode(old[old >= 0].tolist()),
+            "after": trainer.tokenizer.decode(new[new >= 0].tolist()),
             "answer": problem.answer,
         }
         for problem, old, new in zip(asked, before, after, strict=False)

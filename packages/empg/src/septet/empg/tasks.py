@@ -10,6 +10,7 @@ from septet.empg.config import Chain, Chat, Competition, Dataset, Gsm8k, Gym, Jo
 from septet.empg.problems import Problem, Questions
 from septet.empg.rewards import Rewards
 from septet.empg.tokens import Tokenizer
+from septet.errors import InputError
 
 Grade = Callable[[Sequence[str], Sequence[Problem], Sequence[bool], Sequence[Sequence[int]]], list[float]]
 """Rewards of completions, 0 to 1 but for users' own: texts, problems, whether they ended by themselves, token ids."""
@@ -26,8 +27,7 @@ def load(job: Job, graders: int = 1) -> tuple[Questions, Grade]:
         case Chat():
             return problems.chat_sums(job.root_seed, task.shots), _one_by_one(problems.grade_chat)
         case Gsm8k():
-            strict = task.grader == "strict"
-            rule = grading.gsm8k_strict if strict else grading.gsm8k_normalised
+            rule = grading.gsm8k_strict if task.grader == "strict" else grading.gsm8k_normalised
             table = datasets.questions(task, Path(str(job.data_file)))
             return table, _one_by_one(lambda text, gold, _: rule(text, gold))
         case Competition():
@@ -54,21 +54,25 @@ def _one_by_one(rule: Callable[[str, str, bool], float]) -> Grade:
 
 
 def _gym(task: Gym, seed: int) -> tuple[Questions, Grade]:
-    family, entries = datasets.gym_entries(task.family, task.problems, seed)
-    known: dict[tuple[str, str], dict[str, Any]] = {}
-    every = []
-    for entry in entries:
-        text = f"{entry['question']}\n{datasets.PROMPTS['gsm8k'].removeprefix('{} ')}"
-        known[text, str(entry["answer"])] = entry
-        every.append(Problem(text, str(entry["answer"])))
-    held_out = len(every) // 10
+    """A family of reasoning-gym. Raises InputError if package or family is missing."""
+    try:
+        import reasoning_gym
+    except ModuleNotFoundError:
+        where, expected = f"task family {task.family}", "the package reasoning-gym"
+        raise InputError(where, expected=expected, found="it is not installed") from None
+    try:
+        family = reasoning_gym.create_dataset(task.family, size=task.problems, seed=seed)
+    except ValueError as error:
+        raise InputError("task family", expected="a family of reasoning-gym", found=str(error)) from None
+    request = datasets.PROMPTS["gsm8k"].removeprefix("{} ")
+    entries = [family[index] for index in range(task.problems)]
+    every = [Problem(f"{entry['question']}\n{request}", str(entry["answer"])) for entry in entries]
+    known = {(one.prompt, one.answer): entry for one, entry in zip(every, entries, strict=True)}
 
-    def grade(texts: Sequence[str], asked: Sequence[Problem], finished: Sequence[bool], *_: Any) -> list[float]:
+    def grade(texts: Sequence[str], asked: Sequence[Problem], *_: Any) -> list[float]:
         answers = [text[-2000:].rpartition("####")[2].strip() for text in texts]
-        found = [
-            family.score_answer(answer, known[one.prompt, one.answer])
-            for answer, one in zip(answers, asked, strict=True)
-        ]
-        return [float(score >= 1.0) for score in found]
+        pairs = zip(answers, asked, strict=True)
+        return [float(family.score_answer(answer, known[one.prompt, one.answer]) >= 1.0) for answer, one in pairs]
 
+    held_out = len(every) // 10
     return Questions(every[held_out:], every[:held_out], f"reasoning-gym {task.family}"), grade

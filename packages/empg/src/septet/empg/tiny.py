@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, GPT2Config, GPT2LMHeadModel, GPT2Model, GPT2PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
@@ -126,7 +127,7 @@ class TinyLM(GPT2LMHeadModel):  # type: ignore[no-untyped-call]
 def blank() -> Any:
     """The untrained model: 2 layers, width 64, 4 heads, learned positions, 0.1 M weights."""
     config = GPT2Config(
-        vocab_size=CharTokenizer().size, n_positions=64, n_embd=64, n_layer=2, n_head=4,
+        vocab_size=len(CharTokenizer.ALPHABET), n_positions=64, n_embd=64, n_layer=2, n_head=4,
         activation_function="gelu_pytorch_tanh", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
         bos_token_id=None, eos_token_id=None,
     )  # fmt: skip
@@ -153,9 +154,7 @@ def load(file: Path) -> Any:
 
 def save(model: Any, file: Path) -> None:
     """Write a base in half precision; the head is the embedding, so it is left out."""
-    weights = {
-        name: value.half().contiguous() for name, value in model.state_dict().items() if name != "lm_head.weight"
-    }
+    weights = {name: value.half() for name, value in model.state_dict().items() if name != "lm_head.weight"}
     with replacing(file) as temporary:
         save_file(weights, temporary)
 
@@ -177,27 +176,21 @@ def train_base(base: str, root_seed: int, steps: int) -> Any:
     batch, rate = (64, 4e-3) if base == "steps" else (128, 3e-3)
     fall = {"warm": 1.0, "cold": 0.0, "steps": 1 - CLEAN}[base]  # last part of the steps in which the rate falls
     optimiser = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    problems = questions.train
     for step in range(steps):
-        texts = []
-        for index in draw.integers(len(problems), size=batch):
-            problem = problems[index]
+        wrong, fillers = 0.35 if step >= CLEAN * steps else 0.0, step >= PLAIN * steps
+        rows, targets = [], []
+        for index in draw.integers(len(questions.train), size=batch):
+            problem = questions.train[index]
             if base == "steps":
-                answer = demonstrate_steps(
-                    problem, draw, wrong=0.35 if step >= CLEAN * steps else 0.0, fillers=step >= PLAIN * steps
-                )
+                answer = demonstrate_steps(problem, draw, wrong=wrong, fillers=fillers)
             else:
                 answer = demonstrate_chain(problem, draw, base)
-            texts.append((tokenizer.encode(problem.prompt), tokenizer.encode(answer)))
-        width = max(len(prompt) + len(answer) for prompt, answer in texts)
-        ids = torch.full((batch, width), tokenizer.pad)
-        labels = torch.full((batch, width), -100)
-        for row, (asked, told) in enumerate(texts):
-            both = len(asked) + len(told)
-            ids[row, :both] = torch.tensor(asked + told)
-            labels[row, len(asked) : both] = torch.tensor(told)
+            asked, told = tokenizer.encode(problem.prompt), tokenizer.encode(answer)
+            rows.append(torch.tensor(asked + told))
+            targets.append(torch.tensor([-100] * len(asked) + told))
+        ids, labels = pad_sequence(rows, True, tokenizer.pad), pad_sequence(targets, True, -100)
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
+        loss = functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / 50, (1 - step / steps) / fall if fall else 1.0)
         optimiser.zero_grad()

@@ -1,38 +1,13 @@
-"""Tokenisers behind one small interface: the tiny model's characters, and those of `transformers`."""
+"""Tokenisers with the same methods: the tiny model's characters, and those of `transformers`.
+
+Any of `ends` ends a completion. One may be `pad`, the filler of arrays, too, so masks are made from lengths, never from
+ids.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from septet.errors import InputError
-
-
-class Tokenizer(Protocol):
-    """What the trainer needs of a tokeniser."""
-
-    eos: int
-    """The first of `ends`."""
-    ends: tuple[int, ...]
-    """Any of them ends a completion. One may be the padding too, so masks are made from lengths, never from ids."""
-    pad: int
-    """Filler of arrays."""
-    size: int
-    """Number of token ids."""
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a prompt, with what the tokeniser puts before every text."""
-        ...
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids, special ones left out."""
-        ...
-
-    def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """The prompt that asks for the next turn of a chat, by the tokeniser's template."""
-        ...
-
-    def pretrained(self) -> Any:
-        """The tokeniser as `transformers` has it, to be saved with a model; it pads on the left for generation."""
-        ...
 
 
 class CharTokenizer:
@@ -42,8 +17,8 @@ class CharTokenizer:
 
     def __init__(self) -> None:
         self._ids = {letter: index for index, letter in enumerate(self.ALPHABET)}
-        self.eos, self.pad, self.size = self._ids["."], self._ids["_"], len(self.ALPHABET)
-        self.ends: tuple[int, ...] = (self.eos,)
+        self.ends: tuple[int, ...] = (self._ids["."],)
+        self.pad = self._ids["_"]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text. Raises InputError at a character outside the alphabet."""
@@ -90,7 +65,7 @@ class HubTokenizer:
     def __init__(
         self, inner: Any, stops: Sequence[str | int] = (), size: int | None = None, name: str = "tokenizer"
     ) -> None:
-        self._inner, self.size = inner, len(inner)
+        self._inner, self._rows, self._name = inner, size, name
         known = inner.get_vocab()
         own = [] if inner.eos_token_id is None else [inner.eos_token_id]
         ends = [known.get(stop) if isinstance(stop, str) else stop for stop in stops] + own
@@ -99,8 +74,9 @@ class HubTokenizer:
             raise InputError(f"model {name}", expected=expected, found=f"none of {list(stops)}" if stops else "none")
         self.ends = tuple(dict.fromkeys(int(end) for end in ends if end is not None))
         self.pad = int(self.ends[0] if inner.pad_token_id is None else inner.pad_token_id)
-        self.eos, self._rows, self._name = self.ends[0], size, name
-        self._before = self._prefix()
+        bare, full = (inner.encode("a", add_special_tokens=special) for special in (False, True))
+        starts = [i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare]
+        self._before = list(full[: starts[0]]) if starts else []  # such as a token for the beginning of a text
         self._check([*self.ends, self.pad, *self._before])
 
     def _check(self, ids: list[int]) -> list[int]:
@@ -108,13 +84,6 @@ class HubTokenizer:
             expected = f"token ids below {self._rows}, the size of its embedding"
             raise InputError(f"model {self._name}", expected=expected, found=max(ids))
         return ids
-
-    def _prefix(self) -> list[int]:
-        """What the tokeniser puts before a text, such as a token for its beginning."""
-        bare = self._inner.encode("a", add_special_tokens=False)
-        full = self._inner.encode("a", add_special_tokens=True)
-        starts = [i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare]
-        return list(full[: starts[0]]) if starts else []
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a prompt; special tokens that it spells out are read as such, and none is put there twice."""
@@ -138,8 +107,11 @@ class HubTokenizer:
             raise InputError(where, expected="turns that it takes", found=f"{error}, for {turns}") from None
 
     def pretrained(self) -> Any:
-        """The tokeniser itself."""
+        """The tokeniser itself, to be saved with a model; it pads on the left for generation."""
         self._inner.padding_side = "left"
         if self._inner.pad_token_id is None:
             self._inner.pad_token_id = self.pad
         return self._inner
+
+
+Tokenizer = CharTokenizer | HubTokenizer

@@ -13,7 +13,7 @@ from septet.empg import models, summary, tasks
 from septet.empg.adapters import adapt, is_adapted, without_adapter
 from septet.empg.behaviours import rates
 from septet.empg.config import Chain, Job, Steps
-from septet.empg.engines import Engine, engine
+from septet.empg.engines import engine
 from septet.empg.forward import log_probabilities
 from septet.empg.history import History, score_tables, timing_table
 from septet.empg.memory_estimate import Meter, batch_tokens
@@ -22,11 +22,10 @@ from septet.empg.problems import Problem
 from septet.empg.process_group import Fleet
 from septet.empg.sample import Rollout
 from septet.empg.saved_models import Models, keep
-from septet.empg.schedule import learning_rate_factor
-from septet.empg.self_check import PROMPTS, Room, check_log_probabilities
+from septet.empg.self_check import PROMPTS, check_log_probabilities
 from septet.empg.shards import cut, local, shard, whole
 from septet.empg.tokens import Tokenizer
-from septet.empg.update import improve, lesson
+from septet.empg.update import improve, learning_rate_factor, lesson
 from septet.errors import InputError
 from septet.run import Run
 from septet.seeding import stream
@@ -55,10 +54,10 @@ class Trainer:
             for name, weight in self.policy.lm.named_parameters()
             if weight.requires_grad
         }
-        self.reference = self._reference() if job.method.needs_reference else None
-        self.engine: Engine = engine(job, self.policy, self.tokenizer)
-        self.agreement = 0.0
-        """Mean difference of log pi per token between sampler, trainer and model at the start."""
+        self.reference: Policy | None = None
+        if job.method.needs_reference:  # with an adapter, the policy itself without it; else a second copy
+            self.reference = self.policy if is_adapted(self.policy.lm) else self.load(trained=False)[0]
+        self.engine = engine(job, self.policy, self.tokenizer)
         self.history = History(
             len(job.seeds), job.task.steps, job.task.eval_every, (summary.EXAMPLES, job.task.max_completion_length)
         )
@@ -68,24 +67,20 @@ class Trainer:
         self.masters, self.optimiser = self.begin()
         wanted, shrunk = job.task.batch_tokens, job.task.gradient_checkpointing
         self.batch_tokens = batch_tokens(self.policy, shrunk, self.device) if wanted == "auto" else wanted
-        self._check_model()
-
-    def _check_model(self) -> None:
-        """See that sampler, trainer and model agree, before anything is learned. Raises InputError."""
-        job, task, model = self.job, self.job.task, self.job.task.model
+        self.room = {"row_tokens": job.task.row_tokens, "batch_tokens": self.batch_tokens}
+        model = job.task.model
         self.agreement = check_log_probabilities(
             self.engine, self.policy, [self.tokenizer.encode(one.prompt) for one in self.questions.train[:PROMPTS]],
-            limit=task.max_completion_length, temperature=job.temperature,
-            room=Room(task.row_tokens, self.batch_tokens), whole=not self.sharded,
+            limit=job.task.max_completion_length, temperature=job.temperature, **self.room, whole=not self.sharded,
             name=getattr(model, "name", model.kind), computes_in=models.computes_in(job),
         )  # fmt: skip
+        """Mean difference of log pi per token between sampler, trainer and model, before anything is learned."""
 
     def _check_processes(self) -> None:
         size = self.fleet.size
         if self.sharded and size == 1:
-            expected = (
-                "none, or several processes (python -m septet.empg.launch N train ...), to shard the weights over"
-            )
+            launch = "python -m septet.empg.launch N train ..."
+            expected = f"none, or several processes ({launch}), to shard the weights over"
             raise InputError("task.shard", expected=expected, found="full in one process")
         for name, count in (("prompts", self.job.task.prompts), ("test prompts", len(self.questions.test))):
             if count < size:
@@ -104,10 +99,6 @@ class Trainer:
             shard(policy, self.device, models.computes_in(self.job))
         return policy, tokenizer
 
-    def _reference(self) -> Policy:
-        """The base model: the policy itself, to be used without its adapter, or a second copy."""
-        return self.policy if is_adapted(self.policy.lm) else self.load(trained=False)[0]
-
     @torch.no_grad()
     def begin(self) -> tuple[Masters, torch.optim.Optimizer]:
         """Start the current seed with the base's weights; its masters and a fresh optimiser."""
@@ -118,9 +109,8 @@ class Trainer:
             for weight in self.policy.critic.parameters():
                 local(weight).zero_()
         masters = Masters(self.policy)
-        rate = self.job.method.learning_rate or self.job.task.learning_rate
         optimiser = torch.optim.AdamW(
-            masters.weights, lr=rate, weight_decay=self.job.weight_decay, fused=self.device.type in ("cpu", "cuda")
+            masters.weights, lr=self.job.learning_rate, weight_decay=self.job.weight_decay, fused=True
         )
         self.engine.refresh(self.policy)
         return masters, optimiser
@@ -145,15 +135,12 @@ class Trainer:
     def batch(self) -> list[Problem]:
         """The next B training problems: each epoch goes through all of them in an order of its own."""
         every, size = self.questions.train, self.job.task.prompts
-        wanted = range(self.step * size, (self.step + 1) * size)
-        orders: dict[int, NDArray[np.int64]] = {}
-        chosen = []
-        for index in wanted:
-            epoch, place = divmod(index, len(every))
-            if epoch not in orders:
-                orders[epoch] = stream(self.job.root_seed, "order", self.number, epoch).permutation(len(every))
-            chosen.append(every[orders[epoch][place]])
-        return chosen
+        epoch, start = divmod(self.step * size, len(every))
+        order: list[int] = []
+        while len(order) < start + size:
+            order += stream(self.job.root_seed, "order", self.number, epoch).permutation(len(every)).tolist()
+            epoch += 1
+        return [every[index] for index in order[start : start + size]]
 
     def draw(self, asked: list[Problem], samples: int, *names: str | int) -> Rollout:
         """N completions of each problem; greedy ones if no random stream is named."""
@@ -190,12 +177,12 @@ class Trainer:
 
         # M-step: weigh and improve
         self.engine.rest()
-        self.set_learning_rate()
-        room = {"row_tokens": task.row_tokens, "batch_tokens": self.batch_tokens}
+        factor = learning_rate_factor(self.step, task.steps, task.warmup, task.schedule)
+        for group in self.optimiser.param_groups:
+            group["lr"] = job.learning_rate * factor
         mine = self.fleet.own(range(len(reward)), rollout)
-        passing: dict[str, Any] = {**room, "temperature": job.temperature}
-        if self.sharded:
-            passing["rounds"] = self.fleet.most
+        rounds = self.fleet.most if self.sharded else None
+        passing: dict[str, Any] = {**self.room, "temperature": job.temperature, "rounds": rounds}
         reference = values = None
         if self.reference is not None:
             with without_adapter(self.reference.lm):
@@ -209,14 +196,13 @@ class Trainer:
         )  # fmt: skip
         report = improve(
             self.policy, self.masters, self.optimiser, rollout, what, method,
-            temperature=job.temperature, max_grad_norm=job.max_grad_norm, **room, fleet=self.fleet,
+            temperature=job.temperature, max_grad_norm=job.max_grad_norm, **self.room, fleet=self.fleet,
             at=(self.number, self.step),
         )  # fmt: skip
         self.engine.refresh(self.policy)
         clock.append(self.now())
 
-        lengths, right = rollout.lengths.numpy(), reward > 0
-        groups = reward.reshape(-1, job.samples)
+        lengths, right, groups = rollout.lengths.numpy(), reward > 0, reward.reshape(-1, job.samples)
         measured = {
             "reward": float(reward.mean()),
             "length": float(lengths.mean()),
@@ -234,19 +220,12 @@ class Trainer:
         seconds = np.diff(clock).tolist()
         self.history.step(self.seed, self.step, measured, seconds)
         drawn = float(rollout.lengths.sum()) / max(sum(seconds), 1e-9)
-        self.shown = {name: measured[name] for name in ("reward", "kl", "length")} | {"tokens_per_second": drawn}
-        self.shown |= means
+        self.shown = {name: measured[name] for name in ("reward", "kl", "length")}
+        self.shown |= {"tokens_per_second": drawn, **means}
         if reference is not None:
             apart = (rollout.log_pi - reference.cpu()) * rollout.mask
             self.shown["kl_to_base"] = float(apart.sum() / rollout.mask.sum())
         self.step += 1
-
-    def set_learning_rate(self) -> None:
-        """Give the optimiser the current step's learning rate."""
-        task = self.job.task
-        rate = self.job.method.learning_rate or task.learning_rate
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * learning_rate_factor(self.step, task.steps, task.warmup, task.schedule)
 
     def now(self) -> float:
         """Seconds, once the device has done what it was asked."""
@@ -264,12 +243,13 @@ class Trainer:
         task, asked = self.job.task, self.questions.test
         point = self.history.points.index(self.step)
         found: dict[str, float] = {}
-        plans: list[tuple[str, int, tuple[str | int, ...]]] = []
-        if task.eval_samples:
-            plans.append(("sampled", task.eval_samples, ("evaluate", self.number, self.step)))
-        if task.greedy:
-            plans.append(("accuracy", 1, ()))
+        plans: list[tuple[str, int, tuple[str | int, ...]]] = [
+            ("sampled", task.eval_samples, ("evaluate", self.number, self.step)),
+            ("accuracy", int(task.greedy), ()),
+        ]
         for name, samples, names in plans:
+            if not samples:
+                continue
             rollout = self.draw(asked, samples, *names)
             reward, _ = self.judge(asked, rollout)
             lengths = rollout.lengths.numpy()

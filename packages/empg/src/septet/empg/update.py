@@ -1,6 +1,8 @@
-"""The M-step: rewards to advantages, and M gradient steps on one batch of completions."""
+"""The M-step: rewards to advantages, and M gradient steps on one batch of completions; the learning rate of each."""
 
+import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,15 +98,15 @@ def lesson(
 
 def batch_loss(method: Method, what: Lesson, log_pi: Tensor, entropy: Tensor | None, values: Tensor | None) -> Tensor:
     """The method's loss on some completions: policy term, beta k3, -eta entropy, critic; a sum over tokens."""
+    clip = method.clip, method.clip
     match method.ratio:
         case "none":
             loss = losses.log_likelihood_loss(log_pi, what.advantage, what.weights)
         case "plain":
             loss = losses.ratio_loss(log_pi, what.old, what.advantage, what.weights)
         case "clip":
-            loss = losses.clipped_loss(log_pi, what.old, what.advantage, what.weights, method.clip, method.clip)
+            loss = losses.clipped_loss(log_pi, what.old, what.advantage, what.weights, *clip)
         case "sequence":
-            clip = method.clip, method.clip
             loss = losses.sequence_clipped_loss(log_pi, what.old, what.advantage, what.weights, *clip)
     if method.kl_loss and what.reference is not None:
         loss = loss + method.kl_loss * losses.kl_loss(log_pi, what.reference, what.weights)
@@ -160,8 +162,7 @@ def improve(
         NotFinite: the gradient is no number; the weights are as they were.
     """
     everything = method.kl_loss > 0 or method.entropy > 0 or what.returns is not None
-    weighed = (what.advantage != 0).any(1)
-    kept = torch.ones_like(weighed) if everything else weighed
+    kept = (what.advantage != 0).any(1) | everything
     fleet = fleet or Fleet()
     mine, rest = (fleet.own(some.nonzero()[:, 0].tolist(), rollout) for some in (kept, ~kept))
     room = policy.room(row_tokens, batch_tokens)
@@ -218,7 +219,17 @@ def _divergence(old: Tensor, new: Tensor, counted: Tensor) -> Tensor:
 
 
 def _part(what: Lesson, members: Tensor, device: torch.device) -> Lesson:
-    arrays = (what.advantage, what.weights, what.old, what.reference, what.values, what.returns)
-    advantage, weights, old, *others = (None if one is None else one[members].to(device) for one in arrays)
-    assert advantage is not None and weights is not None and old is not None
-    return Lesson(advantage, weights, old, *others)
+    there: dict[str, Any] = {name: None if one is None else one[members].to(device) for name, one in vars(what).items()}
+    return Lesson(**there)
+
+
+def learning_rate_factor(step: int, steps: int, warmup: int, schedule: str) -> float:
+    """Factor of the learning rate in a step, counted from 0: a linear rise over `warmup` steps, then the schedule.
+
+    It rises by ``1 / warmup`` a step. After that, with x the share of the remaining steps that are done, it is 1
+    (`constant`), ``1 - x`` (`linear`) or ``(1 + cos(pi x)) / 2`` (`cosine`).
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}[schedule]

@@ -10,17 +10,17 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch.nn.utils.rnn import pad_sequence
 
 from septet.cache import cache_root
 from septet.empg.config import Hub, Job
+from septet.empg.engines import Engine, Prompts, Uniforms
 from septet.empg.models import computes_in
 from septet.empg.policy import Policy
 from septet.empg.sample import Rollout
@@ -30,7 +30,7 @@ from septet.errors import InputError
 from septet.files import replacing
 
 
-class Vllm:
+class Vllm(Engine):
     """Draws completions through `septet.empg.vllm_server`.
 
     Raises:
@@ -38,34 +38,21 @@ class Vllm:
     """
 
     def __init__(self, job: Job, policy: Policy, tokenizer: Tokenizer) -> None:
-        command = os.environ.get("EMPG_VLLM")
+        command, model = os.environ.get("EMPG_VLLM"), job.task.model
         if not command:
             raise InputError("engine vllm", expected="the server's command in EMPG_VLLM", found="nothing")
-        if not isinstance(job.task.model, Hub):
-            raise InputError("engine vllm", expected="a model of the hub", found=job.task.model.kind)
+        if not isinstance(model, Hub):
+            raise InputError("engine vllm", expected="a model of the hub", found=model.kind)
         self._tokenizer = tokenizer
         # not the temporary folder: a container has it in memory, and small
         self._folder = tempfile.TemporaryDirectory(prefix="empg-vllm-", dir=cache_root())
-        self._server = subprocess.Popen(
-            shlex.split(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=surroundings(os.environ),
-            encoding="utf-8",
-        )
-        model = job.task.model
+        pipe, env = subprocess.PIPE, surroundings(os.environ)
+        self._server = subprocess.Popen(shlex.split(command), stdin=pipe, stdout=pipe, env=env, encoding="utf-8")
         self._dtype = computes_in(job)
         dtype = str(self._dtype).removeprefix("torch.")
         self._ask({"load": model.name, "revision": model.revision, "dtype": dtype, "memory": job.vllm_memory})
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        samples: int,
-        limit: int,
-        uniforms: NDArray[np.float32] | None,
-        temperature: float,
-    ) -> Rollout:
+    def generate(self, prompts: Prompts, samples: int, limit: int, uniforms: Uniforms, temperature: float) -> Rollout:
         """N completions of each prompt. vLLM draws its own random numbers; `uniforms` gives it a seed."""
         answer = self._ask(
             {
@@ -87,9 +74,6 @@ class Vllm:
         with replacing(file) as temporary:
             save_file(weights, temporary)
         self._ask({"weights": str(file)})
-
-    def rest(self) -> None:
-        """Nothing to do: the server keeps its memory."""
 
     def close(self) -> None:
         """End the server."""
@@ -124,24 +108,14 @@ def surroundings(own: Mapping[str, str]) -> dict[str, str]:
 
 
 def rollout_of(
-    prompts: Sequence[Sequence[int]],
-    samples: int,
-    tokens: list[list[int]],
-    log_pi: list[list[float]],
-    tokenizer: Tokenizer,
+    prompts: Prompts, samples: int, tokens: list[list[int]], log_pi: list[list[float]], tokenizer: Tokenizer
 ) -> Rollout:
     """A rollout from lists of tokens and log-probabilities."""
-    width = max(len(row) for row in tokens)
-    ids = torch.full((len(tokens), width), tokenizer.pad)
-    values = torch.zeros(len(tokens), width)
-    for row, (some, logs) in enumerate(zip(tokens, log_pi, strict=True)):
-        ids[row, : len(some)] = torch.tensor(some)
-        values[row, : len(logs)] = torch.tensor(logs)
     return Rollout(
         prompts=[list(prompt) for prompt in prompts],
         samples=samples,
-        tokens=ids,
+        tokens=pad_sequence([torch.tensor(row) for row in tokens], True, tokenizer.pad),
         lengths=torch.tensor([len(row) for row in tokens]),
-        log_pi=values,
+        log_pi=pad_sequence([torch.tensor(row) for row in log_pi], True),
         finished=torch.tensor([row[-1] in tokenizer.ends for row in tokens]),
     )

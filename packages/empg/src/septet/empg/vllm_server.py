@@ -12,9 +12,8 @@ from typing import Any
 
 def main() -> None:
     """Answer until standard input ends."""
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = (
-        "0"  # the engine in this process takes weights without pickled functions
-    )
+    # the engine in this process takes weights without pickled functions
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     from vllm import LLM, SamplingParams
     from vllm.inputs import TokensPrompt
 
