@@ -1,5 +1,6 @@
 """LoRA: the base does not move, what is sampled is what is trained, and the merged model is the trained one."""
 
+import json
 import re
 
 import pytest
@@ -78,6 +79,8 @@ def test_a_job_leaves_the_merged_model_and_the_adapter(settings, tmp_path):
         torch.testing.assert_close(apart(input_ids=ids).logits, expected, atol=1e-6, rtol=1e-6)
         assert (base(input_ids=ids).logits - expected).abs().max() > 1e-2
     assert set(load_file(place / "model.safetensors")) == set(load_file(tmp_path / "base/model.safetensors"))
+    layers = json.loads((place / "adapter/adapter_config.json").read_text(encoding="utf-8"))["target_modules"]
+    assert layers == sorted(layers) and len(layers) > 1  # the same bytes in each process
     about = RunCard.read(tmp_path / "out/run.json").methods["empg"]["models"]
     assert set(about) == {"best", "last"}
     assert "| adapter | LoRA of rank 4, merged" in (place / "README.md").read_text(encoding="utf-8")

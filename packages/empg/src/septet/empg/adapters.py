@@ -83,6 +83,7 @@ def write_adapter(lm: Any, weights: dict[str, Tensor], folder: Path, base: str |
     """Write an adapter as peft reads it."""
     config = lm.peft_config[NAME]
     config.base_model_name_or_path, config.inference_mode = base, True
+    config.target_modules = sorted(config.target_modules)  # peft writes a set in the order of the process's hashes
     config.save_pretrained(folder)
     with replacing(folder / "adapter_model.safetensors") as temporary:
         save_file(weights, temporary, {"format": "pt"})
