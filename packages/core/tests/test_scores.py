@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from septet import scores
 from septet.errors import InputError
 from septet.parquet import write_table
-from septet.scores import SCORES, TIMING, read_scores, score_rows, write_scores, write_timing
+from septet.scores import SCORES, TIMING, read_scores, scan_scores, score_rows, write_scores, write_timing
 
 
 def table(seeds=range(3), steps=(10, 20), method="m", metric="regret"):
@@ -76,9 +76,10 @@ def test_other_columns_are_refused_in_one_line_when_written_and_when_read(frame,
     assert "\n" not in str(error.value) and str(file) in str(error.value) and "value Float64" in str(error.value)
     assert not list(tmp_path.iterdir())
     write_table(frame, file)
-    with pytest.raises(InputError) as error:
-        read_scores(file)
-    assert "\n" not in str(error.value) and str(file) in str(error.value)
+    for read in (read_scores, scan_scores):
+        with pytest.raises(InputError) as error:
+            read(file)
+        assert "\n" not in str(error.value) and str(file) in str(error.value)
 
 
 @pytest.mark.parametrize("frames", [[], [pl.DataFrame(schema=SCORES)]])
@@ -126,9 +127,10 @@ def test_a_truncated_table_is_one_line(keep, tmp_path):
     write_scores(file, [table()])
     whole = file.read_bytes()
     file.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
-    with pytest.raises(InputError, match="expected a complete Parquet table") as error:
-        read_scores(file)
-    assert "\n" not in str(error.value) and str(file) in str(error.value)
+    for read in (read_scores, scan_scores):
+        with pytest.raises(InputError, match="expected a complete Parquet table") as error:
+            read(file)
+        assert "\n" not in str(error.value) and str(file) in str(error.value)
 
 
 def test_a_table_torn_in_the_middle_is_one_line(tmp_path):
@@ -149,7 +151,7 @@ def test_what_is_no_table_is_one_line(make, tmp_path):
     elif make == "folder":
         file.mkdir()
     with pytest.raises(InputError, match=r"scores\.parquet: expected a complete Parquet table") as error:
-        read_scores(file)
+        scan_scores(file)
     assert "\n" not in str(error.value)
 
 
@@ -157,6 +159,14 @@ def test_what_is_no_table_is_one_line(make, tmp_path):
 def test_a_path_is_no_pattern_and_holds_no_columns(name, tmp_path):
     write_scores(tmp_path / name / "scores.parquet", [table()])
     assert read_scores(tmp_path / name / "scores.parquet").equals(table())
+
+
+def test_a_scan_reads_its_columns_now_and_its_rows_later(tmp_path):
+    file = tmp_path / "scores.parquet"
+    write_scores(file, [table()])
+    lazy = scan_scores(file)
+    assert isinstance(lazy, pl.LazyFrame)
+    assert lazy.filter(seed=1).select("value").collect()["value"].to_list() == pytest.approx([1.1, 1.2])
 
 
 def test_a_failure_in_the_middle_leaves_the_old_table_and_no_temporary_file(tmp_path, monkeypatch):

@@ -14,10 +14,13 @@ from numpy.typing import ArrayLike
 from septet.errors import InputError
 from septet.parquet import read_table, write_table
 from septet.reading import readable
+from septet.sealed import verify
 
 _WHERE = {"paper": pl.String, "method": pl.String, "task": pl.String, "seed": pl.Int64, "step": pl.Int64}
 SCORES = pl.Schema({**_WHERE, "metric": pl.String, "value": pl.Float64})
 TIMING = pl.Schema({**_WHERE, "phase": pl.String, "seconds": pl.Float64})
+WANTED = "a complete Parquet table with its checksum"
+"""What errors say that a table is."""
 
 
 def score_rows(
@@ -89,6 +92,14 @@ def read_timing(path: Path) -> pl.DataFrame:
     return _read(path, TIMING)
 
 
+def scan_scores(path: Path) -> pl.LazyFrame:
+    """A score table to be read lazily; its checksum and columns are checked now. Raises as `read_scores` does."""
+    verify(path, WANTED)
+    frame = pl.scan_parquet(path, glob=False)
+    _check_columns(path, frame.collect_schema(), SCORES)
+    return frame
+
+
 def rewrite(path: Path) -> None:
     """Write a score or timing table that another program wrote again, as `write_scores` and `write_timing` would.
 
@@ -121,7 +132,7 @@ def rewrite(path: Path) -> None:
 
 
 def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
-    table = read_table(path, "a complete Parquet table with its checksum")
+    table = read_table(path, WANTED)
     _check_columns(path, table.schema, schema)
     return table
 
