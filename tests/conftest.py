@@ -1,6 +1,5 @@
 """A checkout of its own for tests that run the workflow, and one smoke run of it."""
 
-import hashlib
 import json
 import os
 import re
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from septet.files import sha256
 
 ROOT = Path(__file__).parents[1]
 RUNS = (
@@ -67,7 +68,7 @@ class House:
 
     def small_digests(self) -> dict[str, str]:
         """SHA-256 of what `run_small` made: score tables and verdicts, which are the same wherever they are made."""
-        return {name: hashlib.sha256((self.folder / name).read_bytes()).hexdigest() for name in SMALL}
+        return {name: sha256(self.folder / name) for name in SMALL}
 
     def small_cards(self) -> list[dict[str, Any]]:
         """The run cards of what `run_small` made."""

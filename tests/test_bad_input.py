@@ -1,7 +1,6 @@
-"""Bad input to the commands of all packages: one line, exit code 2, nothing written."""
+"""Bad input to real commands, from one end to the other: one line, exit code 2, nothing written."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -58,6 +57,12 @@ def run(package, verb, config, out, **options):
     )
 
 
+def written(folder, settings):
+    """A configuration file."""
+    (folder / "job.json").write_text(json.dumps(settings))
+    return folder / "job.json"
+
+
 def refused(done, says, *untouched):
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -70,35 +75,17 @@ def refused(done, says, *untouched):
 @pytest.mark.parametrize("name", CASES)
 def test_a_bad_configuration(name, tmp_path):
     settings, says = CASES[name]
-    config = tmp_path / "job.json"
-    config.write_text(json.dumps(settings))
+    config = written(tmp_path, settings)
     done = run("dynts", "train", config, tmp_path / "out")
     refused(done, says, tmp_path / "out")
     assert str(config) in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [(b"a: [1", "YAML or JSON"), (b"\xff\xfe\x00", "UTF-8"), (b"", "a mapping"), (None, "a readable file")],
-)
-def test_a_file_that_is_no_configuration(content, says, tmp_path):
-    config = tmp_path / "job.yaml"
-    if content is not None:
-        config.write_bytes(content)
-    refused(run("dynts", "train", config, tmp_path / "out"), says, tmp_path / "out")
-
-
-def test_configuration_from_standard_input(tmp_path):
-    done = run("dynts", "train", "-", tmp_path / "out", input='{"seeds": 3}')
-    refused(done, "standard input: ", tmp_path / "out")
 
 
 def test_a_wrong_checksum(tmp_path):
     file = tmp_path / "data/upworthy-exploratory/upworthy-exploratory-packages.csv.gz"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"something else")
-    config = tmp_path / "prepare.json"
-    config.write_text(json.dumps({"data_dir": str(tmp_path / "data")}))
+    config = written(tmp_path, {"data_dir": str(tmp_path / "data")})
     refused(run("dynts", "prepare", config, tmp_path / "out"), "SHA-256", tmp_path / "out")
 
 
@@ -107,14 +94,12 @@ def test_a_truncated_table(tmp_path):
     pl.DataFrame({"x": list(range(1000))}).write_parquet(whole)
     torn = tmp_path / "torn.parquet"
     torn.write_bytes(whole.read_bytes()[:-50])
-    config = tmp_path / "job.json"
-    config.write_text(json.dumps(job("tracker", "headlines", data_file=str(torn))))
+    config = written(tmp_path, job("tracker", "headlines", data_file=str(torn)))
     refused(run("dynts", "train", config, tmp_path / "out"), str(torn), tmp_path / "out")
 
 
 def test_a_truncated_score_table(tmp_path):
-    config = tmp_path / "job.json"
-    config.write_text(json.dumps(job()))
+    config = written(tmp_path, job())
     folder = tmp_path / "run"
     assert run("dynts", "train", config, folder).returncode == 0
     table = folder / "scores.parquet"
@@ -122,29 +107,3 @@ def test_a_truncated_score_table(tmp_path):
     settings = tmp_path / "evaluate.json"
     settings.write_text(json.dumps({"paper": "dynts", "scale": "smoke", "runs": [str(folder)]}))
     refused(run("report", "evaluate", settings, tmp_path / "out"), str(table), tmp_path / "out")
-
-
-@pytest.fixture
-def read_only(tmp_path):
-    """A folder that cannot be written to: by its permissions, or for root, whom they do not bind, by its mount."""
-    folder = tmp_path / "locked"
-    folder.mkdir()
-    folder.chmod(0o555)
-    if os.geteuid() == 0:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], check=True)
-    yield folder
-    if os.geteuid() == 0:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_an_output_folder_that_cannot_be_written(read_only, tmp_path):
-    config = tmp_path / "job.json"
-    config.write_text(json.dumps(job()))
-    refused(run("dynts", "train", config, read_only / "out"), "read-only", read_only / "out")
-
-
-def test_an_output_folder_below_a_file(tmp_path):
-    config = tmp_path / "job.json"
-    config.write_text(json.dumps(job()))
-    refused(run("dynts", "train", config, config / "out"), "expected a folder")
-    assert json.loads(config.read_text()) == job()

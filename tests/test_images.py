@@ -93,6 +93,13 @@ def test_profiles_with_images_are_hardened(file):
     assert "--bind" not in arguments, "what is mounted is for tools/mounts.py to say (tests/test_preflight.py)"
 
 
+def words(arguments, environment):
+    """A profile's arguments as the shell of a job with this environment hands them to Apptainer."""
+    command = ["bash", "-c", f"printf '%s\\n' {arguments}"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
 OF_NO_JOB = {
     "SEPTET_CACHE": "a job's home is the work folder, whose caches are the job's",
     "SEPTET_GPUS": "the profile with GPUs of this machine gives it",
@@ -112,12 +119,7 @@ def test_what_a_job_reads_of_the_environment_reaches_it(file):
     plain = {"PATH": os.environ["PATH"]}
 
     def handed_on(environment):
-        done = subprocess.run(
-            ["bash", "-c", f"printf '%s\\n' {arguments}"], cwd=ROOT, env=environment, capture_output=True, text=True,
-            check=True,
-        )  # fmt: skip
-        words = done.stdout.splitlines()
-        return {after for word, after in itertools.pairwise(words) if word == "--env"}
+        return {after for word, after in itertools.pairwise(words(arguments, environment)) if word == "--env"}
 
     given = handed_on(plain | dict.fromkeys(named, "7 1"))
     assert {one.partition("=")[0] for one in given} >= named
@@ -133,11 +135,7 @@ def test_a_job_asks_no_hub_and_keeps_the_devices_that_slurm_gave_it():
         if file.parent.name == "slurm-gpu":
             for given, expected in (("0,2", ['"CUDA_VISIBLE_DEVICES=0,2"']), (None, [])):
                 environment = {"PATH": os.environ["PATH"]} | ({"CUDA_VISIBLE_DEVICES": given} if given else {})
-                words = subprocess.run(
-                    ["bash", "-c", f"printf '%s\\n' {arguments}"], cwd=ROOT, env=environment, capture_output=True,
-                    text=True, check=True,
-                ).stdout.splitlines()  # fmt: skip
-                assert [word for word in words if "CUDA_VISIBLE_DEVICES" in word] == expected
+                assert [word for word in words(arguments, environment) if "CUDA_VISIBLE" in word] == expected
 
 
 @pytest.mark.parametrize("name", ["light.sif", f"light-{DIGEST[:8]}.sif", f"{DIGEST}.sif", f"light-{DIGEST}.simg"])

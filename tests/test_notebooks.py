@@ -1,14 +1,9 @@
 """The notebooks of docs/notebooks run, and what they hold is what a run prints."""
 
 import json
-import sys
-from pathlib import Path
 
+import notebooks
 import pytest
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
-import notebooks  # noqa: E402
 
 FILES = sorted(notebooks.FOLDER.glob("*.ipynb"))
 

@@ -15,13 +15,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import version
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
-import version  # noqa: E402
-
+OUTSIDE = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 FOLDERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 NAMES = [folder.name for folder in FOLDERS]
 BEHIND = {"scipy", "gguf", "accelerate"}
@@ -175,15 +174,21 @@ def example(package):
     return command.split(), code, output
 
 
+def printed(python, code, where):
+    """What another Python prints for a program."""
+    done = subprocess.run([python, "-c", code], cwd=where, env=OUTSIDE, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 @pytest.mark.parametrize("package", NAMES)
 def test_the_example_of_the_readme_runs_on_the_declared_dependencies_alone(package, tmp_path):
     _, code, output = example(package)
     assert len(code.splitlines()) <= 17
     python = alone(package, tmp_path / "alone")
-    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     (tmp_path / "example.py").write_text(code)
     done = subprocess.run(
-        [python, "example.py"], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300
+        [python, "example.py"], cwd=tmp_path, env=OUTSIDE, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout == output
@@ -192,9 +197,8 @@ def test_the_example_of_the_readme_runs_on_the_declared_dependencies_alone(packa
 def test_a_missing_dependency_is_seen(tmp_path):
     """The check above can fail: dynts's Python has no torch, and vrda's sources are not there."""
     python = alone("dynts", tmp_path / "alone")
-    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     for module in ("torch", "vrda", "pytest"):
-        done = subprocess.run([python, "-c", f"import {module}"], env=outside, capture_output=True, text=True)
+        done = subprocess.run([python, "-c", f"import {module}"], env=OUTSIDE, capture_output=True, text=True)
         assert f"No module named '{module}'" in done.stderr
 
 
@@ -236,18 +240,13 @@ def test_wheels_install_by_name_without_the_checkout(elsewhere, tmp_path):
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index"]
     subprocess.run([*pip, "--find-links", elsewhere, "septet-vrda", "septet-dynts"], check=True)
     _, code, output = example("dynts")
-    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run([python, "-c", code], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300)
-    assert done.stdout == output, done.stderr[-3000:]
+    assert printed(python, code, tmp_path) == output
     code = "import septet.files, septet.vrda; print(septet.files.__file__, septet.vrda.__file__)"
-    where = subprocess.run([python, "-c", code], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300)
-    assert str(ROOT) not in where.stdout and where.stdout.count(str(tmp_path)) == 2
+    where = printed(python, code, tmp_path)
+    assert str(ROOT) not in where and where.count(str(tmp_path)) == 2
     refused = subprocess.run([*pip, elsewhere / next(elsewhere.glob("septet_dynts*.whl")), "septet==0.0.9"],
                              capture_output=True, text=True)  # fmt: skip
     assert refused.returncode and "septet==0.0.9" in refused.stderr
-
-
-OUTSIDE = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
 
 def commands():
@@ -317,8 +316,7 @@ def test_the_command_of_the_page_installs_from_a_bare_clone_and_freezes_to_the_s
     shell("pip install -r frozen.txt", again, tmp_path, bare)
     assert freeze(again) == frozen
     _, code, output = example("dynts")
-    done = subprocess.run([again, "-c", code], cwd=tmp_path, env=OUTSIDE, capture_output=True, text=True, timeout=300)
-    assert done.stdout == output, done.stderr[-3000:]
+    assert printed(again, code, tmp_path) == output
 
 
 def test_a_package_without_core_is_not_looked_up_here(bare, tmp_path):
@@ -342,13 +340,11 @@ def test_the_commands_of_the_page_in_a_fresh_environment(bare, tmp_path, place):
 def test_one_command_installs_a_package(package, tmp_path):
     """The README's command in a fresh environment, with what pip resolves today, then its example."""
     command, code, output = example(package)
-    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "fresh"], check=True)
     python = tmp_path / "fresh/bin/python"
     install = [python, "-m", "pip", "install", "--quiet", *command]
-    subprocess.run(install, cwd=ROOT, env=outside, check=True, timeout=900)
-    done = subprocess.run([python, "-c", code], cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300)
-    assert done.stdout == output, done.stderr[-3000:]
+    subprocess.run(install, cwd=ROOT, env=OUTSIDE, check=True, timeout=900)
+    assert printed(python, code, tmp_path) == output
 
 
 def test_one_version_for_all(tmp_path):

@@ -1,13 +1,15 @@
 """What stops a run is said in a line each, before it starts; programs of SLURM and Apptainer are stand-ins here."""
 
-import importlib.util
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import mounts
+import preflight
 import pytest
+import slurm_limits as limits
 
 ROOT = Path(__file__).parents[1]
 PROFILE = {
@@ -37,17 +39,6 @@ ASSOCIATIONS = "septet|normal|1000|\nother|normal||\n"
 SERVICES = "normal|||\nlong|||14-00:00:00\ntight|4|||\n"
 
 
-def module(name):
-    """A program of tools/, as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[name] = made
-    spec.loader.exec_module(made)
-    return made
-
-
-mounts, limits, jobs = module("mounts"), module("slurm_limits"), module("jobs")
-preflight = module("preflight")
 JOB = limits.Job("dynts_train", 2, 4000, 60, 0, "cpu", "septet", "")
 
 

@@ -1,6 +1,5 @@
 """What `make recover` does first: end what a killed run left, here and in the queue, and nothing else."""
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -9,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import recover as tool
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,7 +39,7 @@ def queue(tmp_path):
 
 def recover(folder, environment, *arguments):
     return subprocess.run(
-        [sys.executable, str(ROOT / "tools/recover.py"), *arguments], cwd=folder, env=environment,
+        [sys.executable, tool.__file__, *arguments], cwd=folder, env=environment,
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
@@ -128,15 +128,12 @@ def test_orphans_end_although_no_controller_answers(tmp_path, queue):
 
 def test_on_a_cluster_a_silent_queue_is_no_empty_queue(tmp_path, queue, monkeypatch, capsys):
     """Otherwise the jobs that still run would be submitted again."""
-    spec = importlib.util.spec_from_file_location("recover", ROOT / "tools/recover.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.OUTAGE = 0
+    monkeypatch.setattr(tool, "OUTAGE", 0)
     monkeypatch.setenv("PATH", broken(queue)["PATH"])
     (tmp_path / "mine").mkdir()
-    assert module.main(tmp_path / "mine", ROOT / "profiles/slurm") == 1
+    assert tool.main(tmp_path / "mine", ROOT / "profiles/slurm") == 1
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert module.main(tmp_path / "mine", ROOT / "profiles/slurm-gpu") == 1
+    assert tool.main(tmp_path / "mine", ROOT / "profiles/slurm-gpu") == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and all("its jobs may still run" in line for line in said)
     unknown = recover(tmp_path / "mine", queue, "--profile", "profiles/none")

@@ -1,6 +1,5 @@
 """The workflow as a user meets it: a run, what it reruns, redrawing, use as a module."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -178,11 +177,11 @@ def test_redrawing_trains_nothing_and_gives_the_same_figures(smoke):
     assert done.returncode == 0, done.stdout[-3000:]
     for paper in papers:
         before, after = (smoke.folder / f"results/{name}" for name in ("smoke", "published"))
-        assert digest(before / paper / "verdicts.json") == digest(after / paper / "verdicts.json")
+        assert sha256(before / paper / "verdicts.json") == sha256(after / paper / "verdicts.json")
         drawn = [file for file in sorted((before / "figures" / paper).iterdir()) if file.suffix != ".pdf"]
         assert len(drawn) > 6 * 6
         for file in drawn:  # a PDF of the same drawing has other bytes each time
-            assert digest(file) == digest(after / "figures" / paper / file.name), file.name
+            assert sha256(file) == sha256(after / "figures" / paper / file.name), file.name
 
 
 def test_publishing_keeps_scores_and_cards_with_checksums(smoke):
@@ -190,7 +189,7 @@ def test_publishing_keeps_scores_and_cards_with_checksums(smoke):
     assert done.returncode == 0, done.stdout[-3000:]
     manifest = json.loads((smoke.folder / "published/smoke/manifest.json").read_text())
     for name, expected in manifest["files"].items():
-        assert digest(smoke.folder / "published/smoke" / name) == expected
+        assert sha256(smoke.folder / "published/smoke" / name) == expected
     assert smoke.planned() == set()  # publishing is no input of a run
 
 
@@ -201,10 +200,6 @@ def make(house, *arguments):
         command, cwd=house.folder, env=house.environment(), text=True, check=False,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-
-
-def digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_snakemake_draws_its_own_report(smoke):

@@ -14,18 +14,7 @@ from septet.workflow_config import SCALES, read_papers
 ROOT = Path(__file__).parents[1]
 TEMPLATE = Path(__file__).parent / "paper"
 WORD = "skeleton"
-RULES = {
-    "all",
-    "figures",
-    "adopt",
-    "evaluate",
-    "judge",
-    "page",
-    "publish",
-    "published",
-    WORD,
-    *SCALES,
-}
+RULES = {"all", "figures", "adopt", "evaluate", "judge", "page", "publish", "published", WORD, *SCALES}
 """Names that the workflow or the template has taken."""
 GROWING = {"workflow/papers.yaml", *(f"config/scale/{scale}.yaml" for scale in SCALES)}
 """Files of the checkout that the template adds to."""

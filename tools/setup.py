@@ -96,10 +96,10 @@ def create(python, lock):
         raise Failed(f"Septet needs Python 3.11 or newer, {python} is {found[1]}: give another, PYTHON=...")
     if os.pathsep in str(ROOT):
         raise Failed(f"a virtual environment cannot be in {ROOT}, which has a colon: move the checkout")
-    clear(VENV)
+    clear()
     made = run([python, "-m", "venv", ".venv"], lock)
     if made or run([str(PYTHON), "-I", "-m", "pip", "--version"], lock, stdout=subprocess.DEVNULL):
-        clear(VENV)
+        clear()
         raise Failed(f"{python} -m venv made no environment with pip (Debian, Ubuntu: install python3-venv)")
     return {"checkout": str(ROOT), "python": probe(PYTHON)[1], "asked": found, "parts": {}}
 
@@ -176,18 +176,18 @@ def write_stamp(stamp):
     os.replace(str(temporary), str(STAMP))
 
 
-def clear(folder):
-    """Remove what is in a folder, the stamp first; a link to a folder elsewhere stays."""
-    if folder == VENV and STAMP.exists():
+def clear():
+    """Remove what is in .venv, the stamp first; a link to a folder elsewhere stays."""
+    if STAMP.exists():
         STAMP.unlink()
-    if folder.is_dir():
-        for path in folder.iterdir():
+    if VENV.is_dir():
+        for path in VENV.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(str(path))
             else:
                 path.unlink()
-    elif os.path.lexists(str(folder)):
-        folder.unlink()
+    elif os.path.lexists(str(VENV)):
+        VENV.unlink()
 
 
 def run(command, lock, **options):

@@ -40,11 +40,7 @@ def folders(root: Path, paper: str) -> list[Path]:
 def table(root: Path) -> str:
     """One row per published paper: how many of its claims stand; what we ask besides is counted apart."""
     outcomes = list(SYMBOLS)
-    head = [
-        "paper",
-        *(f"{SYMBOLS[outcome]} {outcome.removesuffix(' at this scale')}" for outcome in outcomes),
-        "of our own claims",
-    ]
+    marks = [f"{symbol} {outcome.removesuffix(' at this scale')}" for outcome, symbol in SYMBOLS.items()]
     rows, total, total_own = [], Counter[str](), Counter[str]()
     for paper, row in read_papers(root).items():
         if row.optional or not folders(root, paper):
@@ -57,7 +53,7 @@ def table(root: Path) -> str:
         title = f"[{paper}](packages/{row.program or paper}/README.md)"
         rows.append([title, *(str(counts[outcome]) for outcome in outcomes), _share(own)])
     rows.append(["together", *(str(total[outcome]) for outcome in outcomes), _share(total_own)])
-    return _lines([head, ["---", *["---:"] * len(outcomes), "---"], *rows])
+    return _lines([["paper", *marks, "of our own claims"], ["---", *["---:"] * len(outcomes), "---"], *rows])
 
 
 def findings(root: Path) -> str:
@@ -126,7 +122,7 @@ def means(root: Path, paper: str, metric: str) -> str:
     scores = read_scores(folders(root, paper)[0] / "scores.parquet").filter(metric=metric)
     of_seed = scores.group_by("task", "method", "seed").agg(pl.col("value").mean())
     found = of_seed.group_by("task", "method").agg(
-        mean=pl.col("value").mean(), error=pl.col("value").std() / pl.len().sqrt(), seeds=pl.len()
+        mean=pl.col("value").mean(), error=pl.col("value").std() / pl.len().sqrt()
     )
     tasks, methods = (sorted(found[name].unique()) for name in ("task", "method"))
     cells = {(row["method"], row["task"]): row for row in found.iter_rows(named=True)}

@@ -17,9 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))
-from jobs import MORE, TRAININGS, Training
+from trainings import MORE, TRAININGS, Training
 
 STARTER = Path(__file__).with_name("starter.py")
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL)

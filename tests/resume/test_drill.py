@@ -2,15 +2,9 @@
 
 import importlib.util
 import os
-import sys
-from pathlib import Path
 
+import drill
 import pytest
-
-spec = importlib.util.spec_from_file_location("drill", Path(__file__).with_name("drill.py"))
-drill = importlib.util.module_from_spec(spec)
-sys.modules["drill"] = drill
-spec.loader.exec_module(drill)
 
 
 def survives(name, training, runs, processes):

@@ -74,18 +74,6 @@ def checkpoint(path: Path):
         raise InputError("checkpoint", expected="a whole one", found="none")
 
 
-def note(path: Path):
-    return checkpoint(path)
-
-
-def manifest(path: Path):
-    return read_manifest(path)
-
-
-def table(folder: Path, name: str):
-    return folder / name
-
-
 def make(folder: Path) -> dict[str, tuple[Path, object]]:
     """A good file of each kind, and its reader."""
     frames = [score_rows("p", "m", "t", seeds=[0, 1], steps=[1, 2], metrics={"return": np.ones((2, 2))})]
@@ -122,7 +110,7 @@ def make(folder: Path) -> dict[str, tuple[Path, object]]:
         "run cards": (folder / "runs.json", read_runs),
         "verdicts": (folder / "verdicts.json", read_verdicts),
         "bench": (folder / "bench.json", read_bench),
-        "manifest": (folder / "manifest.json", manifest),
+        "manifest": (folder / "manifest.json", read_manifest),
         "house": (folder / "house.yaml", house),
         "experiments": (folder / "experiments.yaml", partial(job, "svrpo")),
         "claims": (folder / "claims.yaml", read_claims),
@@ -134,7 +122,7 @@ def make(folder: Path) -> dict[str, tuple[Path, object]]:
         "treebank": (folder / "tree.mrg", trees),
         "CoNLL-U": (folder / "words.conllu", read_conllu),
         "checkpoint's tensors": (folder / f"state/{1:012d}.safetensors", checkpoint),
-        "checkpoint's note": (folder / f"state/{1:012d}.json", note),
+        "checkpoint's note": (folder / f"state/{1:012d}.json", checkpoint),
     }  # fmt: skip
 
 

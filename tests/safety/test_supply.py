@@ -1,27 +1,16 @@
 """The locked closure: every licence is known, and the check against advisories finds what it should."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import audit
+import licences
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / "tools"
-
-
-def tool(name):
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-licences, audit = tool("licences"), tool("audit")
 PINS = [pin for lock in licences.LOCKS for pin in licences.locked((ROOT / lock).read_text())]
 
 
@@ -82,7 +71,7 @@ def test_last_affected_is_affected():
 
 
 def run(*arguments, **options):
-    command = [sys.executable, str(TOOLS / "audit.py"), *arguments]
+    command = [sys.executable, audit.__file__, *arguments]
     return subprocess.run(command, capture_output=True, text=True, **options)
 
 

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from septet.workflow_config import Workflow
 
 ROOT = Path(__file__).parents[2]
@@ -34,21 +32,11 @@ class Plan:
     megabytes: float
 
 
-def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` over `below`, mapping by mapping."""
-    both = dict(below)
-    for key, value in above.items():
-        old = both.get(key)
-        both[key] = merged(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
-    return both
-
-
-def copies(multiple: int, papers: list[str]) -> dict[str, Any]:
+def copies(multiple: int, workflow: Workflow) -> dict[str, Any]:
     """Configuration with `multiple` of each task that runs at scale `paper`."""
-    overlay = yaml.safe_load((ROOT / "config/scale/paper.yaml").read_text()) or {}
     found: dict[str, Any] = {"scale": "paper"}
-    for paper in papers:
-        every = merged(yaml.safe_load((ROOT / f"config/papers/{paper}.yaml").read_text()), overlay.get(paper) or {})
+    for paper in workflow.chosen:
+        every = workflow.settings(paper, "paper")
         tasks, runs = {}, {}
         for task, methods in every["runs"].items():
             for copy in range(1, multiple) if methods else []:
@@ -59,10 +47,9 @@ def copies(multiple: int, papers: list[str]) -> dict[str, Any]:
 
 def plan(multiple: int, root: Path = ROOT) -> Plan:
     """Plan scale `paper` with `multiple` copies of every task."""
-    papers = Workflow(root, {}).chosen
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "copies.json"
-        file.write_text(json.dumps(copies(multiple, papers)))
+        file.write_text(json.dumps(copies(multiple, Workflow(root, {}))))
         command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--cores", "2", "--nolock",
                    "--configfile", str(file), "--directory", folder]  # fmt: skip
         start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -49,6 +49,11 @@ def refusing(function):
     return refused
 
 
+def of_wildcards(function):
+    """`function`, called with all but its last arguments: the rest come from Snakemake, the wildcards first."""
+    return lambda *first: functools.partial(function, *first)
+
+
 @refusing
 def read_configuration():
     """The configuration: config/config.yaml, --configfile and --config, or what a module's user gives."""
@@ -97,13 +102,10 @@ def folders_of_runs(paper, scale):
     return [f"results/{scale}/{paper}/runs/{method}/{task}" for method, task in SEPTET.runs(paper, scale)]
 
 
-def runs(file):
+@of_wildcards
+def runs(file, wildcards):
     """Input function: `file` of every run of a paper at a scale."""
-
-    def of(wildcards):
-        return [f"{folder}/{file}" for folder in folders_of_runs(wildcards.paper, wildcards.scale)]
-
-    return of
+    return [f"{folder}/{file}" for folder in folders_of_runs(wildcards.paper, wildcards.scale)]
 
 
 def collected(*papers):
@@ -112,73 +114,55 @@ def collected(*papers):
     return [f"results/{{scale}}/{paper}/{file}" for paper in papers for file in files]
 
 
-def prepared(paper):
+@of_wildcards
+def prepared(paper, wildcards):
     """Input function: the prepared files that a task's jobs read, by key of the job."""
-
-    def of(wildcards):
-        files = refusing(SEPTET.inputs)(paper, wildcards.scale, wildcards.task)
-        return {key: f"results/{wildcards.scale}/{paper}/{file}" for key, file in files.items()}
-
-    return of
+    files = refusing(SEPTET.inputs)(paper, wildcards.scale, wildcards.task)
+    return {key: f"results/{wildcards.scale}/{paper}/{file}" for key, file in files.items()}
 
 
-def preparation(paper):
+@of_wildcards
+def preparation(paper, wildcards):
     """Parameter function: the settings that `prepare` takes, and the task or the name of what it makes, as JSON."""
-
-    def of(wildcards):
-        every = settings(paper, wildcards)
-        job = {key: every[key] for key in SEPTET.papers[paper].prepare.keys}
-        if "task" in wildcards.keys():
-            job["task"] = {"name": wildcards.task, **choice(paper, wildcards, "tasks")}
-        if "data" in wildcards.keys():
-            job["name"] = wildcards.data.partition(".")[0]
-        return json.dumps(job)
-
-    return of
+    every = settings(paper, wildcards)
+    job = {key: every[key] for key in SEPTET.papers[paper].prepare.keys}
+    if "task" in wildcards.keys():
+        job["task"] = {"name": wildcards.task, **choice(paper, wildcards, "tasks")}
+    if "data" in wildcards.keys():
+        job["name"] = wildcards.data.partition(".")[0]
+    return json.dumps(job)
 
 
-def training(paper):
+@of_wildcards
+def training(paper, wildcards):
     """Parameter function: the resolved configuration of one training job, as JSON.
 
     It depends on wildcards alone: Snakemake does not compare parameters that depend on inputs with those of the last
     run.
     """
-
-    def of(wildcards):
-        job = refusing(SEPTET.training)(paper, wildcards.scale, wildcards.method, wildcards.task)
-        return json.dumps(job | prepared(paper)(wildcards))
-
-    return of
+    job = refusing(SEPTET.training)(paper, wildcards.scale, wildcards.method, wildcards.task)
+    return json.dumps(job | prepared(paper)(wildcards))
 
 
-def threads_of(paper):
+@of_wildcards
+def threads_of(paper, wildcards):
     """Threads function: those of the task or the paper; of timed jobs, a core for each sampler and the learner."""
-
-    def of(wildcards):
-        if SEPTET.papers[paper].samplers:
-            method = choice(paper, wildcards, "methods")
-            return 1 + max(1, *method.get("pools", [method.get("samplers", 1)]))
-        return choice(paper, wildcards, "tasks").get("threads") or settings(paper, wildcards).get("threads", 1)
-
-    return of
+    if SEPTET.papers[paper].samplers:
+        method = choice(paper, wildcards, "methods")
+        return 1 + max(1, *method.get("pools", [method.get("samplers", 1)]))
+    return choice(paper, wildcards, "tasks").get("threads") or settings(paper, wildcards).get("threads", 1)
 
 
-def memory_of(paper):
+@of_wildcards
+def memory_of(paper, wildcards, attempt):
     """Resource function: the memory of a task's jobs, more with every attempt."""
-
-    def of(wildcards, attempt):
-        return growing(cost(paper, wildcards).memory_mb)(wildcards, attempt)
-
-    return of
+    return growing(cost(paper, wildcards).memory_mb)(wildcards, attempt)
 
 
-def minutes_of(paper):
+@of_wildcards
+def minutes_of(paper, wildcards):
     """Resource function: the run time of a task's jobs. It does not grow: the next attempt resumes the last one."""
-
-    def of(wildcards):
-        return cost(paper, wildcards).minutes
-
-    return of
+    return cost(paper, wildcards).minutes
 
 
 def cost(paper, wildcards):
@@ -187,23 +171,17 @@ def cost(paper, wildcards):
     return row.tasks.get(wildcards.task, row)
 
 
-def gpus_of(paper):
+@of_wildcards
+def gpus_of(paper, wildcards):
     """Resource function: GPUs of the task, none if it does not ask for any."""
-
-    def of(wildcards):
-        return choice(paper, wildcards, "tasks").get("gpus", 0)
-
-    return of
+    return choice(paper, wildcards, "tasks").get("gpus", 0)
 
 
-def launcher(paper, program):
+@of_wildcards
+def launcher(paper, program, wildcards):
     """Parameter function: what starts a job, a process for each GPU if there are several."""
-
-    def of(wildcards):
-        gpus = gpus_of(paper)(wildcards)
-        return f"{PYTHON} -m septet.{program}" + (f".launch {gpus}" if gpus > 1 else "")
-
-    return of
+    gpus = gpus_of(paper)(wildcards)
+    return f"{PYTHON} -m septet.{program}" + (f".launch {gpus}" if gpus > 1 else "")
 
 
 def sources(*packages):
@@ -306,14 +284,11 @@ def recipe_of_image(wildcards):
     return recipe(wildcards.image.rpartition("-")[0])
 
 
-def release_images(names):
+@of_wildcards
+def release_images(names, wildcards):
     """Input function: images that hold the package sources too; their names carry the digest of these."""
-
-    def of(wildcards):
-        digest = short_digest(Path(file).read_bytes() for file in release_sources(wildcards))
-        return [image_file(name).replace(".sif", f"-release-{digest}.sif") for name in names]
-
-    return of
+    digest = short_digest(Path(file).read_bytes() for file in release_sources(wildcards))
+    return [image_file(name).replace(".sif", f"-release-{digest}.sif") for name in names]
 
 
 def release_sources(wildcards):
@@ -332,23 +307,17 @@ def images_in_use():
     return sorted({job.container_img_url for job in jobs if job.container_img_url})
 
 
-def as_listed(paper):
+@of_wildcards
+def as_listed(paper, wildcards):
     """Priority function: a task's methods start in the order of the configuration, which has the longest first."""
-
-    def of(wildcards):
-        methods = settings(paper, wildcards)["runs"][wildcards.task]
-        return len(methods) - methods.index(wildcards.method) if wildcards.method in methods else 0
-
-    return of
+    methods = settings(paper, wildcards)["runs"][wildcards.task]
+    return len(methods) - methods.index(wildcards.method) if wildcards.method in methods else 0
 
 
-def growing(base):
+@of_wildcards
+def growing(base, wildcards, attempt):
     """Resource function: more with every attempt."""
-
-    def of(wildcards, attempt):
-        return base * min(attempt, 3)
-
-    return of
+    return base * min(attempt, 3)
 
 
 def figure_files(paper):
@@ -371,13 +340,10 @@ def claims(papers):
     return [str(HOUSE / "config" / "claims" / f"{paper}.yaml") for paper in papers]
 
 
-def published(file):
+@of_wildcards
+def published(file, wildcards):
     """Input function: `file` of a paper in the folder that figures are redrawn from."""
-
-    def of(wildcards):
-        return str(source_of(wildcards.paper, wildcards.scale) / wildcards.paper / file)
-
-    return of
+    return str(source_of(wildcards.paper, wildcards.scale) / wildcards.paper / file)
 
 
 def adopted_folder():
@@ -506,13 +472,10 @@ def evaluation(wildcards, input):
     return json.dumps({"paper": wildcards.paper, "scale": wildcards.scale, "runs": folders})
 
 
-def drawing(paper):
+@of_wildcards
+def drawing(paper, wildcards):
     """Parameter function of `draw`."""
-
-    def of(wildcards):
-        return json.dumps({"paper": paper, "results": f"results/{wildcards.scale}"})
-
-    return of
+    return json.dumps({"paper": paper, "results": f"results/{wildcards.scale}"})
 
 
 def judgement(wildcards, input):

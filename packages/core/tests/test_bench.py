@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from septet.bench import Bench, in_turns, need, row, seconds
+from septet.bench import Bench, in_turns, row, seconds
 from septet.config import Settings
 from septet.errors import InputError
 
@@ -42,12 +42,6 @@ def test_seconds_are_those_of_the_call(monkeypatch):
     assert seconds(lambda: None)() == 2.5
 
 
-def test_a_missing_peer_is_one_line():
-    need("json")
-    with pytest.raises(InputError, match=r"bench: expected the peer no_such_peer \(make setup-dev\)"):
-        need("json", "no_such_peer")
-
-
 def test_the_file_holds_rows_and_card_and_the_table_is_printed(tmp_path, capsys):
     bench = Bench(
         measure=lambda setting: [row("speed", setting.speed, "1/s", "peer", 10.0, 0.5), row("memory", 2.0, "MB")],
@@ -80,3 +74,11 @@ def test_a_bench_without_its_peer_writes_nothing(tmp_path):
     with pytest.raises(InputError, match="the peer no_such_peer"):
         bench(True, tmp_path / "b.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_peer_is_one_line_and_nothing_is_written(tmp_path):
+    toy = Toy(speed=1.0, seeds=[])
+    bench = Bench(lambda setting: [], full=toy, quick=toy, packages=[], libraries=[], peers=["json", "no_such_peer"])
+    with pytest.raises(InputError, match=r"bench: expected the peer no_such_peer \(make setup-dev\)"):
+        bench(True, tmp_path / "b.json")
+    assert not list(tmp_path.iterdir())

@@ -64,7 +64,7 @@ def test_a_record_does_not_copy_those_before_it():
     first = history.last()["x"]
     for k in range(50):
         history.add(k + 2, {"x": np.zeros((1000, 1))})
-    assert np.shares_memory(next(iter(history._columns["metric", "x"].values())), first)
+    assert np.shares_memory(next(iter(history._columns["metric"]["x"].values())), first)
 
 
 def test_values_that_do_not_fit_are_refused():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from septet.errors import InputError
-from septet.parquet import metadata_of, read_table, scan_table, write_table
+from septet.parquet import metadata_of, read_table, write_table
 from septet.sealed import KEY, ZEROS
 
 TABLE = pl.DataFrame({"a": [1, 2, 3], "b": ["x", None, "ü"], "c": [[0.5], [], [1.0, 2.0]]})
@@ -36,7 +36,7 @@ def test_others_read_plain_parquet(sealed):
 
 def refused(file):
     with pytest.raises(InputError, match=r"table\.parquet: expected a table, found") as error:
-        scan_table(file, "a table")
+        read_table(file, "a table")
     assert "\n" not in str(error.value)
 
 

@@ -45,7 +45,9 @@ class Bench(Generic[Setting]):
         Raises:
             InputError: a peer is not installed.
         """
-        need(*self.peers)
+        for peer in self.peers:
+            if importlib.util.find_spec(peer) is None:
+                raise InputError("bench", expected=f"the peer {peer} (make setup-dev)", found="it is not installed")
         watch, setting = Stopwatch(), self.quick if quick else self.full
         rows = self.measure(setting)
         card = watch.card(
@@ -61,17 +63,6 @@ class Bench(Generic[Setting]):
         )
         write_json(file, {"rows": rows, "card": card.model_dump(mode="json")})
         print_rows(rows)
-
-
-def need(*peers: str) -> None:
-    """Refuse to measure without the peers, given by the names that they are imported by.
-
-    Raises:
-        InputError: one is not installed.
-    """
-    for peer in peers:
-        if importlib.util.find_spec(peer) is None:
-            raise InputError("bench", expected=f"the peer {peer} (make setup-dev)", found="it is not installed")
 
 
 def row(

@@ -147,7 +147,7 @@ class Stopwatch:
         identity = json.dumps([paper, verb, resolved, sources, lock, data], sort_keys=True)
         usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         return RunCard(
-            id=_short_digest(identity),
+            id=hashlib.sha256(identity.encode()).hexdigest()[:12],
             paper=paper,
             verb=verb,
             task=task,
@@ -208,7 +208,3 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip() or None
-
-
-def _short_digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

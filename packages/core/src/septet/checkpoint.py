@@ -76,7 +76,7 @@ class Checkpoints:
         if self.writes:
             (self.folder / progress.FILE).unlink(missing_ok=True)
             if error is None:
-                self.clear()
+                shutil.rmtree(self.folder, ignore_errors=True)
         if isinstance(error, NotFinite | NotWritten):
             kept = str(self.folder / f"{self._whole[-1]}.safetensors") if self._whole else "none yet"
             error.add_note(f"last good checkpoint: {kept}")
@@ -140,7 +140,7 @@ class Checkpoints:
             save_file({key: np.asarray(value, order="C") for key, value in arrays.items()}, temporary)
             digest = sha256(temporary)
         note = {"job": self.job, "step": step, "sha256": digest}
-        write_text(self.folder / f"{name}.json", json.dumps({**note, "seal": _seal(note)}))
+        write_text(self.folder / f"{name}.json", json.dumps({**note, "seal": _digest(note)}))
         self._whole = [*(old for old in self._whole if old != name), name][-2:]
         for old in self._generations():
             if old.stem not in self._whole:
@@ -154,10 +154,11 @@ class Checkpoints:
             tensors = note.with_suffix(".safetensors")
             try:
                 found = json.loads(note.read_text(encoding="utf-8"))
-                if found.pop("seal") != _seal(found):
+                if found.pop("seal") != _digest(found):
                     raise ValueError("its metadata do not match their checksum")
-                if found["job"] != self.job:
-                    raise ValueError(f"it was written by {self._difference(found['job'])}")
+                other = found["job"]
+                if changed := sorted(name for name in {*self.job, *other} if self.job.get(name) != other.get(name)):
+                    raise ValueError(f"it was written by a job with other {', '.join(changed)}")
                 if found["sha256"] != sha256(tensors):
                     raise ValueError("its checksum does not match")
                 state = int(found["step"]), load_file(tensors)
@@ -169,16 +170,8 @@ class Checkpoints:
                 return state
         return None
 
-    def clear(self) -> None:
-        """Remove the folder; called when the job has written its outputs."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _difference(self, other: Mapping[str, str]) -> str:
-        names = sorted(name for name in {*self.job, *other} if self.job.get(name) != other.get(name))
-        return f"a job with other {', '.join(names)}"
-
     def _generations(self) -> list[Path]:
-        return sorted(self.folder.glob("[0-9]*.json"), reverse=True) if os.path.isdir(self.folder) else []
+        return sorted(self.folder.glob("[0-9]*.json"), reverse=True)
 
 
 def identity(settings: Mapping[str, Any], packages: Sequence[str], data: str = "") -> dict[str, str]:
@@ -199,9 +192,6 @@ def identity(settings: Mapping[str, Any], packages: Sequence[str], data: str = "
 
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-_seal = _digest
 
 
 def _seconds_between_saves() -> float | None:

@@ -12,19 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from septet import streams
+from septet import errors, streams
 from septet.config import Settings, validate
-from septet.errors import (
-    EXIT_BAD_INPUT,
-    EXIT_INTERRUPTED,
-    EXIT_NO_READER,
-    EXIT_NO_ROOM,
-    EXIT_NOT_FINITE,
-    InputError,
-    Interrupted,
-    NotFinite,
-    NotWritten,
-)
+from septet.errors import InputError, Interrupted, NotFinite, NotWritten
 from septet.files import sweep
 from septet.reading import read_mapping
 
@@ -103,8 +93,8 @@ def program(name: str, function: Callable[[], None], *, output: bool = True) -> 
         if sys.stdout is not None:
             sys.stdout.flush()
     except streams.NotPrinted as error:
-        code = EXIT_NO_READER if error.errno == errno.EPIPE else EXIT_NO_ROOM
-        if code == EXIT_NO_ROOM:
+        code = errors.EXIT_NO_READER if error.errno == errno.EPIPE else errors.EXIT_NO_ROOM
+        if code == errors.EXIT_NO_ROOM:
             streams.log(f"{name}: standard output: {error.strerror}")
     sys.exit(code)
 
@@ -117,16 +107,16 @@ def _code(name: str, function: Callable[[], None]) -> str | int | None:
         return end.code
     except InputError as error:
         streams.log(f"{name}: {error}")
-        return EXIT_BAD_INPUT
+        return errors.EXIT_BAD_INPUT
     except (NotFinite, NotWritten) as error:
         streams.log("; ".join([f"{name}: {error}", *getattr(error, "__notes__", [])]))
-        return EXIT_NOT_FINITE if isinstance(error, NotFinite) else EXIT_NO_ROOM
+        return errors.EXIT_NOT_FINITE if isinstance(error, NotFinite) else errors.EXIT_NO_ROOM
     except MemoryError as error:
         streams.log(f"{name}: not enough memory: {error or 'none left'}")
-        return EXIT_NO_ROOM
+        return errors.EXIT_NO_ROOM
     except Interrupted as interruption:
         streams.log(f"{name}: {interruption}; run the same command again to resume")
-        return EXIT_INTERRUPTED
+        return errors.EXIT_INTERRUPTED
     return 0
 
 

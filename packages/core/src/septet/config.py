@@ -19,11 +19,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
-class _Place:
-    """See `PLACE`."""
-
-
-PLACE = _Place()
+PLACE = "place"
 """In the annotation of a key: it says where a job computes, with how much memory or from which path, and not what. A
 checkpoint is resumed whatever its value."""
 
@@ -32,7 +28,7 @@ def without_places(settings: BaseModel) -> dict[str, Any]:
     """The settings that decide what a job computes, as JSON values: all but keys marked `PLACE`, at any depth."""
     values = settings.model_dump(mode="json")
     for name, field in type(settings).model_fields.items():
-        if any(isinstance(one, _Place) for one in field.metadata):
+        if PLACE in field.metadata:
             del values[name]
         elif isinstance(inner := getattr(settings, name), BaseModel):
             values[name] = without_places(inner)
@@ -118,40 +114,28 @@ def validate(model: type[Model], data: object, where: str) -> Model:
     Raises:
         InputError: names the first key at fault, what it should hold and what it holds.
     """
-    fault, settings = _checked(model, data)
-    if fault is not None:
-        raise fault.error(where)
-    assert settings is not None
-    return settings
+    found = parse(model, data)
+    if isinstance(found, Fault):
+        raise found.error(where)
+    return found
 
 
-def check(model: type[Settings], data: object) -> Fault | None:
-    """The first fault of `data` as a configuration of `model`; none if it is one."""
-    return _checked(model, data)[0]
-
-
-def _checked(model: type[Model], data: object) -> tuple[Fault | None, Model | None]:
-    if (large := _too_large(data)) is not None:
-        return large, None
-    try:
-        return None, model.model_validate(data)
-    except ValidationError as error:
-        return _fault(model, data, error.errors(include_url=False)), None
-
-
-def _too_large(data: object) -> Fault | None:
-    """The first whole number that no 64-bit integer holds: tables and compiled code cannot take it."""
+def parse(model: type[Model], data: object) -> Model | Fault:
+    """`data` as a configuration of `model`, or its first fault."""
     left: list[tuple[tuple[str | int, ...], object]] = [((), data)]
     seen = set[int]()
     while left:
         location, value = left.pop()
-        if isinstance(value, int) and abs(value) >= 2**63:
+        if isinstance(value, int) and abs(value) >= 2**63:  # tables and compiled code cannot take it
             return Fault(location, "a whole number of at most 63 bits", value)
         if isinstance(value, dict | list) and id(value) not in seen:
             seen.add(id(value))  # YAML's aliases may make a ring, or a tree of a billion leaves
             inner = list(value.items() if isinstance(value, dict) else enumerate(value))
             left.extend(((*location, key), one) for key, one in reversed(inner))
-    return None
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        return _fault(model, data, error.errors(include_url=False))
 
 
 def _fault(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails]) -> Fault:
@@ -221,9 +205,7 @@ def _of_best_variant(data: object, errors: Sequence[ErrorDetails]) -> list[Error
 
 
 def _expected(message: str) -> str:
-    for start in ("Input should be ", "Value error, "):
-        message = message.removeprefix(start)
-    return message
+    return message.removeprefix("Input should be ").removeprefix("Value error, ")
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:

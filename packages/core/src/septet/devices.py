@@ -8,7 +8,6 @@ import fcntl
 import os
 import platform
 import time
-from pathlib import Path
 from typing import IO
 
 from septet.cache import cache_root
@@ -54,7 +53,9 @@ def claim(poll: float = 0.5) -> str | None:
 
 def _take(device: str) -> tuple[str, IO[bytes]] | None:
     """Return the device with its locked lock file, or None if another process holds it."""
-    folder = _folder()
+    if (root := cache_root()) is None:
+        raise NotWritten("SEPTET_CACHE: expected a writable folder for the GPU lock files, found none")
+    folder = root / "gpus" / platform.node()  # the cache may be shared between machines
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / f"gpu-{device}.lock").open("ab")
     try:
@@ -63,11 +64,3 @@ def _take(device: str) -> tuple[str, IO[bytes]] | None:
         file.close()
         return None
     return device, file
-
-
-def _folder() -> Path:
-    """Return the folder of this machine's lock files; its parent may be shared between machines."""
-    root = cache_root()
-    if root is None:
-        raise NotWritten("SEPTET_CACHE: expected a writable folder for the GPU lock files, found none")
-    return root / "gpus" / platform.node()

@@ -24,7 +24,8 @@ class History:
     def __init__(self, seeds: int) -> None:
         self.seeds = seeds
         self._steps: list[NDArray[np.int64]] = []
-        self._columns: dict[tuple[str, str], dict[int, Array]] = {}  # ("metric" or "seconds", name) -> record -> value
+        # "metric" or "seconds" -> name -> record -> value
+        self._columns: dict[str, dict[str, dict[int, Array]]] = {"metric": {}, "seconds": {}}
 
     def __len__(self) -> int:
         """K."""
@@ -46,7 +47,7 @@ class History:
         for kind, values in (("metric", metrics), ("seconds", seconds or {})):
             for name, given in values.items():
                 value = np.array(given, np.float64)
-                column = self._columns.setdefault((kind, name), {})
+                column = self._columns[kind].setdefault(name, {})
                 before = next(iter(column.values()), value)
                 if value.shape != before.shape or (kind == "metric" and value.shape[-1:] != (self.seeds,)):
                     expected = before.shape if len(column) else f"(..., {self.seeds})"
@@ -67,19 +68,17 @@ class History:
     @property
     def metrics(self) -> dict[str, Array]:
         """Name -> values ``(K, ..., S)``; NaN where a record has none."""
-        return {name: self._whole(column) for (kind, name), column in self._columns.items() if kind == "metric"}
+        return {name: self._whole(column) for name, column in self._columns["metric"].items()}
 
     @property
     def seconds(self) -> dict[str, Array]:
         """Phase -> wall time ``(K,)``; NaN where a record has none."""
-        return {name: self._whole(column) for (kind, name), column in self._columns.items() if kind == "seconds"}
+        return {name: self._whole(column) for name, column in self._columns["seconds"].items()}
 
     def last(self) -> dict[str, Array]:
         """The metrics of the last record: name -> values ``(..., S)``."""
         record = len(self) - 1
-        return {
-            n: column[record] for (kind, n), column in self._columns.items() if kind == "metric" and record in column
-        }
+        return {name: column[record] for name, column in self._columns["metric"].items() if record in column}
 
     def score_rows(
         self,
@@ -119,8 +118,7 @@ class History:
         at = self.steps[:, 0].tolist() if steps is None else steps
         rows = [
             (paper, method, task, seeds[0], int(at[k]), phase, float(seconds))
-            for (kind, phase), column in self._columns.items()
-            if kind == "seconds"
+            for phase, column in self._columns["seconds"].items()
             for k, seconds in column.items()
         ]
         return pl.DataFrame(rows, TIMING, orient="row")
@@ -135,20 +133,21 @@ class History:
     def state(self) -> dict[str, NDArray[Any]]:
         """The steps, and of each metric and phase its values and their records; to set is to restore."""
         arrays: dict[str, NDArray[Any]] = {"steps": self.steps}
-        for (kind, name), column in self._columns.items():
-            arrays[f"{kind}/{name}"] = np.array(list(column.values()))
-            arrays[f"record of {kind}/{name}"] = np.array(list(column))
+        for kind, columns in self._columns.items():
+            for name, column in columns.items():
+                arrays[f"{kind}/{name}"] = np.array(list(column.values()))
+                arrays[f"record of {kind}/{name}"] = np.array(list(column))
         return arrays
 
     @state.setter
     def state(self, saved: Mapping[str, NDArray[Any]]) -> None:
         self._steps = list(saved["steps"])
-        self._columns = {}
+        self._columns = {"metric": {}, "seconds": {}}
         for key, values in saved.items():
             kind, _, name = key.partition("/")
-            if kind in ("metric", "seconds"):
+            if kind in self._columns:
                 records = saved[f"record of {key}"].tolist()
-                self._columns[kind, name] = dict(zip(records, values, strict=True))
+                self._columns[kind][name] = dict(zip(records, values, strict=True))
 
 
 def _held(column: Array) -> Array:

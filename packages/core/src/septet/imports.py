@@ -1,7 +1,8 @@
 """Which source files a module runs: what the workflow reruns a job for is what its program imports."""
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -25,24 +26,17 @@ def files_of(modules: Iterable[str], roots: Sequence[Path]) -> list[Path]:
         InputError: one of `modules` is not below `roots`.
     """
     found: dict[str, Path] = {}
-    open_ends = list(modules)
+    open_ends, places = list(modules), tuple(roots)
     for name in open_ends:
-        if _file(name, tuple(roots)) is None:
+        if _file(name, places) is None:
             raise InputError("packages", expected=f"the module {name}", found="none")
     while open_ends:
         name = open_ends.pop()
-        for part in _with_parents(name):
-            file = _file(part, tuple(roots))
-            if file is not None and part not in found:
+        for part in itertools.accumulate(name.split("."), "{}.{}".format):  # the packages that hold it run first
+            if part not in found and (file := _file(part, places)) is not None:
                 found[part] = file
                 open_ends += _imported(file)
     return sorted(found.values())
-
-
-def _with_parents(name: str) -> Iterator[str]:
-    """A module's name after those of the packages that hold it: importing it runs them too."""
-    parts = name.split(".")
-    yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
 
 
 @cache

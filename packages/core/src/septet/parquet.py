@@ -25,22 +25,9 @@ def write_table(table: pl.DataFrame, path: Path, metadata: Mapping[str, str] | N
 
 def read_table(path: Path, wanted: str) -> pl.DataFrame:
     """Read a table; `wanted` says in errors what is expected. Raises InputError if the file is missing or damaged."""
-    return collect(scan_table(path, wanted), path, wanted)
-
-
-def scan_table(path: Path, wanted: str) -> pl.LazyFrame:
-    """A table to be read lazily; its checksum is verified now. Raises as `read_table` does."""
     verify(path, wanted)
     try:
-        return pl.scan_parquet(path, glob=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(str(path), expected=wanted, found=str(error).partition("\n")[0]) from None
-
-
-def collect(frame: pl.LazyFrame, path: Path, wanted: str) -> pl.DataFrame:
-    """Read what was scanned of `path`; raises as `read_table` does."""
-    try:
-        return frame.collect()
+        return pl.scan_parquet(path, glob=False).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(str(path), expected=wanted, found=str(error).partition("\n")[0]) from None
 

@@ -55,16 +55,8 @@ class Progress:
     def _report(self) -> None:
         self._printed = time.monotonic()
         rate = (self._done - self._first) / max(self._printed - self._start, 1e-9)
-        state = {
-            "label": self.label,
-            "done": self._done,
-            "total": self.total,
-            "unit": self.unit,
-            "rate": rate,
-            "pid": os.getpid(),
-            "time": time.time(),
-            "measured": self._measured,
-        }
+        state = {"label": self.label, "done": self._done, "total": self.total, "unit": self.unit, "rate": rate}
+        state |= {"pid": os.getpid(), "time": time.time(), "measured": self._measured}
         log(describe(state))
         with suppress(NotWritten):  # ignored: writing the scores reports a full disk
             write_text(self.folder / FILE, json.dumps(state))

@@ -1,5 +1,6 @@
 """Files and folders from outside: one line if they cannot be read; YAML and JSON safe, each key once, of sane size."""
 
+import contextlib
 import errno
 import json
 import math
@@ -7,9 +8,8 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
@@ -19,11 +19,13 @@ LIMIT = 10_000_000
 """Bytes of a configuration; no experiment needs a hundredth of it."""
 LIMIT_JSON = 1_000_000_000
 """Bytes of a JSON file that a run wrote."""
+NO_TEXT = re.compile("[\0\ud800-\udfff]")
+"""What neither a file name nor a table can hold: NUL, and half of a surrogate pair."""
 BROKEN = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError)
 """What a parser may raise; of values too: 2013-99-99, !!bool x."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def readable(path: Path, expected: str = "a readable file") -> Iterator[None]:
     """Turn what the operating system says while `path` is read into one line.
 
@@ -163,12 +165,7 @@ def parse_yaml(text: str, where: str) -> Any:
     Raises:
         InputError: `text` is not YAML, or repeats a key.
     """
-    try:
-        data = _yaml(text)
-    except BROKEN as error:
-        raise InputError(where, expected="YAML", found=_said(error)) from None
-    _check_texts(data, where)
-    return data
+    return _parse(_yaml, text, where, "YAML")
 
 
 def parse_scalar(text: str) -> Any:
@@ -177,11 +174,6 @@ def parse_scalar(text: str) -> Any:
     tag = loader.resolve(yaml.ScalarNode, text, (True, False))
     kinds = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null")}
     return _yaml(text) if tag in kinds else text
-
-
-def _said(error: Exception) -> str:
-    """What a parser says, without its name for the text."""
-    return str(error).replace(' in "<unicode string>",', " at")
 
 
 def _yaml(text: str) -> Any:
@@ -194,28 +186,35 @@ def _yaml(text: str) -> Any:
 
 def _read(source: str, where: str, limit: int, expected: str, parse: Callable[[str], Any]) -> Any:
     try:
-        if source == "-":
-            content = _some(sys.stdin.buffer, limit)
-        else:
-            with Path(source).open("rb") as file:
-                content = _some(file, limit)
+        with contextlib.nullcontext(sys.stdin.buffer) if source == "-" else Path(source).open("rb") as file:
+            content = file.read(limit + 1)
         if len(content) > limit:
             raise InputError(where, expected=f"at most {limit:,} bytes", found="more")
-        data = parse(content.decode("utf-8"))
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError):
-            raise InputError(where, expected="a readable file", found=error.strerror or str(error)) from None
-        if isinstance(error, UnicodeDecodeError):
-            raise InputError(where, expected="UTF-8 text", found=error.reason) from None
-        raise InputError(where, expected=expected, found=_said(error)) from None
+        text = content.decode("utf-8")
+    except OSError as error:
+        raise InputError(where, expected="a readable file", found=error.strerror or str(error)) from None
+    except (ValueError, AttributeError) as error:  # of a name with NUL and a closed standard input too
+        raise InputError(where, expected="UTF-8 text", found=getattr(error, "reason", str(error))) from None
+    return _parse(parse, text, where, expected)
+
+
+def _parse(parse: Callable[[str], Any], text: str, where: str, expected: str) -> Any:
+    try:
+        data = parse(text)
     except BROKEN as error:
-        raise InputError(where, expected=expected, found=_said(error)) from None
-    _check_texts(data, where)
+        said = str(error).replace(' in "<unicode string>",', " at")
+        raise InputError(where, expected=expected, found=said) from None
+    left, seen = [data], set[int]()
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            if NO_TEXT.search(value):
+                raise InputError(where, expected="text without NUL and lone surrogates", found=ascii(value))
+        elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))  # YAML's aliases may make a ring, or a tree of a billion leaves
+            left.extend(value)
+            left.extend(value.values() if isinstance(value, dict) else ())
     return data
-
-
-def _some(file: BinaryIO, limit: int) -> bytes:
-    return file.read(limit + 1)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -231,17 +230,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text}, which is not a JSON number")
     return value
-
-
-def _check_texts(data: object, where: str) -> None:
-    """No text holds what neither a file name nor a table can: NUL, or half of a surrogate pair."""
-    left, seen = [data], set[int]()
-    while left:
-        value = left.pop()
-        if isinstance(value, str):
-            if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-                raise InputError(where, expected="text without NUL and lone surrogates", found=ascii(value))
-        elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
-            seen.add(id(value))  # YAML's aliases may make a ring, or a tree of a billion leaves
-            left.extend(value)
-            left.extend(value.values() if isinstance(value, dict) else ())

@@ -36,16 +36,6 @@ class Processes(Protocol):
         """Return whether `mine` holds in any process; every process must call this."""
 
 
-class OneProcess:
-    """A job of one process."""
-
-    leads = True
-
-    def any(self, mine: bool) -> bool:
-        """Return `mine`."""
-        return mine
-
-
 class Run:
     """One training job, from its start to its three files; a context that locks the output folder.
 
@@ -79,9 +69,10 @@ class Run:
         self.packages, self.libraries = packages, libraries
         self.key = paper, method, task
         self.iteration, self.data = 0, ""
-        self._processes = processes or OneProcess()
+        self._leads = processes is None or processes.leads
+        self._any_process = bool if processes is None else processes.any
         self._watch = Stopwatch()
-        self._checkpoints = Checkpoints(out / "checkpoint", {}, self._processes.leads)
+        self._checkpoints = Checkpoints(out / "checkpoint", {}, self._leads)
         self._state: Any = None
         self._measured: dict[str, float] = {}
 
@@ -134,7 +125,7 @@ class Run:
             load_state_dict(state, arrays)
         count = done or (lambda: self.iteration)
         progress = None
-        if self._processes.leads:
+        if self._leads:
             label = "{} {} on {}".format(*self.key)
             progress = Progress(label, total, unit, self._checkpoints.folder, count())
         while count() < total:
@@ -143,7 +134,7 @@ class Run:
             if progress:
                 progress.update(count(), self._measured)
             where = f"{count():,} of {total:,} {unit}"
-            self._checkpoints.safe_point(self.iteration, lambda: state_dict(state), where, self._processes.any)
+            self._checkpoints.safe_point(self.iteration, lambda: state_dict(state), where, self._any_process)
 
     def save(self) -> str:
         """Save the state, which must be the one before this iteration, and return the status."""
@@ -173,7 +164,7 @@ class Run:
             timing: rows of the timing table; by default one, the wall time of the job at its last step.
             beside: writes further files that name the run card, after the tables and before the card.
         """
-        if not self._processes.leads:
+        if not self._leads:
             return
         card = self._watch.card(
             paper=self.key[0],

@@ -12,32 +12,13 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from septet.errors import InputError
-from septet.parquet import collect, scan_table, write_table
+from septet.parquet import read_table, write_table
 from septet.reading import readable
+from septet.sealed import verify
 
-KEY = ["paper", "method", "task", "seed", "step"]
-SCORES = pl.Schema(
-    {
-        "paper": pl.String,
-        "method": pl.String,
-        "task": pl.String,
-        "seed": pl.Int64,
-        "step": pl.Int64,
-        "metric": pl.String,
-        "value": pl.Float64,
-    }
-)
-TIMING = pl.Schema(
-    {
-        "paper": pl.String,
-        "method": pl.String,
-        "task": pl.String,
-        "seed": pl.Int64,
-        "step": pl.Int64,
-        "phase": pl.String,
-        "seconds": pl.Float64,
-    }
-)
+_WHERE = {"paper": pl.String, "method": pl.String, "task": pl.String, "seed": pl.Int64, "step": pl.Int64}
+SCORES = pl.Schema({**_WHERE, "metric": pl.String, "value": pl.Float64})
+TIMING = pl.Schema({**_WHERE, "phase": pl.String, "seconds": pl.Float64})
 WANTED = "a complete Parquet table with its checksum"
 """What errors say that a table is."""
 
@@ -62,6 +43,9 @@ def score_rows(
         ValueError: a metric has another shape, or holds a value that is not finite.
     """
     shape = (len(seeds), len(steps))
+    names = {"paper": pl.lit(paper), "method": pl.lit(method), "task": pl.lit(task)}
+    of_seed = np.repeat(np.asarray(seeds, np.int64), len(steps))
+    at = np.tile(np.asarray(steps, np.int64), len(seeds))
     frames = []
     for metric, given in metrics.items():
         values = np.asarray(given, dtype=np.float64)
@@ -72,15 +56,8 @@ def score_rows(
             raise ValueError(
                 f"metric {metric} of {method} on {task} is not finite: seed {seeds[seed]}, step {steps[step]}"
             )
-        frames.append(
-            pl.DataFrame(
-                {
-                    "seed": np.repeat(np.asarray(seeds, dtype=np.int64), len(steps)),
-                    "step": np.tile(np.asarray(steps, dtype=np.int64), len(seeds)),
-                    "value": values.ravel(),
-                }
-            ).with_columns(paper=pl.lit(paper), method=pl.lit(method), task=pl.lit(task), metric=pl.lit(metric))
-        )
+        numbers = pl.DataFrame({"seed": of_seed, "step": at, "value": values.ravel()})
+        frames.append(numbers.with_columns(metric=pl.lit(metric), **names))
     return pl.concat(frames).select(SCORES.names())
 
 
@@ -93,12 +70,12 @@ def write_scores(path: Path, frames: Sequence[pl.DataFrame]) -> None:
         InputError: the columns differ from the contract, there is no row, a row is repeated, or a value is missing,
             NaN or infinite.
     """
-    _write(path, frames, SCORES, [*KEY, "metric"])
+    _write(path, frames, SCORES)
 
 
 def write_timing(path: Path, frames: Sequence[pl.DataFrame]) -> None:
     """Write a timing table, sorted, in one step; raises as `write_scores` does."""
-    _write(path, frames, TIMING, [*KEY, "phase"])
+    _write(path, frames, TIMING)
 
 
 def read_scores(path: Path) -> pl.DataFrame:
@@ -116,8 +93,11 @@ def read_timing(path: Path) -> pl.DataFrame:
 
 
 def scan_scores(path: Path) -> pl.LazyFrame:
-    """A score table to be read lazily; its columns are checked now. Raises as `read_scores` does."""
-    return _scan(path, SCORES)
+    """A score table to be read lazily; its checksum and columns are checked now. Raises as `read_scores` does."""
+    verify(path, WANTED)
+    frame = pl.scan_parquet(path, glob=False)
+    _check_columns(path, frame.collect_schema(), SCORES)
+    return frame
 
 
 def rewrite(path: Path) -> None:
@@ -134,7 +114,7 @@ def rewrite(path: Path) -> None:
         table = pl.read_parquet(path, glob=False, hive_partitioning=False)
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InputError(str(path), expected="a Parquet file", found=str(error).partition("\n")[0]) from None
-    schema, key = (TIMING, "phase") if "phase" in table.columns else (SCORES, "metric")
+    schema = TIMING if "phase" in table.columns else SCORES
     if set(table.columns) != set(schema):
         raise InputError(str(path), expected=f"columns {_columns(schema)}", found=_columns(table.schema))
     columns = []
@@ -148,26 +128,22 @@ def rewrite(path: Path) -> None:
         if not same:
             raise InputError(f"{path}: {name}", expected=str(kind), found=f"{given.dtype} with other values")
         columns.append(column)
-    _write(path, [pl.DataFrame(columns)], schema, [*KEY, key])
+    _write(path, [pl.DataFrame(columns)], schema)
 
 
 def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
-    return collect(_scan(path, schema), path, WANTED)
+    table = read_table(path, WANTED)
+    _check_columns(path, table.schema, schema)
+    return table
 
 
-def _scan(path: Path, schema: pl.Schema) -> pl.LazyFrame:
-    frame = scan_table(path, WANTED)
-    _check_columns(path, frame.collect_schema(), schema)
-    return frame
-
-
-def _write(path: Path, frames: Sequence[pl.DataFrame], schema: pl.Schema, key: list[str]) -> None:
+def _write(path: Path, frames: Sequence[pl.DataFrame], schema: pl.Schema) -> None:
     for frame in frames:
         _check_columns(path, frame.schema, schema)
     table = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
     if table.is_empty():
         raise InputError(str(path), expected="at least one row", found="none")
-    *_, number = schema.names()
+    *key, number = schema.names()
     lacking = table.filter(pl.any_horizontal(pl.all().is_null()) | ~pl.col(number).is_finite())
     if not lacking.is_empty():
         raise InputError(str(path), expected="finite values, and none missing", found=str(lacking.row(0)))

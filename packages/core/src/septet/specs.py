@@ -197,17 +197,6 @@ class _Instance:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layers:
-    """Layer widths."""
-
-    where: str
-
-    def __call__(self, value: Any, bound: Bound) -> tuple[int, ...]:
-        del bound
-        return layers(self.where, value)
-
-
-@dataclass(frozen=True, slots=True)
 class _Items:
     """A tuple of arrays."""
 
@@ -243,7 +232,7 @@ def parse_text(where: str, spec: str) -> Callable[[Any, Bound], Any]:
     if kind == "float":
         return _Number(where, tuple(map(float, sides)))
     if kind == "layers":
-        return _Layers(where)
+        return lambda value, bound: layers(where, value)
     way = kind if kind in ("out", "any") else ""
     if way:
         kind, *sides = sides

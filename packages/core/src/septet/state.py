@@ -57,7 +57,7 @@ def load_state_dict(node: Any, saved: Mapping[str, NDArray[Any]], partial: bool 
     """
     _load(node, saved, "state", fixed=True, partial=partial)
     for name, array in _arrays(node, "state", properties=False).items():
-        if not _equal(array, saved[name]):
+        if not equal(array, saved[name]):
             raise ValueError(f"state/{name}: expected the loaded value, found another one")
 
 
@@ -89,7 +89,7 @@ def _arrays(node: Any, where: str, properties: bool, partial: bool = False) -> A
         return {}
     if isinstance(node, NUMBERS | np.ndarray):
         return {"": np.asarray(node)}
-    if _is_tensor(node):
+    if is_tensor(node):
         return {"": node.detach().cpu().numpy()}
     if has_state_property(node):
         try:
@@ -107,7 +107,7 @@ def _arrays(node: Any, where: str, properties: bool, partial: bool = False) -> A
 
 def _load(node: Any, saved: Mapping[str, NDArray[Any]], where: str, fixed: bool, partial: bool) -> Any:
     """Load a part and return its new value; with `fixed`, an array must keep its shape."""
-    if node is None or isinstance(node, NUMBERS | np.ndarray) or _is_tensor(node):
+    if node is None or isinstance(node, NUMBERS | np.ndarray) or is_tensor(node):
         if saved.keys() - {""}:
             raise TypeError(f"{where}: expected the state of a {type(node).__name__}, found {sorted(saved)}")
         return _leaf(node, saved.get(""), where, fixed)
@@ -153,15 +153,15 @@ def _leaf(node: Any, array: NDArray[Any] | None, where: str, fixed: bool) -> Any
         if array.ndim:
             raise TypeError(f"{where}: expected a number, found an array {array.shape}")
         return array[()] if isinstance(node, np.generic) else array.item()
-    own = node.detach().cpu().numpy() if _is_tensor(node) else node
+    own = node.detach().cpu().numpy() if is_tensor(node) else node
     if (own.shape, own.dtype) != (array.shape, array.dtype):
         if fixed:
             raise TypeError(
                 f"{where}: expected {own.dtype} {own.shape} as built, found {array.dtype} {array.shape}; "
                 "keep an array that changes its shape in a list, a dict or a property `state`"
             )
-        return node.new_tensor(array) if _is_tensor(node) else np.array(array)
-    if _is_tensor(node):
+        return node.new_tensor(array) if is_tensor(node) else np.array(array)
+    if is_tensor(node):
         node.detach().copy_(node.new_tensor(array))
     elif node.flags.writeable:
         node[...] = array
@@ -170,9 +170,11 @@ def _leaf(node: Any, array: NDArray[Any] | None, where: str, fixed: bool) -> Any
     return node
 
 
-def _is_tensor(node: Any) -> bool:
+def is_tensor(node: Any) -> bool:
+    """Return whether an object is a tensor of PyTorch."""
     return hasattr(node, "new_tensor")  # torch is not a dependency of every package
 
 
-def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+def equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Return whether arrays have the same type and values; NaN is equal to NaN."""
     return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")

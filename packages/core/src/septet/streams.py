@@ -45,10 +45,9 @@ def log(line: str) -> None:
 
 def _stream(descriptor: int, *, strict: bool) -> io.TextIOWrapper:
     old = sys.__stdout__ if descriptor == 1 else sys.__stderr__
-    chosen = os.environ.get("PYTHONIOENCODING") and old is not None
     return io.TextIOWrapper(
         io.BufferedWriter(_Descriptor(descriptor, strict)),
-        encoding=old.encoding if chosen and old is not None else "utf-8",
+        encoding=old.encoding if old is not None and os.environ.get("PYTHONIOENCODING") else "utf-8",
         errors="backslashreplace",
         line_buffering=not strict or os.isatty(descriptor),
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from septet.config import Settings
-from septet.state import has_state_property
+from septet.state import equal, has_state_property, is_tensor
 
 PLAIN = str | bytes | bool | int | float | complex | np.generic | Settings | None
 
@@ -34,9 +34,8 @@ def _differences(one: Any, other: Any, path: str, seen: set[int]) -> Iterator[st
     elif isinstance(one, PLAIN):
         if one != other and not (one != one and other != other):
             yield path
-    elif isinstance(one, np.ndarray) or hasattr(one, "new_tensor"):
-        a, b = (np.asarray(x.detach().cpu() if hasattr(x, "new_tensor") else x) for x in (one, other))
-        if a.dtype != b.dtype or not np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"):
+    elif isinstance(one, np.ndarray) or is_tensor(one):
+        if not equal(*(np.asarray(x.detach().cpu() if is_tensor(x) else x) for x in (one, other))):
             yield path
     else:
         seen.add(id(one))

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from septet.config import Settings, check, default_yaml, validate
+from septet.config import Fault, Settings, default_yaml, parse, validate
 from septet.errors import InputError
 from septet.files import checkout, write_text
 from septet.reading import parse_scalar, parse_yaml, read_mapping
@@ -174,7 +174,7 @@ class Workflow:
         merged: dict[str, Any] = {}
         for layer in layers.values():
             merge(merged, layer)
-        if fault := check(model, merged):
+        if isinstance(fault := parse(model, merged), Fault):
             source = max(reversed(layers), key=lambda name: _depth(layers[name], fault.location))
             raise fault.error(f"configuration of {paper} ({source})")
         return merged

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from septet.workflow_config import NOT_OF_A_JOB
+from septet.workflow_config import Workflow, merge
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,43 +33,24 @@ class Training:
 
     def configuration(self, folder: Path) -> dict[str, Any]:
         """The resolved job; what it needs is made in `folder`."""
-        every = merged(
-            yaml.safe_load((ROOT / f"config/papers/{self.paper}.yaml").read_text()),
-            yaml.safe_load((ROOT / "config/scale/smoke.yaml").read_text())[self.paper],
-        )
-        job = {key: value for key, value in every.items() if key not in NOT_OF_A_JOB}
-        job["method"] = merged({"name": self.method, **every["methods"][self.method]}, self.of_method)
-        job["task"] = merged({"name": self.task, **every["tasks"][self.task]}, self.of_task)
+        workflow = Workflow(ROOT, {})
+        job = workflow.training(self.paper, "smoke", self.method, self.task)
         if self.data:
-            job["data_file"] = str(self._prepared(folder, every))
-        return merged(job, self.changes)
+            settings = workflow.settings(self.paper, "smoke")
+            given = {"task": job["task"], **{key: settings[key] for key in ("root_seed", "data_source")}}
+            job["data_file"] = str(self._prepared(folder, given))
+        merge(job, {"method": self.of_method, "task": self.of_task})
+        merge(job, self.changes)
+        return job
 
-    def _prepared(self, folder: Path, every: dict[str, Any]) -> Path:
+    def _prepared(self, folder: Path, given: dict[str, Any]) -> Path:
         file = folder / "data" / "lists.safetensors"
         if not file.is_file():
-            job = {key: every[key] for key in ("root_seed", "data_source")}
-            job["task"] = {"name": self.task, **every["tasks"][self.task]}
-            command = [
-                sys.executable,
-                "-m",
-                f"septet.{self.package}",
-                "prepare",
-                "--config",
-                "-",
-                "--out",
-                str(file.parent),
-            ]
-            subprocess.run(command, input=json.dumps(job), text=True, check=True, capture_output=True)
+            command = [sys.executable, "-m", f"septet.{self.package}", "prepare", "--config", "-", "--out"]
+            subprocess.run(
+                [*command, str(file.parent)], input=json.dumps(given), text=True, check=True, capture_output=True
+            )
         return file
-
-
-def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` over `below`, mapping by mapping."""
-    both = dict(below)
-    for key, value in above.items():
-        old = both.get(key)
-        both[key] = merged(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
-    return both
 
 
 TRAININGS = {
