@@ -15,13 +15,12 @@ from septet.sampler.physics import (
     SITE_XPOS,
     Array,
     Integers,
-    Simulator,
     advance,
     begin,
     field,
     load_model,
 )
-from septet.sampler.task import Flags, ResetKernel, StepKernel, Task, finite, settings, sum_squares, tick
+from septet.sampler.task import Flags, Task, finite, mujoco_task, near_rest, settings, sum_squares, tick
 
 INF = math.inf
 REACHER = {"time_limit": 50, "frame_skip": 2, "reward_dist_weight": 1.0, "reward_control_weight": 1.0}
@@ -45,57 +44,23 @@ def reacher(name: str, options: Mapping[str, Any]) -> Task:
         return np.concatenate([position, velocity])
 
     weights = [set_["reward_dist_weight"], set_["reward_control_weight"]]
-    return _task(name, model, set_, 10, weights, step_reacher, reset_reacher, draw)
+    return mujoco_task(name, model, set_, 10, weights, step_reacher, reset_reacher, draw)
 
 
 def inverted_pendulum(name: str, options: Mapping[str, Any]) -> Task:
     """Balance a pole on a cart: reward 1 while it stands within 0.2 rad."""
     set_ = settings(name, INVERTED_PENDULUM, options)
     model = load_model("inverted_pendulum.xml")
-    noise = set_["reset_noise_scale"]
-    rest = np.concatenate([model.qpos0, np.zeros(model.nv)])
-    # one call for positions and velocities takes the same numbers from the stream as Gymnasium's two
-    return _task(
-        name, model, set_, 4, [], step_pendulum, reset_pendulum, lambda rng: rest + rng.uniform(-noise, noise, 4)
-    )
+    draw = near_rest(model, set_["reset_noise_scale"])
+    return mujoco_task(name, model, set_, 4, [], step_pendulum, reset_pendulum, draw)
 
 
 def inverted_double_pendulum(name: str, options: Mapping[str, Any]) -> Task:
     """Balance two poles, one on the other: reward 10 less the tip's distance from its place and its speed."""
     set_ = settings(name, INVERTED_DOUBLE_PENDULUM, options)
     model = load_model("inverted_double_pendulum.xml")
-    noise, nq, nv, rest = set_["reset_noise_scale"], model.nq, model.nv, model.qpos0.copy()
-
-    def draw(rng: np.random.Generator) -> Array:
-        position = rest + rng.uniform(low=-noise, high=noise, size=nq)
-        return np.concatenate([position, rng.standard_normal(nv) * noise])
-
-    return _task(name, model, set_, 9, [set_["healthy_reward"]], step_double, reset_double, draw)
-
-
-def _task(
-    name: str,
-    model: Any,
-    set_: dict[str, Any],
-    observation_size: int,
-    constants: list[float],
-    step: StepKernel,
-    reset: ResetKernel,
-    draw: Any,
-) -> Task:
-    return Task(
-        name=name,
-        state_size=model.nq + 2 * model.nv,
-        observation_size=observation_size,
-        action_low=model.actuator_ctrlrange[:, 0].copy(),
-        action_high=model.actuator_ctrlrange[:, 1].copy(),
-        time_limit=int(set_["time_limit"]),
-        constants=np.array([set_["time_limit"], *constants], dtype=np.float64),
-        step=step,
-        reset=reset,
-        draw=draw,
-        simulator=lambda: Simulator(model, int(set_["frame_skip"])),
-    )
+    draw = near_rest(model, set_["reset_noise_scale"], normal=True)
+    return mujoco_task(name, model, set_, 9, [set_["healthy_reward"]], step_double, reset_double, draw)
 
 
 @compiled(nogil=True)

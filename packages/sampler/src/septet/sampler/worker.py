@@ -152,17 +152,13 @@ class Worker:
 
     def collect(self, iteration: int, given: bool) -> int:
         """Collect an iteration with the newest weights; returns its steps."""
-        shared, beats, index = self.shared, self.shared["beat"], self.start.index
+        shared, index = self.shared, self.start.index
         with shared.locked(self.start.patience):
             weights, mean, scale = (shared[name].copy() for name in ("weights", "mean", "scale"))
             version = int(shared["version"][0])
         out = experience(shared, iteration, self.rows)
-
-        def beat(step: int) -> None:
-            beats[index] += 1
-
         noise = shared["noise"][:, self.rows] if given else None
-        steps = self.collector.fill(out, weights, mean, scale, iteration, noise, beat)
+        steps = self.collector.fill(out, weights, mean, scale, iteration, noise, shared["beat"][index : index + 1])
         out["version"][:] = version
         return steps
 
