@@ -5,6 +5,7 @@ card, or Mesa's software renderer) or OSMesa. Which of them works is found out i
 that fails to start one cannot start the other.
 """
 
+import itertools
 import math
 import os
 import subprocess
@@ -270,11 +271,6 @@ def main(arguments: list[str]) -> None:
     width, height = given.size
     shown = frames(policy, environment, steps=given.steps, root=given.root, width=width, height=height)
     first = next(shown)  # an environment that cannot be rendered is refused before anything is written
-    count = write_video(given.out, _again(first, shown), rate_of(environment))
+    count = write_video(given.out, itertools.chain([first], shown), rate_of(environment))
     seeds = [model.card.seeds[row] for row in model.rows(given.seeds, given.method)]
     print(f"{given.out}: {count} frames, seeds {', '.join(map(str, seeds))} from left to right")
-
-
-def _again(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
-    yield first
-    yield from rest

@@ -83,13 +83,6 @@ class Collection:
         weights, mean, scale = (fit(f"{where}: {name}", *of, sides) for name, of in given.items())
         return weights, mean, scale
 
-    def make(self, first: int, last: int, threads: int = 1) -> Any:
-        """The environments `first` to `last`, without the last."""
-        return sampler.make(
-            self.task, seeds=self.seeds, environments=self.environments, root=self.root, threads=threads,
-            members=(first, last), **(self.options or {}),
-        )  # fmt: skip
-
 
 class Collector:
     """Runs a policy in the environments `first` to `last` of a collection, one iteration at a time.
@@ -114,7 +107,12 @@ class Collector:
     ) -> None:
         self.collection = collection
         self.first, self.last = first, collection.size if last is None else last
-        self.batch = batch = collection.make(self.first, self.last, threads) if batch is None else batch
+        if batch is None:
+            batch = sampler.make(
+                collection.task, seeds=collection.seeds, environments=collection.environments, root=collection.root,
+                threads=threads, members=(self.first, self.last), **(collection.options or {}),
+            )  # fmt: skip
+        self.batch = batch
         policy, size = collection.policy, self.last - self.first
         want = (batch.observation_size + collection.time_feature, batch.action_size)
         if (policy.observation_size, policy.action_size) != want:

@@ -114,8 +114,7 @@ def _pointer(context: Any, address: Any) -> Any:
     def codegen(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], target.get_value_type(signature.return_type))
 
-    pointer: Any = types.CPointer
-    return pointer(types.float64)(address), codegen
+    return types.CPointer(types.float64)(address), codegen
 
 
 @intrinsic
@@ -146,28 +145,35 @@ def field(handles: Integers, place: int, size: int) -> Array:
 
 
 @compiled(nogil=True)
+def copy(source: Array, to: Array) -> None:
+    """Copy as many numbers as `to` has: an assignment to a slice would look first whether they overlap."""
+    for i in range(to.size):
+        to[i] = source[i]
+
+
+@compiled(nogil=True)
 def restore(handles: Integers, row: Array) -> None:
     """Write an environment's row (positions, velocities, warm start) into MjData."""
     nq, nv = handles[NQ], handles[NV]
-    field(handles, QPOS, nq)[:] = row[:nq]
-    field(handles, QVEL, nv)[:] = row[nq : nq + nv]
-    field(handles, WARM_START, nv)[:] = row[nq + nv : nq + 2 * nv]
+    copy(row, field(handles, QPOS, nq))
+    copy(row[nq:], field(handles, QVEL, nv))
+    copy(row[nq + nv :], field(handles, WARM_START, nv))
 
 
 @compiled(nogil=True)
 def save(handles: Integers, row: Array) -> None:
     """Read an environment's row out of MjData."""
     nq, nv = handles[NQ], handles[NV]
-    row[:nq] = field(handles, QPOS, nq)
-    row[nq : nq + nv] = field(handles, QVEL, nv)
-    row[nq + nv : nq + 2 * nv] = field(handles, WARM_START, nv)
+    copy(field(handles, QPOS, nq), row[:nq])
+    copy(field(handles, QVEL, nv), row[nq : nq + nv])
+    copy(field(handles, WARM_START, nv), row[nq + nv : nq + 2 * nv])
 
 
 @compiled(nogil=True)
 def advance(handles: Integers, row: Array, action: Array) -> None:
     """One environment step of physics: the row in, `frame_skip` steps under the action, the row out."""
     restore(handles, row)
-    field(handles, CTRL, handles[NU])[:] = action
+    copy(action, field(handles, CTRL, handles[NU]))
     for _ in range(handles[FRAME_SKIP]):
         call(handles, STEP)
     save(handles, row)
@@ -178,7 +184,7 @@ def begin(handles: Integers, start: Array, row: Array) -> None:
     """Start an episode at positions and velocities `start (nq + nv,)`, as Gymnasium's `set_state` does."""
     call(handles, RESET)
     nq = handles[NQ]
-    field(handles, QPOS, nq)[:] = start[:nq]
-    field(handles, QVEL, handles[NV])[:] = start[nq:]
+    copy(start, field(handles, QPOS, nq))
+    copy(start[nq:], field(handles, QVEL, handles[NV]))
     call(handles, FORWARD)
     save(handles, row)

@@ -29,8 +29,7 @@ LOG2_E = np.float32(1 / math.log(2))
 LN2_HIGH = np.float32(0.693145751953125)  # 16 bits of ln 2: a product with a small integer is exact
 LN2_LOW = np.float32(math.log(2) - 0.693145751953125)
 ROUNDER = np.float32(1.5 * 2**23)  # adding it leaves a float32's nearest integer in the low bits
-INVERSE = tuple(np.float32(1 / math.factorial(k)) for k in range(8))
-C2, C3, C4, C5, C6, C7 = INVERSE[2:]
+C3, C4, C5, C6, C7 = (np.float32(1 / math.factorial(k)) for k in range(3, 8))
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,6 @@ class SamplerPool:
         self.iteration = 0  # to be collected next
         self.granted = 0  # iterations that samplers may begin
         self.recoverable = bool(state)
-        self.given = False  # whether the learner gives the noise
         self.gone: str | None = None  # why nothing can be collected any more
         self.closed = False
         cuts = [collection.size * k // processes for k in range(processes + 1)]
@@ -127,21 +126,18 @@ class SamplerPool:
         except TimeoutError as error:
             raise SamplerDied(f"broadcast: {error}") from None
 
-    def collect(self, version: int, noise: Array | None) -> Rollout:
+    def collect(self, version: int) -> Rollout:
         """The next iteration's rollout, once every sampler has done its part.
 
         Raises:
             SamplerDied: a sampler died, was started anew, and died again.
         """
         self._need_open()
-        self.given = noise is not None
-        if noise is not None:
-            self.shared["noise"][: len(noise)] = noise
         while self.granted < self.iteration + self.slots:
             self.granted += 1
             for sampler in self.samplers:
                 if sampler.begun:
-                    self._send(sampler, (self.granted - 1, self.given))
+                    self._send(sampler, self.granted - 1)
         self._begin_all()
         self._await(lambda sampler: sampler.done > self.iteration)
         steps = max(sampler.steps.pop(self.iteration) for sampler in self.samplers)
@@ -244,7 +240,7 @@ class SamplerPool:
         sampler.begun, sampler.heard = True, time.monotonic()
         self._send(sampler, start)
         for iteration in range(sampler.done, self.granted):
-            self._send(sampler, (iteration, self.given))
+            self._send(sampler, iteration)
 
     def _send(self, sampler: SamplerProcess, message: object) -> None:
         with contextlib.suppress(ConnectionError):  # it died: whoever waits for its answer will see

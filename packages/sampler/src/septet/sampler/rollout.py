@@ -56,11 +56,6 @@ class Rollout:
     moment_mean: Array
     moment_m2: Array
 
-    @property
-    def samples(self) -> int:
-        """Environment steps in it."""
-        return int(np.count_nonzero(self.valid))
-
 
 STEPWISE = ("observation", "action", "reward", "terminated", "truncated", "valid")
 SPARSE = ("final_observation", "episode_return", "episode_length")  # written where an episode ended

@@ -109,35 +109,26 @@ class Samplers(AbstractContextManager["Samplers"]):
         if self._pool is not None:
             self._pool.broadcast(weights, mean, scale, self.version + 1)
         else:
-            self._weights, self._mean, self._scale = weights.copy(), mean.copy(), scale.copy()
+            self._given = weights.copy(), mean.copy(), scale.copy()
         self.version += 1
 
-    def collect(self, noise: Array | None = None) -> Rollout:
+    def collect(self) -> Rollout:
         """Collect the next iteration; the rollout holds until the next call.
 
-        Args:
-            noise: ``(T, E, act)`` in place of standard normal noise.
-
         Raises:
-            InputError: no weights were broadcast, or noise of the wrong shape.
+            InputError: no weights were broadcast.
             NotFinite: an environment gave a reward or an observation that is not finite.
         """
         if self.version < 0:
             raise InputError("samplers: collect", expected="a broadcast before it", found="none")
-        if noise is not None and self.asynchronous:
-            raise InputError("samplers: noise", expected="none in asynchronous mode", found="an array")
         if self._pool is not None:
-            rollout = self._pool.collect(self.version, noise)
+            rollout = self._pool.collect(self.version)
             check_rollout(rollout, self.collection.seeds, self.iteration)
         else:
             assert self._collector is not None
+            weights, mean, scale = self._given
             rollout = self._collector.collect(
-                self._weights,
-                iteration=self.iteration,
-                mean=self._mean,
-                scale=self._scale,
-                noise=noise,
-                version=self.version,
+                weights, iteration=self.iteration, mean=mean, scale=scale, version=self.version
             )
         self.iteration += 1
         return rollout

@@ -9,27 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from septet.compiled import compiled
-from septet.sampler.physics import (
-    BODY_XPOS,
-    CFRC_EXT,
-    CINERT,
-    CTRL,
-    CVEL,
-    INERTIAL_XPOS,
-    NBODY,
-    NQ,
-    NU,
-    NV,
-    POST_CONSTRAINT,
-    QFRC_ACTUATOR,
-    Array,
-    Integers,
-    advance,
-    begin,
-    call,
-    field,
-    load_model,
-)
+from septet.sampler import physics
+from septet.sampler.physics import Array, Integers
 from septet.sampler.task import Flags, Task, finite, mujoco_task, near_rest, settings, sum_squares, tick
 
 INF = math.inf
@@ -77,7 +58,7 @@ def humanoid(name: str, options: Mapping[str, Any]) -> Task:
 
 
 def _task(name: str, file: str, set_: dict[str, Any], *, humanoid: bool) -> Task:
-    model = load_model(file)
+    model = physics.load_model(file)
     hidden = 2 * set_["exclude_current_positions_from_observation"]
     shown = [bool(set_.get(f"include_{part}_in_observation", False)) for part in PARTS]
     bodies = model.nbody - 1
@@ -120,16 +101,16 @@ def append(values: Array, low: float, high: float, observation: Array, at: int) 
 @compiled(nogil=True)
 def observe(handles: Integers, constants: Array, row: Array, observation: Array) -> None:
     """Positions, velocities, then what is shown of body inertias, velocities, actuator and contact forces."""
-    nq, nv, nbody = handles[NQ], handles[NV], handles[NBODY]
+    nq, nv, nbody = handles[physics.NQ], handles[physics.NV], handles[physics.NBODY]
     at = append(row[int(constants[HIDDEN]) : nq + nv], -INF, INF, observation, 0)
     if constants[SHOWN]:
-        at = append(field(handles, CINERT, 10 * nbody)[10:], -INF, INF, observation, at)
+        at = append(physics.field(handles, physics.CINERT, 10 * nbody)[10:], -INF, INF, observation, at)
     if constants[SHOWN + 1]:
-        at = append(field(handles, CVEL, 6 * nbody)[6:], -INF, INF, observation, at)
+        at = append(physics.field(handles, physics.CVEL, 6 * nbody)[6:], -INF, INF, observation, at)
     if constants[SHOWN + 2]:
-        at = append(field(handles, QFRC_ACTUATOR, nv)[6:], -INF, INF, observation, at)
+        at = append(physics.field(handles, physics.QFRC_ACTUATOR, nv)[6:], -INF, INF, observation, at)
     if constants[SHOWN + 3]:
-        forces = field(handles, CFRC_EXT, 6 * nbody)[6:]
+        forces = physics.field(handles, physics.CFRC_EXT, 6 * nbody)[6:]
         append(forces, constants[FORCE_LOW], constants[FORCE_HIGH], observation, at)
 
 
@@ -137,11 +118,11 @@ def observe(handles: Integers, constants: Array, row: Array, observation: Array)
 def locate(handles: Integers, constants: Array, row: Array) -> None:
     """Remember where the torso is, or the humanoid's centre of mass."""
     if not constants[IS_HUMANOID]:
-        place = field(handles, BODY_XPOS, 6)
+        place = physics.field(handles, physics.BODY_XPOS, 6)
         row[-2], row[-1] = place[3], place[4]
         return
-    nbody = handles[NBODY]
-    places = field(handles, INERTIAL_XPOS, 3 * nbody)
+    nbody = handles[physics.NBODY]
+    places = physics.field(handles, physics.INERTIAL_XPOS, 3 * nbody)
     x = y = 0.0
     for body in range(nbody):
         x += constants[MASS + body] * places[3 * body]
@@ -163,7 +144,7 @@ def is_healthy(constants: Array, row: Array, moving: int) -> bool:
 @compiled(nogil=True)
 def reward_of(handles: Integers, constants: Array, moved: float, healthy: bool, cost: float) -> float:
     """Forward and survival reward, less a control cost and the cost of contact forces."""
-    forces = field(handles, CFRC_EXT, 6 * handles[NBODY])
+    forces = physics.field(handles, physics.CFRC_EXT, 6 * handles[physics.NBODY])
     contact = constants[CONTACT_WEIGHT] * sum_squares(forces, constants[FORCE_LOW], constants[FORCE_HIGH])
     contact = min(max(contact, constants[COST_LOW]), constants[COST_HIGH])
     forward = moved / constants[DT] * constants[FORWARD_WEIGHT]
@@ -188,18 +169,18 @@ def step(
     """See `septet.sampler.task.StepKernel`."""
     if not finite(action):
         return -1
-    moving = handles[NQ] + handles[NV]
+    moving = handles[physics.NQ] + handles[physics.NV]
     ended = 0
     for e in range(first, last):
         row = state[e]
         before = row[-2]
-        advance(handles, row, action[e])
-        call(handles, POST_CONSTRAINT)
+        physics.advance(handles, row, action[e])
+        physics.call(handles, physics.POST_CONSTRAINT)
         locate(handles, constants, row)
         healthy = is_healthy(constants, row, moving)
         observe(handles, constants, row, observation[e])
         # The humanoid's from MjData: MuJoCo clears it when a simulation becomes unstable.
-        control = field(handles, CTRL, handles[NU]) if constants[IS_HUMANOID] else action[e]
+        control = physics.field(handles, physics.CTRL, handles[physics.NU]) if constants[IS_HUMANOID] else action[e]
         cost = constants[CTRL_WEIGHT] * sum_squares(control, -INF, INF)
         reward[e] = reward_of(handles, constants, row[-2] - before, healthy, cost)
         terminated[e] = constants[ENDS] and not healthy
@@ -212,6 +193,6 @@ def reset(handles: Integers, constants: Array, state: Array, start: Array, rows:
     """See `septet.sampler.task.ResetKernel`."""
     for k in range(rows.size):
         row = state[rows[k]]
-        begin(handles, start[k], row)
+        physics.begin(handles, start[k], row)
         locate(handles, constants, row)
         observe(handles, constants, row, observation[rows[k]])
