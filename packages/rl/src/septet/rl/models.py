@@ -198,12 +198,7 @@ class Kept:
     checkpointed = ("best", "score", "step", "latest", "steps")
 
     def __init__(
-        self,
-        run: Run,
-        learner: Keeps,
-        keep: KeepModel,
-        environment: Environment,
-        methods: Sequence[str] | None = None,
+        self, run: Run, learner: Keeps, keep: KeepModel, environment: Environment, methods: Sequence[str] | None = None
     ) -> None:
         self.run, self.learner, self.keep, self.environment = run, learner, keep, environment
         labels = methods or [run.key[1]]

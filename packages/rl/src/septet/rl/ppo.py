@@ -167,12 +167,7 @@ def standardised(advantage: Tensor) -> Tensor:
 
 
 def train_epochs(
-    policy: Parameters,
-    value: Parameters,
-    optimisers: tuple[Adam, Adam],
-    batch: Batch,
-    order: Integers,
-    method: PPO,
+    policy: Parameters, value: Parameters, optimisers: tuple[Adam, Adam], batch: Batch, order: Integers, method: PPO
 ) -> Array:
     """`ppo_epochs` of each seed, one after the other; tanh nets only.
 

@@ -45,15 +45,8 @@ def choose_renderer() -> InputError | None:
     """
     said = ""
     for name in [os.environ[VARIABLE]] if VARIABLE in os.environ else RENDERERS:
-        environment = {**os.environ, VARIABLE: name}
-        done = subprocess.run(
-            [sys.executable, "-c", PROBE.format(name)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
+        command, environment = [sys.executable, "-c", PROBE.format(name)], {**os.environ, VARIABLE: name}
+        done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
         if done.returncode == 0:
             os.environ[VARIABLE] = name
             return None

@@ -98,12 +98,7 @@ class Collector:
     """
 
     def __init__(
-        self,
-        collection: Collection,
-        batch: Any = None,
-        first: int = 0,
-        last: int | None = None,
-        threads: int = 1,
+        self, collection: Collection, batch: Any = None, first: int = 0, last: int | None = None, threads: int = 1
     ) -> None:
         self.collection = collection
         self.first, self.last = first, collection.size if last is None else last

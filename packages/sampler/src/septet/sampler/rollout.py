@@ -99,13 +99,7 @@ def assemble(arrays: Mapping[str, Array], steps: int, version: int) -> Rollout:
     )
 
 
-@checked(
-    observation="any f8 T E I",
-    valid="any ? T E",
-    count="out f8 E",
-    mean="out f8 E I",
-    m2="out f8 E I",
-)
+@checked(observation="any f8 T E I", valid="any ? T E", count="out f8 E", mean="out f8 E I", m2="out f8 E I")
 @compiled(nogil=True)
 def moments(observation: Array, valid: Array, count: Array, mean: Array, m2: Array) -> None:
     r"""Number, mean and :math:`\sum (o - \bar o)^2` of each environment's valid observations.

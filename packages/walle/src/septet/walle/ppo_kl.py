@@ -219,7 +219,6 @@ class PPOKLLearner(Collecting):
         value = np.zeros(valid.shape)
         value[seed, row] = values_at(self.value, x[seed, row], seed)
         reward, terminated = (1.0 - method.gamma) * rollout.reward, rollout.terminated
-        following = np.zeros(reward.shape)
         if method.bootstrap_time_limits:
             final = normalised(rollout.final_observation, mean[ended], scale[ended], math.inf)
             final_value = values_at(self.value, final, ended // each)
