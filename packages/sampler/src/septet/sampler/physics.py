@@ -114,7 +114,8 @@ def _pointer(context: Any, address: Any) -> Any:
     def codegen(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], target.get_value_type(signature.return_type))
 
-    return types.CPointer(types.float64)(address), codegen
+    pointer: Any = types.CPointer
+    return pointer(types.float64)(address), codegen
 
 
 @intrinsic
