@@ -33,13 +33,14 @@ def test_adam_goes_on_from_a_saved_state():
 
 
 def test_amsgrad_by_hand():
-    w = torch.tensor([[1.0], [1.0]])
+    w, rate = torch.tensor([[1.0], [1.0]]), torch.tensor([0.1, 0.2])
     ours = AMSGrad(w)
-    ours.step(torch.tensor([[2.0], [2.0]]), torch.tensor([0.1, 0.2]))
+    for s in range(2):
+        ours.step(s, torch.tensor([2.0]), rate[s])
     # m = .2, v = u = .004: step = rate * .2 / sqrt(.004)
-    assert torch.allclose(w[:, 0], 1 - torch.tensor([0.1, 0.2]) * 0.2 / 0.004**0.5)
+    assert torch.allclose(w[:, 0], 1 - rate * 0.2 / 0.004**0.5)
     before = w.clone()
-    ours.step(torch.tensor([[0.0], [5.0]]), torch.tensor([0.1, 0.2]), torch.tensor([True, False]))
+    ours.step(0, torch.tensor([0.0]), rate[0])
     # m = .18, v = .003996 < u = .004
     assert torch.allclose(w[0, 0], before[0, 0] - 0.1 * 0.18 / 0.004**0.5)
     assert w[1, 0] == before[1, 0]

@@ -31,8 +31,8 @@ def in_float64(policy, w, observation, noise, mean, scale):
         at += inputs * outputs
         x = x @ matrix + w[at : at + outputs]
         at += outputs
-        kind = policy.output if layer == len(policy.hidden) else policy.activation
-        x = {"tanh": np.tanh, "relu": lambda v: np.maximum(v, 0), "linear": lambda v: v}[kind](x)
+        if layer < len(policy.hidden):
+            x = {"tanh": np.tanh, "relu": lambda v: np.maximum(v, 0)}[policy.activation](x)
     return x + np.exp(w[at:].astype(float)) * noise
 
 
@@ -75,9 +75,9 @@ def test_observations_are_clipped_at_ten():
 
 
 @pytest.mark.parametrize("hidden", [(64, 64), (180, 103, 60), (), (5,)])
-@pytest.mark.parametrize(("activation", "output"), [("tanh", "linear"), ("relu", "tanh")])
-def test_against_float64(hidden, activation, output):
-    policy = GaussianPolicy(18, 6, hidden, activation, output)
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_against_float64(hidden, activation):
+    policy = GaussianPolicy(18, 6, hidden, activation)
     weights, member, observation, noise, mean, scale = draw(policy, 9, 3)
     found = policy.act(weights, member, observation, noise, mean, scale)
     assert found.dtype == np.float32
@@ -90,9 +90,11 @@ def test_against_torch():
     policy = GaussianPolicy(17, 6)
     weights, member, observation, noise, _, _ = draw(policy, 32, 1)
     x = torch.tensor(observation, dtype=torch.float32)
-    for layer, (matrix, bias) in enumerate(policy.layers(weights[0])):
-        x = torch.addmm(torch.tensor(bias), x, torch.tensor(matrix))
-        x = torch.tanh(x) if layer < 2 else x
+    at, w = 0, torch.tensor(weights[0])
+    for layer, (inputs, outputs) in enumerate([(17, 64), (64, 64), (64, 6)]):
+        end = at + inputs * outputs
+        x = torch.addmm(w[end : end + outputs], x, w[at:end].view(inputs, outputs))
+        at, x = end + outputs, torch.tanh(x) if layer < 2 else x
     log_std = torch.tensor(weights[0, -6:])
     want = x + log_std.exp() * torch.tensor(noise, dtype=torch.float32)
     np.testing.assert_allclose(policy.act(weights, member, observation, noise), want.numpy(), rtol=1e-5, atol=1e-5)
@@ -120,23 +122,15 @@ def test_a_nan_among_weights_is_not_hidden():
     assert np.isnan(policy.act(0 * np.nan_to_num(weights), np.zeros(1, int), np.full((1, 3), np.nan))).all()
 
 
-def test_layers_are_views_in_the_flat_order():
+def test_the_number_of_weights_and_a_pickle():
     policy = GaussianPolicy(2, 1, hidden=(3,))
     assert policy.size == 2 * 3 + 3 + 3 * 1 + 1 + 1
-    weights = np.arange(2 * policy.size, dtype=np.float32).reshape(2, -1)
-    (first, b1), (second, b2) = policy.layers(weights)
-    np.testing.assert_array_equal(first[0], [[0, 1, 2], [3, 4, 5]])
-    np.testing.assert_array_equal(b1[0], [6, 7, 8])
-    np.testing.assert_array_equal(second[0], [[9], [10], [11]])
-    assert b2[0] == 12 and weights[0, -1] == 13
-    first[1] = 0
-    assert (weights[1, :6] == 0).all()
     assert pickle.loads(pickle.dumps(policy)) == policy
 
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"activation": "gelu"}, "activation"), ({"output": "relu"}, "output"), ({"hidden": (0,)}, "sizes")],
+    [({"activation": "gelu"}, "activation"), ({"hidden": (0,)}, "sizes")],
 )
 def test_a_bad_shape_is_told(change, word):
     with pytest.raises(InputError, match=word):

@@ -88,18 +88,6 @@ def test_results_do_not_depend_on_the_number_of_processes(processes, change):
         assert not workers()
 
 
-def test_noise_can_be_given():
-    noise = np.random.default_rng(0).standard_normal((70, 6, 1))
-    taken = []
-    for processes in (0, 2):
-        with make(processes) as samplers:
-            samplers.broadcast(weights_of(samplers))
-            taken += [snapshot(samplers.collect(noise)), snapshot(samplers.collect())]
-    assert_same(taken[0], taken[2])
-    assert_same(taken[1], taken[3])
-    assert not np.array_equal(taken[0]["action"], taken[1]["action"])
-
-
 def test_a_rollout_is_a_view_of_shared_memory_and_outlives_the_samplers():
     with make(1) as samplers:
         samplers.broadcast(weights_of(samplers))

@@ -1,28 +1,22 @@
 """DDPG's rows of the bench: end-to-end environment steps per second on HalfCheetah-v5, one core."""
 
 import importlib
-import importlib.util
 import itertools
 import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from septet.bench import Row, in_turns, row
+from septet.rl.bench_ppo import CLEANRL, printed
 from septet.rl.config import DDPG, Job, Task
 from septet.rl.ddpg import DDPGLearner
 
 ENVIRONMENT = "HalfCheetah-v5"
 WARM_UP = 150  # steps before the clock starts: past learning_starts
-CLEANRL = "SEPTET_CLEANRL"
-"""Environment variable that names a clone of CleanRL, for its rows."""
 
 
 def rows(quick: bool) -> list[Row]:
@@ -31,37 +25,26 @@ def rows(quick: bool) -> list[Row]:
     `limit_ratio` is our rate over the one that the update's matrix products alone would allow at this core's
     measured rate of them (1,024 square, float32).
     """
+    clone = os.environ.get(CLEANRL, "")
+    settings = [
+        ("64-64 nets, batch 64", (64, 64), 64, 1, 300 if quick else 1500),
+        ("400-300 nets, batch 256", (400, 300), 256, 1, 60 if quick else 300),
+    ]
+    if clone:
+        settings.append(("256-256 nets, actor every 2nd", (256, 256), 256, 2, 100 if quick else 400))
     found = []
-    settings = [((64, 64), 64, 300 if quick else 1500), ((400, 300), 256, 60 if quick else 300)]
-    for hidden, batch, steps in settings:
+    for what, hidden, batch, every, steps in settings:
+        peer = "Stable-Baselines3 DDPG" if every == 1 else "CleanRL ddpg_continuous_action"
+        theirs = partial(stable_baselines3, hidden, batch, steps) if every == 1 else partial(cleanrl, clone, steps)
         contenders: dict[str, Callable[[], float]] = {
-            "one": partial(ours, hidden, batch, 1, steps),
-            "five": partial(ours, hidden, batch, 5, steps // 3),
-            "Stable-Baselines3 DDPG": partial(stable_baselines3, hidden, batch, steps),
+            "1 seed": partial(ours, hidden, batch, 1, steps, every),
+            "5 seeds together": partial(ours, hidden, batch, 5, steps // 3, every),
         }
-        rate = in_turns(contenders, 1 if quick else 5)
-        limit = matrix_rate() / update_flops(hidden, batch, 17, 6)
-        what = f"{'-'.join(map(str, hidden))} nets, batch {batch}"
-        peer = "Stable-Baselines3 DDPG"
-        for name, label in (("one", "1 seed"), ("five", "5 seeds together")):
-            found.append(
-                row(f"DDPG steps per second, {label}, {what}", rate[name], "1/s", peer, rate[peer], rate[name] / limit)
-            )
-    if clone := os.environ.get(CLEANRL):
-        hidden, batch, steps = (256, 256), 256, 100 if quick else 400
-        peer = "CleanRL ddpg_continuous_action"
-        rate = in_turns(
-            {
-                "one": partial(ours, hidden, batch, 1, steps, actor_every=2),
-                "five": partial(ours, hidden, batch, 5, steps // 3, actor_every=2),
-                peer: partial(cleanrl, Path(clone), steps),
-            },
-            1 if quick else 5,
-        )
-        limit = matrix_rate() / update_flops(hidden, batch, 17, 6, actor_every=2)
-        for name, label in (("one", "1 seed"), ("five", "5 seeds together")):
-            what = f"DDPG steps per second, {label}, 256-256 nets, actor every 2nd"
-            found.append(row(what, rate[name], "1/s", peer, rate[peer], rate[name] / limit))
+        rate = in_turns({**contenders, peer: theirs}, 1 if quick else 5)
+        limit = matrix_rate() / update_flops(hidden, batch, 17, 6, every)
+        for label in contenders:
+            name = f"DDPG steps per second, {label}, {what}"
+            found.append(row(name, rate[label], "1/s", peer, rate[peer], rate[label] / limit))
     return found
 
 
@@ -119,17 +102,14 @@ print(json.dumps({"rate": (last - first) / (end - start)}))
 """
 
 
-def cleanrl(clone: Path, steps: int) -> float:
+def cleanrl(clone: str, steps: int) -> float:
     """Environment steps per second of CleanRL's script at its defaults, in a process of its own.
 
     Its command line and its TensorBoard are stood in for (it need not be installed). It wants an older
     Gymnasium at the end of an episode, so it runs for less than one: at most 999 steps.
     """
     total = min(301 + steps, 1000)
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", CLEANRL_RUN, str(clone.resolve()), str(total)]
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, encoding="utf-8")
-    return float(json.loads(result.stdout.splitlines()[-1])["rate"])
+    return float(json.loads(printed(CLEANRL_RUN, clone, str(total))[-1])["rate"])
 
 
 def update_flops(hidden: tuple[int, ...], batch: int, size: int, actions: int, actor_every: int = 1) -> float:

@@ -18,7 +18,7 @@ from septet.rl.ppo import PPOLearner
 
 ENVIRONMENT, STEPS = "HalfCheetah-v5", 2048
 CLEANRL = "SEPTET_CLEANRL"
-"""Environment variable that names a clone of CleanRL, for its row."""
+"""Environment variable that names a clone of CleanRL, for its rows."""
 CLEANRL_RUN = """
 import runpy, sys, types
 import gymnasium, torch
@@ -56,7 +56,7 @@ def rows(quick: bool) -> list[Row]:
         "Stable-Baselines3 PPO": partial(stable_baselines3, iterations),
     }
     if clone := os.environ.get(CLEANRL):
-        contenders["CleanRL ppo_continuous_action"] = partial(cleanrl, Path(clone), iterations + 1)
+        contenders["CleanRL ppo_continuous_action"] = partial(cleanrl, clone, iterations + 1)
     contenders["limit"] = partial(raw_rate, 5_000 if quick else 20_000)
     rate = in_turns(contenders, 1 if quick else 5)
     return [
@@ -89,18 +89,28 @@ def stable_baselines3(iterations: int) -> float:
     return iterations * STEPS / (time.perf_counter() - start)
 
 
-def cleanrl(clone: Path, iterations: int) -> float:
+def cleanrl(clone: str, iterations: int) -> float:
     """Environment steps per second that CleanRL's script prints at the end, in a process of its own.
 
     Its command line and its TensorBoard are stood in for, and two of Gymnasium's calls get their older form.
     """
+    lines = printed(CLEANRL_RUN, clone, ENVIRONMENT, str(iterations * STEPS))
+    return float([line for line in lines if line.startswith("SPS:")][-1].split()[1])
+
+
+def printed(program: str, clone: str, *arguments: str) -> list[str]:
+    """Lines that a program prints, in a process and a folder of its own, with one math thread.
+
+    Args:
+        clone: folder of CleanRL, the program's first argument.
+    """
+    command = [sys.executable, "-c", program, str(Path(clone).resolve()), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", CLEANRL_RUN, str(clone.resolve()), ENVIRONMENT, str(iterations * STEPS)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         result = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=True, encoding="utf-8"
         )
-    return float([line for line in result.stdout.splitlines() if line.startswith("SPS:")][-1].split()[1])
+    return result.stdout.splitlines()
 
 
 def raw_rate(steps: int) -> float:

@@ -1,6 +1,7 @@
 """Collection for on-policy methods, and the shapes that their samples take."""
 
 import time
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from septet.nonfinite import check_finite
 from septet.rl.config import BaseJob
 from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
-from septet.rl.networks import Network
+from septet.rl.networks import Parameters
 from septet.rl.normalise import Moments
 from septet.rl.policies import Policy, Shape
 from septet.sampler.policy import GaussianPolicy
@@ -77,16 +78,16 @@ def returns_of(rollout: Rollout, seeds: int) -> tuple[Array, Array]:
 
 
 @torch.no_grad()
-def values_at(network: Network, flat: Tensor, x: NDArray[np.float32], seed: NDArray[np.int64]) -> Array:
+def values_at(value: Parameters, x: NDArray[np.float32], seed: NDArray[np.int64]) -> Array:
     """Values (k,) of single observations x (k, in), each by the net of its seed (k,)."""
     values = np.zeros(len(x))
     for s in np.unique(seed):
         rows = np.flatnonzero(seed == s)
-        values[rows] = network(own(flat, s), own(torch.from_numpy(x[rows][None]), 0)).reshape(-1).numpy()
+        values[rows] = value.network(own(value.flat, s), own(torch.from_numpy(x[rows][None]), 0)).reshape(-1).numpy()
     return values
 
 
-class Collecting:
+class Collecting(ABC):
     """What on-policy methods share around learning: samplers, moments of the observations, state.
 
     Args:
@@ -118,13 +119,28 @@ class Collecting:
             **options,
         )
 
+    def iterate(self, iteration: int) -> Iteration:
+        """Collect with the current policy, form the samples, learn from them."""
+        rollout, seconds = self.collect()
+        batch, scores = self.prepare(rollout)
+        scores |= self.learn(batch, iteration)
+        return self.finish(iteration, rollout, scores, seconds)
+
+    @abstractmethod
     def weights(self) -> NDArray[np.float32]:
         """Weights (S, P) that the samplers act with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scaling(self) -> tuple[Array, Array]:
         """Mean and scale (S, in) of observations, from `moments`."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def prepare(self, rollout: Rollout) -> tuple[Any, dict[str, Array]]:
+        """The samples of a rollout, and scores (S,)."""
+
+    @abstractmethod
+    def learn(self, batch: Any, iteration: int) -> dict[str, Array]:
+        """Update policy and value net on one iteration's samples; diagnostics (S,)."""
 
     def acting(self) -> Policy:
         """What collects next; see `septet.rl.models.Keeps`."""

@@ -19,11 +19,11 @@ from septet.nonfinite import check_finite
 from septet.rl.config import DDPG, Job
 from septet.rl.ddpg_update import Rates, Shapes, networks, update, workspace
 from septet.rl.dense import apply
-from septet.rl.draws import Draws, uniform
+from septet.rl.draws import Draws
 from septet.rl.loop import Iteration
 from septet.rl.noise import ActionNoise, Gaussian, OrnsteinUhlenbeck, ParameterNoise, Uniform
 from septet.rl.policies import Policy, deterministic
-from septet.rl.replay import IndexSampler, Replay, record_size
+from septet.rl.replay import Replay, record_size
 from septet.rl.shapes import Float32, Net, initial, net
 from septet.sampler.batch import scaling
 from septet.sampler.nonfinite import check, check_step
@@ -164,7 +164,8 @@ class DDPGLearner:
         self.iterations = -(-job.steps // self.window)
         self.agent = Agent(self.method, root, task, job.seeds, size, width, job.threads)
         self.replay = Replay(job.seeds, size, width, min(self.method.buffer_size, self.iterations * self.window))
-        self.sampler = IndexSampler(root, task, job.seeds, self.method.batch_size)
+        uniform = np.random.Generator.random
+        self.picks = Draws(uniform, root, ("replay", task), job.seeds, (self.method.batch_size,))
         self.warm_up = Draws(uniform, root, ("warm-up", task), job.seeds, (width,))
         self.noise, self.parameter_noise = exploration(self.method, root, task, job.seeds, self.agent.shapes.actor)
         self._low = self.batch.action_low
@@ -192,7 +193,8 @@ class DDPGLearner:
             if self.step > method.learning_starts and self.step % method.train_every == 0:
                 for _ in range(method.updates):
                     self._adapt()
-                    losses += self.agent.learn(self.replay, self.sampler.rows(self.agent.updates, len(self.replay)))
+                    rows = (self.picks.at(self.agent.updates) * len(self.replay)).astype(np.int64)
+                    losses += self.agent.learn(self.replay, rows)
                     updates += 1
             learn += time.perf_counter() - middle
         check_finite("the losses", losses, iteration, self.seeds)

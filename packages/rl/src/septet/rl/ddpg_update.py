@@ -91,20 +91,10 @@ def networks(actor: Float32, critic: Float32) -> Networks:
 
 def workspace(shapes: Shapes, batch: int) -> Workspace:
     """A workspace for mini-batches of `batch`."""
-    own = sides(None, shapes)
-    columns = {
-        "observation": (own["O"],),
-        "next_observation": (own["O"],),
-        "reward": (),
-        "going_on": (),
-        "action": (own["A"],),
-        "joint": (own["J"],),
-        "value": (1,),
-        "target": (1,),
-        "error": (),
-        "action_delta": (own["A"],),
+    own = {**sides(None, shapes), "1": 1}
+    arrays = {
+        name: np.zeros((batch, *(own[side] for side in spec.split()[3:])), np.float32) for name, spec in BATCH.items()
     }
-    arrays = {name: np.zeros((batch, *more), np.float32) for name, more in columns.items()}
     return Workspace(**arrays, actor=tape(shapes.actor, batch), critic=tape(shapes.critic, batch))
 
 
@@ -124,7 +114,7 @@ def sides(networks: object, shapes: Shapes, *_: Any) -> dict[str, int]:
 
 
 WEIGHTS: dict[str, Spec] = {name: f"out f4 S {'P' if 'actor' in name else 'Q'}" for name in Networks._fields}
-WORK: dict[str, Spec] = {
+BATCH = {
     "observation": "out f4 N O",
     "next_observation": "out f4 N O",
     "reward": "out f4 N",
@@ -135,6 +125,9 @@ WORK: dict[str, Spec] = {
     "target": "out f4 N 1",
     "error": "out f4 N",
     "action_delta": "out f4 N A",
+}
+WORK: dict[str, Spec] = {
+    **BATCH,
     "actor": tape_spec(renamed=lambda name: "P" if name == "P" else f"a{name}"),
     "critic": tape_spec(renamed=lambda name: "Q" if name == "P" else f"c{name}"),
 }

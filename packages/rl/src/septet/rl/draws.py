@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from septet.seeding import stream
 
+Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
 CHUNK = 256  # steps: long enough that making a generator costs nothing, short enough to stay in the cache
 
 
@@ -25,12 +26,7 @@ class Draws:
     """
 
     def __init__(
-        self,
-        draw: Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]],
-        root: int,
-        name: Sequence[str | int],
-        seeds: Sequence[int],
-        shape: tuple[int, ...],
+        self, draw: Draw, root: int, name: Sequence[str | int], seeds: Sequence[int], shape: tuple[int, ...]
     ) -> None:
         self._draw, self._root, self._name, self._seeds = draw, root, tuple(name), tuple(seeds)
         self._numbers = np.empty((CHUNK, len(self._seeds), *shape))
@@ -44,15 +40,4 @@ class Draws:
                 shape = (CHUNK, *self._numbers.shape[2:])
                 self._numbers[:, index] = self._draw(stream(self._root, *self._name, seed, chunk), shape)
             self._chunk = chunk
-        view: NDArray[np.float64] = self._numbers[row]
-        return view
-
-
-def normal(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Standard normal numbers."""
-    return generator.standard_normal(shape)
-
-
-def uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Uniform numbers in [0, 1)."""
-    return generator.random(shape)
+        return self._numbers[row]

@@ -12,7 +12,7 @@ from scipy import stats
 from septet import sampler
 from septet.errors import InputError
 from septet.rl.model_arguments import ROOT, arguments_of
-from septet.rl.models import Environment, Model, load_model
+from septet.rl.models import Environment, Kind, Model, load_model
 from septet.rl.policies import Policy
 from septet.sampler.nonfinite import check_step
 from septet.sealed import write_json
@@ -69,17 +69,17 @@ def returns_of(
     return total.reshape(len(policy), -1), length.reshape(len(policy), -1)
 
 
-def interval(values: Array, level: float = 0.95) -> tuple[float, float, float]:
-    """Mean of values ``(n,)`` and Student's interval about it; infinite for a single value."""
+def interval(values: Array) -> tuple[float, float, float]:
+    """Mean of values ``(n,)`` and Student's 95 % interval about it; infinite for a single value."""
     mean = float(values.mean())
     if len(values) < 2:
         return mean, -np.inf, np.inf
-    half = float(stats.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     return mean, mean - half, mean + half
 
 
 def evaluated(
-    model: Model, kind: str, episodes: int, seeds: Sequence[int] | None, method: str | None, **options: Any
+    model: Model, kind: Kind, episodes: int, seeds: Sequence[int] | None, method: str | None, **options: Any
 ) -> list[dict[str, Any]]:
     """A row for each seed of a model: seed, mean return, interval, episodes; of several seeds a last one over them."""
     rows = model.rows(seeds, method)
@@ -111,7 +111,7 @@ def main(arguments: list[str]) -> None:
     of = f"{given.method or card.methods[0]} on {card.task}, {kind} policy of each seed"
     print(f"{of}, run {card.run or 'none'}")
     if card.rounded:
-        scores = (card.kinds[kind].scores[row] for row in model.rows(given.seeds, given.method))  # type: ignore[index]
+        scores = (card.kinds[kind].scores[row] for row in model.rows(given.seeds, given.method))
         before = ", ".join("not scored" if score is None else f"{score:.5g}" for score in scores)
         print(f"weights rounded to {card.rounded}; {card.judged_by} in its run, before that: {before}")
     for row in table:

@@ -11,7 +11,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import gymnasium
 import numpy as np
@@ -26,8 +26,7 @@ from septet.history import History
 from septet.model_files import load_arrays, save_arrays
 from septet.rl import train
 from septet.rl.config import BaseJob, Job
-from septet.rl.loop import Learner
-from septet.rl.models import Environment, Keeps, chosen, write_model
+from septet.rl.models import Environment, chosen, write_model
 from septet.rl.policies import Policy
 from septet.sampler.own_env import NAMESPACE, OwnEnvironment
 from septet.sampler.spaces import Actions, Observations
@@ -38,10 +37,7 @@ from septet.state import load_state_dict, state_dict
 STATE, ABOUT = "training.safetensors", "method.json"
 OPEN = 1 << 62
 """Steps of a job whose length `learn` says."""
-
-
-class Trains(Learner, Keeps, Protocol):
-    """What a method runs."""
+OF_A_JOB = ("root_seed", "environments", "samplers", "mode", "threads")
 
 
 class Method(ABC):
@@ -203,8 +199,9 @@ class Method(ABC):
         policy: Policy = self.learner.acting()
         label = type(self).__name__
         latest = self.history.last().get(self.learner.judged_by, np.full(len(self.seeds), np.nan))
+        environment = Environment(name=self.environment.name).model_dump(mode="json")
         card = {
-            "paper": "", "task": self.environment.name, "environment": self._environment().model_dump(mode="json"),
+            "paper": "", "task": self.environment.name, "environment": environment,
             "methods": [label] * len(self.seeds), "seeds": self.seeds, "settings": {label: self.settings},
             "judged_by": self.learner.judged_by, "run": None,
             "kinds": {"last": chosen(self.history.last_steps, latest)},
@@ -246,9 +243,6 @@ class Method(ABC):
         if not about["exact"]:
             made.learner.restart(made.iteration)
         return made
-
-    def _environment(self) -> Environment:
-        return Environment(name=self.environment.name)
 
     def close(self) -> None:
         """Close the environments."""
@@ -305,32 +299,25 @@ def spaces_of(environment: str) -> tuple[gymnasium.Space[Any], gymnasium.Space[A
         batch.close()
 
 
-OF_A_JOB = ("root_seed", "environments", "samplers", "mode", "threads")
-
-
-def job_settings(environment: str, seeds: list[int], algorithm: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A job of a package on `septet.rl.config.BaseJob`, from settings that its parts have."""
-    own = {name: value for name, value in settings.items() if name not in (*OF_A_JOB, "actions")}
-    task = {name: settings[name] for name in ("actions",) if name in settings}
-    return {
-        "method": {"algorithm": algorithm, **own},
-        "task": {"environment": environment, **task},
-        "seeds": seeds,
-        "steps": OPEN,
-        **{name: settings[name] for name in OF_A_JOB if name in settings},
-    }
-
-
 class OfAJob(Method):
-    """A method whose job is a `septet.rl.config.BaseJob`."""
+    """A method whose job is a `septet.rl.config.BaseJob`; settings are of the method, of its task, or of the job."""
 
     algorithm: ClassVar[str]
     job: ClassVar[type[BaseJob]] = Job
     build: ClassVar[Callable[[Any], Any]] = staticmethod(train.build)
 
     def _learner(self, environment: str, seeds: list[int], settings: Mapping[str, Any]) -> Any:
-        given = job_settings(environment, seeds, self.algorithm, settings)
-        return type(self).build(validate(self.job, given, type(self).__name__))
+        given = dict(settings)
+        of_task = {name: given.pop(name) for name in ("actions",) if name in given}
+        of_job = {name: given.pop(name) for name in OF_A_JOB if name in given}
+        job = {
+            "method": {"algorithm": self.algorithm, **given},
+            "task": {"environment": environment, **of_task},
+            "seeds": seeds,
+            "steps": OPEN,
+            **of_job,
+        }
+        return type(self).build(validate(self.job, job, type(self).__name__))
 
 
 class VPG(OfAJob):

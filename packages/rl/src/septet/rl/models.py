@@ -94,7 +94,7 @@ class Model:
     card: ModelCard
     policies: dict[Kind, Policy]
 
-    def policy(self, kind: str, seeds: Sequence[int] | None = None, method: str | None = None) -> Policy:
+    def policy(self, kind: Kind, seeds: Sequence[int] | None = None, method: str | None = None) -> Policy:
         """The policies of a kind, for some seeds and for one method if the job had several.
 
         Raises:
@@ -104,7 +104,7 @@ class Model:
             raise InputError("model: kind", expected=" or ".join(self.policies), found=kind)
         return self.policies[kind].rows(self.rows(seeds, method))
 
-    def kind(self, asked: str) -> str:
+    def kind(self, asked: Kind) -> Kind:
         """The kind that is asked for, or the last policy where no best one was kept."""
         return "last" if asked == "best" and "best" not in self.policies else asked
 
@@ -120,22 +120,18 @@ class Model:
         return [own[seed] for seed in (own if seeds is None else seeds)]
 
 
-def write_model(
-    folder: Path, card: Mapping[str, Any], policies: Mapping[Kind, Policy], dtype: Any = np.float32
-) -> None:
+def write_model(folder: Path, card: Mapping[str, Any], policies: Mapping[Kind, Policy]) -> None:
     """Write both files of a model.
 
     Args:
         folder: an existing folder.
         card: the fields of `ModelCard`, without those that the policies and the file say.
         policies: of one shape.
-        dtype: of the weights in the file.
     """
     any_policy = next(iter(policies.values()))
     arrays = dict(zip(BOUNDS, (any_policy.low, any_policy.high), strict=True))
     for kind, policy in policies.items():
-        for name, array in policy.arrays.items():
-            arrays[f"{kind}.{name}"] = array.astype(dtype) if name.endswith("weights") else array
+        arrays |= {f"{kind}.{name}": array for name, array in policy.arrays.items()}
     digest = save_arrays(folder / ARRAYS, arrays)
     full = {**card, "shape": any_policy.shape.model_dump(mode="json"), "sha256": digest}
     write_json(folder / CARD, validate(ModelCard, full, str(folder / CARD)).model_dump(mode="json"))
@@ -202,12 +198,7 @@ class Kept:
     checkpointed = ("best", "score", "step", "latest", "steps")
 
     def __init__(
-        self,
-        run: Run,
-        learner: Keeps,
-        keep: KeepModel,
-        environment: Environment,
-        methods: Sequence[str] | None = None,
+        self, run: Run, learner: Keeps, keep: KeepModel, environment: Environment, methods: Sequence[str] | None = None
     ) -> None:
         self.run, self.learner, self.keep, self.environment = run, learner, keep, environment
         labels = methods or [run.key[1]]

@@ -3,19 +3,19 @@ r"""Exploration noise for a deterministic policy, in lockstep over S seeds.
 Noise lives where the actions do that the actor gives, [-1, 1]; the sum is clipped to it by the caller.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.rl.draws import Draws, normal, uniform
+from septet.rl.draws import Draw, Draws
 from septet.rl.replay import Replay
 from septet.rl.shapes import Float32, Net, gains, weight_count
 from septet.seeding import stream
 
 Array = NDArray[np.floating[Any]]
-Kind = Literal["none", "gaussian", "uniform", "ornstein_uhlenbeck", "parameter"]
 
 
 def ornstein_uhlenbeck(x: Array, epsilon: Array, theta: float, sigma: float, dt: float) -> Array:
@@ -48,9 +48,7 @@ def action_distance(action: Array, perturbed: Array) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.mean((action - perturbed) ** 2, axis=(1, 2), dtype=np.float64)))
 
 
-def adapt_scale(
-    scale: NDArray[np.float64], distance: NDArray[np.float64], target: float, factor: float = 1.01
-) -> NDArray[np.float64]:
+def adapt_scale(scale: NDArray[np.float64], distance: NDArray[np.float64], target: float) -> NDArray[np.float64]:
     r"""Next scale of the parameter noise: wider while the actions stay closer than the target.
 
     .. math:: \sigma \leftarrow \alpha\sigma \text{ if } d < \delta, \text{ else } \sigma/\alpha
@@ -60,32 +58,28 @@ def adapt_scale(
     Args:
         scale, distance: ``(S,)``; target: delta, the standard deviation that action noise would have.
     """
-    return np.where(distance < target, scale * factor, scale / factor)
+    return np.where(distance < target, scale * 1.01, scale / 1.01)
 
 
-class ActionNoise(Protocol):
-    """Noise added to actions."""
+class ActionNoise(ABC):
+    """Noise added to the actions ``(S, A)``, from a stream for each seed."""
 
+    checkpointed: tuple[str, ...] = ()
+    draw: ClassVar[Draw] = np.random.Generator.standard_normal
+
+    def __init__(self, root: int, task: str, seeds: Sequence[int], action_size: int, scale: float) -> None:
+        self._draws = Draws(type(self).draw, root, ("act", task), seeds, (action_size,))
+        self._scale = scale
+
+    @abstractmethod
     def at(self, step: int) -> Array:
         """Noise ``(S, A)`` of the next step; `step` counts environment steps from 0."""
 
-    def reset(self, ended: NDArray[np.bool_]) -> None:
+    def reset(self, ended: NDArray[np.bool_]) -> None:  # noqa: B027  # most have no memory
         """Forget the seeds ``(S,)`` whose episode ended."""
 
 
-class _Memoryless:
-    checkpointed: tuple[str, ...] = ()
-
-    def __init__(self, root: int, task: str, seeds: Sequence[int], action_size: int, scale: float) -> None:
-        kind = normal if isinstance(self, Gaussian) else uniform
-        self._draws = Draws(kind, root, ("act", task), seeds, (action_size,))
-        self._scale = scale
-
-    def reset(self, ended: NDArray[np.bool_]) -> None:
-        """Nothing to forget."""
-
-
-class Gaussian(_Memoryless):
+class Gaussian(ActionNoise):
     """Independent normal noise of standard deviation `scale`."""
 
     def at(self, step: int) -> Array:
@@ -93,15 +87,17 @@ class Gaussian(_Memoryless):
         return self._scale * self._draws.at(step)
 
 
-class Uniform(_Memoryless):
+class Uniform(ActionNoise):
     """Independent uniform noise in [-scale, scale]."""
+
+    draw = np.random.Generator.random
 
     def at(self, step: int) -> Array:
         """Noise ``(S, A)`` of a step."""
         return self._scale * (2.0 * self._draws.at(step) - 1.0)
 
 
-class OrnsteinUhlenbeck:
+class OrnsteinUhlenbeck(ActionNoise):
     """Temporally correlated noise, from 0 at each start of an episode; see `ornstein_uhlenbeck`."""
 
     checkpointed = ("x",)
@@ -116,13 +112,13 @@ class OrnsteinUhlenbeck:
         theta: float = 0.15,
         dt: float = 0.01,
     ) -> None:
-        self._draws = Draws(normal, root, ("act", task), seeds, (action_size,))
-        self._constants = theta, scale, dt
+        super().__init__(root, task, seeds, action_size, scale)
+        self._theta, self._dt = theta, dt
         self.x: Array = np.zeros((len(seeds), action_size))
 
     def at(self, step: int) -> Array:
         """Noise ``(S, A)`` of the next step; advances the process."""
-        self.x = ornstein_uhlenbeck(self.x, self._draws.at(step), *self._constants)
+        self.x = ornstein_uhlenbeck(self.x, self._draws.at(step), self._theta, self._scale, self._dt)
         return self.x
 
     def reset(self, ended: NDArray[np.bool_]) -> None:
@@ -143,11 +139,11 @@ class ParameterNoise:
         shape: of the actors' nets, with P weights.
         target: delta, the distance in action space to keep.
         batch: N, observations on which the distance is measured.
-        scale: initial standard deviation of the weights' noise; the target if None.
 
     Attributes:
         perturbed: weights of the actors that gather data, ``(S, P)``.
-        scale: sigma, ``(S,)``; distance: what it gave when it was last measured, ``(S,)``, NaN before.
+        scale: sigma, ``(S,)``, at first the target.
+        distance: what it gave when it was last measured, ``(S,)``, NaN before.
         episode: rollout perturbations drawn so far, ``(S,)``.
     """
 
@@ -155,21 +151,12 @@ class ParameterNoise:
     EVERY = 50
     """Updates between two adaptations (param_noise_adaption_interval of OpenAI Baselines)."""
 
-    def __init__(
-        self,
-        root: int,
-        task: str,
-        seeds: Sequence[int],
-        shape: Net,
-        target: float,
-        batch: int,
-        scale: float | None = None,
-    ) -> None:
+    def __init__(self, root: int, task: str, seeds: Sequence[int], shape: Net, target: float, batch: int) -> None:
         self._root, self._task, self._seeds = root, task, tuple(seeds)
         self._target, self._batch, self._kept = target, batch, gains(shape)
         count = len(self._seeds)
         self.perturbed: Float32 = np.zeros((count, weight_count(shape)), np.float32)
-        self.scale: NDArray[np.float64] = np.full(count, target if scale is None else scale)
+        self.scale: NDArray[np.float64] = np.full(count, target)
         self.distance: NDArray[np.float64] = np.full(count, np.nan)
         self.episode = np.zeros(count, dtype=np.int64)
 

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from septet.rl.lockstep import square_root
 
+B1, B2, EPS = 0.9, 0.999, 1e-8
+
 
 class Adam:
     """Adam with bias correction, as one fused step.
@@ -18,16 +20,13 @@ class Adam:
         flat: parameters (S, P), changed in place.
         gradient: tensor of the same shape that `step` reads.
         rate: lr.
-        betas: b1, b2.
         eps: eps.
     """
 
     checkpointed = ("mean", "square", "steps")
 
-    def __init__(
-        self, flat: Tensor, gradient: Tensor, rate: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
-    ) -> None:
-        self.flat, self.gradient, self.rate, self.betas, self.eps = flat, gradient, rate, betas, eps
+    def __init__(self, flat: Tensor, gradient: Tensor, rate: float, eps: float = EPS) -> None:
+        self.flat, self.gradient, self.rate, self.eps = flat, gradient, rate, eps
         self.mean, self.square = torch.zeros_like(flat), torch.zeros_like(flat)
         self.steps = torch.zeros(())
 
@@ -42,8 +41,8 @@ class Adam:
             [],
             [self.steps] * len(self.flat),
             lr=self.rate,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
+            beta1=B1,
+            beta2=B2,
             weight_decay=0.0,
             eps=self.eps,
             amsgrad=False,
@@ -52,7 +51,7 @@ class Adam:
 
 
 class AMSGrad:
-    """AMSGrad without bias correction, with a rate per seed.
+    """AMSGrad without bias correction, seed by seed.
 
         m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g²,  u <- max(u, v)
         w <- w - lr m / (sqrt(u) + eps)
@@ -61,27 +60,18 @@ class AMSGrad:
 
     Args:
         flat: parameters (S, P), changed in place.
-        betas: b1, b2.
-        eps: eps.
     """
 
     checkpointed = ("mean", "square", "largest")
 
-    def __init__(self, flat: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
-        self.flat, self.betas, self.eps = flat, betas, eps
+    def __init__(self, flat: Tensor) -> None:
+        self.flat = flat
         self.mean, self.square, self.largest = (torch.zeros_like(flat) for _ in range(3))
 
-    def step(self, gradient: Tensor, rate: Tensor, active: Tensor | None = None) -> None:
-        """Take one step along `gradient` (S, P) at `rate` (S,), for the seeds that are `active` (S,) bool."""
-        rows = range(len(self.flat)) if active is None else active.nonzero().squeeze(1).tolist()
-        for s in rows:
-            self.step_one(s, gradient[s], rate[s])
-
-    def step_one(self, s: int, gradient: Tensor, rate: Tensor) -> None:
-        """Take one step of seed `s` along its gradient (P,)."""
-        b1, b2 = self.betas
+    def step(self, s: int, gradient: Tensor, rate: Tensor) -> None:
+        """Take one step of seed `s` along its gradient (P,) at its rate."""
         mean, square, largest = self.mean[s], self.square[s], self.largest[s]
-        mean.lerp_(gradient, 1.0 - b1)
-        square.mul_(b2).addcmul_(gradient, gradient, value=1.0 - b2)
+        mean.lerp_(gradient, 1.0 - B1)
+        square.mul_(B2).addcmul_(gradient, gradient, value=1.0 - B2)
         torch.maximum(largest, square, out=largest)
-        self.flat[s] -= rate * mean / (square_root(largest) + self.eps)
+        self.flat[s] -= rate * mean / (square_root(largest) + EPS)

@@ -31,7 +31,6 @@ from septet.rl.collecting import (
 from septet.rl.config import PPO, TRPO, VPG, Job
 from septet.rl.dense import backward, forward, weight_gradient
 from septet.rl.lockstep import each_seed
-from septet.rl.loop import Iteration
 from septet.rl.networks import Network, Parameters, initial, orthogonal
 from septet.rl.normalise import standard
 from septet.rl.optimisers import Adam
@@ -72,17 +71,6 @@ class OnPolicy(Collecting):
         self.policy_optimiser = Adam(self.policy.flat, self.policy.gradient, rates[0], eps=EPS)
         self.value_optimiser = Adam(self.value.flat, self.value.gradient, rates[1], eps=EPS)
 
-    def iterate(self, iteration: int) -> Iteration:
-        """Collect with the current policy, form the samples, learn from them."""
-        rollout, seconds = self.collect()
-        batch, scores = self.prepare(rollout)
-        scores |= self.learn(batch, iteration)
-        return self.finish(iteration, rollout, scores, seconds)
-
-    def learn(self, batch: Batch, iteration: int) -> dict[str, Array]:
-        """Update policy and value net on one iteration's samples; diagnostics (S,)."""
-        raise NotImplementedError
-
     def weights(self) -> NDArray[np.float32]:
         """The policy's parameters: the layout is that of the samplers."""
         return self.policy.flat.numpy()
@@ -113,23 +101,10 @@ class OnPolicy(Collecting):
         stepwise = by_step(value, steps).astype(np.float64)
         each = rollout.reward.shape[1] // seeds
         last, ended = np.arange(rollout.reward.shape[1]), rollout.final_environment
-        following = returns.next_values(
-            stepwise,
-            values_at(
-                self.value.network,
-                self.value.flat,
-                normalised(rollout.last_observation, mean, scale, clip),
-                last // each,
-            ),
-            rollout.final_step,
-            ended,
-            values_at(
-                self.value.network,
-                self.value.flat,
-                normalised(rollout.final_observation, mean[ended], scale[ended], clip),
-                ended // each,
-            ),
-        )
+        last_value = values_at(self.value, normalised(rollout.last_observation, mean, scale, clip), last // each)
+        final = normalised(rollout.final_observation, mean[ended], scale[ended], clip)
+        final_value = values_at(self.value, final, ended // each)
+        following = returns.next_values(stepwise, last_value, rollout.final_step, ended, final_value)
         terminated = rollout.terminated if method.bootstrap_time_limits else rollout.terminated | rollout.truncated
         ends = terminated, rollout.truncated, rollout.valid
         advantage = by_seed(
@@ -192,12 +167,7 @@ def standardised(advantage: Tensor) -> Tensor:
 
 
 def train_epochs(
-    policy: Parameters,
-    value: Parameters,
-    optimisers: tuple[Adam, Adam],
-    batch: Batch,
-    order: Integers,
-    method: PPO,
+    policy: Parameters, value: Parameters, optimisers: tuple[Adam, Adam], batch: Batch, order: Integers, method: PPO
 ) -> Array:
     """`ppo_epochs` of each seed, one after the other; tanh nets only.
 
@@ -225,31 +195,16 @@ def train_epochs(
         )
     done, found = int(optimisers[0].steps), []
     for s, rows in enumerate(order):
-        means = [moment[s].numpy() for optimiser in optimisers for moment in (optimiser.mean, optimiser.square)]
+        of_policy, of_value = ((of.mean[s].numpy(), of.square[s].numpy()) for of in optimisers)
         observation, action, log_prob, advantage, returns = (part[s].contiguous().numpy() for part in batch)
         found.append(
             ppo_epochs(
-                nets,
-                policy.flat[s].numpy(),
-                value.flat[s].numpy(),
-                (means[0], means[1], means[2], means[3]),
-                observation,
-                action,
-                log_prob,
-                advantage,
-                returns,
-                rows,
-                method.minibatch_size,
-                tapes,
-                done,
-                optimisers[0].rate,
-                optimisers[0].eps,
-                method.clip_range,
-                method.ent_coef,
-                method.vf_coef,
-                method.max_grad_norm,
+                nets, policy.flat[s].numpy(), value.flat[s].numpy(), (*of_policy, *of_value),
+                observation, action, log_prob, advantage, returns, rows, method.minibatch_size, tapes,
+                done, optimisers[0].rate, optimisers[0].eps,
+                method.clip_range, method.ent_coef, method.vf_coef, method.max_grad_norm,
             )
-        )
+        )  # fmt: skip
     for optimiser in optimisers:
         optimiser.steps += order.shape[1] * -(-order.shape[2] // method.minibatch_size)
     return np.array(found)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from septet.errors import InputError
-from septet.rl.draws import Draws, uniform
 
 Float32 = NDArray[np.float32]
 
@@ -95,19 +94,3 @@ class Replay:
 def record_size(observation_size: int, action_size: int) -> int:
     """Numbers of one record."""
     return 2 * observation_size + action_size + 2
-
-
-class IndexSampler:
-    """Rows of mini-batches, uniform with replacement, from one stream per seed.
-
-    Args:
-        root: root seed; task: name of the task; seeds: the S seeds.
-        batch: N, transitions per update and seed.
-    """
-
-    def __init__(self, root: int, task: str, seeds: Sequence[int], batch: int) -> None:
-        self._draws = Draws(uniform, root, ("replay", task), seeds, (batch,))
-
-    def rows(self, update: int, held: int) -> NDArray[np.int64]:
-        """Rows ``(S, N)`` in [0, held) for the update of that number."""
-        return (self._draws.at(update) * held).astype(np.int64)

@@ -33,8 +33,7 @@ def build(job: Job) -> Learner:
     """The learner of a job's method."""
     ours = job.method.implementation == "septet"
     module, _, name = (LEARNERS[job.method.algorithm] if ours else PEER).rpartition(".")
-    learner: Learner = getattr(importlib.import_module(module), name)(job)
-    return learner
+    return getattr(importlib.import_module(module), name)(job)
 
 
 def train(job: Job, out: Path) -> None:

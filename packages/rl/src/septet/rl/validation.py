@@ -22,6 +22,9 @@ from septet.rl.loop import Iteration
 from septet.sampler.nonfinite import check
 from septet.seeding import stream
 
+SB3 = "stable_baselines3"
+PEERS = {"ppo": (SB3, "PPO"), "ddpg": (SB3, "DDPG"), "trpo": ("sb3_contrib", "TRPO")}
+
 
 class PeerLearner:
     """One model of the peer per seed, advanced in turns (`septet.rl.loop.Learner`).
@@ -35,8 +38,12 @@ class PeerLearner:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        _check_environments(job)
-        self.model_class, self.window = _peer(job), _window(job)
+        if isinstance(job.method, DDPG):
+            check_pool(job)
+        _refuse("", job, {"samplers": 0, "mode": "synchronous"})
+        _refuse("task.", job.task, {"actions": "clip"})
+        self.model_class, method = _peer(job), job.method
+        self.window = method.report if isinstance(method, DDPG) else method.steps * job.environments
         self.iterations = -(-job.steps // self.window)
         self._start()
 
@@ -104,36 +111,14 @@ class PeerLearner:
 
 def _peer(job: Job) -> Any:
     """The peer's class for the job's algorithm."""
-    packages = {"ppo": ("stable_baselines3", "PPO"), "ddpg": ("stable_baselines3", "DDPG")}
-    packages["trpo"] = ("sb3_contrib", "TRPO")
     where = "job: method.implementation"
-    if job.method.algorithm not in packages:
-        raise InputError(
-            where, expected=f"septet (a peer is known for {', '.join(packages)})", found=job.method.algorithm
-        )
-    package, name = packages[job.method.algorithm]
+    if job.method.algorithm not in PEERS:
+        expected = f"septet (a peer is known for {', '.join(PEERS)})"
+        raise InputError(where, expected=expected, found=job.method.algorithm)
+    package, name = PEERS[job.method.algorithm]
     if importlib.util.find_spec(package) is None:
         raise InputError(where, expected=f"the peer {package} (make setup-dev)", found="it is not installed")
     return getattr(importlib.import_module(package), name)
-
-
-def _check_environments(job: Job) -> None:
-    """Raise InputError where the job's environments are not what the peer steps."""
-    if isinstance(job.method, DDPG):
-        check_pool(job)
-    for name, found, only in (
-        ("samplers", job.samplers, 0),
-        ("mode", job.mode, "synchronous"),
-        ("task.actions", job.task.actions, "clip"),
-    ):
-        if found != only:
-            raise InputError(f"job: {name}", expected=f"{only} with stable_baselines3", found=found)
-
-
-def _window(job: Job) -> int:
-    """Environment steps of one iteration of our method."""
-    method = job.method
-    return method.report if isinstance(method, DDPG) else method.steps * job.environments
 
 
 def peer_settings(job: Job) -> dict[str, Any]:
@@ -144,15 +129,8 @@ def peer_settings(job: Job) -> dict[str, Any]:
     """
     method = job.method
     if isinstance(method, DDPG):
-        _refuse(
-            method,
-            {
-                "last_layer": None,
-                "critic_decay": 0.0,
-                "critic_learning_rate": method.actor_learning_rate,
-                "actor_every": 1,
-            },
-        )
+        needed = {"last_layer": None, "critic_decay": 0.0, "critic_learning_rate": method.actor_learning_rate}
+        _refuse("method.", method, {**needed, "actor_every": 1})
         return {
             "learning_rate": method.actor_learning_rate,
             "buffer_size": min(method.buffer_size, job.steps),
@@ -166,7 +144,7 @@ def peer_settings(job: Job) -> dict[str, Any]:
             "policy_kwargs": {"net_arch": list(method.hidden)},
         }
     assert isinstance(method, PPO | TRPO)
-    _refuse(method, {"normalise_observations": False, "bootstrap_time_limits": True})
+    _refuse("method.", method, {"normalise_observations": False, "bootstrap_time_limits": True})
     shared = {
         "n_steps": method.steps,
         "batch_size": method.minibatch_size if isinstance(method, PPO) else method.value_minibatch_size,
@@ -183,7 +161,7 @@ def peer_settings(job: Job) -> dict[str, Any]:
             "vf_coef": method.vf_coef,
             "max_grad_norm": method.max_grad_norm,
         }
-    _refuse(method, {"divergence_per_action": True})
+    _refuse("method.", method, {"divergence_per_action": True})
     return shared | {
         "learning_rate": method.value_learning_rate,
         "target_kl": method.target_kl,
@@ -214,11 +192,11 @@ def _checked() -> Any:
     return Checked
 
 
-def _refuse(method: Any, needed: dict[str, Any]) -> None:
+def _refuse(part: str, settings: Any, needed: dict[str, Any]) -> None:
+    """Raise InputError where settings of a part of the job are not those that the peer has."""
     for name, value in needed.items():
-        if getattr(method, name) != value:
-            where = f"job: method.{name}"
-            raise InputError(where, expected=f"{value} with stable_baselines3", found=getattr(method, name))
+        if (found := getattr(settings, name)) != value:
+            raise InputError(f"job: {part}{name}", expected=f"{value} with stable_baselines3", found=found)
 
 
 def _peer_noise(job: Job) -> Any:

@@ -63,20 +63,10 @@ def fit(
             raise InputError(f"fit: {name}", expected=f"one of each of the {len(value.flat)} seeds", found=len(given))
 
     def one(s: int) -> float:
-        return value_epochs(
-            value.flat[s].numpy(),
-            shape,
-            optimiser.mean[s].numpy(),
-            optimiser.square[s].numpy(),
-            x[s].contiguous().numpy(),
-            target[s].contiguous().numpy(),
-            order[s],
-            batch[s],
-            tape(shape, batch[s]),
-            done[s],
-            optimiser.rate,
-            optimiser.eps,
-        )
+        w, mean, square = (part[s].numpy() for part in (value.flat, optimiser.mean, optimiser.square))
+        seen, wanted = (part[s].contiguous().numpy() for part in (x, target))
+        rate, eps, room = optimiser.rate, optimiser.eps, tape(shape, batch[s])
+        return value_epochs(w, shape, mean, square, seen, wanted, order[s], batch[s], room, done[s], rate, eps)
 
     with ThreadPoolExecutor(threads) as pool:
         return np.array(list(pool.map(one, range(len(order)))))

@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -57,15 +57,13 @@ def chosen(paths: Sequence[Path], methods: Sequence[str]) -> tuple["Model", int]
     from septet.rl.models import load_model  # imports MuJoCo
 
     named = [path for method in methods for path in paths if path.parent.name == method][:1]
-    best: tuple[float, Model, int] | None = None
-    for path in named or paths:
-        model = load_model(path)
-        for row, score in enumerate(model.card.kinds[_kind(model)].scores):
-            value = -math.inf if score is None else score
-            if best is None or value > best[0]:
-                best = value, model, row
-    assert best is not None  # there is a path, and a model has a row
-    return best[1:]
+    models = [load_model(path) for path in named or paths]
+    scored = [
+        (-math.inf if score is None else score, model, row)
+        for model in models
+        for row, score in enumerate(model.card.kinds[model.kind("best")].scores)
+    ]
+    return max(scored, key=lambda one: one[0])[1:]
 
 
 def film(model: "Model", row: int, stem: Path, suffix: str, steps: int) -> None:
@@ -76,7 +74,7 @@ def film(model: "Model", row: int, stem: Path, suffix: str, steps: int) -> None:
     """
     import imageio
 
-    card, kind = model.card, _kind(model)
+    card, kind = model.card, model.kind("best")
     policy = model.policies[kind].rows([row])
     shown = list(frames(policy, card.environment, steps=steps, root=ROOT))
     write_video(stem.with_suffix(suffix), iter(shown), rate_of(card.environment))
@@ -110,10 +108,6 @@ def shrunk(frame: Frame) -> Frame:
     height, width = (side // factor for side in frame.shape[:2])
     squares = frame[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
     return squares.mean(axis=(1, 3)).round().astype(np.uint8)
-
-
-def _kind(model: "Model") -> Literal["best", "last"]:
-    return "best" if "best" in model.policies else "last"
 
 
 def main(arguments: list[str]) -> None:

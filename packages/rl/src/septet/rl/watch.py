@@ -5,6 +5,7 @@ card, or Mesa's software renderer) or OSMesa. Which of them works is found out i
 that fails to start one cannot start the other.
 """
 
+import itertools
 import math
 import os
 import subprocess
@@ -44,15 +45,8 @@ def choose_renderer() -> InputError | None:
     """
     said = ""
     for name in [os.environ[VARIABLE]] if VARIABLE in os.environ else RENDERERS:
-        environment = {**os.environ, VARIABLE: name}
-        done = subprocess.run(
-            [sys.executable, "-c", PROBE.format(name)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
+        command, environment = [sys.executable, "-c", PROBE.format(name)], {**os.environ, VARIABLE: name}
+        done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
         if done.returncode == 0:
             os.environ[VARIABLE] = name
             return None
@@ -270,11 +264,6 @@ def main(arguments: list[str]) -> None:
     width, height = given.size
     shown = frames(policy, environment, steps=given.steps, root=given.root, width=width, height=height)
     first = next(shown)  # an environment that cannot be rendered is refused before anything is written
-    count = write_video(given.out, _again(first, shown), rate_of(environment))
+    count = write_video(given.out, itertools.chain([first], shown), rate_of(environment))
     seeds = [model.card.seeds[row] for row in model.rows(given.seeds, given.method)]
     print(f"{given.out}: {count} frames, seeds {', '.join(map(str, seeds))} from left to right")
-
-
-def _again(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
-    yield first
-    yield from rest

@@ -23,7 +23,7 @@ TASKS: dict[str, Callable[[str, Mapping[str, Any]], Task]] = {
     "InvertedPendulum-v5": balance.inverted_pendulum,
     "InvertedDoublePendulum-v5": balance.inverted_double_pendulum,
     "Pendulum-v1": classic.pendulum,
-    "SlowPendulum": classic.slow_pendulum,
+    "SlowPendulum": classic.pendulum,
     "ContinuousCartPole": classic.cart_pole,
 }
 

@@ -9,9 +9,8 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
@@ -44,19 +43,13 @@ class Setting(Settings):
     """How long a contender runs in a round."""
 
 
-@dataclass
-class Contender:
-    """Somebody who steps environments.
+class Contender(NamedTuple):
+    """Somebody who steps environments."""
 
-    Attributes:
-        name: as in the table.
-        step: one step of all its environments, policy included; how many that were.
-        close: end its processes.
-    """
-
-    name: str
     step: Callable[[], int]
+    """One step of all its environments, policy included; how many that were."""
     close: Callable[[], object]
+    """End its processes."""
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -84,28 +77,18 @@ def compare(task: str, rates: dict[str, float], cores: int) -> list[Row]:
 
 def measure_task(task: str, setting: Setting) -> dict[str, float]:
     """Median steps per second of every contender, all taking turns."""
-    cores = setting.cores
-    contenders = [
-        ours(task, 1, "sampler, 1 core"),
-        ours(task, cores, f"sampler, {cores} threads"),
-        samplers(task, cores, f"sampler, {cores} sampler processes"),
-        envpool(task, 1, "EnvPool, 1 core"),
-        envpool(task, cores, f"EnvPool, {cores} threads"),
-        gymnasium_sync(task, 16, "Gymnasium sync, 1 core"),
-        gymnasium_async(task, setting.processes, f"Gymnasium async, {setting.processes} processes"),
-        stable_baselines(task, setting.processes, f"SubprocVecEnv, {setting.processes} processes"),
-    ]
+    steppers = contenders(task, setting.cores, setting.processes)
     limit = Replay(task, seconds=setting.seconds)
     turns: dict[str, Callable[[], float]] = {
         "mj_step, 1 core": limit.rate,
-        **{one.name: partial(rate, one.step, setting.seconds) for one in contenders},
+        **{name: partial(rate, one.step, setting.seconds) for name, one in steppers.items()},
     }
     try:
-        for one in contenders:
+        for one in steppers.values():
             rate(one.step, 0.1)  # compile, page in
         return in_turns(turns, setting.rounds)
     finally:
-        for one in contenders:
+        for one in steppers.values():
             one.close()
 
 
@@ -142,7 +125,7 @@ class Actor:
         return np.clip(action, self.low, self.high)
 
 
-def loop(name: str, task: str, size: int, first: Any, step: Callable[[Array], Any], close: Any) -> Contender:
+def loop(task: str, size: int, first: Any, step: Callable[[Array], Any], close: Any) -> Contender:
     """A contender that acts on its last observation; `step` gives the next one."""
     act = Actor(task, size)
     seen = [first]
@@ -151,17 +134,16 @@ def loop(name: str, task: str, size: int, first: Any, step: Callable[[Array], An
         seen[0] = step(act(seen[0]))
         return size
 
-    return Contender(name, both, close)
+    return Contender(both, close)
 
 
-def ours(task: str, threads: int, name: str) -> Contender:
+def ours(task: str, threads: int) -> Contender:
     """Our batch, stepped by one thread or several."""
-    size = BATCH * threads
-    batch = sampler.make(task, seeds=[0], environments=size, threads=threads)
-    return loop(name, task, size, batch.reset(), lambda action: batch.step(action).observation, batch.close)
+    batch = sampler.make(task, seeds=[0], environments=BATCH * threads, threads=threads)
+    return loop(task, batch.size, batch.reset(), lambda action: batch.step(action).observation, batch.close)
 
 
-def samplers(task: str, processes: int, name: str) -> Contender:
+def samplers(task: str, processes: int) -> Contender:
     """Our sampler processes: a step is a whole iteration, broadcast and rollout."""
     act = Actor(task, 1)
     pool = Samplers(task, act.policy, seeds=[0], environments=BATCH * processes, steps=STEPS, processes=processes)
@@ -171,15 +153,7 @@ def samplers(task: str, processes: int, name: str) -> Contender:
         pool.collect()
         return BATCH * processes * STEPS
 
-    return Contender(name, iteration, pool.close)
-
-
-def envpool(task: str, threads: int, name: str) -> Contender:
-    """EnvPool, synchronous."""
-    size = BATCH * threads
-    make = importlib.import_module("envpool").make_gymnasium
-    env = make(task, num_envs=size, num_threads=threads, seed=0)
-    return loop(name, task, size, env.reset()[0], lambda action: env.step(action)[0], env.close)
+    return Contender(iteration, pool.close)
 
 
 def make_quietly(task: str) -> Any:
@@ -188,24 +162,30 @@ def make_quietly(task: str) -> Any:
     return importlib.import_module("gymnasium").make(task)
 
 
-def gymnasium_sync(task: str, size: int, name: str) -> Contender:
-    """Gymnasium's vector of environments in one process."""
-    env = importlib.import_module("gymnasium.vector").SyncVectorEnv([partial(make_quietly, task)] * size)
-    return loop(name, task, size, env.reset()[0], lambda action: env.step(action)[0], env.close)
+def contenders(task: str, cores: int, processes: int) -> dict[str, Contender]:
+    """Ours and the peers' vectors of environments, by their names in the table."""
+    envpool = importlib.import_module("envpool").make_gymnasium
+    vector = importlib.import_module("gymnasium.vector")
+    stable_baselines = importlib.import_module("stable_baselines3.common.vec_env")
+    each = [partial(make_quietly, task)]
 
+    def peer(env: Any) -> Contender:
+        first = env.reset()
+        first = first[0] if isinstance(first, tuple) else first
+        return loop(task, len(first), first, lambda action: env.step(action)[0], env.close)
 
-def gymnasium_async(task: str, size: int, name: str) -> Contender:
-    """Gymnasium's vector with a process for each environment."""
-    make = importlib.import_module("gymnasium.vector").AsyncVectorEnv
-    env = make([partial(make_quietly, task)] * size, context="forkserver")
-    return loop(name, task, size, env.reset()[0], lambda action: env.step(action)[0], env.close)
-
-
-def stable_baselines(task: str, size: int, name: str) -> Contender:
-    """Stable-Baselines3's vector with a process for each environment."""
-    make = importlib.import_module("stable_baselines3.common.vec_env").SubprocVecEnv
-    env = make([partial(make_quietly, task)] * size, start_method="forkserver")
-    return loop(name, task, size, env.reset(), lambda action: env.step(action)[0], env.close)
+    return {
+        "sampler, 1 core": ours(task, 1),
+        f"sampler, {cores} threads": ours(task, cores),
+        f"sampler, {cores} sampler processes": samplers(task, cores),
+        "EnvPool, 1 core": peer(envpool(task, num_envs=BATCH, num_threads=1, seed=0)),
+        f"EnvPool, {cores} threads": peer(envpool(task, num_envs=BATCH * cores, num_threads=cores, seed=0)),
+        "Gymnasium sync, 1 core": peer(vector.SyncVectorEnv(each * 16)),
+        f"Gymnasium async, {processes} processes": peer(vector.AsyncVectorEnv(each * processes, context="forkserver")),
+        f"SubprocVecEnv, {processes} processes": peer(
+            stable_baselines.SubprocVecEnv(each * processes, start_method="forkserver")
+        ),
+    }
 
 
 class Replay:

@@ -26,7 +26,6 @@ def plan(collection: Collection, most_steps: int, state: Mapping[str, Array], pr
         "scale": ((members, policy.observation_size), "f8"),
         "version": ((1,), "i8"),
         "beat": ((processes,), "i8"),  # steps that each sampler made, a sign of life
-        "noise": ((most_steps, size, policy.action_size), "f8"),
         **{EXPERIENCE + name: ((slots, *shape), kind) for name, (shape, kind) in experience},
         # one more: of iteration i, still unread, to that after i + slots - 1, already done
         **{STATE + name: ((slots + 1, size, *row.shape[1:]), row.dtype.str) for name, row in state.items()},

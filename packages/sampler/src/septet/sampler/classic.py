@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,22 +13,16 @@ from septet.sampler.task import Flags, Task, finite, settings, tick
 
 
 def pendulum(name: str, options: Mapping[str, Any]) -> Task:
-    """Swing a pendulum up and hold it: state (angle, speed), Gymnasium's Pendulum-v1."""
-    return _pendulum(name, settings(name, {"time_limit": 200, "g": 10.0}, options))
+    """Swing a pendulum up and hold it: state (angle, speed), Gymnasium's Pendulum-v1; or SlowPendulum.
 
-
-def slow_pendulum(name: str, options: Mapping[str, Any]) -> Task:
-    """The pendulum as a slow simulator: each environment step also waits `delay` seconds.
-
-    A stand-in for simulators that take milliseconds a step, so that the scaling of samplers can be measured on
-    a machine with fewer cores than samplers. Waiting takes no core, so the curve says how well *waiting*
-    overlaps, which is what queues and broadcasts cost, and nothing of processors. Environments of one process
-    wait one after the other, as the published sampler steps its only one.
+    Each environment step of the slow one also waits `delay` seconds. It is a stand-in for simulators that take
+    milliseconds a step, so that the scaling of samplers can be measured on a machine with fewer cores than samplers.
+    Waiting takes no core, so the curve says how well *waiting* overlaps, which is what queues and broadcasts cost, and
+    nothing of processors. Environments of one process wait one after the other, as the published sampler steps its
+    only one.
     """
-    return _pendulum(name, settings(name, {"time_limit": 200, "g": 10.0, "delay": 0.001}, options))
-
-
-def _pendulum(name: str, set_: Mapping[str, Any]) -> Task:
+    defaults = {"time_limit": 200, "g": 10.0}
+    set_ = settings(name, {**defaults, "delay": 0.001} if name == "SlowPendulum" else defaults, options)
     high = np.array([math.pi, 1.0])
     return Task(
         name=name,
@@ -43,7 +36,6 @@ def _pendulum(name: str, set_: Mapping[str, Any]) -> Task:
         reset=reset_pendulum,
         draw=lambda rng: rng.uniform(low=-high, high=high),
         delay=float(set_.get("delay", 0.0)),
-        simulator=lambda: SimpleNamespace(handles=np.zeros(0, dtype=np.int64)),
         look=Look((-1.3, -1.2, 1.3, 1.2), 20.0, draw_pendulum),
     )
 
@@ -120,7 +112,6 @@ def cart_pole(name: str, options: Mapping[str, Any]) -> Task:
         step=step_cart_pole,
         reset=reset_cart_pole,
         draw=lambda rng: rng.uniform(low=-0.05, high=0.05, size=(4,)),
-        simulator=lambda: SimpleNamespace(handles=np.zeros(0, dtype=np.int64)),
         look=Look((-2.6, -1.0, 2.6, 2.0), 50.0, draw_cart_pole),
     )
 

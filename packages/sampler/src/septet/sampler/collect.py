@@ -1,6 +1,6 @@
 """The loop that collects: policy, environments, and the running episodes between iterations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class Collection:
 
     task: str
     policy: GaussianPolicy
-    seeds: tuple[int, ...]
+    seeds: Sequence[int]
     environments: int
     steps: int
     root: int = 0
@@ -54,7 +54,7 @@ class Collection:
 
     def __post_init__(self) -> None:
         """Check."""
-        object.__setattr__(self, "seeds", tuple(whole_seeds("samplers", self.seeds)))
+        object.__setattr__(self, "seeds", whole_seeds("samplers", self.seeds))
         for name in ("environments", "steps"):
             object.__setattr__(self, name, fit(f"samplers: {name}", "int 1", getattr(self, name)))
         if fit("samplers: scalers", "int 0", self.scalers) and self.environments % self.scalers:
@@ -68,12 +68,20 @@ class Collection:
         """Environments of all seeds, E."""
         return len(self.seeds) * self.environments
 
-    def make(self, first: int, last: int, threads: int = 1) -> Any:
-        """The environments `first` to `last`, without the last."""
-        return sampler.make(
-            self.task, seeds=self.seeds, environments=self.environments, root=self.root, threads=threads,
-            members=(first, last), **(self.options or {}),
-        )  # fmt: skip
+    def fitted(
+        self, where: str, weights: Array, mean: Array | None, scale: Array | None, rows: int
+    ) -> tuple[Array, Array, Array]:
+        """Weights ``(rows, P)``, mean and scale ``(rows, obs)``, which are 0 and 1 if none.
+
+        Raises:
+            InputError: an array that does not fit.
+        """
+        sides = {"S": rows, "P": self.policy.size, "I": self.policy.observation_size}
+        mean = np.zeros((rows, sides["I"])) if mean is None else mean
+        scale = np.ones((rows, sides["I"])) if scale is None else scale
+        given = {"weights": ("f4 S P", weights), "mean": ("f8 S I", mean), "scale": ("f8 S I", scale)}
+        weights, mean, scale = (fit(f"{where}: {name}", *of, sides) for name, of in given.items())
+        return weights, mean, scale
 
 
 class Collector:
@@ -90,16 +98,16 @@ class Collector:
     """
 
     def __init__(
-        self,
-        collection: Collection,
-        batch: Any = None,
-        first: int = 0,
-        last: int | None = None,
-        threads: int = 1,
+        self, collection: Collection, batch: Any = None, first: int = 0, last: int | None = None, threads: int = 1
     ) -> None:
         self.collection = collection
         self.first, self.last = first, collection.size if last is None else last
-        self.batch = batch = collection.make(self.first, self.last, threads) if batch is None else batch
+        if batch is None:
+            batch = sampler.make(
+                collection.task, seeds=collection.seeds, environments=collection.environments, root=collection.root,
+                threads=threads, members=(self.first, self.last), **(collection.options or {}),
+            )  # fmt: skip
+        self.batch = batch
         policy, size = collection.policy, self.last - self.first
         want = (batch.observation_size + collection.time_feature, batch.action_size)
         if (policy.observation_size, policy.action_size) != want:
@@ -142,27 +150,21 @@ class Collector:
     @property
     def state(self) -> Arrays:
         """All that the next iteration depends on, rows by environment; setting it goes on from there exactly."""
-        count, mean, m2 = self.moments
-        return {
-            "observation": self.observation.copy(),
-            "running_return": self.running_return.copy(),
-            "running_length": self.running_length.copy(),
-            "count": count.copy(),
-            "moment_mean": mean.copy(),
-            "moment_m2": m2.copy(),
-            **{PREFIX + name: value for name, value in self.batch.state.items()},
-        }
+        batch = {PREFIX + name: value for name, value in self.batch.state.items()}
+        return {name: array.copy() for name, array in self._arrays().items()} | batch
 
     @state.setter
     def state(self, state: Mapping[str, Array]) -> None:
-        names = ("count", "moment_mean", "moment_m2")
-        own: Arrays = {"observation": self.observation, "running_return": self.running_return}
-        own |= {"running_length": self.running_length, **dict(zip(names, self.moments, strict=True))}
+        own = self._arrays()
         check_state("samplers", own, state)
         self.batch.state = {name[len(PREFIX) :]: value for name, value in state.items() if name.startswith(PREFIX)}
-        self.moments = tuple(np.array(state[name]) for name in names)  # type: ignore[assignment]
-        for name in ("observation", "running_return", "running_length"):
-            own[name][:] = state[name]
+        for name, array in own.items():
+            array[:] = state[name]
+
+    def _arrays(self) -> Arrays:
+        own = {"observation": self.observation, "running_return": self.running_return}
+        moments = zip(("count", "moment_mean", "moment_m2"), self.moments, strict=True)
+        return {**own, "running_length": self.running_length, **dict(moments)}
 
     def noise(self, iteration: int, steps: int) -> Array:
         """Standard normal noise of an iteration ``(steps, E, act)``; each environment has its own stream."""
@@ -211,37 +213,31 @@ class Collector:
         scale: Array | None,
         iteration: int,
         noise: Array | None = None,
-        beat: Callable[[int], None] | None = None,
+        beat: Array | None = None,
     ) -> int:
         """Collect an iteration into the arrays of `rollout.layout`; returns how many steps it took.
 
         Args:
             out: arrays of this collector's environments.
-            beat: told every step that it was made.
+            beat: counts the steps as they are made, ``(1,)``.
 
         Raises:
             InputError: an array that does not fit; nothing was stepped.
         """
         plan, batch, policy = self.collection, self.batch, self.collection.policy
-        raw = batch.observation_size
-        if noise is None:
-            noise = self.noise(iteration, self.most_steps)
-        self.check_room(out)
-        rows = max(len(plan.seeds), int(self.member.max()) + 1)  # a caller may give environments other policies
-        bound = {"S": rows, "P": policy.size, "I": policy.observation_size}
-        mean = np.zeros((bound["S"], bound["I"])) if mean is None else mean
-        scale = np.ones((bound["S"], bound["I"])) if scale is None else scale
-        weights = fit("samplers: weights", "f4 S P", weights, bound)
-        mean, scale = fit("samplers: mean", "f8 S I", mean, bound), fit("samplers: scale", "f8 S I", scale, bound)
-        noise = self.checked_noise(noise)
-        member = self.member
+        raw, member = batch.observation_size, self.member
+        rows = max(len(plan.seeds), int(member.max()) + 1)  # a caller may give environments other policies
+        weights, mean, scale = plan.fitted("samplers", weights, mean, scale, rows)
+        noise = self.noise(iteration, self.most_steps) if noise is None else noise
+        sides = {"T": self.most_steps, "E": len(member), "A": policy.action_size}
+        noise = fit("samplers: noise", "any f8 T E A", noise, sides)
         if plan.scalers:
             weights, member, (mean, scale) = weights[self.scaler_seed], self.scaler, self.own_scaling()
         out["mean"][:], out["scale"][:] = mean[member], scale[member]
         observation, returns, lengths = self.observation, self.running_return, self.running_length
         action = np.empty((len(observation), policy.action_size), np.float32)
         control = np.empty(action.shape)
-        tanh_hidden, tanh_output = policy.activation == "tanh", policy.output == "tanh"
+        tanh_hidden = policy.activation == "tanh"
         done = np.zeros(len(observation), np.int64)  # steps of this iteration, with whole episodes
         active = None
         t = 0
@@ -253,8 +249,8 @@ class Collector:
                 done += active
                 out["valid"][t] = active
             act_rows.unchecked(
-                     policy.sizes, tanh_hidden, tanh_output, policy.clip, weights, member, observation, noise[t],
-                     mean, scale, action)  # fmt: skip
+                policy.sizes, tanh_hidden, policy.clip, weights, member, observation, noise[t], mean, scale, action
+            )
             np.multiply(action, self.half, out=control)
             control += self.middle
             np.clip(control, self.low, self.high, out=control)
@@ -287,7 +283,7 @@ class Collector:
                 np.multiply(lengths, TIME_UNIT, out=observation[:, raw])
             t += 1
             if beat is not None:
-                beat(t)
+                beat += 1
         if plan.whole_episodes:
             self.blank(out, t)
         else:
@@ -295,22 +291,9 @@ class Collector:
         out["last_observation"][:] = observation
         moments(out["observation"][:t], out["valid"][:t], out["count"], out["moment_mean"], out["moment_m2"])
         if plan.scalers:
-            self.remember(out)
+            new = (out["count"], out["moment_mean"], out["moment_m2"])
+            self.moments = merge_moments(*(np.stack(pair, axis=1) for pair in zip(self.moments, new, strict=True)))
         return t
-
-    def checked_noise(self, noise: Array) -> Array:
-        """Noise ``(T, E, act)`` of an iteration, or an InputError; T are all steps that it can have."""
-        sides = {"T": self.most_steps, "E": self.last - self.first, "A": self.collection.policy.action_size}
-        given: Array = fit("samplers: noise", "any f8 T E A", noise, sides)
-        return given
-
-    def check_room(self, out: Mapping[str, Array]) -> None:
-        """Raise an InputError unless `out` has the arrays of `rollout.layout`."""
-        for name, buffer in self.buffers.items():
-            given = out.get(name)
-            if given is None or given.shape != buffer.shape or given.dtype != buffer.dtype:
-                found = "nothing" if given is None else f"{given.dtype} {given.shape}"
-                raise InputError(f"samplers: {name}", expected=f"{buffer.dtype} {buffer.shape}", found=found)
 
     @staticmethod
     def blank(out: Mapping[str, Array], steps: int) -> None:
@@ -334,9 +317,3 @@ class Collector:
         if self.collection.time_feature:
             mean[:, -1], scale[:, -1] = 0.0, 1.0
         return mean, scale
-
-    def remember(self, out: Mapping[str, Array]) -> None:
-        """Merge an iteration's moments into those of each environment."""
-        new = (out["count"], out["moment_mean"], out["moment_m2"])
-        pairs = [np.stack(pair, axis=1) for pair in zip(self.moments, new, strict=True)]
-        self.moments = merge_moments(*pairs)

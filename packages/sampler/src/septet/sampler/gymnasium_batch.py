@@ -75,8 +75,7 @@ class GymnasiumBatch(EnvironmentBatch):
         self._observation: Array | None = None
         room = self.size, self.time_limit, self.action_size
         self._taken = np.zeros(room) if 0 < np.prod(room) <= MOST_TAKEN else None  # actions of the running episodes
-        new = self.members[0] == 0 and task not in _warned  # one of all processes looks at environment 0
-        if new:
+        if self.members[0] == 0 and task not in _warned:  # one of all processes looks at environment 0
             self._trial = Trial(lambda: self._make(0))
 
     @property

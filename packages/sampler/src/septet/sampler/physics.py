@@ -32,30 +32,14 @@ intrinsic: Callable[[Callable[..., Any]], Any] = extending.intrinsic
 # Places of the handles: the model, the data, MuJoCo's functions, arrays of MjData, sizes.
 MODEL, DATA, STEP, FORWARD, RESET, POST_CONSTRAINT = 0, 1, 2, 3, 4, 5
 QPOS, QVEL, WARM_START, CTRL, BODY_XPOS, INERTIAL_XPOS, SITE_XPOS = 6, 7, 8, 9, 10, 11, 12
-CINERT, CVEL, QFRC_ACTUATOR, QFRC_CONSTRAINT, CFRC_EXT, BODY_MASS = 13, 14, 15, 16, 17, 18
-NQ, NV, NU, NBODY, FRAME_SKIP = 19, 20, 21, 22, 23
-HANDLES = 24
+CINERT, CVEL, QFRC_ACTUATOR, QFRC_CONSTRAINT, CFRC_EXT = 13, 14, 15, 16, 17
+NQ, NV, NU, NBODY, FRAME_SKIP = 18, 19, 20, 21, 22
+HANDLES = 23
 
-_ARRAYS = {
-    QPOS: "qpos",
-    QVEL: "qvel",
-    WARM_START: "qacc_warmstart",
-    CTRL: "ctrl",
-    BODY_XPOS: "xpos",
-    INERTIAL_XPOS: "xipos",
-    SITE_XPOS: "site_xpos",
-    CINERT: "cinert",
-    CVEL: "cvel",
-    QFRC_ACTUATOR: "qfrc_actuator",
-    QFRC_CONSTRAINT: "qfrc_constraint",
-    CFRC_EXT: "cfrc_ext",
-}
-_FUNCTIONS = {
-    STEP: "mj_step",
-    FORWARD: "mj_forward",
-    RESET: "mj_resetData",
-    POST_CONSTRAINT: "mj_rnePostConstraint",
-}
+_FUNCTIONS = ("mj_step", "mj_forward", "mj_resetData", "mj_rnePostConstraint")  # in the order of their places
+_ARRAYS = (
+    "qpos qvel qacc_warmstart ctrl xpos xipos site_xpos cinert cvel qfrc_actuator qfrc_constraint cfrc_ext".split()
+)
 
 
 def silence() -> None:
@@ -114,13 +98,11 @@ class Simulator:
         handles = np.zeros(HANDLES, dtype=np.int64)
         handles[MODEL], handles[DATA] = model._address, self.data._address
         library = _library()
-        for place, name in _FUNCTIONS.items():
+        for place, name in enumerate(_FUNCTIONS, STEP):
             handles[place] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
-        for place, name in _ARRAYS.items():
+        for place, name in enumerate(_ARRAYS, QPOS):
             handles[place] = getattr(self.data, name).ctypes.data
-        handles[BODY_MASS] = model.body_mass.ctypes.data
-        handles[[NQ, NV, NU, NBODY]] = model.nq, model.nv, model.nu, model.nbody
-        handles[FRAME_SKIP] = frame_skip
+        handles[[NQ, NV, NU, NBODY, FRAME_SKIP]] = model.nq, model.nv, model.nu, model.nbody, frame_skip
         self.handles: Integers = handles
 
 
@@ -164,38 +146,35 @@ def field(handles: Integers, place: int, size: int) -> Array:
 
 
 @compiled(nogil=True)
+def copy(source: Array, to: Array) -> None:
+    """Copy as many numbers as `to` has: an assignment to a slice would look first whether they overlap."""
+    for i in range(to.size):
+        to[i] = source[i]
+
+
+@compiled(nogil=True)
 def restore(handles: Integers, row: Array) -> None:
     """Write an environment's row (positions, velocities, warm start) into MjData."""
     nq, nv = handles[NQ], handles[NV]
-    qpos, qvel = field(handles, QPOS, nq), field(handles, QVEL, nv)
-    warm_start = field(handles, WARM_START, nv)
-    for i in range(nq):
-        qpos[i] = row[i]
-    for i in range(nv):
-        qvel[i] = row[nq + i]
-        warm_start[i] = row[nq + nv + i]
+    copy(row, field(handles, QPOS, nq))
+    copy(row[nq:], field(handles, QVEL, nv))
+    copy(row[nq + nv :], field(handles, WARM_START, nv))
 
 
 @compiled(nogil=True)
 def save(handles: Integers, row: Array) -> None:
     """Read an environment's row out of MjData."""
     nq, nv = handles[NQ], handles[NV]
-    qpos, qvel = field(handles, QPOS, nq), field(handles, QVEL, nv)
-    warm_start = field(handles, WARM_START, nv)
-    for i in range(nq):
-        row[i] = qpos[i]
-    for i in range(nv):
-        row[nq + i] = qvel[i]
-        row[nq + nv + i] = warm_start[i]
+    copy(field(handles, QPOS, nq), row[:nq])
+    copy(field(handles, QVEL, nv), row[nq : nq + nv])
+    copy(field(handles, WARM_START, nv), row[nq + nv : nq + 2 * nv])
 
 
 @compiled(nogil=True)
 def advance(handles: Integers, row: Array, action: Array) -> None:
     """One environment step of physics: the row in, `frame_skip` steps under the action, the row out."""
     restore(handles, row)
-    ctrl = field(handles, CTRL, handles[NU])
-    for i in range(handles[NU]):
-        ctrl[i] = action[i]
+    copy(action, field(handles, CTRL, handles[NU]))
     for _ in range(handles[FRAME_SKIP]):
         call(handles, STEP)
     save(handles, row)
@@ -205,11 +184,8 @@ def advance(handles: Integers, row: Array, action: Array) -> None:
 def begin(handles: Integers, start: Array, row: Array) -> None:
     """Start an episode at positions and velocities `start (nq + nv,)`, as Gymnasium's `set_state` does."""
     call(handles, RESET)
-    nq, nv = handles[NQ], handles[NV]
-    qpos, qvel = field(handles, QPOS, nq), field(handles, QVEL, nv)
-    for i in range(nq):
-        qpos[i] = start[i]
-    for i in range(nv):
-        qvel[i] = start[nq + i]
+    nq = handles[NQ]
+    copy(start, field(handles, QPOS, nq))
+    copy(start[nq:], field(handles, QVEL, handles[NV]))
     call(handles, FORWARD)
     save(handles, row)

@@ -9,7 +9,6 @@ action has the same bits however environments are divided over batches, threads 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from septet.errors import InputError
 Array = NDArray[Any]
 
 ACTIVATIONS = ("tanh", "relu")
-OUTPUTS = ("linear", "tanh")
 
 # Constants of `tanh`, in float32: the compiled function must not widen to float64.
 ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
@@ -31,8 +29,7 @@ LOG2_E = np.float32(1 / math.log(2))
 LN2_HIGH = np.float32(0.693145751953125)  # 16 bits of ln 2: a product with a small integer is exact
 LN2_LOW = np.float32(math.log(2) - 0.693145751953125)
 ROUNDER = np.float32(1.5 * 2**23)  # adding it leaves a float32's nearest integer in the low bits
-INVERSE = tuple(np.float32(1 / math.factorial(k)) for k in range(8))
-C2, C3, C4, C5, C6, C7 = INVERSE[2:]
+C3, C4, C5, C6, C7 = (np.float32(1 / math.factorial(k)) for k in range(3, 8))
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,6 @@ class GaussianPolicy:
         action_size: outputs.
         hidden: widths of the hidden layers.
         activation: ``"tanh"`` or ``"relu"``, after each hidden layer.
-        output: ``"linear"``, or ``"tanh"`` for a mean within ±1.
         clip: bound of a normalised observation: beyond it tells of a bad estimate, not of the state; or infinite.
 
     Raises:
@@ -58,7 +54,6 @@ class GaussianPolicy:
     action_size: int
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
-    output: str = "linear"
     clip: float = 10.0
 
     def __post_init__(self) -> None:
@@ -72,9 +67,9 @@ class GaussianPolicy:
             object.__setattr__(self, name, value)
         if not self.clip > 0:
             raise InputError("policy: clip", expected="a number above 0", found=self.clip)
-        for name, known in (("activation", ACTIVATIONS), ("output", OUTPUTS)):
-            if getattr(self, name) not in known:
-                raise InputError(f"policy: {name}", expected=f"one of {', '.join(known)}", found=getattr(self, name))
+        if self.activation not in ACTIVATIONS:
+            expected = f"one of {', '.join(ACTIVATIONS)}"
+            raise InputError("policy: activation", expected=expected, found=self.activation)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -86,16 +81,6 @@ class GaussianPolicy:
         """Number of weights P."""
         return parameter_count(self.sizes) + self.action_size
 
-    def layers(self, weights: Array) -> list[tuple[Array, Array]]:
-        """W ``(..., in, out)`` and b ``(..., out)`` of each layer, as views of `weights` ``(..., P)``."""
-        views, at = [], 0
-        for inputs, outputs in pairwise(self.sizes):
-            bias = at + inputs * outputs
-            matrix = weights[..., at:bias].reshape(*weights.shape[:-1], inputs, outputs)
-            views.append((matrix, weights[..., bias : bias + outputs]))
-            at = bias + outputs
-        return views
-
     def act(
         self,
         weights: Array,
@@ -104,7 +89,6 @@ class GaussianPolicy:
         noise: Array | None = None,
         mean: Array | None = None,
         scale: Array | None = None,
-        out: Array | None = None,
     ) -> Array:
         r"""Actions :math:`a = \mu_w(\mathrm{clip}((o - m)s, \pm c)) + e^{\log\sigma}\epsilon`.
 
@@ -114,7 +98,6 @@ class GaussianPolicy:
             observation: float64 ``(E, observation)``.
             noise: epsilon, float64 ``(E, action)``; none for the mean action.
             mean: m, float64 ``(M, observation)``; scale: s, the same; none for 0 and 1.
-            out: where to write, float32 ``(E, action)``.
 
         Returns:
             Actions, float32 ``(E, action)``.
@@ -125,16 +108,12 @@ class GaussianPolicy:
         bound = {"P": self.size, "I": self.observation_size, "A": self.action_size}
         weights = fit("policy: weights", "f4 M P", weights, bound)
         observation = fit("policy: observation", "f8 E I", observation, bound)
-        if out is None:
-            out = np.empty((len(observation), self.action_size), np.float32)
-        if noise is None:
-            noise = np.zeros((len(observation), self.action_size))
-        if mean is None:
-            mean = np.zeros((len(weights), self.observation_size))
-        if scale is None:
-            scale = np.ones((len(weights), self.observation_size))
-        act_rows(self.sizes, self.activation == "tanh", self.output == "tanh", self.clip, weights, member,
-                 observation, noise, mean, scale, out)  # fmt: skip
+        out = np.empty((len(observation), self.action_size), np.float32)
+        noise = np.zeros(out.shape) if noise is None else noise
+        mean = np.zeros((len(weights), self.observation_size)) if mean is None else mean
+        scale = np.ones((len(weights), self.observation_size)) if scale is None else scale
+        tanh_hidden = self.activation == "tanh"
+        act_rows(self.sizes, tanh_hidden, self.clip, weights, member, observation, noise, mean, scale, out)
         return out
 
 
@@ -183,7 +162,6 @@ def _sides(sizes: Sequence[int], *_: Any) -> dict[str, int]:
 def act_rows(
     sizes: Sequence[int],
     tanh_hidden: bool,
-    tanh_output: bool,
     clip: float,
     weights: Array,
     member: Array,
@@ -209,11 +187,11 @@ def act_rows(
             inputs, outputs = sizes[layer], sizes[layer + 1]
             _affine(w, at, inputs, outputs, x, y)
             at += (inputs + 1) * outputs
-            last = layer == layers - 1
-            if tanh_output if last else tanh_hidden:
-                squash(y, outputs)
-            elif not last:
-                _rectify(y, outputs)
+            if layer < layers - 1:
+                if tanh_hidden:
+                    squash(y, outputs)
+                else:
+                    _rectify(y, outputs)
             x, y = y, x
         for j in range(sizes[layers]):
             action[e, j] = x[j] + math.exp(w[at + j]) * noise[e, j]

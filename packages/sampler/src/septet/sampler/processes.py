@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from multiprocessing.connection import Connection, Pipe, wait
 
-import numpy as np
-
 from septet.errors import InputError, NoState
+from septet.sampler.batch import check_state
 from septet.sampler.buffers import experience, plan, start_state
 from septet.sampler.collect import Collection, Collector
 from septet.sampler.rollout import Array, Arrays, Rollout, assemble
@@ -56,8 +55,8 @@ class SamplerProcess:
     index: int
     first: int
     last: int
-    process: subprocess.Popen[bytes] | None = None
-    connection: Connection | None = None
+    process: subprocess.Popen[bytes] = field(init=False)
+    connection: Connection = field(init=False)
     begun: bool = False
     ready: bool = False
     kept: bool = False
@@ -98,16 +97,16 @@ class SamplerPool:
         self.iteration = 0  # to be collected next
         self.granted = 0  # iterations that samplers may begin
         self.recoverable = bool(state)
-        self.given = False  # whether the learner gives the noise
         self.gone: str | None = None  # why nothing can be collected any more
         self.closed = False
         cuts = [collection.size * k // processes for k in range(processes + 1)]
         self._environment = pickled(collection)
         self._process = os.getpid()
-        self.samplers = [SamplerProcess(k, first, last) for k, (first, last) in enumerate(pairwise(cuts))]
+        self.samplers: list[SamplerProcess] = []
         try:
-            for sampler in self.samplers:
-                self._launch(sampler)
+            for k, (first, last) in enumerate(pairwise(cuts)):
+                self._launch(sampler := SamplerProcess(k, first, last))
+                self.samplers.append(sampler)
         except BaseException:
             self.close()
             raise
@@ -127,21 +126,18 @@ class SamplerPool:
         except TimeoutError as error:
             raise SamplerDied(f"broadcast: {error}") from None
 
-    def collect(self, version: int, noise: Array | None) -> Rollout:
+    def collect(self, version: int) -> Rollout:
         """The next iteration's rollout, once every sampler has done its part.
 
         Raises:
             SamplerDied: a sampler died, was started anew, and died again.
         """
         self._need_open()
-        self.given = noise is not None
-        if noise is not None:
-            self.shared["noise"][: len(noise)] = noise
         while self.granted < self.iteration + self.slots:
             self.granted += 1
             for sampler in self.samplers:
                 if sampler.begun:
-                    self._grant(sampler, self.granted - 1)
+                    self._send(sampler, self.granted - 1)
         self._begin_all()
         self._await(lambda sampler: sampler.done > self.iteration)
         steps = max(sampler.steps.pop(self.iteration) for sampler in self.samplers)
@@ -162,10 +158,7 @@ class SamplerPool:
         """Go on from the start of an iteration; what samplers have done or are doing is dropped."""
         self._need_state()
         kept = start_state(self.shared, iteration, slice(None))
-        for name, view in kept.items():
-            if name not in state or np.shape(state[name]) != view.shape:
-                found = np.shape(state[name]) if name in state else "nothing"
-                raise InputError(f"samplers: state {name}", expected=f"shape {view.shape}", found=found)
+        check_state("samplers", kept, state)
         for sampler in self.samplers:
             if sampler.begun:
                 self._end(sampler)
@@ -183,16 +176,14 @@ class SamplerPool:
             return
         self.closed = True
         for sampler in self.samplers:
-            if sampler.connection is not None:
-                sampler.connection.close()  # they leave at once, also in the middle of an iteration
+            sampler.connection.close()  # they leave at once, also in the middle of an iteration
         until = time.monotonic() + TIME_TO_END
         mine = self.samplers if self._process == os.getpid() else []  # a forked child only lets go of its copies
         for sampler in mine:
-            if sampler.process is not None:
-                try:
-                    sampler.process.wait(max(until - time.monotonic(), 0.0))
-                except subprocess.TimeoutExpired:
-                    self._end(sampler)
+            try:
+                sampler.process.wait(max(until - time.monotonic(), 0.0))
+            except subprocess.TimeoutExpired:
+                self._end(sampler)
         self.shared.close()
 
     def _need_open(self) -> None:
@@ -211,26 +202,16 @@ class SamplerPool:
     def _launch(self, sampler: SamplerProcess) -> None:
         """Start the interpreter, which imports while we go on."""
         ours, theirs = Pipe()
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "septet.sampler.worker",
-            theirs.fileno(),
-            self.shared.descriptor,
-            os.getpid(),
-        ]
-        note = [f"{self.collection.task}", f"sampler {sampler.index}"]  # for those who look at the list of processes
+        descriptors = theirs.fileno(), self.shared.descriptor
+        command = [sys.executable, "-P", "-m", "septet.sampler.worker", *map(str, (*descriptors, os.getpid()))]
+        note = [self.collection.task, f"sampler {sampler.index}"]  # for those who look at the list of processes
         environment = {**NO_WINDOW, **os.environ, **dict.fromkeys(MATH_THREADS, "1")}
         environment["PYTHONPATH"] = os.pathsep.join(search_path())
         # A blocked signal stays blocked in the child: from its first instruction on it takes none of them.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, LEARNERS_SIGNALS)
         try:
             sampler.process = subprocess.Popen(
-                [*map(str, command), *note],
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                pass_fds=(theirs.fileno(), self.shared.descriptor),
+                [*command, *note], stdin=subprocess.DEVNULL, env=environment, pass_fds=descriptors
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -259,13 +240,9 @@ class SamplerPool:
         sampler.begun, sampler.heard = True, time.monotonic()
         self._send(sampler, start)
         for iteration in range(sampler.done, self.granted):
-            self._grant(sampler, iteration)
-
-    def _grant(self, sampler: SamplerProcess, iteration: int) -> None:
-        self._send(sampler, (iteration, self.given))
+            self._send(sampler, iteration)
 
     def _send(self, sampler: SamplerProcess, message: object) -> None:
-        assert sampler.connection is not None
         with contextlib.suppress(ConnectionError):  # it died: whoever waits for its answer will see
             sampler.connection.send(message)
 
@@ -274,7 +251,7 @@ class SamplerPool:
         if self.gone is not None:
             raise SamplerDied(self.gone)
         while waiting := [sampler for sampler in self.samplers if not enough(sampler)]:
-            spoke = wait([sampler.connection for sampler in waiting if sampler.connection is not None], LOOK)
+            spoke = wait([sampler.connection for sampler in waiting], LOOK)
             for sampler in waiting:
                 if sampler.connection in spoke:
                     self._listen(sampler)
@@ -283,7 +260,6 @@ class SamplerPool:
 
     def _listen(self, sampler: SamplerProcess) -> None:
         """Take one message."""
-        assert sampler.connection is not None
         try:
             kind, *what = sampler.connection.recv()
         except (EOFError, OSError):
@@ -300,7 +276,6 @@ class SamplerPool:
 
     def _look(self, sampler: SamplerProcess) -> None:
         """Is it still there, and does it get on?"""
-        assert sampler.process is not None
         beat, now = int(self.shared["beat"][sampler.index]), time.monotonic()
         if beat != sampler.beat:
             sampler.beat, sampler.heard = beat, now
@@ -311,7 +286,6 @@ class SamplerPool:
 
     def _lost(self, sampler: SamplerProcess, why: str) -> None:
         """Start a dead sampler anew from the iteration that it did not finish, or give up on the second time."""
-        assert sampler.process is not None
         code = self._end(sampler) if why else sampler.process.wait()
         if not why:
             why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -332,7 +306,6 @@ class SamplerPool:
 
     def _end(self, sampler: SamplerProcess) -> int:
         """Kill a process and wait for its end."""
-        assert sampler.process is not None and sampler.connection is not None
         sampler.connection.close()
         sampler.process.kill()
         return sampler.process.wait()

@@ -7,21 +7,9 @@ from typing import Any
 import numpy as np
 
 from septet.compiled import compiled
-from septet.sampler.physics import (
-    BODY_XPOS,
-    NQ,
-    NV,
-    QFRC_CONSTRAINT,
-    SITE_XPOS,
-    Array,
-    Integers,
-    Simulator,
-    advance,
-    begin,
-    field,
-    load_model,
-)
-from septet.sampler.task import Flags, ResetKernel, StepKernel, Task, finite, settings, sum_squares, tick
+from septet.sampler import physics
+from septet.sampler.physics import Array, Integers
+from septet.sampler.task import Flags, Task, finite, mujoco_task, near_rest, settings, sum_squares, tick
 
 INF = math.inf
 REACHER = {"time_limit": 50, "frame_skip": 2, "reward_dist_weight": 1.0, "reward_control_weight": 1.0}
@@ -32,7 +20,7 @@ INVERTED_DOUBLE_PENDULUM = {"time_limit": 1000, "frame_skip": 5, "healthy_reward
 def reacher(name: str, options: Mapping[str, Any]) -> Task:
     """Bring the tip of a two-link arm to a target: reward -distance - |action|^2."""
     set_ = settings(name, REACHER, options)
-    model = load_model("reacher.xml")
+    model = physics.load_model("reacher.xml")
     nq, nv, rest = model.nq, model.nv, model.qpos0.copy()
 
     def draw(rng: np.random.Generator) -> Array:
@@ -45,64 +33,30 @@ def reacher(name: str, options: Mapping[str, Any]) -> Task:
         return np.concatenate([position, velocity])
 
     weights = [set_["reward_dist_weight"], set_["reward_control_weight"]]
-    return _task(name, model, set_, 10, weights, step_reacher, reset_reacher, draw)
+    return mujoco_task(name, model, set_, 10, weights, step_reacher, reset_reacher, draw)
 
 
 def inverted_pendulum(name: str, options: Mapping[str, Any]) -> Task:
     """Balance a pole on a cart: reward 1 while it stands within 0.2 rad."""
     set_ = settings(name, INVERTED_PENDULUM, options)
-    model = load_model("inverted_pendulum.xml")
-    noise = set_["reset_noise_scale"]
-    rest = np.concatenate([model.qpos0, np.zeros(model.nv)])
-    # one call for positions and velocities takes the same numbers from the stream as Gymnasium's two
-    return _task(
-        name, model, set_, 4, [], step_pendulum, reset_pendulum, lambda rng: rest + rng.uniform(-noise, noise, 4)
-    )
+    model = physics.load_model("inverted_pendulum.xml")
+    draw = near_rest(model, set_["reset_noise_scale"])
+    return mujoco_task(name, model, set_, 4, [], step_pendulum, reset_pendulum, draw)
 
 
 def inverted_double_pendulum(name: str, options: Mapping[str, Any]) -> Task:
     """Balance two poles, one on the other: reward 10 less the tip's distance from its place and its speed."""
     set_ = settings(name, INVERTED_DOUBLE_PENDULUM, options)
-    model = load_model("inverted_double_pendulum.xml")
-    noise, nq, nv, rest = set_["reset_noise_scale"], model.nq, model.nv, model.qpos0.copy()
-
-    def draw(rng: np.random.Generator) -> Array:
-        position = rest + rng.uniform(low=-noise, high=noise, size=nq)
-        return np.concatenate([position, rng.standard_normal(nv) * noise])
-
-    return _task(name, model, set_, 9, [set_["healthy_reward"]], step_double, reset_double, draw)
-
-
-def _task(
-    name: str,
-    model: Any,
-    set_: dict[str, Any],
-    observation_size: int,
-    constants: list[float],
-    step: StepKernel,
-    reset: ResetKernel,
-    draw: Any,
-) -> Task:
-    return Task(
-        name=name,
-        state_size=model.nq + 2 * model.nv,
-        observation_size=observation_size,
-        action_low=model.actuator_ctrlrange[:, 0].copy(),
-        action_high=model.actuator_ctrlrange[:, 1].copy(),
-        time_limit=int(set_["time_limit"]),
-        constants=np.array([set_["time_limit"], *constants], dtype=np.float64),
-        step=step,
-        reset=reset,
-        draw=draw,
-        simulator=lambda: Simulator(model, int(set_["frame_skip"])),
-    )
+    model = physics.load_model("inverted_double_pendulum.xml")
+    draw = near_rest(model, set_["reset_noise_scale"], normal=True)
+    return mujoco_task(name, model, set_, 9, [set_["healthy_reward"]], step_double, reset_double, draw)
 
 
 @compiled(nogil=True)
 def observe_reacher(handles: Integers, row: Array, observation: Array) -> None:
     """Cosines and sines of the joints, the target, the joints' speeds, and the tip relative to the target."""
-    bodies = field(handles, BODY_XPOS, 15)  # world, two links, fingertip, target
-    nq = handles[NQ]
+    bodies = physics.field(handles, physics.BODY_XPOS, 15)  # world, two links, fingertip, target
+    nq = handles[physics.NQ]
     for i in range(2):
         observation[i] = math.cos(row[i])
         observation[2 + i] = math.sin(row[i])
@@ -128,10 +82,10 @@ def step_reacher(
     """See `septet.sampler.task.StepKernel`."""
     if not finite(action):
         return -1
-    bodies = field(handles, BODY_XPOS, 15)
+    bodies = physics.field(handles, physics.BODY_XPOS, 15)
     ended = 0
     for e in range(first, last):
-        advance(handles, state[e], action[e])
+        physics.advance(handles, state[e], action[e])
         observe_reacher(handles, state[e], observation[e])
         height = bodies[11] - bodies[14]
         distance = math.sqrt(observation[e, 8] ** 2 + observation[e, 9] ** 2 + height**2)
@@ -147,7 +101,7 @@ def reset_reacher(
 ) -> None:
     """See `septet.sampler.task.ResetKernel`."""
     for k in range(rows.size):
-        begin(handles, start[k], state[rows[k]])
+        physics.begin(handles, start[k], state[rows[k]])
         observe_reacher(handles, state[rows[k]], observation[rows[k]])
 
 
@@ -170,7 +124,7 @@ def step_pendulum(
         return -1
     ended = 0
     for e in range(first, last):
-        advance(handles, state[e], action[e])
+        physics.advance(handles, state[e], action[e])
         standing = abs(state[e, 1]) <= 0.2
         for i in range(4):
             observation[e, i] = state[e, i]
@@ -187,21 +141,21 @@ def reset_pendulum(
 ) -> None:
     """See `septet.sampler.task.ResetKernel`."""
     for k in range(rows.size):
-        begin(handles, start[k], state[rows[k]])
+        physics.begin(handles, start[k], state[rows[k]])
         observation[rows[k]] = state[rows[k], :4]
 
 
 @compiled(nogil=True)
 def observe_double(handles: Integers, row: Array, observation: Array) -> None:
     """Cart, sines and cosines of the joints, velocities and the cart's constraint force within 10."""
-    nq, nv = handles[NQ], handles[NV]
+    nq, nv = handles[physics.NQ], handles[physics.NV]
     observation[0] = row[0]
     for i in range(2):
         observation[1 + i] = math.sin(row[1 + i])
         observation[3 + i] = math.cos(row[1 + i])
     for i in range(nv):
         observation[5 + i] = min(max(row[nq + i], -10.0), 10.0)
-    observation[8] = min(max(field(handles, QFRC_CONSTRAINT, nv)[0], -10.0), 10.0)
+    observation[8] = min(max(physics.field(handles, physics.QFRC_CONSTRAINT, nv)[0], -10.0), 10.0)
 
 
 @compiled(nogil=True)
@@ -221,12 +175,12 @@ def step_double(
     """See `septet.sampler.task.StepKernel`."""
     if not finite(action):
         return -1
-    tip = field(handles, SITE_XPOS, 3)
-    nq = handles[NQ]
+    tip = physics.field(handles, physics.SITE_XPOS, 3)
+    nq = handles[physics.NQ]
     ended = 0
     for e in range(first, last):
         row = state[e]
-        advance(handles, row, action[e])
+        physics.advance(handles, row, action[e])
         observe_double(handles, row, observation[e])
         x, height = tip[0], tip[2]
         terminated[e] = height <= 1
@@ -243,5 +197,5 @@ def reset_double(
 ) -> None:
     """See `septet.sampler.task.ResetKernel`."""
     for k in range(rows.size):
-        begin(handles, start[k], state[rows[k]])
+        physics.begin(handles, start[k], state[rows[k]])
         observe_double(handles, state[rows[k]], observation[rows[k]])

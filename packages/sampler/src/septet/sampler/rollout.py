@@ -56,11 +56,6 @@ class Rollout:
     moment_mean: Array
     moment_m2: Array
 
-    @property
-    def samples(self) -> int:
-        """Environment steps in it."""
-        return int(np.count_nonzero(self.valid))
-
 
 STEPWISE = ("observation", "action", "reward", "terminated", "truncated", "valid")
 SPARSE = ("final_observation", "episode_return", "episode_length")  # written where an episode ended
@@ -104,13 +99,7 @@ def assemble(arrays: Mapping[str, Array], steps: int, version: int) -> Rollout:
     )
 
 
-@checked(
-    observation="any f8 T E I",
-    valid="any ? T E",
-    count="out f8 E",
-    mean="out f8 E I",
-    m2="out f8 E I",
-)
+@checked(observation="any f8 T E I", valid="any ? T E", count="out f8 E", mean="out f8 E I", m2="out f8 E I")
 @compiled(nogil=True)
 def moments(observation: Array, valid: Array, count: Array, mean: Array, m2: Array) -> None:
     r"""Number, mean and :math:`\sum (o - \bar o)^2` of each environment's valid observations.

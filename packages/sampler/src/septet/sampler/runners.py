@@ -7,11 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from septet.compiled import compiled
-from septet.sampler.physics import Array, Integers, Simulator, advance, begin, load_model
-from septet.sampler.task import Flags, Task, finite, settings, sum_squares, tick
+from septet.sampler.physics import Array, Integers, advance, begin, load_model
+from septet.sampler.task import Flags, Task, finite, mujoco_task, near_rest, settings, sum_squares, tick
 
 INF = math.inf
 COMMON = {
@@ -53,18 +51,14 @@ def task(name: str, options: Mapping[str, Any]) -> Task:
     """One of the planar runners, with options named as in Gymnasium."""
     set_ = settings(name, DEFAULTS[name], options)
     model = load_model(FILES[name])
-    nq, nv, noise = model.nq, model.nv, set_["reset_noise_scale"]
     hidden = (2 if name == "Swimmer-v5" else 1) * set_["exclude_current_positions_from_observation"]
-    speed_limit = 10.0 if name in ("Hopper-v5", "Walker2d-v5") else INF
-    healthy = "healthy_reward" in set_
     constants = [
-        set_["time_limit"],
         model.opt.timestep * set_["frame_skip"],
         set_["forward_reward_weight"],
         set_["ctrl_cost_weight"],
         hidden,
-        speed_limit,
-        healthy,
+        10.0 if name in ("Hopper-v5", "Walker2d-v5") else INF,  # speed limit
+        "healthy_reward" in set_,
         set_.get("healthy_reward", 0.0),
         set_.get("terminate_when_unhealthy", False),
         *set_.get("healthy_z_range", (-INF, INF)),
@@ -72,27 +66,8 @@ def task(name: str, options: Mapping[str, Any]) -> Task:
         *set_.get("healthy_state_range", (-INF, INF)),
         "healthy_state_range" in set_,
     ]
-    rest = np.concatenate([model.qpos0, np.zeros(nv)])
-    normal = name == "HalfCheetah-v5"
-
-    def draw(rng: np.random.Generator) -> Array:
-        position = rng.uniform(low=-noise, high=noise, size=nq)
-        velocity = noise * rng.standard_normal(nv) if normal else rng.uniform(low=-noise, high=noise, size=nv)
-        return rest + np.concatenate([position, velocity])
-
-    return Task(
-        name=name,
-        state_size=nq + 2 * nv,
-        observation_size=nq + nv - hidden,
-        action_low=model.actuator_ctrlrange[:, 0].copy(),
-        action_high=model.actuator_ctrlrange[:, 1].copy(),
-        time_limit=int(set_["time_limit"]),
-        constants=np.array(constants, dtype=np.float64),
-        step=step,
-        reset=reset,
-        draw=draw,
-        simulator=lambda: Simulator(model, int(set_["frame_skip"])),
-    )
+    draw = near_rest(model, set_["reset_noise_scale"], normal=name == "HalfCheetah-v5")
+    return mujoco_task(name, model, set_, model.nq + model.nv - hidden, constants, step, reset, draw)
 
 
 @compiled(nogil=True)

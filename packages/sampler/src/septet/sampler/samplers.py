@@ -1,14 +1,13 @@
 """Samplers: collect experience with the learner's weights, in this process or in several."""
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 
 from septet.arrays import fit
 from septet.errors import InputError
-from septet.sampler.batch import whole_seeds
 from septet.sampler.collect import Collection, Collector
 from septet.sampler.nonfinite import check_rollout
 from septet.sampler.policy import GaussianPolicy
@@ -20,7 +19,7 @@ __all__ = ["SamplerDied", "Samplers"]
 MODES = ("synchronous", "asynchronous")
 
 
-class Samplers:
+class Samplers(AbstractContextManager["Samplers"]):
     """N samplers, each with a share of the environments and its own copy of the policy (figure 2).
 
     Args:
@@ -69,7 +68,7 @@ class Samplers:
         self.collection = Collection(
             task=task,
             policy=policy,
-            seeds=tuple(whole_seeds("samplers", seeds)),
+            seeds=seeds,
             environments=environments,
             steps=steps,
             root=root,
@@ -106,44 +105,30 @@ class Samplers:
         Raises:
             InputError: an array of the wrong shape.
         """
-        members, policy = len(self.collection.seeds), self.collection.policy
-        mean = np.zeros((members, policy.observation_size)) if mean is None else mean
-        scale = np.ones((members, policy.observation_size)) if scale is None else scale
-        sides = {"S": members, "P": policy.size, "I": policy.observation_size}
-        weights = fit("broadcast: weights", "f4 S P", weights, sides)
-        mean, scale = fit("broadcast: mean", "f8 S I", mean, sides), fit("broadcast: scale", "f8 S I", scale, sides)
+        weights, mean, scale = self.collection.fitted("broadcast", weights, mean, scale, len(self.collection.seeds))
         if self._pool is not None:
             self._pool.broadcast(weights, mean, scale, self.version + 1)
         else:
-            self._weights, self._mean, self._scale = weights.copy(), mean.copy(), scale.copy()
+            self._given = weights.copy(), mean.copy(), scale.copy()
         self.version += 1
 
-    def collect(self, noise: Array | None = None) -> Rollout:
+    def collect(self) -> Rollout:
         """Collect the next iteration; the rollout holds until the next call.
 
-        Args:
-            noise: ``(T, E, act)`` in place of standard normal noise.
-
         Raises:
-            InputError: no weights were broadcast, or noise of the wrong shape.
+            InputError: no weights were broadcast.
             NotFinite: an environment gave a reward or an observation that is not finite.
         """
         if self.version < 0:
             raise InputError("samplers: collect", expected="a broadcast before it", found="none")
-        if noise is not None and self.asynchronous:
-            raise InputError("samplers: noise", expected="none in asynchronous mode", found="an array")
         if self._pool is not None:
-            rollout = self._pool.collect(self.version, noise)
+            rollout = self._pool.collect(self.version)
             check_rollout(rollout, self.collection.seeds, self.iteration)
         else:
             assert self._collector is not None
+            weights, mean, scale = self._given
             rollout = self._collector.collect(
-                self._weights,
-                iteration=self.iteration,
-                mean=self._mean,
-                scale=self._scale,
-                noise=noise,
-                version=self.version,
+                weights, iteration=self.iteration, mean=mean, scale=scale, version=self.version
             )
         self.iteration += 1
         return rollout
@@ -175,12 +160,6 @@ class Samplers:
         if self._collector is not None:
             self._collector.batch.close()
 
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close."""
         self.close()

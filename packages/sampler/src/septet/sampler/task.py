@@ -1,8 +1,9 @@
 """What a task is: its sizes, its start distribution, and two compiled functions that run a slice of a batch."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from septet.compiled import compiled
 from septet.errors import InputError
 from septet.sampler.drawing import Look
-from septet.sampler.physics import Array, Integers
+from septet.sampler.physics import Array, Integers, Simulator
 
 Flags = NDArray[np.bool_]
 
@@ -61,7 +62,7 @@ class Task:
         constants: numbers of the kernels; the first one is the time limit.
         step, reset: the kernels.
         draw: start of an episode from a random stream, drawn in Gymnasium's order.
-        simulator: makes what a thread needs: an object with `handles`.
+        simulator: makes what a thread needs: an object with `handles`, none by default.
         delay: seconds that each environment's step waits, one after the other.
         look: how it is drawn, if MuJoCo does not.
     """
@@ -76,9 +77,18 @@ class Task:
     step: StepKernel
     reset: ResetKernel
     draw: Callable[[np.random.Generator], Array]
-    simulator: Callable[[], Any]
+    simulator: Callable[[], Any] = lambda: SimpleNamespace(handles=np.zeros(0, dtype=np.int64))
     delay: float = 0.0
     look: Look | None = None
+
+
+KINDS: dict[type, tuple[str, str, tuple[int, ...]]] = {
+    bool: ("true or false", "b", ()),
+    int: ("a whole number, at least 1", "iu", ()),
+    float: ("a number", "iuf", ()),
+    tuple: ("two numbers", "iuf", (2,)),
+}
+"""Of an option by its default: what it is, kinds of its NumPy type, and its shape."""
 
 
 def settings(task: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,20 +100,55 @@ def settings(task: str, defaults: Mapping[str, Any], options: Mapping[str, Any])
     for name, value in options.items():
         if name not in defaults:
             raise InputError(f"{task}: option", expected=f"one of {', '.join(defaults)}", found=name)
-        default = defaults[name]
-        given = np.asarray(value)
-        fits: Any
-        if isinstance(default, bool):
-            what, fits = "true or false", given.dtype == bool and given.ndim == 0
-        elif isinstance(default, int):
-            what, fits = "a whole number, at least 1", given.dtype.kind in "iu" and given.ndim == 0 and given >= 1
-        elif isinstance(default, tuple):
-            what, fits = "two numbers", given.dtype.kind in "iuf" and given.shape == (2,)
-        else:
-            what, fits = "a number", given.dtype.kind in "iuf" and given.ndim == 0
+        default, given = defaults[name], np.asarray(value)
+        what, kinds, shape = KINDS[type(default)]
+        fits = given.dtype.kind in kinds and given.shape == shape and (type(default) is not int or given >= 1)
         if not fits:
             raise InputError(f"{task}: option {name}", expected=what, found=value)
     return {**defaults, **options}
+
+
+def mujoco_task(
+    name: str,
+    model: Any,
+    options: Mapping[str, Any],
+    observation_size: int,
+    constants: Sequence[float],
+    step: StepKernel,
+    reset: ResetKernel,
+    draw: Callable[[np.random.Generator], Array],
+    extra: int = 0,
+) -> Task:
+    """A task on a MuJoCo model, whose row is positions, velocities, the solver's warm start and `extra` numbers.
+
+    Args:
+        options: its settings; constants: of the kernels, after the time limit.
+    """
+    return Task(
+        name=name,
+        state_size=model.nq + 2 * model.nv + extra,
+        observation_size=observation_size,
+        action_low=model.actuator_ctrlrange[:, 0].copy(),
+        action_high=model.actuator_ctrlrange[:, 1].copy(),
+        time_limit=int(options["time_limit"]),
+        constants=np.array([options["time_limit"], *constants], dtype=np.float64),
+        step=step,
+        reset=reset,
+        draw=draw,
+        simulator=lambda: Simulator(model, int(options["frame_skip"])),
+    )
+
+
+def near_rest(model: Any, noise: float, *, normal: bool = False) -> Callable[[np.random.Generator], Array]:
+    """Starts of a model about its resting position: uniform noise, or normal noise on the velocities."""
+    rest = np.concatenate([model.qpos0, np.zeros(model.nv)])
+
+    def draw(rng: np.random.Generator) -> Array:
+        position = rng.uniform(low=-noise, high=noise, size=model.nq)
+        velocity = noise * rng.standard_normal(model.nv) if normal else rng.uniform(-noise, noise, model.nv)
+        return rest + np.concatenate([position, velocity])
+
+    return draw
 
 
 @compiled(nogil=True)

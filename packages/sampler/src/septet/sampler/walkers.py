@@ -8,32 +8,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from septet.compiled import compiled
-from septet.sampler.physics import (
-    BODY_XPOS,
-    CFRC_EXT,
-    CINERT,
-    CTRL,
-    CVEL,
-    INERTIAL_XPOS,
-    NBODY,
-    NQ,
-    NU,
-    NV,
-    POST_CONSTRAINT,
-    QFRC_ACTUATOR,
-    Array,
-    Integers,
-    Simulator,
-    advance,
-    begin,
-    call,
-    field,
-    load_model,
-)
-from septet.sampler.task import Flags, Task, finite, settings, sum_squares, tick
+from septet.sampler import physics
+from septet.sampler.physics import Array, Integers
+from septet.sampler.task import Flags, Task, finite, mujoco_task, near_rest, settings, sum_squares, tick
 
 INF = math.inf
 COMMON = {
@@ -71,22 +49,21 @@ PARTS = ("cinert", "cvel", "qfrc_actuator", "cfrc_ext")  # of the observation, i
 
 def ant(name: str, options: Mapping[str, Any]) -> Task:
     """A four-legged body: forward and survival reward, control and contact costs."""
-    return _task(name, "ant.xml", settings(name, ANT, options), normal=True)
+    return _task(name, "ant.xml", settings(name, ANT, options), humanoid=False)
 
 
 def humanoid(name: str, options: Mapping[str, Any]) -> Task:
     """A biped with arms: velocity of the centre of mass, survival, control and contact costs."""
-    return _task(name, "humanoid.xml", settings(name, HUMANOID, options), normal=False)
+    return _task(name, "humanoid.xml", settings(name, HUMANOID, options), humanoid=True)
 
 
-def _task(name: str, file: str, set_: dict[str, Any], *, normal: bool) -> Task:
-    model = load_model(file)
-    nq, nv, noise = model.nq, model.nv, set_["reset_noise_scale"]
+def _task(name: str, file: str, set_: dict[str, Any], *, humanoid: bool) -> Task:
+    model = physics.load_model(file)
     hidden = 2 * set_["exclude_current_positions_from_observation"]
     shown = [bool(set_.get(f"include_{part}_in_observation", False)) for part in PARTS]
-    sizes = (10 * (model.nbody - 1), 6 * (model.nbody - 1), nv - 6, 6 * (model.nbody - 1))
+    bodies = model.nbody - 1
+    sizes = (10 * bodies, 6 * bodies, model.nv - 6, 6 * bodies)
     constants = [
-        set_["time_limit"],
         model.opt.timestep * set_["frame_skip"],
         set_["forward_reward_weight"],
         set_["ctrl_cost_weight"],
@@ -96,36 +73,21 @@ def _task(name: str, file: str, set_: dict[str, Any], *, normal: bool) -> Task:
         *set_["healthy_z_range"],
         *set_.get("contact_force_range", (-INF, INF)),
         *set_.get("contact_cost_range", (-INF, INF)),
+        humanoid,
         hidden,
         *shown,
         model.body_mass.sum(),
         *model.body_mass,
     ]
-    rest = np.concatenate([model.qpos0, np.zeros(nv)])
-
-    def draw(rng: np.random.Generator) -> Array:
-        position = rng.uniform(low=-noise, high=noise, size=nq)
-        velocity = noise * rng.standard_normal(nv) if normal else rng.uniform(low=-noise, high=noise, size=nv)
-        return rest + np.concatenate([position, velocity])
-
-    return Task(
-        name=name,
-        state_size=nq + 2 * nv + 2,
-        observation_size=nq + nv - hidden + sum(size for size, on in zip(sizes, shown, strict=True) if on),
-        action_low=model.actuator_ctrlrange[:, 0].copy(),
-        action_high=model.actuator_ctrlrange[:, 1].copy(),
-        time_limit=int(set_["time_limit"]),
-        constants=np.array(constants, dtype=np.float64),
-        step=step_ant if normal else step_humanoid,
-        reset=reset_ant if normal else reset_humanoid,
-        draw=draw,
-        simulator=lambda: Simulator(model, int(set_["frame_skip"])),
-    )
+    seen = model.nq + model.nv - hidden + sum(size for size, on in zip(sizes, shown, strict=True) if on)
+    draw = near_rest(model, set_["reset_noise_scale"], normal=not humanoid)
+    return mujoco_task(name, model, set_, seen, constants, step, reset, draw, extra=2)
 
 
 # Places of the constants.
 TIME_LIMIT, DT, FORWARD_WEIGHT, CTRL_WEIGHT, CONTACT_WEIGHT, HEALTHY_REWARD, ENDS = 0, 1, 2, 3, 4, 5, 6
-Z_LOW, Z_HIGH, FORCE_LOW, FORCE_HIGH, COST_LOW, COST_HIGH, HIDDEN, SHOWN, TOTAL_MASS, MASS = (*range(7, 15), 18, 19)
+Z_LOW, Z_HIGH, FORCE_LOW, FORCE_HIGH, COST_LOW, COST_HIGH, IS_HUMANOID, HIDDEN, SHOWN = 7, 8, 9, 10, 11, 12, 13, 14, 15
+TOTAL_MASS, MASS = 19, 20
 
 
 @compiled(nogil=True)
@@ -139,31 +101,28 @@ def append(values: Array, low: float, high: float, observation: Array, at: int) 
 @compiled(nogil=True)
 def observe(handles: Integers, constants: Array, row: Array, observation: Array) -> None:
     """Positions, velocities, then what is shown of body inertias, velocities, actuator and contact forces."""
-    nq, nv, nbody = handles[NQ], handles[NV], handles[NBODY]
+    nq, nv, nbody = handles[physics.NQ], handles[physics.NV], handles[physics.NBODY]
     at = append(row[int(constants[HIDDEN]) : nq + nv], -INF, INF, observation, 0)
     if constants[SHOWN]:
-        at = append(field(handles, CINERT, 10 * nbody)[10:], -INF, INF, observation, at)
+        at = append(physics.field(handles, physics.CINERT, 10 * nbody)[10:], -INF, INF, observation, at)
     if constants[SHOWN + 1]:
-        at = append(field(handles, CVEL, 6 * nbody)[6:], -INF, INF, observation, at)
+        at = append(physics.field(handles, physics.CVEL, 6 * nbody)[6:], -INF, INF, observation, at)
     if constants[SHOWN + 2]:
-        at = append(field(handles, QFRC_ACTUATOR, nv)[6:], -INF, INF, observation, at)
+        at = append(physics.field(handles, physics.QFRC_ACTUATOR, nv)[6:], -INF, INF, observation, at)
     if constants[SHOWN + 3]:
-        forces = field(handles, CFRC_EXT, 6 * nbody)[6:]
+        forces = physics.field(handles, physics.CFRC_EXT, 6 * nbody)[6:]
         append(forces, constants[FORCE_LOW], constants[FORCE_HIGH], observation, at)
 
 
 @compiled(nogil=True)
-def torso(handles: Integers, row: Array) -> None:
-    """Remember where the torso is."""
-    place = field(handles, BODY_XPOS, 6)
-    row[-2], row[-1] = place[3], place[4]
-
-
-@compiled(nogil=True)
-def centre_of_mass(handles: Integers, constants: Array, row: Array) -> None:
-    """Remember where the centre of mass is."""
-    nbody = handles[NBODY]
-    places = field(handles, INERTIAL_XPOS, 3 * nbody)
+def locate(handles: Integers, constants: Array, row: Array) -> None:
+    """Remember where the torso is, or the humanoid's centre of mass."""
+    if not constants[IS_HUMANOID]:
+        place = physics.field(handles, physics.BODY_XPOS, 6)
+        row[-2], row[-1] = place[3], place[4]
+        return
+    nbody = handles[physics.NBODY]
+    places = physics.field(handles, physics.INERTIAL_XPOS, 3 * nbody)
     x = y = 0.0
     for body in range(nbody):
         x += constants[MASS + body] * places[3 * body]
@@ -172,9 +131,20 @@ def centre_of_mass(handles: Integers, constants: Array, row: Array) -> None:
 
 
 @compiled(nogil=True)
+def is_healthy(constants: Array, row: Array, moving: int) -> bool:
+    """Height within its range, which is open for the humanoid; the ant's `moving` first numbers finite."""
+    if constants[IS_HUMANOID]:
+        return constants[Z_LOW] < row[2] < constants[Z_HIGH]
+    for i in range(moving):
+        if not math.isfinite(row[i]):
+            return False
+    return constants[Z_LOW] <= row[2] <= constants[Z_HIGH]
+
+
+@compiled(nogil=True)
 def reward_of(handles: Integers, constants: Array, moved: float, healthy: bool, cost: float) -> float:
     """Forward and survival reward, less a control cost and the cost of contact forces."""
-    forces = field(handles, CFRC_EXT, 6 * handles[NBODY])
+    forces = physics.field(handles, physics.CFRC_EXT, 6 * handles[physics.NBODY])
     contact = constants[CONTACT_WEIGHT] * sum_squares(forces, constants[FORCE_LOW], constants[FORCE_HIGH])
     contact = min(max(contact, constants[COST_LOW]), constants[COST_HIGH])
     forward = moved / constants[DT] * constants[FORWARD_WEIGHT]
@@ -183,7 +153,7 @@ def reward_of(handles: Integers, constants: Array, moved: float, healthy: bool, 
 
 
 @compiled(nogil=True)
-def step_ant(
+def step(
     handles: Integers,
     constants: Array,
     state: Array,
@@ -199,19 +169,19 @@ def step_ant(
     """See `septet.sampler.task.StepKernel`."""
     if not finite(action):
         return -1
-    moving = handles[NQ] + handles[NV]
+    moving = handles[physics.NQ] + handles[physics.NV]
     ended = 0
     for e in range(first, last):
         row = state[e]
         before = row[-2]
-        advance(handles, row, action[e])
-        call(handles, POST_CONSTRAINT)
-        torso(handles, row)
-        healthy = constants[Z_LOW] <= row[2] <= constants[Z_HIGH]
-        for i in range(moving):
-            healthy = healthy and math.isfinite(row[i])
+        physics.advance(handles, row, action[e])
+        physics.call(handles, physics.POST_CONSTRAINT)
+        locate(handles, constants, row)
+        healthy = is_healthy(constants, row, moving)
         observe(handles, constants, row, observation[e])
-        cost = constants[CTRL_WEIGHT] * sum_squares(action[e], -INF, INF)
+        # The humanoid's from MjData: MuJoCo clears it when a simulation becomes unstable.
+        control = physics.field(handles, physics.CTRL, handles[physics.NU]) if constants[IS_HUMANOID] else action[e]
+        cost = constants[CTRL_WEIGHT] * sum_squares(control, -INF, INF)
         reward[e] = reward_of(handles, constants, row[-2] - before, healthy, cost)
         terminated[e] = constants[ENDS] and not healthy
         ended += tick(e, constants[TIME_LIMIT], elapsed, terminated, truncated)
@@ -219,58 +189,10 @@ def step_ant(
 
 
 @compiled(nogil=True)
-def step_humanoid(
-    handles: Integers,
-    constants: Array,
-    state: Array,
-    elapsed: Integers,
-    action: Array,
-    observation: Array,
-    reward: Array,
-    terminated: Flags,
-    truncated: Flags,
-    first: int,
-    last: int,
-) -> int:
-    """See `septet.sampler.task.StepKernel`."""
-    if not finite(action):
-        return -1
-    ended = 0
-    for e in range(first, last):
-        row = state[e]
-        before = row[-2]
-        advance(handles, row, action[e])
-        call(handles, POST_CONSTRAINT)
-        centre_of_mass(handles, constants, row)
-        healthy = constants[Z_LOW] < row[2] < constants[Z_HIGH]
-        observe(handles, constants, row, observation[e])
-        # From MjData, not from the action: MuJoCo clears it when a simulation becomes unstable.
-        cost = constants[CTRL_WEIGHT] * sum_squares(field(handles, CTRL, handles[NU]), -INF, INF)
-        reward[e] = reward_of(handles, constants, row[-2] - before, healthy, cost)
-        terminated[e] = constants[ENDS] and not healthy
-        ended += tick(e, constants[TIME_LIMIT], elapsed, terminated, truncated)
-    return ended
-
-
-@compiled(nogil=True)
-def reset_ant(
-    handles: Integers, constants: Array, state: Array, start: Array, rows: Integers, observation: Array
-) -> None:
+def reset(handles: Integers, constants: Array, state: Array, start: Array, rows: Integers, observation: Array) -> None:
     """See `septet.sampler.task.ResetKernel`."""
     for k in range(rows.size):
         row = state[rows[k]]
-        begin(handles, start[k], row)
-        torso(handles, row)
-        observe(handles, constants, row, observation[rows[k]])
-
-
-@compiled(nogil=True)
-def reset_humanoid(
-    handles: Integers, constants: Array, state: Array, start: Array, rows: Integers, observation: Array
-) -> None:
-    """See `septet.sampler.task.ResetKernel`."""
-    for k in range(rows.size):
-        row = state[rows[k]]
-        begin(handles, start[k], row)
-        centre_of_mass(handles, constants, row)
+        physics.begin(handles, start[k], row)
+        locate(handles, constants, row)
         observe(handles, constants, row, observation[rows[k]])

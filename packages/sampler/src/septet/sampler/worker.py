@@ -107,11 +107,10 @@ def pickled(collection: Collection) -> bytes:
         if spec is not None and isinstance(spec.entry_point, str) and spec.entry_point.startswith("__main__:"):
             spec.entry_point = load_env_creator(spec.entry_point)  # of this process, not of the sampler's
     try:
-        made: bytes = cloudpickle.dumps((collection, sampler.TASKS.get(collection.task), name, spec))
+        return cloudpickle.dumps((collection, sampler.TASKS.get(collection.task), name, spec))
     except Exception as error:
         expected = "an object that can be sent to sampler processes (define its class in a module, or set processes: 0)"
         raise InputError(collection.task, expected=expected, found=f"{type(error).__name__}: {error}") from error
-    return made
 
 
 def unpickled(environment: bytes) -> Collection:
@@ -123,8 +122,7 @@ def unpickled(environment: bytes) -> Collection:
         from gymnasium.envs.registration import registry
 
         registry[name] = spec
-    found: Collection = collection
-    return found
+    return collection
 
 
 class Worker:
@@ -145,24 +143,19 @@ class Worker:
         """Answer "collect" messages until the pipe closes."""
         connection.send(("ready",))
         while True:
-            iteration, given = connection.recv()
-            steps = self.collect(iteration, given)
+            iteration = connection.recv()
+            steps = self.collect(iteration)
             self.save(iteration + 1)
             connection.send(("done", iteration, steps))
 
-    def collect(self, iteration: int, given: bool) -> int:
+    def collect(self, iteration: int) -> int:
         """Collect an iteration with the newest weights; returns its steps."""
-        shared, beats, index = self.shared, self.shared["beat"], self.start.index
+        shared, index = self.shared, self.start.index
         with shared.locked(self.start.patience):
             weights, mean, scale = (shared[name].copy() for name in ("weights", "mean", "scale"))
             version = int(shared["version"][0])
         out = experience(shared, iteration, self.rows)
-
-        def beat(step: int) -> None:
-            beats[index] += 1
-
-        noise = shared["noise"][:, self.rows] if given else None
-        steps = self.collector.fill(out, weights, mean, scale, iteration, noise, beat)
+        steps = self.collector.fill(out, weights, mean, scale, iteration, beat=shared["beat"][index : index + 1])
         out["version"][:] = version
         return steps
 

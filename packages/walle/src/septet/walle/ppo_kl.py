@@ -4,7 +4,6 @@ Sections are those of `docs/papers/walle.md`.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +14,7 @@ from torch import Tensor
 from septet.rl import gaussian, returns, values
 from septet.rl.collecting import Array, Collecting, by_seed, by_step, normalised, sizes_of, values_at
 from septet.rl.lockstep import each_seed, own
-from septet.rl.loop import Iteration
-from septet.rl.networks import Activation, Draw, Network, Parameters, backward, initial
+from septet.rl.networks import Activation, Network, Parameters, backward, initial
 from septet.rl.optimisers import Adam, AMSGrad
 from septet.sampler.policy import GaussianPolicy
 from septet.sampler.rollout import Rollout
@@ -111,21 +109,21 @@ def update(
     for s in range(len(beta)):
         count = int((batch.weight[s] > 0).sum())
         samples = Samples(*(own(part[:, :count], s) for part in batch))
-        alone = Parameters(policy.network, own(policy.flat, s))
-
-        def climb(s: int = s, alone: Parameters = alone) -> None:
-            optimiser.step_one(s, alone.gradient[0], rates[s])
-            alone.flat.copy_(optimiser.flat[s : s + 1])
-
-        divergence[s], steps[s] = _update_one(alone, climb, samples, penalty[s : s + 1], method)
+        divergence[s], steps[s] = _update_one(policy, optimiser, s, samples, penalty[s : s + 1], rates[s], method)
     return divergence, steps
 
 
 def _update_one(
-    policy: Parameters, climb: Callable[[], None], batch: Samples, penalty: Tensor, method: PPOKLSettings
+    policies: Parameters,
+    optimiser: AMSGrad,
+    s: int,
+    batch: Samples,
+    penalty: Tensor,
+    rate: Tensor,
+    method: PPOKLSettings,
 ) -> tuple[float, int]:
-    """KL divergence after the last step of one seed, and number of steps; `climb` uses the gradient in `policy`."""
-    actions = batch.action.shape[2]
+    """KL divergence after the last step of seed `s`, and number of steps."""
+    policy, actions = Parameters(policies.network, own(policies.flat, s)), batch.action.shape[2]
     with torch.no_grad():
         old_mean, old_log_std = policy(batch.observation), log_std_of(policy.free, actions)
         old_log_prob = gaussian.log_prob(old_mean, old_log_std, batch.action)
@@ -140,7 +138,8 @@ def _update_one(
             surrogate = -(ratio * batch.advantage * batch.weight).sum(1)
             loss = penalised(surrogate, divergence, penalty, method.target_kl, method.hinge)
         backward(loss.sum(), policy)
-        climb()
+        optimiser.step(s, policy.gradient[0], rate)
+        policy.flat.copy_(policies.flat[s : s + 1])
     return float(divergence.detach()), step
 
 
@@ -172,7 +171,7 @@ class PPOKLLearner(Collecting):
         network = Network((inputs, h1, h2, h3, actions), ("tanh", "tanh", third, "linear"), free=rows * actions)
         hidden = widths(inputs, 5, small)
         value = Network((inputs, *hidden, 1))
-        draw = _uniform(0.05) if linear else _normal
+        draw = _uniform if linear else _normal
         self.policy = Parameters(network, initial(network, job.root_seed, ("policy",), job.seeds, draw))
         self.value = Parameters(value, initial(value, job.root_seed, ("value",), job.seeds, _normal))
         self.policy_optimiser = AMSGrad(self.policy.flat)
@@ -208,13 +207,6 @@ class PPOKLLearner(Collecting):
         mean[fresh], scale[fresh] = 0.0, 1.0
         return mean, scale
 
-    def iterate(self, iteration: int) -> Iteration:
-        """Collect with the current policy, form the samples, learn from them."""
-        rollout, seconds = self.collect()
-        batch, scores = self.prepare(rollout)
-        scores |= self.learn(batch, iteration)
-        return self.finish(iteration, rollout, scores, seconds)
-
     @torch.no_grad()
     def prepare(self, rollout: Rollout) -> tuple[Samples, dict[str, Array]]:
         """Scaled rewards, advantages and returns of the samples; V = 0 after a time limit unless bootstrapped."""
@@ -225,12 +217,11 @@ class PPOKLLearner(Collecting):
         valid = by_seed(rollout.valid, seeds)
         seed, row = np.nonzero(valid)
         value = np.zeros(valid.shape)
-        value[seed, row] = values_at(self.value.network, self.value.flat, x[seed, row], seed)
+        value[seed, row] = values_at(self.value, x[seed, row], seed)
         reward, terminated = (1.0 - method.gamma) * rollout.reward, rollout.terminated
-        following = np.zeros(reward.shape)
         if method.bootstrap_time_limits:
             final = normalised(rollout.final_observation, mean[ended], scale[ended], math.inf)
-            final_value = values_at(self.value.network, self.value.flat, final, ended // each)
+            final_value = values_at(self.value, final, ended // each)
         else:
             terminated, final_value = terminated | rollout.truncated, np.zeros(len(ended))
         stepwise = by_step(value, steps)
@@ -298,8 +289,5 @@ def _normal(rng: np.random.Generator, layer: int, fan_in: int, fan_out: int) -> 
     return rng.standard_normal((fan_in, fan_out)) / math.sqrt(fan_in), np.zeros(fan_out)
 
 
-def _uniform(bound: float) -> Draw:
-    def draw(rng: np.random.Generator, layer: int, fan_in: int, fan_out: int) -> tuple[Array, Array]:
-        return rng.uniform(-bound, bound, (fan_in, fan_out)), np.zeros(fan_out)
-
-    return draw
+def _uniform(rng: np.random.Generator, layer: int, fan_in: int, fan_out: int) -> tuple[Array, Array]:
+    return rng.uniform(-0.05, 0.05, (fan_in, fan_out)), np.zeros(fan_out)
