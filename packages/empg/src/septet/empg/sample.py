@@ -21,6 +21,9 @@ from septet.errors import InputError
 SHARED = 16
 """From this length on, tokens with which all prompts begin are read once; below, it is not worth a pass."""
 
+IN_CACHE = 1 << 18
+"""Probabilities that are turned into tokens at a time: 1 MB of them."""
+
 
 def common(prompts: Sequence[Sequence[int]]) -> int:
     """Tokens that all prompts begin with, such as those of a chat's worked examples; each prompt has at least one more.
@@ -170,10 +173,9 @@ def _draw(
     alive = torch.arange(count, device=device)  # the completion in each row of the batch
     over = torch.zeros(count, dtype=torch.bool, device=device)  # rows that have ended; they run on until dropped
     for t in range(limit):
-        log_p = torch.log_softmax(logits.float() / temperature, -1)
-        chosen = log_p.argmax(-1) if draws is None else invert(log_p.exp(), draws[t][alive])
+        chosen, log_chosen = choose(logits, temperature, None if draws is None else draws[t][alive])
         tokens[t].index_copy_(0, alive, chosen)
-        log_pi[t].index_copy_(0, alive, log_p.gather(-1, chosen[:, None])[:, 0])
+        log_pi[t].index_copy_(0, alive, log_chosen)
         over |= _ended(chosen, ends)
         left = len(alive) - int(over.sum())
         if left == 0 or t == limit - 1:
@@ -238,6 +240,24 @@ def _trim(tokens: Tensor, log_pi: Tensor, stops: tuple[int, ...], pad: int) -> t
     width = int(lengths.max())
     own = torch.arange(width, device=tokens.device) < lengths[:, None]
     return torch.where(own, tokens[:, :width], pad), lengths, torch.where(own, log_pi[:, :width], 0.0), finished
+
+
+def choose(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A token for each row, and its log-probability; some rows at a time, whose probabilities fit a processor's cache.
+
+    Args:
+        logits: ``(k, V)``, divided by `temperature`.
+        uniform: ``(k,)`` in [0, 1), see `invert`; none for the most probable token.
+    """
+    size = max(1, IN_CACHE // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
+    chosen, log_chosen = [], []
+    for first in range(0, len(logits), size):
+        some = logits[first : first + size].float()
+        log_p = torch.log_softmax(some if temperature == 1 else some / temperature, -1)
+        token = log_p.argmax(-1) if uniform is None else invert(log_p.exp(), uniform[first : first + size])
+        chosen.append(token)
+        log_chosen.append(log_p.gather(-1, token[:, None])[:, 0])
+    return torch.cat(chosen), torch.cat(log_chosen)
 
 
 def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
