@@ -52,11 +52,8 @@ class Timed(Settings):
     """One iteration of one seed that was timed by hand, for tasks that no run card covers."""
 
     paper: str
-    """Id of the paper."""
     task: str
-    """Task of the configuration."""
     method: str
-    """Method of the configuration."""
     cpu_seconds: float
     """Of one iteration of one seed, at the configuration of scale `paper`."""
     source: str

@@ -10,8 +10,6 @@ lock, image and host, and the command that makes it again.
 """
 
 import argparse
-import importlib
-import importlib.util
 import json
 import re
 import shlex
@@ -181,7 +179,9 @@ def _by_figure(name: str, parts: list[str], results: Path) -> tuple[Point, Paper
     papers = papers_in(results)
     if paper_id not in papers:
         raise InputError(f"POINT {name}: paper", expected=_few(papers), found=paper_id)
-    figures = figure_names(paper_id)
+    from septet.report.draw import figures_in  # and so what draws: only where a figure is named
+
+    figures = [figure.name for module in (paper_id, f"{paper_id}_bench") for figure in figures_in(module)]
     if figure not in figures:
         raise InputError(f"POINT {name}: figure", expected=_few(figures), found=figure)
     seed = _number(name, "seed", parts[-1])
@@ -199,16 +199,6 @@ def _by_figure(name: str, parts: list[str], results: Path) -> tuple[Point, Paper
                 card,
             )
     raise InputError(f"POINT {name}: seed", expected=_few(cards[0].seeds), found=seed)
-
-
-def figure_names(paper: str) -> list[str]:
-    """The names of a paper's figures; the modules that draw are loaded only here."""
-    found = []
-    for suffix, attribute in (("", "FIGURES"), ("_bench", "BENCH_FIGURES")):
-        module = f"septet.report.papers.{paper}{suffix}"
-        if importlib.util.find_spec(module) is not None:
-            found += [figure.name for figure in getattr(importlib.import_module(module), attribute, [])]
-    return found
 
 
 def _rows(point: Point, paper: Paper, card: RunCard) -> pl.DataFrame:

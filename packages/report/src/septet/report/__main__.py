@@ -20,9 +20,7 @@ class Evaluate(Settings):
     """Configuration of `evaluate`."""
 
     paper: PaperId
-    """Id of the paper."""
     scale: str
-    """The scale of the runs."""
     runs: list[Path]
     """Run folders, each with `scores.parquet` and `run.json`."""
 
@@ -31,7 +29,6 @@ class Draw(Settings):
     """Configuration of `draw`."""
 
     paper: PaperId
-    """Id of the paper."""
     results: Path
     """The folder `results/<scale>`, with one folder per paper."""
     figure: str | None = None
@@ -42,7 +39,6 @@ class BenchFigures(Settings):
     """Configuration of `bench_figures`."""
 
     paper: PaperId
-    """Id of the paper."""
     file: Path
     """The bench file, as `published/bench/<package>.json`."""
 
@@ -53,7 +49,6 @@ class Page(Settings):
     results: Path
     """The folder `results/<scale>`, with verdicts, figures and one folder per paper."""
     claims: list[Path]
-    """Claims files, one per paper."""
     verdicts: list[Path]
     """Files of verdicts, of all these claims together."""
     source: str = ""
@@ -70,7 +65,6 @@ class Adopt(Settings):
     source: Path
     """A published folder, or a `results/<scale>` folder brought back from elsewhere."""
     paper: PaperId
-    """Id of the paper."""
 
 
 def evaluate(settings: Evaluate, out: Path) -> None:

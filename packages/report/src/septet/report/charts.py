@@ -178,10 +178,10 @@ def by_task(
 
 
 def metric_by_task(
-    metric: str, tasks: Mapping[str, str], series: Sequence[Series], **options: Any
-) -> Callable[[Paper], alt.ConcatChart]:
-    """A figure: the curves of a metric, a panel per task. `options` are those of `by_task`."""
-    return lambda paper: by_task(tables.curves(paper, metric), tasks, series, **options)
+    paper: Paper, metric: str, tasks: Mapping[str, str], series: Sequence[Series], **options: Any
+) -> alt.ConcatChart:
+    """The curves of a metric, a panel per task. `options` are those of `by_task`."""
+    return by_task(tables.curves(paper, metric), tasks, series, **options)
 
 
 def of(frame: pl.DataFrame, series: Sequence[Series], column: str = "method") -> pl.DataFrame:

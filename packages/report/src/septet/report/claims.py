@@ -36,7 +36,6 @@ class About(Settings):
     id: Identifier
     """The paper's id, the name of its package."""
     title: str
-    """Full title."""
     authors: str
     """The authors, as the paper lists them."""
     year: int
@@ -66,7 +65,6 @@ class Level(_Aggregated):
     """The score itself."""
 
     kind: Literal["level"]
-    """Selects this estimand."""
     of: Labels
     """Method label, or several that are averaged seed by seed."""
 
@@ -75,7 +73,6 @@ class Advantage(_Aggregated):
     """By how much `of` beats the strongest of `against`, in the metric's unit; positive is better."""
 
     kind: Literal["advantage"]
-    """Selects this estimand."""
     of: Labels
     """Method label, or several that are averaged seed by seed."""
     against: Labels
@@ -86,7 +83,6 @@ class RelativeAdvantage(_Aggregated):
     """The advantage over each rival divided by the size of the rival's score; the smallest counts."""
 
     kind: Literal["relative_advantage"]
-    """Selects this estimand."""
     of: Labels
     """Method label, or several that are averaged seed by seed."""
     against: Labels
@@ -97,7 +93,6 @@ class Ratio(_Aggregated):
     """The score of `of` divided by the score of `against`, whichever direction is better."""
 
     kind: Literal["ratio"]
-    """Selects this estimand."""
     of: Labels
     """Method label, or several that are averaged seed by seed."""
     against: Labels
@@ -108,7 +103,6 @@ class Improvement(Settings):
     """Probability that a run of `of` beats a run of the strongest of `against` on a task drawn at random."""
 
     kind: Literal["improvement"]
-    """Selects this estimand."""
     of: Labels
     """Method label, or several that are averaged seed by seed."""
     against: Labels
@@ -119,7 +113,6 @@ class ShiftOfBest(_Aggregated):
     """How far the best setting of a family moves from the claim's first task to its second."""
 
     kind: Literal["shift_of_best"]
-    """Selects this estimand."""
     family: Annotated[list[str], Field(min_length=2)]
     """The method labels that differ in the setting."""
     attribute: str
@@ -137,9 +130,7 @@ class Greater(Settings):
     """The estimate lies above the line `than - tolerance`."""
 
     kind: Literal["greater"]
-    """Selects this relation."""
     than: float
-    """The claimed bound."""
     tolerance: float = Field(default=0.0, ge=0.0)
     """How far the line is moved in the claim's favour."""
 
@@ -148,9 +139,7 @@ class AtLeast(Settings):
     """The estimate lies on or above the line `than - tolerance`."""
 
     kind: Literal["at_least"]
-    """Selects this relation."""
     than: float
-    """The claimed bound."""
     tolerance: float = Field(default=0.0, ge=0.0)
     """How far the line is moved in the claim's favour."""
 
@@ -159,9 +148,7 @@ class Less(Settings):
     """The estimate lies below the line `than + tolerance`."""
 
     kind: Literal["less"]
-    """Selects this relation."""
     than: float
-    """The claimed bound."""
     tolerance: float = Field(default=0.0, ge=0.0)
     """How far the line is moved in the claim's favour."""
 
@@ -170,9 +157,7 @@ class Within(Settings):
     """The estimate lies between `center - tolerance` and `center + tolerance`, ends included."""
 
     kind: Literal["within"]
-    """Selects this relation."""
     center: float
-    """The claimed value."""
     tolerance: float = Field(gt=0.0)
     """Half the width of the band."""
 
@@ -232,7 +217,6 @@ class Claim(Settings):
     tasks: Annotated[list[str], Field(min_length=1)]
     """The tasks that are pooled; for `shift_of_best` the two that are compared."""
     estimand: Estimand
-    """The quantity that is estimated."""
     relation: Relation
     """What the claim says about that quantity."""
     unit: str = ""
@@ -320,7 +304,6 @@ class ClaimsFile(Settings):
     """One paper and its claims."""
 
     paper: About
-    """The paper."""
     tasks: dict[str, Ground] = {}
     """What each task of the claims is: the paper's own task, a stand-in for it, or generated data."""
     claims: list[Claim]

@@ -31,9 +31,7 @@ class Verdict(Settings):
     """One row of `verdicts.json`."""
 
     paper: str
-    """Id of the paper."""
     claim: str
-    """Id of the claim."""
     statement: str
     """The claim in our words."""
     source: str
@@ -43,7 +41,6 @@ class Verdict(Settings):
     ours: bool
     """True for a claim that we added."""
     unit: str
-    """Unit of the estimate."""
     line: str
     """What the estimate is held against, such as `> 0`."""
     estimate: float | None
@@ -53,11 +50,9 @@ class Verdict(Settings):
     high: float | None
     """Upper end of the 95 % interval; none if the seeds set no bound."""
     verdict: Outcome
-    """The verdict."""
     reason: str
     """Why this verdict, in a few words."""
     scale: str
-    """The scale of the runs."""
     seeds: int
     """Number of seeds (of iterations, for a claim about time) behind the estimate."""
     runs: list[str]

@@ -5,7 +5,7 @@ import polars as pl
 
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
-from septet.report.draw import Figure
+from septet.report.draw import BANDS_AND_BARS, figure
 from septet.report.statistics import bootstrap_means, percentile_interval
 from septet.report.tables import Paper
 from septet.seeding import stream
@@ -124,14 +124,20 @@ def _decays(paper: Paper, method: str, suffix: str = "") -> pl.DataFrame:
     return pl.DataFrame({"method": labels, "forgetting": [max(rates[label], NO_DECAY) for label in labels]})
 
 
+@figure("Regret over time", BANDS_AND_BARS)
 def regret_curves(paper: Paper) -> alt.TopLevelMixin:
-    """Cumulative regret against time, one panel per world."""
+    """Cumulative pseudo-regret against the moving oracle, one panel per world; each line carries its policy's name."""
     frame = tables.curves(paper, "regret")
     return charts.by_task(frame, WORLDS, CURVES, x_title="round", y_title="cumulative regret")
 
 
+@figure("How fast to forget", BANDS_AND_BARS)
 def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
-    """Final regret, relative to no decay and seed by seed, against 1 - gamma: the U-shapes."""
+    """Regret at the end relative to the same policy without decay on the same seeds, against 1 - γ (both axes
+    logarithmic). Below 1 forgetting helps: the faster the drift, the further right the minimum. With the prior kept
+    only samples are discounted; uncapped, the prior too, and what is not observed winds up; with the trace capped,
+    every fast decay is the same.
+    """
     parts = []
     for method, suffix, name in FAMILIES:
         rows = paper.scores.filter(pl.col("metric") == "regret", pl.col("method").str.starts_with(f"{method}/"))
@@ -179,8 +185,9 @@ def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
     )
 
 
+@figure("All policies", BANDS_AND_BARS)
 def policies(paper: Paper) -> alt.TopLevelMixin:
-    """Final regret of every policy, one panel per world."""
+    """Regret at the end of every policy and baseline on the same filter and the same random numbers."""
     return charts.by_task(
         tables.levels(paper, "regret"),
         WORLDS,
@@ -193,8 +200,11 @@ def policies(paper: Paper) -> alt.TopLevelMixin:
     )
 
 
+@figure("Following one weight")
 def tracking(paper: Paper) -> alt.TopLevelMixin:
-    """One weight of one arm with the posterior of three decays, memory 1,000 rounds where it was run."""
+    """One weight of one arm (black) and its posterior mean with two standard deviations, for three decays. Without
+    decay the posterior grows sure and lags; with too much it stays vague.
+    """
     frame = tables.with_runs(paper, paper.scores.filter(pl.col("metric").str.starts_with("path_")))
     task = "tau1000" if "tau1000" in frame["task"] else frame["task"][0]
     frame = frame.filter(pl.col("task") == task, pl.col("method").is_in(list(PATHS)))
@@ -220,8 +230,11 @@ def tracking(paper: Paper) -> alt.TopLevelMixin:
     )
 
 
+@figure("What a schedule remembers", BANDS_AND_BARS)
 def memory(paper: Paper) -> alt.TopLevelMixin:
-    """Effective sample size and posterior variance against time, by schedule."""
+    """Effective sample size and mean posterior variance under Thompson sampling, by schedule. A constant decay keeps
+    the variance, and so the exploration, from vanishing.
+    """
     parts = []
     for metric, name in (("effective_samples", "Effective sample size"), ("posterior_variance", "Posterior variance")):
         frame = tables.curves(paper, metric)
@@ -237,8 +250,12 @@ def memory(paper: Paper) -> alt.TopLevelMixin:
     )
 
 
+@figure("Real click rates: tracking", BANDS_AND_BARS)
 def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
-    """Log loss of predicted click rates of real headlines against 1 - gamma."""
+    """Log loss per 1,000 impressions of click rates predicted before they are seen, headlines in the order of time,
+    against 1 - γ; with the best constant in hindsight and the real rates themselves. Points with a tenth more loss than
+    no decay are left out: fast decays of the uncapped filter.
+    """
     frame = tables.levels(paper, "log_loss").filter(pl.col("task").is_in(list(HEADLINES)))
     decays = _decays(paper, "tracker")
     filters = pl.concat(
@@ -264,66 +281,15 @@ def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
     )  # fmt: skip
 
 
+@figure("Real click rates: choosing", BANDS_AND_BARS)
 def headline_bandit(paper: Paper) -> alt.TopLevelMixin:
-    """Regret per 1,000 visitors of the bandit over real headline tests."""
+    """Clicks lost per 1,000 visitors of real headline tests in the order of time, against always showing the best
+    headline.
+    """
     frame = tables.levels(paper, "regret").filter(pl.col("task") == "headline_bandit")
     per_thousand = [(pl.col(name) * 1000 / pl.col("step")).alias(name) for name in ("mean", "low", "high")]
     frame = frame.with_columns(per_thousand)
     return charts.dots(frame, BANDIT, x_title="clicks lost per 1,000 visitors", width=360)
 
 
-INTERVAL = "Bands and bars are 95 % bootstrap intervals over seeds."
-
-FIGURES = [
-    Figure(
-        "regret_curves",
-        "Regret over time",
-        "Cumulative pseudo-regret against the moving oracle, one panel per world; each line carries its policy's name. "
-        + INTERVAL,
-        regret_curves,
-    ),
-    Figure(
-        "regret_against_decay",
-        "How fast to forget",
-        "Regret at the end relative to the same policy without decay on the same seeds, against 1 - γ (both axes "
-        "logarithmic). Below 1 forgetting helps: the faster the drift, the further right the minimum. With the prior "
-        "kept only samples are discounted; uncapped, the prior too, and what is not observed winds up; with the trace "
-        "capped, every fast decay is the same. " + INTERVAL,
-        regret_against_decay,
-    ),
-    Figure(
-        "policies",
-        "All policies",
-        "Regret at the end of every policy and baseline on the same filter and the same random numbers. " + INTERVAL,
-        policies,
-    ),
-    Figure(
-        "tracking",
-        "Following one weight",
-        "One weight of one arm (black) and its posterior mean with two standard deviations, for three decays. Without "
-        "decay the posterior grows sure and lags; with too much it stays vague.",
-        tracking,
-    ),
-    Figure(
-        "memory",
-        "What a schedule remembers",
-        "Effective sample size and mean posterior variance under Thompson sampling, by schedule. A constant decay "
-        "keeps the variance, and so the exploration, from vanishing. " + INTERVAL,
-        memory,
-    ),
-    Figure(
-        "headline_tracking",
-        "Real click rates: tracking",
-        "Log loss per 1,000 impressions of click rates predicted before they are seen, headlines in the order of time, "
-        "against 1 - γ; with the best constant in hindsight and the real rates themselves. Points with a tenth more "
-        "loss than no decay are left out: fast decays of the uncapped filter. " + INTERVAL,
-        headline_tracking,
-    ),
-    Figure(
-        "headline_bandit",
-        "Real click rates: choosing",
-        "Clicks lost per 1,000 visitors of real headline tests in the order of time, against always showing the best "
-        "headline. " + INTERVAL,
-        headline_bandit,
-    ),
-]
+FIGURES = [regret_curves, regret_against_decay, policies, tracking, memory, headline_tracking, headline_bandit]

@@ -8,7 +8,7 @@ import polars as pl
 
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
-from septet.report.draw import Figure
+from septet.report.draw import BANDS, figure
 from septet.report.statistics import Array, percentile_interval
 from septet.report.tables import Paper
 from septet.seeding import stream
@@ -39,6 +39,7 @@ SPEEDUPS = [
     Series("iteration", "whole iteration", theme.VERMILION),
     Series("amdahl", "Amdahl's curve", theme.ORANGE),
 ]
+MEDIANS = "Medians over iterations, the first one left out; bands are 95 % bootstrap intervals over iterations."
 SHARES = [
     Series("share(collect)", "collection", theme.ORANGE),
     Series("share(learn)", "learning", theme.BLUE),
@@ -74,8 +75,12 @@ def _pools(paper: Paper, metric: str) -> pl.DataFrame:
     return _iterations(paper, metric, SYSTEM)
 
 
+@figure("Return and time")
 def return_and_time(paper: Paper) -> alt.TopLevelMixin:
-    """What each sampler costs and brings (the paper's figure 3): return over training, and time of an iteration."""
+    """In place of the paper's figure 3, return against time, of which each method's time only stretches the axis: mean
+    return over all of training, with 95 % bootstrap intervals over seeds, and seconds of an iteration, all seeds in
+    lockstep, median over iterations. More samplers change the time, not the return.
+    """
     returns = tables.curves(tables.mean_over_steps(paper, "return"), "return")
     seconds = _summary(_iterations(paper, "seconds(iteration)", LEARNING))
     drawn = []
@@ -110,21 +115,16 @@ def _summary(
     return pl.DataFrame(points, schema={**columns, **numbers, "run": pl.String}, orient="row")
 
 
-def _seconds(metric: str, title: str) -> Callable[[Paper], alt.TopLevelMixin]:
-    def figure(paper: Paper) -> alt.TopLevelMixin:
-        frame = _summary(_pools(paper, metric)).with_columns(_kind())
-        return charts.panels(
-            frame,
-            SYSTEM,
-            lambda rows: charts.curves(
-                rows, (POOL, LOOP, ASYNCHRONOUS), x="samplers",
-                column="kind", x_title="sampler processes N", y_title=title, points=True,
-                x_ticks=_sizes(rows), height=200, width=250,
-                y_domain=(0.0, 1.08 * float(np.max(rows["high"].to_numpy()))),
-            ),
-        )  # fmt: skip
-
-    return figure
+def _seconds(paper: Paper, metric: str, title: str) -> alt.TopLevelMixin:
+    return charts.panels(
+        _summary(_pools(paper, metric)).with_columns(_kind()),
+        SYSTEM,
+        lambda rows: charts.curves(
+            rows, (POOL, LOOP, ASYNCHRONOUS), x="samplers", column="kind", x_title="sampler processes N",
+            y_title=title, points=True, x_ticks=_sizes(rows), height=200, width=250,
+            y_domain=(0.0, 1.08 * float(np.max(rows["high"].to_numpy()))),
+        ),
+    )  # fmt: skip
 
 
 def _sizes(rows: pl.DataFrame) -> dict[float, str]:
@@ -141,8 +141,11 @@ def _over_one(rows: pl.DataFrame) -> Callable[[str, str, Array], Array]:
     return lambda task, method, draws: np.ones_like(draws) if method == "n1" else ones[task] / draws
 
 
+@figure("Speed-up", MEDIANS)
 def speedup(paper: Paper) -> alt.TopLevelMixin:
-    """Speed-up of collection and of the whole iteration over one sampler, with Amdahl's curve (figure 5)."""
+    """Time with one sampler divided by time with N, for collection (the paper's figure 5) and for the whole iteration;
+    grey is N itself, orange what Amdahl's law allows the iteration, from the share of collection at N = 1.
+    """
     frames = []
     for phase in ("collect", "iteration"):
         rows = _pools(paper, f"seconds({phase})").filter(_kind() == POOL.label)
@@ -164,8 +167,9 @@ def speedup(paper: Paper) -> alt.TopLevelMixin:
     )  # fmt: skip
 
 
+@figure("Where the time goes", MEDIANS)
 def shares(paper: Paper) -> alt.TopLevelMixin:
-    """Shares of collection and learning in the time of an iteration (figure 6)."""
+    """Shares of collection and learning in an iteration (the paper's figure 6)."""
     frames = [
         _summary(_pools(paper, one.label).filter(_kind() == POOL.label)).with_columns(kind=pl.lit(one.label))
         for one in SHARES
@@ -180,51 +184,26 @@ def shares(paper: Paper) -> alt.TopLevelMixin:
     )  # fmt: skip
 
 
-MEDIANS = "Medians over iterations, the first one left out; bands are 95 % bootstrap intervals over iterations."
+@figure("Return against samples", BANDS)
+def return_against_samples(paper: Paper) -> alt.TopLevelMixin:
+    """The same runs against environment steps. The number of samplers alone changes no sample, so N = 1 lies under N =
+    2; what differs is a scaler per sampler, or the policy of the authors' script for N = 1.
+    """
+    return charts.metric_by_task(
+        paper, "return", LEARNING, RUNS, x_title="environment steps per seed", y_title="return", height=200, width=250
+    )
 
-FIGURES = [
-    Figure(
-        "return_and_time",
-        "Return and time",
-        "In place of the paper's figure 3, return against time, of which each method's time only stretches the axis: "
-        "mean return over all of training, with 95 % bootstrap intervals over seeds, and seconds of an iteration, all "
-        "seeds in lockstep, median over iterations. More samplers change the time, not the return.",
-        return_and_time,
-    ),
-    Figure(
-        "return_against_samples",
-        "Return against samples",
-        "The same runs against environment steps. The number of samplers alone changes no sample, so N = 1 lies under "
-        "N = 2; what differs is a scaler per sampler, or the policy of the authors' script for N = 1. "
-        "Bands are 95 % bootstrap intervals over seeds.",
-        charts.metric_by_task(
-            "return", LEARNING, RUNS, x_title="environment steps per seed", y_title="return", height=200, width=250
-        ),
-    ),
-    Figure(
-        "collection_time",
-        "Time to collect",
-        f"Seconds to collect the samples of one iteration (the paper's figure 4). {MEDIANS}",
-        _seconds("seconds(collect)", "seconds to collect"),
-    ),
-    Figure(
-        "speedup",
-        "Speed-up",
-        "Time with one sampler divided by time with N, for collection (the paper's figure 5) and for the whole "
-        "iteration; grey is N itself, orange what Amdahl's law allows the iteration, from the share of collection at "
-        f"N = 1. {MEDIANS}",
-        speedup,
-    ),
-    Figure(
-        "shares",
-        "Where the time goes",
-        f"Shares of collection and learning in an iteration (the paper's figure 6). {MEDIANS}",
-        shares,
-    ),
-    Figure(
-        "learning_time",
-        "Time to learn",
-        f"Seconds of one policy update (the paper's figure 7), which do not depend on N. {MEDIANS}",
-        _seconds("seconds(learn)", "seconds to learn"),
-    ),
-]
+
+@figure("Time to collect", MEDIANS)
+def collection_time(paper: Paper) -> alt.TopLevelMixin:
+    """Seconds to collect the samples of one iteration (the paper's figure 4)."""
+    return _seconds(paper, "seconds(collect)", "seconds to collect")
+
+
+@figure("Time to learn", MEDIANS)
+def learning_time(paper: Paper) -> alt.TopLevelMixin:
+    """Seconds of one policy update (the paper's figure 7), which do not depend on N."""
+    return _seconds(paper, "seconds(learn)", "seconds to learn")
+
+
+FIGURES = [return_and_time, return_against_samples, collection_time, speedup, shares, learning_time]
