@@ -25,7 +25,7 @@ from septet.errors import InputError
 from septet.files import write_text
 from septet.reading import is_file, is_folder
 from septet.report import judging, tables, verdicts
-from septet.report.claims import Claim, ClaimsFile, read_claims
+from septet.report.claims import Claim, read_claims
 from septet.report.statistics import Array
 from septet.report.tables import Paper, paper_of, papers_in
 
@@ -119,11 +119,12 @@ def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Com
         scales.add(one.scale)
         if one.scale != two.scale:
             raise InputError(str(b / name), expected=f"runs of scale {one.scale}", found=two.scale)
-        file = read_claims(claims / f"{name}.yaml") if is_file(claims / f"{name}.yaml") else None
+        claimed = read_claims(claims / f"{name}.yaml").claims if is_file(claims / f"{name}.yaml") else []
         if one.table == two.table:
             identical.append(name)
             continue
-        pairs += [*_claims(one, two, file), *_scores(one, two, _metrics(file))]
+        metrics = {claim.column for claim in claimed if not claim.is_timed}  # the others are diagnostics
+        pairs += [*(_claim(claim, one, two) for claim in claimed), *_scores(one, two, metrics)]
     count = sum(pair.a is not None and pair.b is not None for pair in pairs)
     return Comparison(
         a=str(a),
@@ -145,15 +146,6 @@ def _papers(folder: Path) -> set[str]:
     return set(papers_in(folder))
 
 
-def _metrics(file: ClaimsFile | None) -> set[str]:
-    """The metrics that the claims read; none for all, where a paper has no claims. The others are diagnostics."""
-    return {claim.column for claim in file.claims if not claim.is_timed} if file else set()
-
-
-def _claims(a: Paper, b: Paper, file: ClaimsFile | None) -> list[_Pair]:
-    return [_claim(claim, a, b) for claim in file.claims] if file else []
-
-
 def _claim(claim: Claim, a: Paper, b: Paper) -> _Pair:
     """A claim's estimate on both runs; no number where it is not judged on one of them."""
     judged = [verdicts.judge_claim(claim, paper.id, paper, paper.scale) for paper in (a, b)]
@@ -161,18 +153,17 @@ def _claim(claim: Claim, a: Paper, b: Paper) -> _Pair:
         "paper": a.id,
         "kind": "claim",
         "name": claim.id,
+        "a": judged[0].estimate,
+        "b": judged[1].estimate,
         "verdict_a": judged[0].verdict,
         "verdict_b": judged[1].verdict,
         "counts": not claim.is_timed,
     }
     if any(one.estimate is None for one in judged):
-        return _Pair(a=judged[0].estimate, b=judged[1].estimate, error=0.0, seeds=0, **fixed)
+        return _Pair(error=0.0, seeds=0, **fixed)
     pulls, seeds = zip(*(_influence(claim, paper) for paper in (a, b)), strict=True)
-    paired = seeds[0] == seeds[1]
-    error = (
-        _mean_error(pulls[1] - pulls[0]) if paired else float(np.hypot(_mean_error(pulls[0]), _mean_error(pulls[1])))
-    )
-    return _Pair(a=judged[0].estimate, b=judged[1].estimate, error=error, seeds=min(len(one) for one in seeds), **fixed)
+    error = _error(pulls[0], pulls[1], paired=seeds[0] == seeds[1])
+    return _Pair(error=error, seeds=min(map(len, seeds)), **fixed)
 
 
 def _influence(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
@@ -183,7 +174,7 @@ def _influence(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
 
 
 def _scores(a: Paper, b: Paper, metrics: set[str]) -> list[_Pair]:
-    """The last score of each method on each task, its mean over seeds."""
+    """The last score of each method on each task, its mean over seeds; of all metrics if none is named."""
     last = [_last(paper, metrics) for paper in (a, b)]
     pairs = []
     for key in sorted(last[0].keys() | last[1].keys()):
@@ -193,10 +184,9 @@ def _scores(a: Paper, b: Paper, metrics: set[str]) -> list[_Pair]:
         if one is None or two is None:
             pairs.append(_Pair(a.id, "score", name, means[0], means[1], 0.0, 0))
             continue
-        if one.keys() == two.keys():
-            error = _mean_error(np.array([two[seed] - one[seed] for seed in one]))
-        else:
-            error = float(np.hypot(_mean_error(np.array([*one.values()])), _mean_error(np.array([*two.values()]))))
+        paired = one.keys() == two.keys()
+        values = np.array([*one.values()]), np.array([two[seed] for seed in (one if paired else two)])
+        error = _error(*values, paired=paired)
         pairs.append(_Pair(a.id, "score", name, means[0], means[1], error, min(len(one), len(two))))
     return pairs
 
@@ -210,6 +200,11 @@ def _last(paper: Paper, metrics: set[str]) -> dict[tuple[str, str, str], dict[in
     for method, task, metric, seed, value in rows.select(*key, "seed", "value").iter_rows():
         found.setdefault((method, task, metric), {})[seed] = value
     return found
+
+
+def _error(a: Array, b: Array, paired: bool) -> float:
+    """The standard error of the mean of `b` less that of `a`."""
+    return _mean_error(b - a) if paired else float(np.hypot(_mean_error(a), _mean_error(b)))
 
 
 def _mean_error(values: Array) -> float:

@@ -15,13 +15,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from septet.config import Settings, validate
+from septet.config import validate
 from septet.errors import InputError
 from septet.ops import benchmarks, language_models
 from septet.ops.plan_text import text
-from septet.ops.predict import Predictor
+from septet.ops.predict import Job, Predictor
 from septet.ops.schedule import Task, longest_path, makespan
 from septet.reading import parse_json
 from septet.report.planned import FILE, Estimate, Plan, Row, Wall
@@ -31,23 +30,6 @@ from septet.workflow_config import papers_here
 CORES = (2, 16, 64, 256)
 
 
-class Job(Settings):
-    """One job, as `tools/jobs.py` prints it."""
-
-    rule: str
-    wildcards: dict[str, str]
-    threads: int
-    resources: dict[str, int]
-    benchmark: str | None
-    """Path of the file that Snakemake writes the job's times to."""
-    waits_for: list[int]
-    """Places in the list of the jobs that must end before."""
-    done: bool
-    """Its outputs are there and up to date."""
-    config: dict[str, Any] | None
-    """The resolved configuration of a training job."""
-
-
 def make(jobs: Sequence[Job], recorded: benchmarks.Recorded, cores: Sequence[int] = CORES) -> Plan:
     """The plan of a run.
 
@@ -55,21 +37,18 @@ def make(jobs: Sequence[Job], recorded: benchmarks.Recorded, cores: Sequence[int
         jobs: all jobs of the run, done or not.
         cores: numbers of cores to schedule on.
     """
-    predictor = Predictor(recorded, [(job.rule, job.wildcards, job.config) for job in jobs])
+    predictor = Predictor(recorded, jobs)
     estimates = [_estimate(job, predictor) for job in jobs]
+    both = list(zip(jobs, estimates, strict=True))
     tasks = {
-        end: [
-            Task(_seconds(one, end), job.threads, tuple(job.waits_for))
-            for job, one in zip(jobs, estimates, strict=True)
-        ]
+        end: [Task(_seconds(one, end), job.threads, tuple(job.waits_for)) for job, one in both]
         for end in ("wall_s", "low", "high")
     }
     walls = [
-        Wall(cores=count, **{end: round(makespan(tasks[end], count), 1) for end in ("wall_s", "low", "high")})
-        for count in cores
+        Wall(cores=count, **{end: round(makespan(chain, count), 1) for end, chain in tasks.items()}) for count in cores
     ]
     groups: dict[tuple[str, str], list[Estimate]] = defaultdict(list)
-    for job, one in zip(jobs, estimates, strict=True):
+    for job, one in both:
         if job.benchmark or job.config:  # a target such as `all` runs nothing
             groups[one.paper, one.rule].append(one)
     return Plan(
@@ -94,7 +73,7 @@ def _estimate(job: Job, predictor: Predictor) -> Estimate:
         wall, low, high, basis = math.sqrt(ends[0] * ends[1]), ends[0], ends[1], language_models.BASIS
     elif not (job.benchmark or job.config):
         wall, low, high, basis = 0.0, 0.0, 0.0, "runs nothing"
-    elif (found := predictor(job.rule, job.wildcards, job.config, job.benchmark)) is not None:
+    elif (found := predictor(job)) is not None:
         wall, low, high, basis = found
     else:
         wall, low, high, basis = None, 0.0, 60.0 * limit if limit else None, "no benchmark"

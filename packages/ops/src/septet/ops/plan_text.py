@@ -12,16 +12,10 @@ def text(plan: Plan) -> str:
     lines = [f"scale {plan.scale}: {plan.jobs} jobs, {plan.done} of them done", "", head]
     lines += [_line(row) for row in plan.rows]
     cores = [row for row in plan.rows if row.gpu_hours is None]
-    core = (
-        sum(row.core_hours or 0.0 for row in cores),
-        sum(row.low for row in cores),
-        sum(row.high or 0 for row in cores),
-    )
     gpu = [row for row in plan.rows if row.gpu_hours is not None]
-    lines += ["", f"core-hours without the GPU jobs: {_interval(*core)}"]
+    lines += ["", f"core-hours without the GPU jobs: {_sum(cores, 'core_hours')}"]
     if gpu:
-        parts = sum(row.gpu_hours or 0.0 for row in gpu), sum(row.low for row in gpu), sum(row.high or 0 for row in gpu)
-        lines.append(f"GPU-hours: {_interval(*parts)}, {gpu[0].basis}")
+        lines.append(f"GPU-hours: {_sum(gpu, 'gpu_hours')}, {gpu[0].basis}")
     lines.append(f"longest path: {clock(plan.longest_path_s)}")
     lines += [
         f"wall time on {wall.cores} cores: {clock(wall.wall_s)} ({clock(wall.low)} to {clock(wall.high)})"
@@ -54,6 +48,11 @@ def _line(row: Row) -> str:
     longest = "?" if row.wall_s is None else clock(row.wall_s)
     memory = f"{row.memory_mb / 1000:.1f} GB"
     return f"{row.paper:12}{row.rule:10}{row.jobs:>5}  {core:>24}  {gpu:>24}  {memory:>7}  {longest:>11}"
+
+
+def _sum(rows: list[Row], hours: str) -> str:
+    value = sum(getattr(row, hours) or 0.0 for row in rows)
+    return _interval(value, sum(row.low for row in rows), sum(row.high or 0 for row in rows))
 
 
 def _interval(value: float, low: float, high: float | None) -> str:
