@@ -9,8 +9,7 @@ import pytest
 from septet.errors import InputError
 from septet.ops import benchmarks, language_models
 from septet.ops.benchmarks import Benchmark, Recorded, Timed, gather, other_job
-from septet.ops.plan import main, make, read_jobs
-from septet.ops.plan_text import clock, text
+from septet.ops.plan import clock, main, make, read_jobs, text
 from septet.ops.predict import FIXED, SCALING, Job, Predictor
 from septet.ops.scaling import in_words, rules, work
 from septet.ops.schedule import Task, longest_path, makespan

@@ -56,7 +56,6 @@ class Timed(Settings):
     cpu_seconds: float
     """Of one iteration of one seed, at the configuration of scale `paper`."""
     source: str
-    """Where the measurement is described."""
 
 
 @dataclass(frozen=True)

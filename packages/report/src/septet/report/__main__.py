@@ -4,22 +4,17 @@ The modules that draw are imported by the verbs that draw: judging must not wait
 """
 
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from septet.cli import Verb, main
 from septet.config import Settings
 from septet.report import claims, merge, published
 from septet.report.judge import Judge, judge
 
-PaperId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-
 
 class Evaluate(Settings):
     """Configuration of `evaluate`."""
 
-    paper: PaperId
+    paper: claims.Identifier
     scale: str
     runs: list[Path]
     """Run folders, each with `scores.parquet` and `run.json`."""
@@ -28,7 +23,7 @@ class Evaluate(Settings):
 class Draw(Settings):
     """Configuration of `draw`."""
 
-    paper: PaperId
+    paper: claims.Identifier
     results: Path
     """The folder `results/<scale>`, with one folder per paper."""
     figure: str | None = None
@@ -38,7 +33,7 @@ class Draw(Settings):
 class BenchFigures(Settings):
     """Configuration of `bench_figures`."""
 
-    paper: PaperId
+    paper: claims.Identifier
     file: Path
     """The bench file, as `published/bench/<package>.json`."""
 
@@ -64,7 +59,7 @@ class Adopt(Settings):
 
     source: Path
     """A published folder, or a `results/<scale>` folder brought back from elsewhere."""
-    paper: PaperId
+    paper: claims.Identifier
 
 
 def evaluate(settings: Evaluate, out: Path) -> None:

@@ -27,7 +27,6 @@ class Equation(Settings):
     tex: str
     """The equation in LaTeX; the page turns it into MathML."""
     says: str
-    """What it is, in a few words."""
 
 
 class About(Settings):
@@ -73,11 +72,10 @@ class Level(_Aggregated, _Of):
 
 
 class Advantage(_Aggregated, _Of):
-    """By how much `of` beats the strongest of `against`, in the metric's unit; positive is better."""
+    """By how much `of` beats the strongest of its rivals `against`, in the metric's unit; positive is better."""
 
     kind: Literal["advantage"]
     against: Labels
-    """The rivals; the smallest advantage counts."""
 
 
 class RelativeAdvantage(_Aggregated, _Of):
@@ -85,7 +83,6 @@ class RelativeAdvantage(_Aggregated, _Of):
 
     kind: Literal["relative_advantage"]
     against: Labels
-    """The rivals; the smallest relative advantage counts."""
 
 
 class Ratio(_Aggregated, _Of):
@@ -101,7 +98,6 @@ class Improvement(_Of):
 
     kind: Literal["improvement"]
     against: Labels
-    """The rivals; the smallest probability counts."""
 
 
 class ShiftOfBest(_Aggregated):
@@ -164,7 +160,6 @@ class Number(Settings):
     """The paper's number, in the unit of the estimand."""
 
     value: float
-    """What the paper reports."""
     share: float = Field(default=0.1, gt=0.0)
     """How far from it, as a share of its size, still counts as the same."""
 
@@ -178,7 +173,6 @@ class Claim(Settings):
     """One claim of a paper, and how it is judged."""
 
     id: Identifier
-    """Name of the claim, unique within its paper."""
     statement: str
     """The claim in our words."""
     source: str
@@ -210,7 +204,6 @@ class Claim(Settings):
     """The tasks that are pooled; for `shift_of_best` the two that are compared."""
     estimand: Estimand
     relation: Relation
-    """What the claim says about that quantity."""
     unit: str = ""
     """Unit of the estimate, for display."""
     scales: Annotated[list[str], Field(min_length=1)]

@@ -35,7 +35,6 @@ class Figure:
     name: str
     """File name without suffix; lower case, digits, underscores."""
     title: str
-    """A few words: what is shown."""
     caption: str
     """What to see, the axes, what the band is; also the text that replaces the image for who cannot see it."""
     draw: Callable[[Any], alt.TopLevelMixin]

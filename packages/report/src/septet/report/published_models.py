@@ -41,7 +41,6 @@ class PublishedModel:
     place: str
     """`<method>/<task>`."""
     file: str
-    """Name of the file of arrays."""
     card: dict[str, Any]
     """Without the digest of the arrays."""
     arrays: Arrays

@@ -69,15 +69,8 @@ SCHEDULES = [
     Series("ts/poly-1-0.75", "1 - t^-0.75", theme.GREEN),
     Series("ts/harm-1", "1 - 1/t", theme.ORANGE),
 ]
-PATHS = {
-    "ts/none": "No decay",
-    "ts/exp-0.998": "γ = 0.998",
-    "ts/exp-0.99": "γ = 0.99",
-}
-PATH_SERIES = [
-    Series("posterior", "posterior", theme.BLUE),
-    Series("weight", "true weight", theme.BLACK),
-]
+PATHS = {"ts/none": "No decay", "ts/exp-0.998": "γ = 0.998", "ts/exp-0.99": "γ = 0.99"}
+PATH_SERIES = [Series("posterior", "posterior", theme.BLUE), Series("weight", "true weight", theme.BLACK)]
 HEADLINES = {"headlines": "All weeks", "headlines_clean": "Weeks with sound randomisation"}
 TRACKERS = [
     Series("tracker", "prior kept", theme.BLUE),
@@ -151,52 +144,25 @@ def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
             values = group.sort("seed").select("value", "base").to_numpy()
             sums = bootstrap_means(values, stream(0, "decay", method, suffix, str(task)))
             low, high = percentile_interval(sums[:, 0] / sums[:, 1], len(values))
-            parts.append(
-                {
-                    "task": name,
-                    "world": task,
-                    "forgetting": forgetting,
-                    "mean": values[:, 0].mean() / values[:, 1].mean(),
-                    "low": float(low),
-                    "high": float(high),
-                    "run": group["run"][0],
-                }
-            )
+            place = {"task": name, "world": task, "forgetting": forgetting}
+            mean = values[:, 0].mean() / values[:, 1].mean()
+            parts.append({**place, "mean": mean, "low": float(low), "high": float(high), "run": group["run"][0]})
     frame = pl.DataFrame(parts)
     domain = (float(frame["low"].min()), float(frame["high"].max()))  # type: ignore[arg-type]
-    return charts.panels(
-        frame,
-        {name: name for name in frame["task"].unique(maintain_order=True)},
-        lambda rows: charts.curves(
-            rows,
-            DRIFTS,
-            x="forgetting",
-            column="world",
-            x_title="1 - γ",
-            y_title="regret / regret without decay",
-            log_x=True,
-            log_y=True,
-            points=True,
-            x_ticks=TICKS,
-            y_domain=domain,
-            height=240,
-        ),
-        columns=3,
-    )
+    names = {name: name for name in frame["task"].unique(maintain_order=True)}
+    return charts.by_task(
+        frame, names, DRIFTS, column="world", columns=3, x="forgetting", x_title="1 - γ",
+        y_title="regret / regret without decay", log_x=True, log_y=True, points=True, x_ticks=TICKS, y_domain=domain,
+        height=240,
+    )  # fmt: skip
 
 
 @figure("All policies", BANDS_AND_BARS)
 def policies(paper: Paper) -> alt.TopLevelMixin:
     """Regret at the end of every policy and baseline on the same filter and the same random numbers."""
+    frame = tables.levels(paper, "regret")
     return charts.by_task(
-        tables.levels(paper, "regret"),
-        WORLDS,
-        POLICIES,
-        charts.dots,
-        columns=3,
-        x_title="regret at the end",
-        width=120,
-        row=15,
+        frame, WORLDS, POLICIES, charts.dots, columns=3, x_title="regret at the end", width=120, row=15
     )
 
 
@@ -208,26 +174,17 @@ def tracking(paper: Paper) -> alt.TopLevelMixin:
     frame = tables.with_runs(paper, paper.scores.filter(pl.col("metric").str.starts_with("path_")))
     task = "tau1000" if "tau1000" in frame["task"] else frame["task"][0]
     frame = frame.filter(pl.col("task") == task, pl.col("method").is_in(list(PATHS)))
-    wide = frame.pivot(on="metric", index=["method", "step", "run"], values="value")
-    sd = pl.col("path_sd")
-    posterior = wide.select(
-        "method", "step", "run", series_of=pl.lit("posterior"), mean="path_mean",
-        low=pl.col("path_mean") - 2 * sd, high=pl.col("path_mean") + 2 * sd,
-    )  # fmt: skip
-    weight = pl.col("path_weight")
-    truth = wide.select(
-        "method", "step", "run", series_of=pl.lit("weight"), mean=weight, low=weight, high=weight
-    )  # fmt: skip
-    both = pl.concat([posterior, truth]).rename({"method": "task"})
-    domain = (float(both["low"].min()), float(both["high"].max()))  # type: ignore[arg-type]
-    return charts.panels(
-        both,
-        PATHS,
-        lambda rows: charts.curves(
-            rows, PATH_SERIES, column="series_of", x_title="round", y_title="weight", y_domain=domain, width=200
-        ),
-        columns=3,
+    wide = frame.pivot(on="metric", index=["method", "step", "run"], values="value").rename({"method": "task"})
+    lines = {"posterior": (pl.col("path_mean"), 2 * pl.col("path_sd")), "weight": (pl.col("path_weight"), pl.lit(0.0))}
+    both = pl.concat(
+        wide.select("task", "step", "run", series_of=pl.lit(name), mean=mean, low=mean - half, high=mean + half)
+        for name, (mean, half) in lines.items()
     )
+    domain = (float(both["low"].min()), float(both["high"].max()))  # type: ignore[arg-type]
+    return charts.by_task(
+        both, PATHS, PATH_SERIES, column="series_of", columns=3, x_title="round", y_title="weight", y_domain=domain,
+        width=200,
+    )  # fmt: skip
 
 
 @figure("What a schedule remembers", BANDS_AND_BARS)
@@ -265,19 +222,11 @@ def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
     plain = pl.col("mean").filter(pl.col("forgetting") == NO_DECAY).max().over("task")
     filters = filters.filter(pl.col("mean") < LOSS_SHOWN * plain)
     ends = decays["forgetting"].min(), decays["forgetting"].max()
-    lines = [
-        frame.filter(pl.col("method").is_in(["tracker/constant", "tracker/true-rates"])).with_columns(
-            forgetting=pl.lit(end, dtype=pl.Float64)
-        )
-        for end in ends
-    ]
-    return charts.panels(
-        pl.concat([filters, *(line.select(filters.columns) for line in lines)]),
-        HEADLINES,
-        lambda rows: charts.curves(
-            rows, TRACKERS, x="forgetting", x_title="1 - γ", y_title="log loss per 1,000 impressions", log_x=True,
-            points=True, x_ticks=TICKS, height=220,
-        ),
+    flat = frame.filter(pl.col("method").is_in(["tracker/constant", "tracker/true-rates"]))
+    lines = [flat.with_columns(forgetting=pl.lit(end, dtype=pl.Float64)) for end in ends]
+    return charts.by_task(
+        pl.concat([filters, *(line.select(filters.columns) for line in lines)]), HEADLINES, TRACKERS, x="forgetting",
+        x_title="1 - γ", y_title="log loss per 1,000 impressions", log_x=True, points=True, x_ticks=TICKS, height=220,
     )  # fmt: skip
 
 

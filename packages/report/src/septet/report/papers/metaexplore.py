@@ -132,9 +132,8 @@ def countings(paper: Paper) -> alt.TopLevelMixin:
 def teacher_families(paper: Paper) -> alt.TopLevelMixin:
     """A teacher of its own, one around the actor that learns σ alone, and one that sees the student's Q."""
     frame = charts.of(tables.curves(paper, "return"), FAMILIES)
-    return charts.by_task(
-        _where(frame, "local"), TASKS, FAMILIES, x_title=STEPS, y_title="return", height=200, width=250
-    )
+    frame = _where(frame, "local")
+    return charts.by_task(frame, TASKS, FAMILIES, x_title=STEPS, y_title="return", height=200, width=250)
 
 
 @figure("Where explorer and student go")
@@ -248,14 +247,13 @@ def gradient(paper: Paper) -> alt.TopLevelMixin:
 @figure("Sensitivity", BANDS_AND_BARS)
 def sensitivity(paper: Paper) -> alt.TopLevelMixin:
     """|D0|, |D1| and the updates on D0 changed one at a time, on deceptive navigation."""
-    areas = charts.of(_areas(paper), SENSITIVITY)
+    areas = _where(charts.of(_areas(paper), SENSITIVITY), "updates_10")
     points = [
         tables.dot(paper, str(task), str(method), group, [str(method)])
-        for (task, method), group in _where(areas, "updates_10").group_by(["task", "method"], maintain_order=True)
+        for (task, method), group in areas.group_by(["task", "method"], maintain_order=True)
     ]
-    return charts.by_task(
-        pl.DataFrame(points), TASKS, SENSITIVITY, charts.dots, x_title="area under the return curve", width=300
-    )
+    title = "area under the return curve"
+    return charts.by_task(pl.DataFrame(points), TASKS, SENSITIVITY, charts.dots, x_title=title, width=300)
 
 
 @figure("Learning curves", BANDS_AND_BARS)

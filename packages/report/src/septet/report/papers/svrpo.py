@@ -57,7 +57,8 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
     """What the author's code logs: norm of the full gradient at the snapshot, distance of the mean inner gradient from
     it, relative distance of the parameters, and the largest KL divergence of a state.
     """
-    task = _last_task(paper)
+    present = set(paper.scores.filter(pl.col("metric") == "kl")["task"])
+    task = [task for task in TASKS if task in present][-1]
     rows = []
     for place, (metric, title) in enumerate(DIAGNOSTICS.items()):
         frame = charts.of(tables.curves(paper, metric), CONTROLS).filter(pl.col("task") == task)
@@ -66,16 +67,7 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
     return alt.concat(*rows, columns=2)
 
 
-def _last_task(paper: Paper) -> str:
-    present = set(paper.scores.filter(pl.col("metric") == "kl")["task"])
-    return [task for task in TASKS if task in present][-1]
-
-
-PARTS = {
-    "gradient_passes": "gradients",
-    "hessian_passes": "Hessian",
-    "evaluations": "line search",
-}
+PARTS = {"gradient_passes": "gradients", "hessian_passes": "Hessian", "evaluations": "line search"}
 
 
 @figure("Cost of an iteration")
@@ -132,7 +124,7 @@ def bias_and_variance(paper: Paper) -> alt.TopLevelMixin:
                     points=True, width=95, height=120,
                 )  # fmt: skip
                 drawn.append(chart.properties(title=title))
-    return alt.concat(*drawn, columns=len(BANDITS)).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=len(BANDITS))
 
 
 @figure("Return against samples", BANDS)

@@ -8,7 +8,7 @@ import polars as pl
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
 from septet.report.draw import BANDS, figure
-from septet.report.papers import vipg_posterior
+from septet.report.papers.vipg_posterior import posterior
 from septet.report.tables import Paper
 
 TASKS = {
@@ -55,7 +55,7 @@ def returns(paper: Paper) -> alt.TopLevelMixin:
                 rows, pair, x_title="episodes per seed", y_title="score", y_domain=domain, width=175, height=130
             )
             drawn.append(chart.properties(title=f"{title}: {shown}"))
-    return alt.concat(*drawn, columns=3).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=3)
 
 
 @figure("What the variational twin gains")
@@ -104,10 +104,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
     series = [
         Series(label, f"α = {value:g}", colour) for (value, label), colour in zip(labels.items(), SHADES, strict=False)
     ]
-    over = {
-        "sigma": ("σ of the weights (geometric mean)", True),
-        "entropy": ("entropy of the sampler, nats", False),
-    }
+    over = {"sigma": ("σ of the weights (geometric mean)", True), "entropy": ("entropy of the sampler, nats", False)}
     drawn = []
     for metric, (y_title, log) in over.items():
         rows = tables.curves(paper, metric).filter(pl.col("task") == task)
@@ -138,7 +135,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
             y_title=y_title, log_x=True, log_y=log, points=True, x_ticks=ticks, width=WIDTH, height=HEIGHT,
         )  # fmt: skip
         drawn.append(chart.properties(title=f"{TASKS[task]}: {title} against α"))
-    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=2)
 
 
 SCORES = [round(0.05 * step, 2) for step in range(23)]
@@ -171,7 +168,7 @@ def sampled_policies(paper: Paper) -> alt.TopLevelMixin:
             width=WIDTH, height=HEIGHT,
         )  # fmt: skip
         drawn.append(chart.properties(title=title))
-    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=2)
 
 
 BASELINES = [
@@ -207,7 +204,7 @@ def baselines(paper: Paper) -> alt.TopLevelMixin:
     for title, frame in (("mean over training", whole), ("mean-weight policy at the end", end)):
         chart = charts.dots(frame, BASELINES, x_title="score", width=160)
         drawn.append(chart.properties(title=f"{TASKS[task]}: {title}"))
-    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=2)
 
 
 EXPLORERS = [
@@ -217,15 +214,6 @@ EXPLORERS = [
     Series("v_trpo_fixed", "fixed parameter noise", theme.ORANGE),
     Series("trpo", "TRPO", theme.GREY),
 ]
-
-
-@figure("Known posteriors and what each sampler makes of them")
-def posterior(paper: Paper) -> alt.TopLevelMixin:
-    """Contours of the posterior at 90, 50, 10 and 1 % of its highest density, and samples of one seed. First the return
-    with four peaks, by family and by the Stein methods; then the quadratic return, whose posterior is a Gaussian: mean
-    field, full, and what is left without the log-determinant.
-    """
-    return vipg_posterior.posterior(paper)
 
 
 @figure("Exploration where reward is rare", BANDS)

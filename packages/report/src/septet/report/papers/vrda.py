@@ -73,10 +73,7 @@ METHODS = [
     Series("perceptron/l1-0/averaged", "perceptron, averaged", theme.GREY),
     Series("perceptron/l1-0/last", "perceptron, last", theme.GREY),
 ]
-BOUND = [
-    Series("bound", "bound", theme.VERMILION),
-    Series("mistakes", "mistakes", theme.BLUE),
-]
+BOUND = [Series("bound", "bound", theme.VERMILION), Series("mistakes", "mistakes", theme.BLUE)]
 
 
 def _split(frame: pl.DataFrame) -> pl.DataFrame:
@@ -103,7 +100,7 @@ def _row(frames: dict[str, pl.DataFrame], draw: Callable[[str, pl.DataFrame], al
         for name, frame in frames.items()
         if not (rows := frame.filter(pl.col("task") == task)).is_empty()
     ]
-    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=2)
 
 
 @figure("Weights as examples go by", INTERVAL)
@@ -115,8 +112,8 @@ def weights(paper: Paper) -> alt.TopLevelMixin:
     return _row(
         {name: frame.filter(pl.col("family") == family) for family, name in LOSSES.items()},
         lambda _, rows: charts.curves(
-            rows, charts.present(rows, SWEEP, "setting"), column="setting", x_title="lists presented",
-            y_title="weights of the last predictor", height=240, width=320,
+            rows, SWEEP, column="setting", x_title="lists presented", y_title="weights of the last predictor",
+            height=240, width=320,
         ),
     )  # fmt: skip
 
@@ -130,8 +127,8 @@ def f_against_lambda(paper: Paper) -> alt.TopLevelMixin:
     return _row(
         frames,
         lambda name, rows: charts.curves(
-            rows, charts.present(rows, LAMBDAS, "kind"), x="l1", column="kind", x_title="λ", y_title=name, log_x=True,
-            log_y=name == "weights", points=True, x_ticks=TICKS, height=240, width=320,
+            rows, LAMBDAS, x="l1", column="kind", x_title="λ", y_title=name, log_x=True, log_y=name == "weights",
+            points=True, x_ticks=TICKS, height=240, width=320,
         ),
     )  # fmt: skip
 
@@ -147,8 +144,8 @@ def mistakes(paper: Paper) -> alt.TopLevelMixin:
     return _row(
         {name: frame.filter(pl.col("family").is_in([family, "perceptron"])) for family, name in LOSSES.items()},
         lambda _, rows: charts.curves(
-            rows, [PERCEPTRON, *charts.present(rows, SWEEP, "line")], column="line", x_title="lists presented",
-            y_title="mistakes so far", height=260, width=320,
+            rows, [PERCEPTRON, *SWEEP], column="line", x_title="lists presented", y_title="mistakes so far",
+            height=260, width=320,
         ),
     )  # fmt: skip
 
@@ -158,7 +155,7 @@ def _over_ten(paper: Paper, series: list[Series]) -> alt.TopLevelMixin:
     titles = {"mean over epochs": "f_half", "standard deviation over epochs": "f_spread_half"}
     return _row(
         {title: tables.levels(paper, metric) for title, metric in titles.items()},
-        lambda name, rows: charts.dots(rows, charts.present(rows, series), x_title=f"F on test, {name}", width=300),
+        lambda name, rows: charts.dots(rows, series, x_title=f"F on test, {name}", width=300),
     )
 
 
@@ -181,10 +178,7 @@ def full_rda(paper: Paper) -> alt.TopLevelMixin:
 @figure("All learners", INTERVAL)
 def table(paper: Paper) -> alt.TopLevelMixin:
     """The paper's table 1 with more rows: F on test, mean over the ends of the epochs."""
-    frame = tables.levels(paper, "f_epochs")
-    return charts.panels(
-        frame, TASKS, lambda rows: charts.dots(rows, charts.present(rows, METHODS), x_title="F on test", width=360)
-    )
+    return charts.by_task(tables.levels(paper, "f_epochs"), TASKS, METHODS, charts.dots, x_title="F on test", width=360)
 
 
 @figure("Sparsity against accuracy", INTERVAL)
@@ -197,8 +191,8 @@ def frontier(paper: Paper) -> alt.TopLevelMixin:
     return _row(
         {f"{kind} predictor": frame.filter(pl.col("prediction") == kind) for kind in ("last", "averaged")},
         lambda name, rows: charts.curves(
-            rows, charts.present(rows, FAMILIES, "family"), x="nonzeros", column="family", x_title="weights",
-            y_title=f"F of the {name}", log_x=True, points=True, height=300, width=330,
+            rows, FAMILIES, x="nonzeros", column="family", x_title="weights", y_title=f"F of the {name}",
+            log_x=True, points=True, height=300, width=330,
         ),
     )  # fmt: skip
 
@@ -210,10 +204,7 @@ def bound(paper: Paper) -> alt.TopLevelMixin:
     """
     hinge = pl.col("family") == "vrda_hinge"
     counts = pl.concat(
-        [
-            _by_lambda(paper, metric).filter(hinge).with_columns(counted=pl.lit(metric))
-            for metric in ("mistakes", "bound")
-        ]
+        _by_lambda(paper, metric).filter(hinge).with_columns(counted=pl.lit(metric)) for metric in ("mistakes", "bound")
     )
     strength = _by_lambda(paper, "strength").with_columns(counted=pl.lit("strength"))
     return _row(

@@ -1,6 +1,6 @@
 """Figures of WALL-E: its figures 3 to 7, and what they leave out (return against samples, Amdahl's curve)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import altair as alt
 import numpy as np
@@ -13,11 +13,7 @@ from septet.report.statistics import Array, percentile_interval
 from septet.report.tables import Paper
 from septet.seeding import stream
 
-LEARNING = {
-    "half_cheetah": "HalfCheetah-v5",
-    "walker": "Walker2d-v5",
-    "hopper": "Hopper-v5",
-}
+LEARNING = {"half_cheetah": "HalfCheetah-v5", "walker": "Walker2d-v5", "hopper": "Hopper-v5"}
 SYSTEM = {
     "slow_simulator": "A simulator that waits 1 ms per step",
     "processor_bound": "HalfCheetah-v5, bound by the processor",
@@ -40,10 +36,7 @@ SPEEDUPS = [
     Series("amdahl", "Amdahl's curve", theme.ORANGE),
 ]
 MEDIANS = "Medians over iterations, the first one left out; bands are 95 % bootstrap intervals over iterations."
-SHARES = [
-    Series("share(collect)", "collection", theme.ORANGE),
-    Series("share(learn)", "learning", theme.BLUE),
-]
+SHARES = [Series("share(collect)", "collection", theme.ORANGE), Series("share(learn)", "learning", theme.BLUE)]
 
 
 def _medians(values: Array, name: str, resamples: int = 2_000) -> Array:
@@ -52,7 +45,7 @@ def _medians(values: Array, name: str, resamples: int = 2_000) -> Array:
     return np.concatenate([[np.median(values)], np.median(values[draws], axis=1)])
 
 
-def _iterations(paper: Paper, metric: str, tasks: Iterable[str]) -> pl.DataFrame:
+def _iterations(paper: Paper, metric: str, tasks: Iterable[str] = SYSTEM) -> pl.DataFrame:
     """Iterations of every method, and pool of a job: columns `task, method, samplers, value, run`."""
     timed = tables.timed(paper)
     sizes = {
@@ -70,11 +63,6 @@ def _iterations(paper: Paper, metric: str, tasks: Iterable[str]) -> pl.DataFrame
     )
 
 
-def _pools(paper: Paper, metric: str) -> pl.DataFrame:
-    """Iterations of every sampler pool."""
-    return _iterations(paper, metric, SYSTEM)
-
-
 @figure("Return and time")
 def return_and_time(paper: Paper) -> alt.TopLevelMixin:
     """In place of the paper's figure 3, return against time, of which each method's time only stretches the axis: mean
@@ -89,7 +77,7 @@ def return_and_time(paper: Paper) -> alt.TopLevelMixin:
             rows = charts.of(frame, RUNS).filter(pl.col("task") == task)
             if not rows.is_empty():
                 drawn.append(charts.dots(rows, RUNS, x_title=title, width=180).properties(title=name))
-    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=2)
 
 
 def _kind() -> pl.Expr:
@@ -115,21 +103,29 @@ def _summary(
     return pl.DataFrame(points, schema={**columns, **numbers, "run": pl.String}, orient="row")
 
 
-def _seconds(paper: Paper, metric: str, title: str) -> alt.TopLevelMixin:
+def _against_samplers(
+    frame: pl.DataFrame,
+    series: Sequence[Series],
+    y_title: str,
+    domain: Callable[[pl.DataFrame], tuple[float, float] | None],
+    height: int = 200,
+) -> alt.TopLevelMixin:
+    """Curves against N, with ticks at the pools that were run; `domain` gives the vertical limits of a panel's rows."""
     return charts.panels(
-        _summary(_pools(paper, metric)).with_columns(_kind()),
+        frame,
         SYSTEM,
         lambda rows: charts.curves(
-            rows, (POOL, LOOP, ASYNCHRONOUS), x="samplers", column="kind", x_title="sampler processes N",
-            y_title=title, points=True, x_ticks=_sizes(rows), height=200, width=250,
-            y_domain=(0.0, 1.08 * float(np.max(rows["high"].to_numpy()))),
+            rows, series, x="samplers", column="kind", x_title="sampler processes N", y_title=y_title, points=True,
+            x_ticks={size: f"{size:g}" for size in rows["samplers"].unique().sort()}, y_domain=domain(rows),
+            height=height, width=250,
         ),
     )  # fmt: skip
 
 
-def _sizes(rows: pl.DataFrame) -> dict[float, str]:
-    """Ticks at the numbers of samplers that were run."""
-    return {size: f"{size:g}" for size in rows["samplers"].unique().sort()}
+def _seconds(paper: Paper, metric: str, title: str) -> alt.TopLevelMixin:
+    frame = _summary(_iterations(paper, metric)).with_columns(_kind())
+    series = (POOL, LOOP, ASYNCHRONOUS)
+    return _against_samplers(frame, series, title, lambda rows: (0.0, 1.08 * float(np.max(rows["high"].to_numpy()))))
 
 
 def _over_one(rows: pl.DataFrame) -> Callable[[str, str, Array], Array]:
@@ -148,40 +144,26 @@ def speedup(paper: Paper) -> alt.TopLevelMixin:
     """
     frames = []
     for phase in ("collect", "iteration"):
-        rows = _pools(paper, f"seconds({phase})").filter(_kind() == POOL.label)
+        rows = _iterations(paper, f"seconds({phase})").filter(_kind() == POOL.label)
         frames.append(_summary(rows, _over_one(rows)).with_columns(kind=pl.lit(phase)))
     measured = frames[0]
-    share = _summary(_pools(paper, "share(collect)").filter(pl.col("samplers") == 1, _kind() == POOL.label))
+    share = _summary(_iterations(paper, "share(collect)").filter(pl.col("samplers") == 1, _kind() == POOL.label))
     f = measured.join(share.select("task", f="mean"), on="task")
     bound = 1 / ((1 - pl.col("f")) + pl.col("f") / pl.col("samplers"))
     for kind, value in (("linear", pl.col("samplers")), ("amdahl", bound)):
         line = f.with_columns(mean=value, low=value, high=value, kind=pl.lit(kind)).drop("f")
         frames.append(line.select(frames[0].columns))
-    return charts.panels(
-        pl.concat(frames),
-        SYSTEM,
-        lambda rows: charts.curves(
-            rows, SPEEDUPS, x="samplers", column="kind", x_title="sampler processes N", y_title="speed-up over N = 1",
-            points=True, x_ticks=_sizes(rows), height=220, width=250,
-        ),
-    )  # fmt: skip
+    return _against_samplers(pl.concat(frames), SPEEDUPS, "speed-up over N = 1", lambda rows: None, height=220)
 
 
 @figure("Where the time goes", MEDIANS)
 def shares(paper: Paper) -> alt.TopLevelMixin:
     """Shares of collection and learning in an iteration (the paper's figure 6)."""
     frames = [
-        _summary(_pools(paper, one.label).filter(_kind() == POOL.label)).with_columns(kind=pl.lit(one.label))
+        _summary(_iterations(paper, one.label).filter(_kind() == POOL.label)).with_columns(kind=pl.lit(one.label))
         for one in SHARES
     ]
-    return charts.panels(
-        pl.concat(frames),
-        SYSTEM,
-        lambda rows: charts.curves(
-            rows, SHARES, x="samplers", column="kind", x_title="sampler processes N", y_title="share of the iteration",
-            points=True, x_ticks=_sizes(rows), height=200, width=250, y_domain=(0.0, 1.0),
-        ),
-    )  # fmt: skip
+    return _against_samplers(pl.concat(frames), SHARES, "share of the iteration", lambda rows: (0.0, 1.0))
 
 
 @figure("Return against samples", BANDS)
