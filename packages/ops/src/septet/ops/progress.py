@@ -25,37 +25,18 @@ def name_of(rule: str, wildcards: Mapping[str, str]) -> str:
 class LogHandler(LogHandlerBase):
     """Writes to standard error: lines, and below them on a terminal a bar that is drawn over."""
 
+    writes_to_stream = True  # in the place of Snakemake's own log
+    writes_to_file = False  # Snakemake's own file, .snakemake/log, stays as it is
+    has_filter = True  # it chooses itself what it shows
+    has_formatter = True
+    needs_rulegraph = False
+
     def __post_init__(self) -> None:
         """Start the clock."""
         self.began = time.monotonic()
         self.running: dict[int, tuple[str, float]] = {}  # id of a job -> its name and start
         self.ended: list[str] = []
         self.live = sys.stderr.isatty() and not self.common_settings.dryrun
-
-    @property
-    def writes_to_stream(self) -> bool:
-        """It takes the place of Snakemake's own log."""
-        return True
-
-    @property
-    def writes_to_file(self) -> bool:
-        """Snakemake's own file, .snakemake/log, stays as it is."""
-        return False
-
-    @property
-    def has_filter(self) -> bool:
-        """It chooses itself what it shows."""
-        return True
-
-    @property
-    def has_formatter(self) -> bool:
-        """It writes its own lines."""
-        return True
-
-    @property
-    def needs_rulegraph(self) -> bool:
-        """It does not show one."""
-        return False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record of Snakemake's log."""

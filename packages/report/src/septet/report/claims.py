@@ -27,6 +27,7 @@ class Equation(Settings):
     tex: str
     """The equation in LaTeX; the page turns it into MathML."""
     says: str
+    """What it is, in a few words."""
 
 
 class About(Settings):
@@ -35,6 +36,7 @@ class About(Settings):
     id: Identifier
     """The paper's id, the name of its package."""
     title: str
+    """Full title."""
     authors: str
     """The authors, as the paper lists them."""
     year: int
@@ -69,26 +71,32 @@ class Level(_Aggregated, _Of):
     """The score itself."""
 
     kind: Literal["level"]
+    """Selects this estimand."""
 
 
 class Advantage(_Aggregated, _Of):
     """By how much `of` beats the strongest of its rivals `against`, in the metric's unit; positive is better."""
 
     kind: Literal["advantage"]
+    """Selects this estimand."""
     against: Labels
+    """The rivals; the smallest advantage counts."""
 
 
 class RelativeAdvantage(_Aggregated, _Of):
     """The advantage over each rival divided by the size of the rival's score; the smallest counts."""
 
     kind: Literal["relative_advantage"]
+    """Selects this estimand."""
     against: Labels
+    """The rivals; the smallest relative advantage counts."""
 
 
 class Ratio(_Aggregated, _Of):
     """The score of `of` divided by the score of `against`, whichever direction is better."""
 
     kind: Literal["ratio"]
+    """Selects this estimand."""
     against: Labels
     """Method label, or several that are averaged seed by seed."""
 
@@ -97,13 +105,16 @@ class Improvement(_Of):
     """Probability that a run of `of` beats a run of the strongest of `against` on a task drawn at random."""
 
     kind: Literal["improvement"]
+    """Selects this estimand."""
     against: Labels
+    """The rivals; the smallest probability counts."""
 
 
 class ShiftOfBest(_Aggregated):
     """How far the best setting of a family moves from the claim's first task to its second."""
 
     kind: Literal["shift_of_best"]
+    """Selects this estimand."""
     family: Annotated[list[str], Field(min_length=2)]
     """The method labels that differ in the setting."""
     attribute: str
@@ -119,6 +130,7 @@ Estimand = Annotated[
 
 class _Bound(Settings):
     than: float
+    """The claimed bound."""
     tolerance: float = Field(default=0.0, ge=0.0)
     """How far the line is moved in the claim's favour."""
 
@@ -127,25 +139,30 @@ class Greater(_Bound):
     """The estimate lies above the line `than - tolerance`."""
 
     kind: Literal["greater"]
+    """Selects this relation."""
 
 
 class AtLeast(_Bound):
     """The estimate lies on or above the line `than - tolerance`."""
 
     kind: Literal["at_least"]
+    """Selects this relation."""
 
 
 class Less(_Bound):
     """The estimate lies below the line `than + tolerance`."""
 
     kind: Literal["less"]
+    """Selects this relation."""
 
 
 class Within(Settings):
     """The estimate lies between `center - tolerance` and `center + tolerance`, ends included."""
 
     kind: Literal["within"]
+    """Selects this relation."""
     center: float
+    """The claimed value."""
     tolerance: float = Field(gt=0.0)
     """Half the width of the band."""
 
@@ -160,6 +177,7 @@ class Number(Settings):
     """The paper's number, in the unit of the estimand."""
 
     value: float
+    """What the paper reports."""
     share: float = Field(default=0.1, gt=0.0)
     """How far from it, as a share of its size, still counts as the same."""
 
@@ -173,6 +191,7 @@ class Claim(Settings):
     """One claim of a paper, and how it is judged."""
 
     id: Identifier
+    """Name of the claim, unique within its paper."""
     statement: str
     """The claim in our words."""
     source: str
@@ -203,7 +222,9 @@ class Claim(Settings):
     tasks: Annotated[list[str], Field(min_length=1)]
     """The tasks that are pooled; for `shift_of_best` the two that are compared."""
     estimand: Estimand
+    """The quantity that is estimated."""
     relation: Relation
+    """What the claim says about that quantity."""
     unit: str = ""
     """Unit of the estimate, for display."""
     scales: Annotated[list[str], Field(min_length=1)]
@@ -285,6 +306,7 @@ class ClaimsFile(Settings):
     """One paper and its claims."""
 
     paper: About
+    """The paper."""
     tasks: dict[str, Ground] = {}
     """What each task of the claims is: the paper's own task, a stand-in for it, or generated data."""
     claims: list[Claim]

@@ -46,7 +46,7 @@ BANDS_AND_BARS = "Bands and bars are 95 % bootstrap intervals over seeds."
 
 
 def figure(title: str, note: str = "") -> Callable[[Callable[[Any], alt.TopLevelMixin]], Figure]:
-    """Turn a function that builds a chart into a figure: its name, and with `note` its docstring as the caption."""
+    """Turn a function that builds a chart into a `Figure` of its name; the caption is its docstring and `note`."""
 
     def made(build: Callable[[Any], alt.TopLevelMixin]) -> Figure:
         caption = " ".join(cleandoc(build.__doc__ or "").splitlines())

@@ -225,9 +225,8 @@ def settings(paper: Paper, attribute: str) -> dict[str, float]:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             if found.setdefault(label, float(value)) != float(value):
-                raise InputError(
-                    f"run cards of {paper.id}: {label}.{attribute}", expected=f"{found[label]:g}", found=value
-                )
+                where = f"run cards of {paper.id}: {label}.{attribute}"
+                raise InputError(where, expected=f"{found[label]:g}", found=value)
     return found
 
 
