@@ -59,7 +59,7 @@ def test_the_command_that_trace_prints_regrows_the_score_table(house, tmp_path):
     assert done.returncode == 0, done.stderr
     merge.evaluate("dynts", "smoke", [run], tmp_path / "smoke/dynts")
     point = json.loads((run / "run.json").read_text())["id"]
-    links = {link.what: link.is_ for link in trace(point, tmp_path / "smoke")}
+    links = dict(trace(point, tmp_path / "smoke"))
     path = f"{os.path.dirname(sys.executable)}{os.pathsep}{environment['PATH']}"  # noqa: PTH120
     regrown = subprocess.run(
         links["on its own"], shell=True, cwd=tmp_path, env={**environment, "PATH": path}, capture_output=True

@@ -9,9 +9,8 @@ import pytest
 from septet.errors import InputError
 from septet.ops import benchmarks, language_models
 from septet.ops.benchmarks import Benchmark, Recorded, Timed, gather, other_job
-from septet.ops.plan import Job, main, make, read_jobs
-from septet.ops.plan_text import clock, text
-from septet.ops.predict import FIXED, SCALING, Predictor
+from septet.ops.plan import clock, main, make, read_jobs, text
+from septet.ops.predict import FIXED, SCALING, Job, Predictor
 from septet.ops.scaling import in_words, rules, work
 from septet.ops.schedule import Task, longest_path, makespan
 from septet.report.planned import Plan, plan_and_fact, read_plan
@@ -108,8 +107,7 @@ def dynts_job(method, task, horizon, runtime=30, waits_for=()):
 
 
 def predicted(records, job):
-    predictor = Predictor(Recorded(records, []), [(job.rule, job.wildcards, job.config)])
-    return predictor(job.rule, job.wildcards, job.config, job.benchmark)
+    return Predictor(Recorded(records, []), [job])(job)
 
 
 def test_a_job_s_own_record_is_scaled_by_the_work():

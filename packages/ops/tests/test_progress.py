@@ -8,7 +8,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 from snakemake_interface_logger_plugins.tests import MockOutputSettings
 
-from septet.ops.progress import LogHandler, name_of, time_left
+from septet.ops.progress import LogHandler, name_of
 
 
 @pytest.fixture
@@ -46,10 +46,9 @@ def test_a_failed_step_names_its_log_and_warnings_are_shown(say, capsys):
     assert capsys.readouterr().err == "failed: vrda adopt; log: logs/a.log\na warning\n"
 
 
-def test_names_and_the_time_left():
+def test_names():
     assert name_of("all", {}) == "all"
     assert name_of("judge", {"paper": "vrda", "scale": "laptop"}) == "vrda judge"
-    assert time_left(30.0, 3, 9) == 60.0  # ten seconds a step, six to go
 
 
 def test_what_ends_snakemake_itself_is_shown(say, capsys):

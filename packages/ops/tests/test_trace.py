@@ -44,8 +44,8 @@ def results(tmp_path):
 
 def links(name, results):
     found = {}
-    for link in trace(name, results):
-        found.setdefault(link.what, []).append(link.is_)
+    for what, line in trace(name, results):
+        found.setdefault(what, []).append(line)
     return found
 
 

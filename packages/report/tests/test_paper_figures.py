@@ -17,7 +17,6 @@ from septet.errors import InputError
 from septet.report import charts, compact_svg, compose_svg, draw, tables, tabulate, theme
 from septet.report.compact_svg import Picture
 from septet.report.figure_files import Panel, Point, read_figure
-from septet.report.thinning import largest_triangles
 
 
 def panel(width: float, height: float = 100.0) -> Panel:
@@ -193,13 +192,13 @@ def test_thinning_keeps_ends_and_the_spike():
     x = np.arange(10_000.0)
     y = np.sin(x / 700)
     y[4321] = 9.0
-    kept = largest_triangles(x, y, 100)
+    kept = charts.largest_triangles(x, y, 100)
     assert len(kept) == 100
     assert (kept[0], kept[-1]) == (0, 9_999)
     assert (np.diff(kept) > 0).all()
     assert 4321 in kept
     np.testing.assert_allclose(np.interp(x[:4000], x[kept], y[kept]), y[:4000], atol=0.05)
-    assert largest_triangles(x[:5], y[:5], 100).tolist() == [0, 1, 2, 3, 4]
+    assert charts.largest_triangles(x[:5], y[:5], 100).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_curve_holds_no_more_points_than_can_be_seen():

@@ -39,7 +39,7 @@ def paper_of(make_card, name, values):
 
 
 def test_the_speed_up_of_one_sampler_is_one_without_a_band():
-    found = rows_of(walle.speedup(read_paper(PUBLISHED / "walle")))
+    found = rows_of(walle.speedup.draw(read_paper(PUBLISHED / "walle")))
     ones = [row for row in found if row["samplers"] == 1]
     assert {row["kind"] for row in ones} == {"collect", "iteration", "linear", "amdahl"}
     assert all({name: row[name] for name in EXACT} == EXACT for row in ones)
@@ -49,8 +49,8 @@ def test_the_speed_up_of_one_sampler_is_one_without_a_band():
 
 def test_return_and_time_has_both_of_each_sampler():
     paper = read_paper(PUBLISHED / "walle")
-    found = {row["series"]: [] for row in rows_of(walle.return_and_time(paper))}
-    for row in rows_of(walle.return_and_time(paper)):
+    found = {row["series"]: [] for row in rows_of(walle.return_and_time.draw(paper))}
+    for row in rows_of(walle.return_and_time.draw(paper)):
         found[row["series"]].append(row["mean"])
     assert set(found) == {"N = 1", "N = 2", "N = 1 as in the authors' script"}
     times = paper.timing.filter(pl.col("task") == "half_cheetah", pl.col("method") == "n2")
@@ -70,7 +70,7 @@ def test_test_accuracy_is_the_area_minus_empg_on_the_same_seeds(make_card):
             ("ppo", "length"): lambda seed, step: 5.0,
         },
     )
-    (row,) = rows_of(empg.test_score(paper))
+    (row,) = rows_of(empg.test_score.draw(paper))
     assert (row["series"], row["mean"]) == ("GRPO", pytest.approx(0.3))
     assert row["low"] == row["high"] == pytest.approx(0.3)  # the seeds' own level cancels
     assert row["run"] == "r1"
@@ -88,14 +88,14 @@ def test_gains_are_of_the_twin_over_its_algorithm(make_card):
             ("trpo", "mean_policy_score"): lambda seed, step: 1.0 if step else 0.0,
         },
     )
-    found = {row["series"]: row["mean"] for row in rows_of(vipg.gains(paper))}
+    found = {row["series"]: row["mean"] for row in rows_of(vipg.gains.draw(paper))}
     assert found == {"TRPO: training": pytest.approx(0.6), "TRPO: mean policy": pytest.approx(-0.1)}
 
 
 def test_shares_of_sampled_policies_fall_from_one(make_card):
     label = "v_trpo/alpha-0.01"
     paper = paper_of(make_card, "vipg", {(label, "sampled_policy"): lambda seed, step: 0.32 if step else 0.78})
-    found = {round(row["score"], 2): row["mean"] for row in rows_of(vipg.sampled_policies(paper))}
+    found = {round(row["score"], 2): row["mean"] for row in rows_of(vipg.sampled_policies.draw(paper))}
     assert found[0.0] == found[0.3] == 1.0
     assert found[0.35] == found[0.75] == 0.5
     assert found[0.8] == found[1.1] == 0.0

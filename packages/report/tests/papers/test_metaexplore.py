@@ -23,7 +23,7 @@ def paper(areas):
 
 
 def test_countings_are_differences_of_areas_seed_by_seed():
-    chart = metaexplore.countings(paper(AREAS)).to_dict()
+    chart = metaexplore.countings.draw(paper(AREAS)).to_dict()
     found = {row["series"]: row["mean"] for row in dots(chart)}
     assert found == {
         "meta − OU, student": pytest.approx(4.0),
@@ -36,7 +36,7 @@ def test_countings_are_differences_of_areas_seed_by_seed():
 
 
 def test_without_noise_nothing_is_drawn():
-    assert dots(metaexplore.countings(paper({"meta": 5.0, "frozen": 3.0})).to_dict()) == []
+    assert dots(metaexplore.countings.draw(paper({"meta": 5.0, "frozen": 3.0})).to_dict()) == []
 
 
 def dots(chart):

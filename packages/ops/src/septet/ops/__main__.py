@@ -38,7 +38,6 @@ class Crate(Settings):
     results: Path
     """The folder `results/<scale>`, with one folder per paper."""
     checkout: Path
-    """The checkout whose workflow made them."""
 
 
 class Track(Settings):
@@ -49,7 +48,6 @@ class Track(Settings):
     papers: list[PaperId] = []
     """Ids of the papers to track; if empty, all that the folder has."""
     sinks: list[Literal["wandb", "tensorboard"]] = ["wandb", "tensorboard"]
-    """What to write for."""
 
 
 def publish(settings: Publish, out: Path) -> None:
@@ -95,10 +93,6 @@ def _finished(results: Path, papers: list[str]) -> list[str]:
 if __name__ == "__main__":
     main(
         "septet.ops",
-        {
-            "publish": Verb(Publish, publish),
-            "crate": Verb(Crate, crate),
-            "track": Verb(Track, track),
-        },
+        {"publish": Verb(Publish, publish), "crate": Verb(Crate, crate), "track": Verb(Track, track)},
         programs={name: f"septet.ops.{name}" for name in ("plan", "trace", "compare", "live")},
     )

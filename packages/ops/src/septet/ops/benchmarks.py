@@ -11,7 +11,6 @@ from typing import Any
 
 import polars as pl
 
-from septet.card import RunCard
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.ops.scaling import threads, work
@@ -52,15 +51,11 @@ class Timed(Settings):
     """One iteration of one seed that was timed by hand, for tasks that no run card covers."""
 
     paper: str
-    """Id of the paper."""
     task: str
-    """Task of the configuration."""
     method: str
-    """Method of the configuration."""
     cpu_seconds: float
     """Of one iteration of one seed, at the configuration of scale `paper`."""
     source: str
-    """Where the measurement is described."""
 
 
 @dataclass(frozen=True)
@@ -145,20 +140,18 @@ def _last_row(file: Path) -> dict[str, Any] | None:
 
 
 def _of_cards(paper: Paper) -> Iterable[Benchmark]:
-    """A benchmark for each run card whose paper has a scaling rule."""
+    """A benchmark for each run card whose paper has a scaling rule.
+
+    The work took what the timing table says, as far as it says anything; the rest was starting up.
+    """
     loops = {(m, t): s for m, t, s in paper.timing.group_by("method", "task").agg(pl.col("seconds").sum()).iter_rows()}
     for card in paper.cards:
         amount = work(paper.id, card.task, card.config)
         if amount is not None:
-            yield _of_card(card, amount, loops)
-
-
-def _of_card(card: RunCard, amount: float, loops: dict[tuple[str, str], float]) -> Benchmark:
-    """The work took what the timing table says, as far as it says anything; the rest was starting up."""
-    method, wall = str(card.config["method"]["name"]), card.wall_seconds
-    loop = sum(loops.get((label, card.task), 0.0) for label in {*card.methods, method})
-    loop = min(loop or wall, wall)
-    return Benchmark(card.paper, method, card.task, amount, loop * threads(card.config), wall - loop)
+            method, wall = str(card.config["method"]["name"]), card.wall_seconds
+            loop = sum(loops.get((label, card.task), 0.0) for label in {*card.methods, method})
+            loop = min(loop or wall, wall)
+            yield Benchmark(card.paper, method, card.task, amount, loop * threads(card.config), wall - loop)
 
 
 def _measured(path: Path) -> dict[str, Any]:

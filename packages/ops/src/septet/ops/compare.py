@@ -12,7 +12,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from septet.errors import InputError
 from septet.files import write_text
 from septet.reading import is_file, is_folder
 from septet.report import judging, tables, verdicts
-from septet.report.claims import Claim, ClaimsFile, read_claims
+from septet.report.claims import Claim, read_claims
 from septet.report.published import rounded
 from septet.report.statistics import Array
 from septet.report.tables import Paper, paper_of, papers_in
@@ -48,13 +47,13 @@ class Difference(Settings):
     """b - a; none if one of the runs has no such number."""
     low: float | None
     high: float | None
-    verdict_a: str | None
-    verdict_b: str | None
+    verdict_a: str | None = None
+    verdict_b: str | None = None
     moved: bool
     """The number moved, or is in one of the runs only."""
     crossed: bool
     """The verdict is another one, and the numbers agree within their joint interval."""
-    counts: bool
+    counts: bool = True
     """False for a claim about time, which moves with the machine."""
 
 
@@ -84,20 +83,8 @@ class Comparison(Settings):
         return [one for one in self.differences if one.crossed]
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """One number before its interval: the difference, its standard error, and the number of seeds."""
-
-    paper: str
-    kind: str
-    name: str
-    a: float | None
-    b: float | None
-    error: float
-    seeds: int
-    verdict_a: str | None = None
-    verdict_b: str | None = None
-    counts: bool = True
+_Pair = tuple[dict[str, Any], float, int]
+"""One number of both runs as fields of `Difference`, the standard error of the difference, and the number of seeds."""
 
 
 def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Comparison:
@@ -120,12 +107,13 @@ def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Com
         scales.add(one.scale)
         if one.scale != two.scale:
             raise InputError(str(b / name), expected=f"runs of scale {one.scale}", found=two.scale)
-        file = read_claims(claims / f"{name}.yaml") if is_file(claims / f"{name}.yaml") else None
+        claimed = read_claims(claims / f"{name}.yaml").claims if is_file(claims / f"{name}.yaml") else []
         if same(one, two):
             identical.append(name)
             continue
-        pairs += [*_claims(one, two, file), *_scores(one, two, _metrics(file))]
-    count = sum(pair.a is not None and pair.b is not None for pair in pairs)
+        metrics = {claim.column for claim in claimed if not claim.is_timed}  # the others are diagnostics
+        pairs += [*(_claim(claim, one, two) for claim in claimed), *_scores(one, two, metrics)]
+    count = sum(about["a"] is not None and about["b"] is not None for about, _, _ in pairs)
     return Comparison(
         a=str(a),
         b=str(b),
@@ -136,7 +124,7 @@ def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Com
         identical=identical,
         only_in_a=sorted(names_a - names_b),
         only_in_b=sorted(names_b - names_a),
-        differences=[_difference(pair, count, tolerance) for pair in pairs],
+        differences=[_difference(*pair, count, tolerance) for pair in pairs],
     )
 
 
@@ -153,34 +141,24 @@ def _papers(folder: Path) -> set[str]:
     return set(papers_in(folder))
 
 
-def _metrics(file: ClaimsFile | None) -> set[str]:
-    """The metrics that the claims read; none for all, where a paper has no claims. The others are diagnostics."""
-    return {claim.column for claim in file.claims if not claim.is_timed} if file else set()
-
-
-def _claims(a: Paper, b: Paper, file: ClaimsFile | None) -> list[_Pair]:
-    return [_claim(claim, a, b) for claim in file.claims] if file else []
-
-
 def _claim(claim: Claim, a: Paper, b: Paper) -> _Pair:
     """A claim's estimate on both runs; no number where it is not judged on one of them."""
     judged = [verdicts.judge_claim(claim, paper.id, paper, paper.scale) for paper in (a, b)]
-    fixed: dict[str, Any] = {
+    about = {
         "paper": a.id,
         "kind": "claim",
         "name": claim.id,
+        "a": judged[0].estimate,
+        "b": judged[1].estimate,
         "verdict_a": judged[0].verdict,
         "verdict_b": judged[1].verdict,
         "counts": not claim.is_timed,
     }
     if any(one.estimate is None for one in judged):
-        return _Pair(a=judged[0].estimate, b=judged[1].estimate, error=0.0, seeds=0, **fixed)
+        return about, 0.0, 0
     pulls, seeds = zip(*(_influence(claim, paper) for paper in (a, b)), strict=True)
-    paired = seeds[0] == seeds[1]
-    error = (
-        _mean_error(pulls[1] - pulls[0]) if paired else float(np.hypot(_mean_error(pulls[0]), _mean_error(pulls[1])))
-    )
-    return _Pair(a=judged[0].estimate, b=judged[1].estimate, error=error, seeds=min(len(one) for one in seeds), **fixed)
+    error = _error(pulls[0], pulls[1], paired=seeds[0] == seeds[1])
+    return about, error, min(map(len, seeds))
 
 
 def _influence(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
@@ -191,21 +169,20 @@ def _influence(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
 
 
 def _scores(a: Paper, b: Paper, metrics: set[str]) -> list[_Pair]:
-    """The last score of each method on each task, its mean over seeds."""
+    """The last score of each method on each task, its mean over seeds; of all metrics if none is named."""
     last = [_last(paper, metrics) for paper in (a, b)]
-    pairs = []
+    pairs: list[_Pair] = []
     for key in sorted(last[0].keys() | last[1].keys()):
         one, two = (values.get(key) for values in last)
         name = f"{key[0]} on {key[1]}: {key[2]}"
         means = [None if values is None else float(np.mean(list(values.values()))) for values in (one, two)]
+        about = {"paper": a.id, "kind": "score", "name": name, "a": means[0], "b": means[1]}
         if one is None or two is None:
-            pairs.append(_Pair(a.id, "score", name, means[0], means[1], 0.0, 0))
+            pairs.append((about, 0.0, 0))
             continue
-        if one.keys() == two.keys():
-            error = _mean_error(np.array([two[seed] - one[seed] for seed in one]))
-        else:
-            error = float(np.hypot(_mean_error(np.array([*one.values()])), _mean_error(np.array([*two.values()]))))
-        pairs.append(_Pair(a.id, "score", name, means[0], means[1], error, min(len(one), len(two))))
+        paired = one.keys() == two.keys()
+        values = np.array([*one.values()]), np.array([two[seed] for seed in (one if paired else two)])
+        pairs.append((about, _error(*values, paired=paired), min(len(one), len(two))))
     return pairs
 
 
@@ -220,29 +197,29 @@ def _last(paper: Paper, metrics: set[str]) -> dict[tuple[str, str, str], dict[in
     return found
 
 
+def _error(a: Array, b: Array, paired: bool) -> float:
+    """The standard error of the mean of `b` less that of `a`."""
+    return _mean_error(b - a) if paired else float(np.hypot(_mean_error(a), _mean_error(b)))
+
+
 def _mean_error(values: Array) -> float:
     """The standard error of a mean: ``sd / sqrt(n)``; infinite for one value."""
     return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("inf")
 
 
-def _difference(pair: _Pair, count: int, tolerance: float) -> Difference:
-    fixed = {
-        name: getattr(pair, name) for name in ("paper", "kind", "name", "a", "b", "verdict_a", "verdict_b", "counts")
-    }
-    other = pair.verdict_a != pair.verdict_b
-    if pair.a is None or pair.b is None:
-        gone = (pair.a is None) != (pair.b is None)
-        return Difference(**fixed, difference=None, low=None, high=None, moved=other or gone, crossed=False)
-    value = pair.b - pair.a
-    if pair.error in (0.0, np.inf):
-        half = pair.error
-    else:
-        half = -float(stdtrit(pair.seeds - 1, (1 - LEVEL) / 2 / count)) * pair.error
-    margin = tolerance * abs(pair.a)
+def _difference(about: dict[str, Any], error: float, seeds: int, count: int, tolerance: float) -> Difference:
+    a, b, other = about["a"], about["b"], about.get("verdict_a") != about.get("verdict_b")
+    if a is None or b is None:
+        gone = (a is None) != (b is None)
+        return Difference(**about, difference=None, low=None, high=None, moved=other or gone, crossed=False)
+    value, half = b - a, error
+    if error not in (0.0, np.inf):
+        half = -float(stdtrit(seeds - 1, (1 - LEVEL) / 2 / count)) * error
+    margin = tolerance * abs(a)
     moved = value - half > margin or value + half < -margin
     low, high = (value - half, value + half) if np.isfinite(half) else (None, None)
     crossed = other and not moved
-    return Difference(**fixed, difference=value, low=low, high=high, moved=bool(moved), crossed=bool(crossed))
+    return Difference(**about, difference=value, low=low, high=high, moved=bool(moved), crossed=bool(crossed))
 
 
 def text(found: Comparison, most: int = 40) -> str:

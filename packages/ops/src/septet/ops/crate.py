@@ -21,6 +21,7 @@ from septet.files import replacing, sha256, write_text
 from septet.ops.trace import command
 from septet.reading import readable, walk
 from septet.report.tables import Runs, papers_in, runs_of
+from septet.sealed import TABLES
 
 Entity = dict[str, Any]
 METADATA = "ro-crate-metadata.json"
@@ -72,12 +73,16 @@ def metadata(results: Path, every: list[Runs], files: list[Entity], carried: lis
     """The JSON-LD document; `files` are the results, `carried` the files of the checkout that the crate carries."""
     scale, cards = every[0].scale, [card for runs in every for card in runs.runs]
     tools = {tool["@id"]: tool for card in cards for tool in _software(card)}
-    things = {one["@id"]: one for card in cards for one in (*_context(card),)}
-    actions = [_action(card, results) for card in cards]
-    steps = {f"#step-{card.paper}": _step(card) for card in cards}
+    things = {one["@id"]: one for card in cards for one in _context(card)}
+    steps = {
+        f"#step-{card.paper}": _entity(
+            f"#step-{card.paper}", "HowToStep", name=f"{card.paper}_train", workExample=_to(_tool(card))
+        )
+        for card in cards
+    }
     start, end = min(card.started for card in cards), max(_end(card) for card in cards)
     main = f"recipe/{WORKFLOW}"
-    jobs = [entity for action in actions for entity in action]
+    jobs = [entity for card in cards for entity in _action(card, results)]
     run: Entity = {
         "@id": "#run",
         "@type": "CreateAction",
@@ -89,16 +94,13 @@ def metadata(results: Path, every: list[Runs], files: list[Entity], carried: lis
         "endTime": end,
         "actionStatus": _to("http://schema.org/CompletedActionStatus"),
     }
-    controls: list[Entity] = [
-        {
-            "@id": f"#control-{card.id}",
-            "@type": "ControlAction",
-            "name": f"orchestrate {_name(card)}",
-            "instrument": _to(f"#step-{card.paper}"),
-            "object": _to(f"#job-{card.id}"),
-        }
+    controls = [
+        _entity(
+            f"#control-{card.id}", "ControlAction", name=f"orchestrate {_name(card)}",
+            instrument=_to(f"#step-{card.paper}"), object=_to(f"#job-{card.id}"),
+        )
         for card in cards
-    ]
+    ]  # fmt: skip
     organize: Entity = {
         "@id": "#orchestration",
         "@type": "OrganizeAction",
@@ -115,7 +117,7 @@ def metadata(results: Path, every: list[Runs], files: list[Entity], carried: lis
         "name": "Septet",
         "license": _to(LICENCE),
         "programmingLanguage": _to(LANGUAGE),
-        "hasPart": _refs(sorted(_tool(card) for card in _first_of_each_tool(cards))),
+        "hasPart": _refs(sorted({_tool(card) for card in cards})),
         "step": _refs(steps),
     }
     root: Entity = {
@@ -131,28 +133,13 @@ def metadata(results: Path, every: list[Runs], files: list[Entity], carried: lis
         "mentions": _refs(["#run", "#orchestration", *(f"#job-{card.id}" for card in cards)]),
         "hasPart": _refs(str(file["@id"]) for file in [*files, *carried]),
     }
-    fixed: list[Entity] = [
-        {
-            "@id": METADATA,
-            "@type": "CreativeWork",
-            "about": _to("./"),
-            "conformsTo": [
-                _to("https://w3id.org/ro/crate/1.1"),
-                _to("https://w3id.org/workflowhub/workflow-ro-crate/1.0"),
-            ],
-        },
+    formats = ["https://w3id.org/ro/crate/1.1", "https://w3id.org/workflowhub/workflow-ro-crate/1.0"]
+    fixed = [
+        _entity(METADATA, "CreativeWork", about=_to("./"), conformsTo=_refs(formats)),
         root,
-        *(
-            {"@id": key, "@type": "CreativeWork", "name": name, "version": version}
-            for key, (name, version) in PROFILES.items()
-        ),
-        {"@id": LICENCE, "@type": "CreativeWork", "name": "MIT", "identifier": "MIT"},
-        {
-            "@id": LANGUAGE,
-            "@type": "ComputerLanguage",
-            "name": "Snakemake",
-            "url": _to("https://snakemake.readthedocs.io"),
-        },
+        *(_entity(key, "CreativeWork", name=name, version=version) for key, (name, version) in PROFILES.items()),
+        _entity(LICENCE, "CreativeWork", name="MIT", identifier="MIT"),
+        _entity(LANGUAGE, "ComputerLanguage", name="Snakemake", url=_to("https://snakemake.readthedocs.io")),
         _library("snakemake", _installed("snakemake")) | {"@id": "#snakemake"},
     ]
     others = [file for file in carried if file["@id"] != main]
@@ -163,10 +150,8 @@ def metadata(results: Path, every: list[Runs], files: list[Entity], carried: lis
 def _action(card: RunCard, results: Path) -> list[Entity]:
     """The action of one training job, with its configuration and what it used of the machine."""
     folder = results / card.paper / "runs" / str(card.config["method"]["name"]) / card.task
-    made = [
-        path for path in (folder / name for name in ("scores.parquet", "timing.parquet", "run.json")) if path.is_file()
-    ]
-    made = made or [results / card.paper / name for name in ("scores.parquet", "timing.parquet", "runs.json")]
+    made = [path for name in (*TABLES, "run.json") if (path := folder / name).is_file()]
+    made = made or [results / card.paper / name for name in (*TABLES, "runs.json")]
     inputs = [f"#configuration-{card.id}", *(one["@id"] for one in _context(card) if one["@type"] != "ContainerImage")]
     for prepared in filter(None, (card.config.get(key) for key in ("data_file", "weights_file"))):
         file = Path(*Path(prepared).parts[2:])  # below results/<scale>/
@@ -174,15 +159,12 @@ def _action(card: RunCard, results: Path) -> list[Entity]:
             inputs.append(file.as_posix())
     usage = {"cpuSeconds": card.cpu_seconds, "wallSeconds": card.wall_seconds, "peakMemoryMB": card.peak_memory_mb}
     measured = [
-        {
-            "@id": f"#{name}-{card.id}",
-            "@type": "PropertyValue",
-            "name": name,
-            "propertyID": f"https://w3id.org/ro/terms/septet#{name}",
-            "value": str(value),
-        }
+        _entity(
+            f"#{name}-{card.id}", "PropertyValue", name=name,
+            propertyID=f"https://w3id.org/ro/terms/septet#{name}", value=str(value),
+        )
         for name, value in usage.items()
-    ]
+    ]  # fmt: skip
     action: Entity = {
         "@id": f"#job-{card.id}",
         "@type": "CreateAction",
@@ -199,42 +181,31 @@ def _action(card: RunCard, results: Path) -> list[Entity]:
     }
     if card.image:
         action["containerImage"] = _to(f"#image-{card.image}")
-    configuration: Entity = {
-        "@id": f"#configuration-{card.id}",
-        "@type": "PropertyValue",
-        "name": "configuration",
-        "value": json.dumps(card.config, sort_keys=True),
-    }
+    written = json.dumps(card.config, sort_keys=True)
+    configuration = _entity(f"#configuration-{card.id}", "PropertyValue", name="configuration", value=written)
     return [action, configuration, *measured]
 
 
 def _software(card: RunCard) -> list[Entity]:
     """The packages of ours that ran, each with the digest of its sources, and the libraries below them."""
     libraries = [_library(name, version) for name, version in card.versions.items()]
-    packages = []
-    for name, digest in card.sources.items():
-        version = _installed(name.replace(".", "-"))
-        packages.append(
-            {
-                "@id": f"#{name}-{digest[:12]}",
-                "@type": "SoftwareApplication",
-                "name": name,
-                "softwareVersion": version or digest[:12],
-                "identifier": f"sha256:{digest}",
-                "license": _to(LICENCE),
-                "softwareRequirements": _refs(one["@id"] for one in libraries),
-            }
+    packages = [
+        _entity(
+            f"#{name}-{digest[:12]}",
+            "SoftwareApplication",
+            name=name,
+            softwareVersion=_installed(name.replace(".", "-")) or digest[:12],
+            identifier=f"sha256:{digest}",
+            license=_to(LICENCE),
+            softwareRequirements=_refs(one["@id"] for one in libraries),
         )
+        for name, digest in card.sources.items()
+    ]
     return [*packages, *libraries]
 
 
 def _library(name: str, version: str | None) -> Entity:
-    entity: Entity = {
-        "@id": f"#{name}-{version}",
-        "@type": "SoftwareApplication",
-        "name": name,
-        "softwareVersion": str(version),
-    }
+    entity = _entity(f"#{name}-{version}", "SoftwareApplication", name=name, softwareVersion=str(version))
     if _installed(name) == version and version is not None:
         about = importlib.metadata.metadata(name)
         licence = next((about[key] for key in ("License-Expression", "License") if key in about), "")
@@ -256,33 +227,17 @@ def _context(card: RunCard) -> list[Entity]:
     """What a run needs apart from software: its data set and its image."""
     found: list[Entity] = []
     if card.data != "simulated":
-        found.append({"@id": _data(card), "@type": "CreativeWork", "name": card.data})
+        key = "#data-" + re.sub(r"[^A-Za-z0-9.]+", "-", card.data).strip("-")
+        found.append(_entity(key, "CreativeWork", name=card.data))
     if card.image:
-        image = {"@id": f"#image-{card.image}", "@type": "ContainerImage", "name": card.image}
-        found.append(image | {"additionalType": _to("https://w3id.org/ro/terms/workflow-run#SIFImage")})
+        kind = _to("https://w3id.org/ro/terms/workflow-run#SIFImage")
+        found.append(_entity(f"#image-{card.image}", "ContainerImage", name=card.image, additionalType=kind))
     return found
-
-
-def _data(card: RunCard) -> str:
-    return "#data-" + re.sub(r"[^A-Za-z0-9.]+", "-", card.data).strip("-")
-
-
-def _step(card: RunCard) -> Entity:
-    return {
-        "@id": f"#step-{card.paper}",
-        "@type": "HowToStep",
-        "name": f"{card.paper}_train",
-        "workExample": _to(_tool(card)),
-    }
 
 
 def _tool(card: RunCard) -> str:
     name, digest = list(card.sources.items())[-1]  # the package that ran, after those it depends on
     return f"#{name}-{digest[:12]}"
-
-
-def _first_of_each_tool(cards: Iterable[RunCard]) -> Iterable[RunCard]:
-    return {_tool(card): card for card in cards}.values()
 
 
 def _name(card: RunCard) -> str:
@@ -296,12 +251,12 @@ def _end(card: RunCard) -> str:
 
 def _results(results: Path) -> list[Path]:
     """Every result below the folder, in one order; hidden and temporary files are none."""
-    found = []
-    for path in walk(results):
-        parts = path.relative_to(results).parts
-        if parts[0] not in LEFT_OUT and not any(part.startswith(".") for part in parts):
-            found.append(path)
-    return found
+    return [
+        path
+        for path in walk(results)
+        if (parts := path.relative_to(results).parts)[0] not in LEFT_OUT
+        and not any(part.startswith(".") for part in parts)
+    ]
 
 
 def _copy_recipe(checkout: Path, out: Path) -> list[str]:
@@ -318,14 +273,13 @@ def _copy_recipe(checkout: Path, out: Path) -> list[str]:
 def _file(results: Path, path: Path) -> Entity:
     with readable(path):
         digest = sha256(path)
-    return {
-        "@id": path.relative_to(results).as_posix(),
-        "@type": "File",
-        "name": path.name,
-        "contentSize": str(path.stat().st_size),
-        "encodingFormat": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
-        "sha256": digest,
-    }
+    size, kind = str(path.stat().st_size), mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    key = path.relative_to(results).as_posix()
+    return _entity(key, "File", name=path.name, contentSize=size, encodingFormat=kind, sha256=digest)
+
+
+def _entity(key: str, kind: str, **properties: Any) -> Entity:
+    return {"@id": key, "@type": kind, **properties}
 
 
 def _to(key: str) -> Entity:

@@ -39,12 +39,8 @@ def gpu_hours(config: dict[str, Any]) -> tuple[float, float]:
     """Lower and upper bound of a job's GPU-hours, all seeds together."""
     size = parameters(config["task"]["model"]["name"]) or 0.0
     method, task = config["method"], config["task"]
-    drawn = (
-        float(task["steps"])
-        * task["prompts"]
-        * (method.get("samples") or task["samples"])
-        * task["max_completion_length"]
-    )
+    samples = method.get("samples") or task["samples"]
+    drawn = float(task["steps"]) * task["prompts"] * samples * task["max_completion_length"]
     read = (task["steps"] // task["eval_every"] + 1) * float(task["eval_prompts"]) * task["max_completion_length"]
     reference = 2 if method.get("kl_loss") or method.get("kl_reward") else 0
     per_token = 2 + 2 + reference + 6 * method.get("inner_steps", 1)  # drawn, read, by the reference, trained on

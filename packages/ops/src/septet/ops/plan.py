@@ -15,13 +15,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from septet.config import Settings, validate
+from septet.config import validate
 from septet.errors import InputError
 from septet.ops import benchmarks, language_models
-from septet.ops.plan_text import text
-from septet.ops.predict import Predictor
+from septet.ops.predict import Job, Predictor
+from septet.ops.scaling import in_words
 from septet.ops.schedule import Task, longest_path, makespan
 from septet.reading import parse_json
 from septet.report.planned import FILE, Estimate, Plan, Row, Wall
@@ -31,23 +30,6 @@ from septet.workflow_config import papers_here
 CORES = (2, 16, 64, 256)
 
 
-class Job(Settings):
-    """One job, as `tools/jobs.py` prints it."""
-
-    rule: str
-    wildcards: dict[str, str]
-    threads: int
-    resources: dict[str, int]
-    benchmark: str | None
-    """Path of the file that Snakemake writes the job's times to."""
-    waits_for: list[int]
-    """Places in the list of the jobs that must end before."""
-    done: bool
-    """Its outputs are there and up to date."""
-    config: dict[str, Any] | None
-    """The resolved configuration of a training job."""
-
-
 def make(jobs: Sequence[Job], recorded: benchmarks.Recorded, cores: Sequence[int] = CORES) -> Plan:
     """The plan of a run.
 
@@ -55,21 +37,18 @@ def make(jobs: Sequence[Job], recorded: benchmarks.Recorded, cores: Sequence[int
         jobs: all jobs of the run, done or not.
         cores: numbers of cores to schedule on.
     """
-    predictor = Predictor(recorded, [(job.rule, job.wildcards, job.config) for job in jobs])
+    predictor = Predictor(recorded, jobs)
     estimates = [_estimate(job, predictor) for job in jobs]
+    both = list(zip(jobs, estimates, strict=True))
     tasks = {
-        end: [
-            Task(_seconds(one, end), job.threads, tuple(job.waits_for))
-            for job, one in zip(jobs, estimates, strict=True)
-        ]
+        end: [Task(_seconds(one, end), job.threads, tuple(job.waits_for)) for job, one in both]
         for end in ("wall_s", "low", "high")
     }
     walls = [
-        Wall(cores=count, **{end: round(makespan(tasks[end], count), 1) for end in ("wall_s", "low", "high")})
-        for count in cores
+        Wall(cores=count, **{end: round(makespan(chain, count), 1) for end, chain in tasks.items()}) for count in cores
     ]
     groups: dict[tuple[str, str], list[Estimate]] = defaultdict(list)
-    for job, one in zip(jobs, estimates, strict=True):
+    for job, one in both:
         if job.benchmark or job.config:  # a target such as `all` runs nothing
             groups[one.paper, one.rule].append(one)
     return Plan(
@@ -94,7 +73,7 @@ def _estimate(job: Job, predictor: Predictor) -> Estimate:
         wall, low, high, basis = math.sqrt(ends[0] * ends[1]), ends[0], ends[1], language_models.BASIS
     elif not (job.benchmark or job.config):
         wall, low, high, basis = 0.0, 0.0, 0.0, "runs nothing"
-    elif (found := predictor(job.rule, job.wildcards, job.config, job.benchmark)) is not None:
+    elif (found := predictor(job)) is not None:
         wall, low, high, basis = found
     else:
         wall, low, high, basis = None, 0.0, 60.0 * limit if limit else None, "no benchmark"
@@ -142,10 +121,73 @@ def _row(paper: str, rule: str, group: list[Estimate]) -> Row:
     )
 
 
-def read_jobs(text: str) -> list[Job]:
+def text(plan: Plan) -> str:
+    """The plan as lines of a table, and what it is based on."""
+    head = (
+        f"{'paper':12}{'rule':10}{'jobs':>5}  {'core-hours':>24}  {'GPU-hours':>24}  {'memory':>7}  {'longest job':>11}"
+    )
+    lines = [f"scale {plan.scale}: {plan.jobs} jobs, {plan.done} of them done", "", head]
+    lines += [_line(row) for row in plan.rows]
+    cores = [row for row in plan.rows if row.gpu_hours is None]
+    gpu = [row for row in plan.rows if row.gpu_hours is not None]
+    lines += ["", f"core-hours without the GPU jobs: {_sum(cores, 'core_hours')}"]
+    if gpu:
+        lines.append(f"GPU-hours: {_sum(gpu, 'gpu_hours')}, {gpu[0].basis}")
+    lines.append(f"longest path: {clock(plan.longest_path_s)}")
+    lines += [
+        f"wall time on {wall.cores} cores: {clock(wall.wall_s)} ({clock(wall.low)} to {clock(wall.high)})"
+        for wall in plan.walls
+    ]
+    lines += ["", "what it stands on:"]
+    for row in plan.rows:
+        rule = in_words(row.paper) if row.rule == "train" and row.gpu_hours is None else ""
+        lines.append(f"  {row.paper} {row.rule}: {'; '.join(filter(None, (row.basis, rule)))}")
+    lines += [
+        f"no benchmark: {row.paper} {row.rule}, {row.unknown} of {row.jobs} jobs; not in the estimate, "
+        "their time limit is in the upper end"
+        for row in plan.rows
+        if row.unknown
+    ]
+    lines += [
+        f"over the time limit: {row.paper} {row.rule}, {row.late} of {row.jobs} jobs; the first attempt will be cut "
+        "and the next one goes on"
+        for row in plan.rows
+        if row.late
+    ]
+    return "\n".join(lines)
+
+
+def _line(row: Row) -> str:
+    core = "-" if row.core_hours is None else _interval(row.core_hours, row.low, row.high)
+    gpu = "-" if row.gpu_hours is None else _interval(row.gpu_hours, row.low, row.high)
+    if row.gpu_hours is not None:
+        core = f"{row.core_hours:.3g}"
+    longest = "?" if row.wall_s is None else clock(row.wall_s)
+    memory = f"{row.memory_mb / 1000:.1f} GB"
+    return f"{row.paper:12}{row.rule:10}{row.jobs:>5}  {core:>24}  {gpu:>24}  {memory:>7}  {longest:>11}"
+
+
+def _sum(rows: list[Row], hours: str) -> str:
+    value = sum(getattr(row, hours) or 0.0 for row in rows)
+    return _interval(value, sum(row.low for row in rows), sum(row.high or 0 for row in rows))
+
+
+def _interval(value: float, low: float, high: float | None) -> str:
+    return f"{value:.3g} ({low:.3g} to {'?' if high is None else f'{high:.3g}'})"
+
+
+def clock(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size or (unit == "min" and seconds >= 60):
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def read_jobs(given: str) -> list[Job]:
     """The jobs that `tools/jobs.py` printed; InputError if it is something else."""
     try:
-        rows = parse_json(text)
+        rows = parse_json(given)
     except (ValueError, RecursionError) as error:
         raise InputError("standard input", expected="jobs of tools/jobs.py", found=str(error)) from None
     if not isinstance(rows, list) or not rows:

@@ -8,10 +8,12 @@ interval is, on the logarithmic scale, the 90 % quantile of those errors and tha
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from septet.config import Settings
 from septet.ops.benchmarks import Benchmark, Recorded, other_job
 from septet.ops.scaling import threads, work
 
@@ -34,14 +36,31 @@ NEAR: dict[str, Kin] = {
 }
 
 
+class Job(Settings):
+    """One job, as `tools/jobs.py` prints it."""
+
+    rule: str
+    wildcards: dict[str, str]
+    threads: int
+    resources: dict[str, int]
+    benchmark: str | None
+    """Path of the file that Snakemake writes the job's times to."""
+    waits_for: list[int]
+    """Places in the list of the jobs that must end before."""
+    done: bool
+    """Its outputs are there and up to date."""
+    config: dict[str, Any] | None
+    """The resolved configuration of a training job."""
+
+
 class Predictor:
     """Predicts jobs from the records of their family.
 
     Args:
-        jobs: rule, wildcards and configuration of every job of the run; the timed iterations are at theirs.
+        jobs: every job of the run; the timed iterations are at their configurations.
     """
 
-    def __init__(self, recorded: Recorded, jobs: Sequence[tuple[str, dict[str, str], dict[str, Any] | None]]) -> None:
+    def __init__(self, recorded: Recorded, jobs: Sequence[Job]) -> None:
         self._records = [*recorded.jobs, *_timed(recorded, jobs)]
         self._errors = {
             (family, name): _left_out([one for one in self._records if one.family == family], kin)
@@ -49,68 +68,57 @@ class Predictor:
             for name, kin in NEAR.items()
         }
 
-    def __call__(
-        self, rule: str, wildcards: dict[str, str], config: dict[str, Any] | None, benchmark: str | None
-    ) -> Prediction | None:
+    def __call__(self, job: Job) -> Prediction | None:
         """Wall seconds, lower and upper end, and what they stand on; none if nothing recorded compares."""
-        target = _target(rule, wildcards, config, benchmark)
+        target = _target(job)
         if target is None:
             return None
         family = [one for one in self._records if one.family == target.family]
         own = [one for one in family if (one.method, one.task) == (target.method, target.task)]
         if own:
-            return self._scaled(target, own, config, f"its own record ({len(own)})", 0.0)
-        choices = []
-        for name, kin in NEAR.items():
-            near = [one for one in family if kin(one, target)]
-            if near:
-                choices.append((self._errors[target.family, name], name, near))
-        if not choices:
-            return None
-        error, name, near = min(choices, key=lambda choice: choice[0])
-        return self._scaled(target, near, config, name, error) if math.isfinite(error) else None
-
-    def _scaled(
-        self, target: Benchmark, near: Sequence[Benchmark], config: dict[str, Any] | None, basis: str, error: float
-    ) -> Prediction:
-        own_threads = threads(config) if config else 1
-        loop = _rate(near) * target.work / own_threads
-        start = float(np.median([one.start for one in near]))
-        spread = math.hypot(error, SCALING)
-        more = THREADS if own_threads > 1 else 0.0
-        grows = 1 - float(np.mean([min(FIXED / max(one.seconds, 1e-3), LEVEL) for one in near]))
-        low = (start + loop * grows) * math.exp(-spread)
-        return start + loop, low, FIXED + start * math.exp(spread) + loop * math.exp(spread + more), basis
+            return _scaled(target, own, job, f"its own record ({len(own)})", 0.0)
+        choices = [
+            (self._errors[target.family, name], name, near)
+            for name, kin in NEAR.items()
+            if (near := [one for one in family if kin(one, target)])
+        ]
+        error, name, near = min(choices, key=lambda choice: choice[0], default=(math.inf, "", []))
+        return _scaled(target, near, job, name, error) if math.isfinite(error) else None
 
 
-def _target(
-    rule: str, wildcards: dict[str, str], config: dict[str, Any] | None, benchmark: str | None
-) -> Benchmark | None:
+def _scaled(target: Benchmark, near: Sequence[Benchmark], job: Job, basis: str, error: float) -> Prediction:
+    own_threads = threads(job.config) if job.config else 1
+    loop = _rate(near) * target.work / own_threads
+    start = float(np.median([one.start for one in near]))
+    spread = math.hypot(error, SCALING)
+    more = THREADS if own_threads > 1 else 0.0
+    grows = 1 - float(np.mean([min(FIXED / max(one.seconds, 1e-3), LEVEL) for one in near]))
+    low = (start + loop * grows) * math.exp(-spread)
+    return start + loop, low, FIXED + start * math.exp(spread) + loop * math.exp(spread + more), basis
+
+
+def _target(job: Job) -> Benchmark | None:
     """The job as a record without a time; none if no rule says how much work it is."""
-    if config is not None:
-        paper = rule.removesuffix("_train")
-        amount = work(paper, wildcards["task"], config)
-        return Benchmark(paper, wildcards["method"], wildcards["task"], amount, 0.0, 0.0) if amount else None
-    if benchmark is None:
+    if job.config is not None:
+        paper, method, task = job.rule.removesuffix("_train"), job.wildcards["method"], job.wildcards["task"]
+        amount = work(paper, task, job.config)
+        return Benchmark(paper, method, task, amount, 0.0, 0.0) if amount else None
+    if job.benchmark is None:
         return None
-    family, label = other_job(benchmark.split("/", 2)[-1])  # below benchmarks/<scale>/
+    family, label = other_job(job.benchmark.split("/", 2)[-1])  # below benchmarks/<scale>/
     return Benchmark(family, label, "", 1.0, 0.0, 0.0)
 
 
-def _timed(recorded: Recorded, jobs: Sequence[tuple[str, dict[str, str], dict[str, Any] | None]]) -> list[Benchmark]:
+def _timed(recorded: Recorded, jobs: Sequence[Job]) -> list[Benchmark]:
     """The iterations timed by hand as records of the jobs whose configuration they were timed at."""
     found = []
-    for rule, wildcards, config in jobs:
+    for job in jobs:
+        if job.config is None or (target := _target(job)) is None:
+            continue
         for row in recorded.timed:
-            if config and (rule, wildcards["method"], wildcards["task"]) == (
-                f"{row.paper}_train",
-                row.method,
-                row.task,
-            ):
-                units = len(config["seeds"]) * config["task"]["iterations"]
-                amount = work(row.paper, row.task, config)
-                assert amount is not None
-                found.append(Benchmark(row.paper, row.method, row.task, amount, units * row.cpu_seconds, 0.0))
+            if (target.family, target.method, target.task) == (row.paper, row.method, row.task):
+                seconds = len(job.config["seeds"]) * job.config["task"]["iterations"] * row.cpu_seconds
+                found.append(replace(target, seconds=seconds))
     return found
 
 

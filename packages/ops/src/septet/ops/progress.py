@@ -4,7 +4,6 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
@@ -16,14 +15,6 @@ BAR = 30
 """Width of the progress bar, in columns."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """One job that is running."""
-
-    name: str
-    started: float
-
-
 def name_of(rule: str, wildcards: Mapping[str, str]) -> str:
     """A step in words: paper, what is done, method and task, such as `walle train n1 half_cheetah`."""
     paper, _, verb = rule.rpartition("_")
@@ -31,45 +22,21 @@ def name_of(rule: str, wildcards: Mapping[str, str]) -> str:
     return " ".join(filter(None, [wildcards.get("paper") or paper, verb, *own]))
 
 
-def time_left(seconds: float, done: int, total: int) -> float:
-    """Seconds left if the remaining steps take as long as those that are done."""
-    return seconds * (total - done) / done
-
-
 class LogHandler(LogHandlerBase):
     """Writes to standard error: lines, and below them on a terminal a bar that is drawn over."""
+
+    writes_to_stream = True  # in the place of Snakemake's own log
+    writes_to_file = False  # Snakemake's own file, .snakemake/log, stays as it is
+    has_filter = True  # it chooses itself what it shows
+    has_formatter = True
+    needs_rulegraph = False
 
     def __post_init__(self) -> None:
         """Start the clock."""
         self.began = time.monotonic()
-        self.running: dict[int, Step] = {}
+        self.running: dict[int, tuple[str, float]] = {}  # id of a job -> its name and start
         self.ended: list[str] = []
         self.live = sys.stderr.isatty() and not self.common_settings.dryrun
-
-    @property
-    def writes_to_stream(self) -> bool:
-        """It takes the place of Snakemake's own log."""
-        return True
-
-    @property
-    def writes_to_file(self) -> bool:
-        """Snakemake's own file, .snakemake/log, stays as it is."""
-        return False
-
-    @property
-    def has_filter(self) -> bool:
-        """It chooses itself what it shows."""
-        return True
-
-    @property
-    def has_formatter(self) -> bool:
-        """It writes its own lines."""
-        return True
-
-    @property
-    def needs_rulegraph(self) -> bool:
-        """It does not show one."""
-        return False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record of Snakemake's log."""
@@ -81,25 +48,25 @@ class LogHandler(LogHandlerBase):
     def _show(self, event: LogEvent | None, known: Mapping[str, Any], record: logging.LogRecord) -> None:
         if event == LogEvent.JOB_INFO:
             name = name_of(known["rule_name"], known["wildcards"] or {})
-            self.running[known["jobid"]] = Step(name, time.monotonic())
+            self.running[known["jobid"]] = name, time.monotonic()
         elif event == LogEvent.JOB_FINISHED:
-            step = self.running.pop(known["job_id"], None)
-            if step is not None:
-                self.ended.append(f"{step.name}  {duration_text(time.monotonic() - step.started)}")
+            if known["job_id"] in self.running:
+                name, started = self.running.pop(known["job_id"])
+                self.ended.append(f"{name}  {duration_text(time.monotonic() - started)}")
         elif event == LogEvent.PROGRESS:
             self._progress(known["done"], known["total"])
         elif event == LogEvent.JOB_ERROR:
             name = name_of(known["rule_name"], known.get("wildcards", {}))
-            step = self.running.pop(known["jobid"], Step(name, time.monotonic()))
-            self._line(f"failed: {step.name}; log: {', '.join(known['log'] or ['none'])}")
+            name, _ = self.running.pop(known["jobid"], (name, 0.0))
+            self._line(f"failed: {name}; log: {', '.join(known['log'] or ['none'])}")
         elif event == LogEvent.GROUP_ERROR:
             self._line(f"failed: group {known.get('groupid')}; VERBOSE=1 shows its jobs")
         elif record.levelno >= logging.WARNING and event in (None, LogEvent.ERROR) and record.msg:
             self._line(record.getMessage())
 
     def _progress(self, done: int, total: int) -> None:
-        seconds = time.monotonic() - self.began
-        left = f"about {duration_text(time_left(seconds, done, total))} left" if done < total else "done"
+        seconds = (time.monotonic() - self.began) * (total - done) / done  # if those left take as long as those done
+        left = f"about {duration_text(seconds)} left" if done < total else "done"
         for ended in self.ended:
             self._line(f"[{done}/{total}] {ended}" + ("" if self.live else f"  {left}"))
         self.ended.clear()

@@ -10,8 +10,6 @@ lock, image and host, and the command that makes it again.
 """
 
 import argparse
-import importlib
-import importlib.util
 import json
 import re
 import shlex
@@ -47,12 +45,8 @@ class Point(Settings):
     step: int | None = None
 
 
-class Link(Settings):
-    """One link of the chain."""
-
-    what: str
-    is_: str
-    """What it is, in a line."""
+Link = tuple[str, str]
+"""One link of the chain: what it is, and a line on it."""
 
 
 def trace(name: str, results: Path) -> list[Link]:
@@ -67,8 +61,8 @@ def trace(name: str, results: Path) -> list[Link]:
     point, paper, card = find(name, results)
     return [
         *_figure(point, results),
-        Link(what="table", is_=_file(results / paper.id / "scores.parquet")),
-        *_values(point, paper, card),
+        ("table", _file(results / paper.id / "scores.parquet")),
+        *_values(name, point, paper, card),
         *run_links(card, results, paper.scale, point.seed),
     ]
 
@@ -80,32 +74,26 @@ def run_links(card: RunCard, results: Path, scale: str, seed: int | None = None)
     place = str(folder / "run.json") if is_file(folder / "run.json") else str(results / card.paper / "runs.json")
     seeds = ", ".join(map(str, card.seeds))
     return [
-        Link(what="run", is_=f"{card.id}, {card.verb} of {method} on {card.task}, {scale}; its card is in {place}"),
-        Link(what="seed", is_=f"{seed} of {seeds}" if seed is not None else seeds),
-        Link(what="configuration", is_=json.dumps(card.config)),
-        Link(what="data", is_=card.data),
+        ("run", f"{card.id}, {card.verb} of {method} on {card.task}, {scale}; its card is in {place}"),
+        ("seed", f"{seed} of {seeds}" if seed is not None else seeds),
+        ("configuration", json.dumps(card.config)),
+        ("data", card.data),
         *_prepared(card),
-        *(
-            Link(what="package", is_=f"{name} {digest}, {_source(name, digest)}")
-            for name, digest in card.sources.items()
-        ),
-        Link(what="lock", is_=f"{card.lock or 'none'}, {_same(card.lock, lock_digest())}"),
-        Link(what="libraries", is_=", ".join(f"{name} {version}" for name, version in card.versions.items())),
-        Link(what="image", is_=card.image or "none: it ran natively"),
-        Link(what="host", is_=", ".join(f"{name} {value}" for name, value in card.host.items())),
-        Link(what="time", is_=f"{card.started}, {card.wall_seconds} s, {card.cpu_seconds} CPU s"),
-        Link(what="in the workflow", is_=rerun_command(card, scale)),
-        Link(what="on its own", is_=command(card, seed)),
+        *(("package", f"{name} {digest}, {_source(name, digest)}") for name, digest in card.sources.items()),
+        ("lock", f"{card.lock or 'none'}, {_same(card.lock, lock_digest())}"),
+        ("libraries", ", ".join(f"{name} {version}" for name, version in card.versions.items())),
+        ("image", card.image or "none: it ran natively"),
+        ("host", ", ".join(f"{name} {value}" for name, value in card.host.items())),
+        ("time", f"{card.started}, {card.wall_seconds} s, {card.cpu_seconds} CPU s"),
+        ("in the workflow", rerun_command(card, scale)),
+        ("on its own", command(card, seed)),
     ]
 
 
 def _prepared(card: RunCard) -> list[Link]:
     """The files that the data and the model's weights were prepared into, if the run read any."""
     return [
-        Link(
-            what=f"prepared {what}",
-            is_=_file(Path(file)) if is_file(Path(file)) else f"{file}, not here: run it in the workflow",
-        )
+        (f"prepared {what}", _file(Path(file)) if is_file(Path(file)) else f"{file}, not here: run it in the workflow")
         for what in ("data", "weights")
         if (file := card.config.get(f"{what}_file"))
     ]
@@ -150,13 +138,12 @@ def _by_run(name: str, parts: list[str], results: Path) -> tuple[Point, Paper, R
         if card.id.startswith(parts[0])
     ]
     if len(found) != 1:
-        raise InputError(
-            f"POINT {name}", expected=f"a run of {results}", found=_many(parts[0], [c.id for _, c in found])
-        )
+        ids = [card.id for _, card in found]
+        many = f"{len(ids)} runs: {', '.join(ids)}" if ids else f"no run {parts[0]}"
+        raise InputError(f"POINT {name}", expected=f"a run of {results}", found=many)
     paper_id, card = found[0]
     if len(parts) > 4:
         raise InputError("POINT", expected=FORMS, found=name)
-    paper = paper_of(results, paper_id)
     point = Point(
         paper=card.paper,
         run=card.id,
@@ -165,15 +152,7 @@ def _by_run(name: str, parts: list[str], results: Path) -> tuple[Point, Paper, R
         seed=_number(name, "seed", parts[2]) if len(parts) > 2 else None,
         step=_number(name, "step", parts[3]) if len(parts) > 3 else None,
     )
-    rows = _rows(point, paper, card)
-    for column in ("metric", "seed", "step"):
-        asked = getattr(point, column)
-        if asked is not None:
-            known = rows[column].unique().sort().to_list()
-            if asked not in known:
-                raise InputError(f"POINT {name}: {column}", expected=_few(known), found=asked)
-            rows = rows.filter(pl.col(column) == asked)
-    return point, paper, card
+    return point, paper_of(results, paper_id), card
 
 
 def _by_figure(name: str, parts: list[str], results: Path) -> tuple[Point, Paper, RunCard]:
@@ -181,7 +160,9 @@ def _by_figure(name: str, parts: list[str], results: Path) -> tuple[Point, Paper
     papers = papers_in(results)
     if paper_id not in papers:
         raise InputError(f"POINT {name}: paper", expected=_few(papers), found=paper_id)
-    figures = figure_names(paper_id)
+    from septet.report.draw import figures_in  # and so what draws: only where a figure is named
+
+    figures = [figure.name for module in (paper_id, f"{paper_id}_bench") for figure in figures_in(module)]
     if figure not in figures:
         raise InputError(f"POINT {name}: figure", expected=_few(figures), found=figure)
     seed = _number(name, "seed", parts[-1])
@@ -193,45 +174,30 @@ def _by_figure(name: str, parts: list[str], results: Path) -> tuple[Point, Paper
         raise InputError(f"POINT {name}: method and task", expected=_few(known), found=f"{method}/{task}")
     for card in cards:
         if seed in card.seeds:
-            return (
-                Point(figure=figure, paper=paper_id, run=card.id, method=method, task=task, seed=seed),
-                paper,
-                card,
-            )
+            return Point(figure=figure, paper=paper_id, run=card.id, method=method, task=task, seed=seed), paper, card
     raise InputError(f"POINT {name}: seed", expected=_few(cards[0].seeds), found=seed)
 
 
-def figure_names(paper: str) -> list[str]:
-    """The names of a paper's figures; the modules that draw are loaded only here."""
-    found = []
-    for suffix, attribute in (("", "FIGURES"), ("_bench", "BENCH_FIGURES")):
-        module = f"septet.report.papers.{paper}{suffix}"
-        if importlib.util.find_spec(module) is not None:
-            found += [figure.name for figure in getattr(importlib.import_module(module), attribute, [])]
-    return found
-
-
-def _rows(point: Point, paper: Paper, card: RunCard) -> pl.DataFrame:
+def _values(name: str, point: Point, paper: Paper, card: RunCard) -> list[Link]:
+    """The rows of the score table behind the point; the last step if none is named."""
     labels = [point.method] if point.method else list(card.methods)
-    return paper.scores.filter(
+    rows = paper.scores.filter(
         pl.col("task") == card.task, pl.col("method").is_in(labels), pl.col("seed").is_in(card.seeds)
     )
-
-
-def _values(point: Point, paper: Paper, card: RunCard) -> list[Link]:
-    """The rows of the score table behind the point; the last step if none is named."""
-    rows = _rows(point, paper, card)
     for column in ("metric", "seed", "step"):
         asked = getattr(point, column)
         if asked is not None:
+            known = rows[column].unique().sort().to_list()
+            if asked not in known:
+                raise InputError(f"POINT {name}: {column}", expected=_few(known), found=asked)
             rows = rows.filter(pl.col(column) == asked)
     if point.metric is None and point.seed is None:
-        return [Link(what="rows", is_=f"{len(rows)} of the score table")]
+        return [("rows", f"{len(rows)} of the score table")]
     if point.step is None:
         rows = rows.filter(pl.col("step") == pl.col("step").max().over("method", "metric", "seed"))
     shown = rows.sort("method", "metric", "seed").head(40)
     return [
-        Link(what="row", is_=f"{method}, seed {seed}, step {step}: {metric} = {value!r}")
+        ("row", f"{method}, seed {seed}, step {step}: {metric} = {value!r}")
         for method, seed, step, metric, value in shown.select("method", "seed", "step", "metric", "value").iter_rows()
     ]
 
@@ -240,12 +206,12 @@ def _figure(point: Point, results: Path) -> list[Link]:
     if point.figure is None:
         return []
     drawn = results / "figures" / point.paper / f"{point.figure}.json"
-    links = [Link(what="figure", is_=f"{point.figure} of {point.paper}, drawn by septet.report.papers.{point.paper}")]
+    links = [("figure", f"{point.figure} of {point.paper}, drawn by septet.report.papers.{point.paper}")]
     if not is_file(drawn):
-        return [*links, Link(what="drawing", is_="not drawn in these results")]
+        return [*links, ("drawing", "not drawn in these results")]
     shows = any(point.run in str(one.row.get("run", "")) for panel in read_figure(drawn).panels for one in panel.points)
     seen = "it shows this run" if shows else "it does not show this run"
-    return [*links, Link(what="drawing", is_=f"{_file(drawn)}, {seen}")]
+    return [*links, ("drawing", f"{_file(drawn)}, {seen}")]
 
 
 def _file(path: Path) -> str:
@@ -275,10 +241,6 @@ def _few(known: Sequence[Any]) -> str:
     return f"one of {shown}" + (f" and {len(known) - 12} more" if len(known) > 12 else "")
 
 
-def _many(given: str, ids: Sequence[str]) -> str:
-    return f"{len(ids)} runs: {', '.join(ids)}" if ids else f"no run {given}"
-
-
 def trace_in(name: str, folders: Sequence[Path]) -> tuple[Path, list[Link]]:
     """The lineage of a point in the first folder that knows it; the first folder's complaint if none does."""
     there = [folder for folder in folders if is_folder(folder) and papers_in(folder)]
@@ -302,5 +264,5 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     folder, links = trace_in(given.point, given.results)
     print(f"{'point':16} {given.point} in {folder}")
-    for link in links:
-        print(f"{link.what:16} {link.is_}")
+    for what, line in links:
+        print(f"{what:16} {line}")

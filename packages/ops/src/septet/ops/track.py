@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,8 @@ from septet.sealed import read_sealed_json, write_json
 Sink = Literal["wandb", "tensorboard"]
 LEDGER = "ledger.json"
 PROJECT = "septet"
+ABOUT = set("id paper task methods config data sources lock image versions wall_seconds".split())
+"""What W&B is told of a run card."""
 
 
 class Series(Settings):
@@ -77,12 +80,10 @@ def track(results: Path, papers: list[str], sinks: list[Sink], out: Path) -> dic
     Raises:
         InputError: a paper's results are missing or torn, or the ledger is.
     """
-    every = [paper_of(results, paper) for paper in papers]
-    written: dict[str, int] = dict.fromkeys(sinks, 0)
-    for paper in every:
+    written = Counter[str](dict.fromkeys(sinks, 0))
+    for paper in [paper_of(results, name) for name in papers]:  # all are read before any is written
         for card in paper.cards:
-            for name, count in write(series(card, paper.scores, paper.scale), sinks, out).items():
-                written[name] += count
+            written.update(write(series(card, paper.scores, paper.scale), sinks, out))
     return written
 
 
@@ -138,8 +139,7 @@ def to_wandb(one: Series, out: Path) -> None:
         config={
             "seed": one.seed,
             "scale": one.scale,
-            **one.card.model_dump(mode="json", include={"id", "paper", "task", "methods", "config", "data"}),
-            **one.card.model_dump(mode="json", include={"sources", "lock", "image", "versions", "wall_seconds"}),
+            **one.card.model_dump(mode="json", include=ABOUT),
         },
     )
     for step, values in sorted(one.points.items()):

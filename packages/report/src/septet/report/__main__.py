@@ -4,25 +4,18 @@ The modules that draw are imported by the verbs that draw: judging must not wait
 """
 
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from septet.cli import Verb, main
 from septet.config import Settings
 from septet.report import claims, merge, published
 from septet.report.judge import Judge, judge
 
-PaperId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-
 
 class Evaluate(Settings):
     """Configuration of `evaluate`."""
 
-    paper: PaperId
-    """Id of the paper."""
+    paper: claims.Identifier
     scale: str
-    """The scale of the runs."""
     runs: list[Path]
     """Run folders, each with `scores.parquet` and `run.json`."""
 
@@ -30,8 +23,7 @@ class Evaluate(Settings):
 class Draw(Settings):
     """Configuration of `draw`."""
 
-    paper: PaperId
-    """Id of the paper."""
+    paper: claims.Identifier
     results: Path
     """The folder `results/<scale>`, with one folder per paper."""
     figure: str | None = None
@@ -41,8 +33,7 @@ class Draw(Settings):
 class BenchFigures(Settings):
     """Configuration of `bench_figures`."""
 
-    paper: PaperId
-    """Id of the paper."""
+    paper: claims.Identifier
     file: Path
     """The bench file, as `published/bench/<package>.json`."""
 
@@ -53,7 +44,6 @@ class Page(Settings):
     results: Path
     """The folder `results/<scale>`, with verdicts, figures and one folder per paper."""
     claims: list[Path]
-    """Claims files, one per paper."""
     verdicts: list[Path]
     """Files of verdicts, of all these claims together."""
     source: str = ""
@@ -69,8 +59,7 @@ class Adopt(Settings):
 
     source: Path
     """A published folder, or a `results/<scale>` folder brought back from elsewhere."""
-    paper: PaperId
-    """Id of the paper."""
+    paper: claims.Identifier
 
 
 def evaluate(settings: Evaluate, out: Path) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import altair as alt
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from septet.report import tables, theme
 from septet.report.statistics import Array
 from septet.report.tables import Paper
-from septet.report.thinning import largest_triangles
 
 LABEL_GAP = theme.SIZE + 2.0
 LABEL_ROOM = 8
@@ -134,11 +134,7 @@ def dots(
 
 
 def panels(
-    frame: pl.DataFrame,
-    tasks: Mapping[str, str],
-    draw: Callable[[pl.DataFrame], alt.LayerChart],
-    *,
-    columns: int = 2,
+    frame: pl.DataFrame, tasks: Mapping[str, str], draw: Callable[[pl.DataFrame], alt.LayerChart], *, columns: int = 2
 ) -> alt.ConcatChart:
     """Small multiples: one panel per task, each under the task's name.
 
@@ -178,10 +174,10 @@ def by_task(
 
 
 def metric_by_task(
-    metric: str, tasks: Mapping[str, str], series: Sequence[Series], **options: Any
-) -> Callable[[Paper], alt.ConcatChart]:
-    """A figure: the curves of a metric, a panel per task. `options` are those of `by_task`."""
-    return lambda paper: by_task(tables.curves(paper, metric), tasks, series, **options)
+    paper: Paper, metric: str, tasks: Mapping[str, str], series: Sequence[Series], **options: Any
+) -> alt.ConcatChart:
+    """The curves of a metric, a panel per task. `options` are those of `by_task`."""
+    return by_task(tables.curves(paper, metric), tasks, series, **options)
 
 
 def of(frame: pl.DataFrame, series: Sequence[Series], column: str = "method") -> pl.DataFrame:
@@ -222,13 +218,36 @@ def spread(positions: Array, gap: float, low: float, high: float) -> Array:
     return result
 
 
+def largest_triangles(x: Array, y: Array, count: int) -> NDArray[np.int64]:
+    """Which of the points (x, y) to keep so that the line through them looks most alike.
+
+    Largest triangle, three buckets (Steinarsson 2013, "Downsampling Time Series for Visual Representation",
+    section 4.2): between the ends, of every bucket of neighbours the point that spans the largest
+    triangle with the point kept before and the mean of the next bucket. What is kept was measured.
+
+    Args:
+        x: shape ``(n,)``, ascending.
+        y: shape ``(n,)``.
+        count: how many to keep, 3 or more.
+
+    Returns:
+        Shape ``(min(n, count),)``, ascending indices; the first and the last point are among them.
+    """
+    if len(x) <= count:
+        return np.arange(len(x))
+    edges = np.linspace(1, len(x) - 1, count - 1).astype(np.int64)
+    kept = [0]
+    for place in range(count - 2):
+        start, end = edges[place], edges[place + 1]
+        after = slice(end, edges[place + 2]) if place + 2 < len(edges) else slice(len(x) - 1, len(x))
+        across, up = x[after].mean() - x[kept[-1]], y[after].mean() - y[kept[-1]]
+        areas = np.abs(across * (y[start:end] - y[kept[-1]]) - (x[start:end] - x[kept[-1]]) * up)
+        kept.append(int(start + areas.argmax()))
+    return np.array([*kept, len(x) - 1])
+
+
 def _end_labels(
-    rows: pl.DataFrame,
-    x: str,
-    series: Sequence[Series],
-    domain: tuple[float, float],
-    log_y: bool,
-    height: int,
+    rows: pl.DataFrame, x: str, series: Sequence[Series], domain: tuple[float, float], log_y: bool, height: int
 ) -> list[dict[str, Any]]:
     """The last point of each series with `label_y`, where its name fits without touching another."""
     last = rows.filter(pl.col(x) == pl.col(x).max().over("series")).sort("series")

@@ -62,55 +62,50 @@ class _Aggregated(Settings):
     """How scores are pooled over tasks and seeds: `mean`, or `iqm`, the interquartile mean."""
 
 
-class Level(_Aggregated):
+class _Of(Settings):
+    of: Labels
+    """Method label, or several that are averaged seed by seed."""
+
+
+class Level(_Aggregated, _Of):
     """The score itself."""
 
     kind: Literal["level"]
     """Selects this estimand."""
-    of: Labels
-    """Method label, or several that are averaged seed by seed."""
 
 
-class Advantage(_Aggregated):
-    """By how much `of` beats the strongest of `against`, in the metric's unit; positive is better."""
+class Advantage(_Aggregated, _Of):
+    """By how much `of` beats the strongest of its rivals `against`, in the metric's unit; positive is better."""
 
     kind: Literal["advantage"]
     """Selects this estimand."""
-    of: Labels
-    """Method label, or several that are averaged seed by seed."""
     against: Labels
     """The rivals; the smallest advantage counts."""
 
 
-class RelativeAdvantage(_Aggregated):
+class RelativeAdvantage(_Aggregated, _Of):
     """The advantage over each rival divided by the size of the rival's score; the smallest counts."""
 
     kind: Literal["relative_advantage"]
     """Selects this estimand."""
-    of: Labels
-    """Method label, or several that are averaged seed by seed."""
     against: Labels
     """The rivals; the smallest relative advantage counts."""
 
 
-class Ratio(_Aggregated):
+class Ratio(_Aggregated, _Of):
     """The score of `of` divided by the score of `against`, whichever direction is better."""
 
     kind: Literal["ratio"]
     """Selects this estimand."""
-    of: Labels
-    """Method label, or several that are averaged seed by seed."""
     against: Labels
     """Method label, or several that are averaged seed by seed."""
 
 
-class Improvement(Settings):
+class Improvement(_Of):
     """Probability that a run of `of` beats a run of the strongest of `against` on a task drawn at random."""
 
     kind: Literal["improvement"]
     """Selects this estimand."""
-    of: Labels
-    """Method label, or several that are averaged seed by seed."""
     against: Labels
     """The rivals; the smallest probability counts."""
 
@@ -133,37 +128,32 @@ Estimand = Annotated[
 ]
 
 
-class Greater(Settings):
+class _Bound(Settings):
+    than: float
+    """The claimed bound."""
+    tolerance: float = Field(default=0.0, ge=0.0)
+    """How far the line is moved in the claim's favour."""
+
+
+class Greater(_Bound):
     """The estimate lies above the line `than - tolerance`."""
 
     kind: Literal["greater"]
     """Selects this relation."""
-    than: float
-    """The claimed bound."""
-    tolerance: float = Field(default=0.0, ge=0.0)
-    """How far the line is moved in the claim's favour."""
 
 
-class AtLeast(Settings):
+class AtLeast(_Bound):
     """The estimate lies on or above the line `than - tolerance`."""
 
     kind: Literal["at_least"]
     """Selects this relation."""
-    than: float
-    """The claimed bound."""
-    tolerance: float = Field(default=0.0, ge=0.0)
-    """How far the line is moved in the claim's favour."""
 
 
-class Less(Settings):
+class Less(_Bound):
     """The estimate lies below the line `than + tolerance`."""
 
     kind: Literal["less"]
     """Selects this relation."""
-    than: float
-    """The claimed bound."""
-    tolerance: float = Field(default=0.0, ge=0.0)
-    """How far the line is moved in the claim's favour."""
 
 
 class Within(Settings):
@@ -307,13 +297,9 @@ class Claim(Settings):
     def methods(self) -> list[str]:
         """Every method label that the claim needs, in the order of the estimand's arrays."""
         estimand = self.estimand
-        match estimand:
-            case Level():
-                return estimand.of
-            case ShiftOfBest():
-                return estimand.family
-            case _:
-                return [*estimand.of, *estimand.against]
+        if isinstance(estimand, ShiftOfBest):
+            return estimand.family
+        return estimand.of if isinstance(estimand, Level) else [*estimand.of, *estimand.against]
 
 
 class ClaimsFile(Settings):

@@ -17,15 +17,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtrit
 
 from septet.cli import program
 from septet.files import write_text
 from septet.report import estimands, inference, methods
 from septet.report.estimands import OPEN
-from septet.report.inference import TAIL, Tails
+from septet.report.inference import TAIL
 from septet.report.methods import Method
-from septet.report.statistics import Array
+from septet.report.statistics import Array, percentile_interval
 from septet.report.tabulate import as_markdown
 from septet.seeding import stream
 
@@ -135,12 +134,7 @@ MEANS: dict[str, Callable[[Shape, np.random.Generator, int, int], Sample]] = {
 
 def methods_of(shape: Shape) -> list[Method]:
     """Return the methods that can judge such scores, by the assumptions that a claim may declare."""
-    found = [methods.ANY]
-    if shape.regular:
-        found.append(methods.REGULAR)
-    if shape.bounds != OPEN:
-        found.append(methods.BOUNDED)
-    return found
+    return [methods.ANY] + [methods.REGULAR] * shape.regular + [methods.BOUNDED] * (shape.bounds != OPEN)
 
 
 def coarse(method: Method) -> Method:
@@ -182,15 +176,8 @@ def percentile(a: Array, b: Array, seeds: int) -> tuple[NDArray[Any], NDArray[An
     weights = inference.resample_weights(seeds, RESAMPLES)
     drawn, divisors = np.tensordot(weights, a, axes=1), np.tensordot(weights, b, axes=1)
     torn = (divisors == 0).any(axis=(0, 2))  # such a claim was not judged
-    low, high = _expanded(drawn.min(axis=-1), seeds)  # divisors are positive: they change no sign
+    low, high = percentile_interval(drawn.min(axis=-1), seeds)  # divisors are positive: they change no sign
     return (low > 0) & ~torn, (high <= 0) & ~torn
-
-
-def _expanded(values: Array, seeds: int, axis: int = 0) -> Tails:
-    """The ends of Hesterberg's expanded percentile interval."""
-    tail = float(ndtr(np.sqrt(seeds / (seeds - 1)) * stdtrit(seeds - 1, TAIL)))
-    low, high = np.quantile(values, [tail, 1 - tail], axis=axis)
-    return low, high
 
 
 def improvements(count: int, sizes: Sequence[int], studies: int) -> Iterator[Cell]:
@@ -203,7 +190,7 @@ def improvements(count: int, sizes: Sequence[int], studies: int) -> Iterator[Cel
             above, below = inference.combined(*estimands.wins_tails(estimands.shifted(won), 0.5))
             weights = inference.resample_weights(seeds, RESAMPLES // 2)
             drawn = np.stack([((weights @ one) * weights).sum(axis=-1) for one in won.reshape(-1, seeds, seeds)])
-            low, high = _expanded(drawn.reshape(studies, count, -1).min(axis=1), seeds, axis=1)
+            low, high = percentile_interval(drawn.reshape(studies, count, -1).min(axis=1).T, seeds)
             now = _rates(above <= TAIL, below <= TAIL)
             yield Cell(quantity, shape.name, methods.WINS.name, seeds, _rates(low > 0.5, high <= 0.5), now, studies)
 
@@ -218,7 +205,7 @@ def shifts(name: str, hill: float, sizes: Sequence[int], studies: int) -> Iterat
             values = noise + heights[:, None]
             weights = inference.resample_weights(seeds, RESAMPLES // 2)
             best = settings[np.tensordot(weights, values, axes=(1, 3)).argmax(axis=-1)]  # (B, R, 2)
-            low, high = _expanded(best[..., 0] - best[..., 1], seeds)
+            low, high = percentile_interval(best[..., 0] - best[..., 1], seeds)
             for method in [methods.ANY] + [methods.REGULAR] * shape.regular:
                 now = None
                 if seeds >= method.least:
@@ -274,8 +261,8 @@ def page(cells: Sequence[Cell]) -> str:
     sizes = sorted({cell.seeds for cell in cells})
     rows = []
     for key, group in groupby(sorted(cells, key=_row), key=_row):
-        found = {cell.seeds: cell for cell in group}
-        rows.append([*key[1:], *(_cell(found[size]) if size in found else "" for size in sizes)])
+        found = {cell.seeds: f"{_pair(cell.before)} → {_pair(cell.now)}" for cell in group}
+        rows.append([*key[1:], *(found.get(size, "") for size in sizes)])
     worst = max(cells, key=lambda cell: cell.excess)
     error = 100 * np.sqrt(TAIL * (1 - TAIL) / worst.studies)
     text = as_markdown(["quantity", "shape", "method", *(f"n = {size}" for size in sizes)], rows)
@@ -294,10 +281,6 @@ def _row(cell: Cell) -> tuple[int, str, str, str]:
     order = [*MEANS, "probability", "shift", "level of a series"]
     place = next(place for place, name in enumerate(order[::-1]) if cell.quantity.startswith(name))
     return -place, cell.quantity, cell.shape, cell.method
-
-
-def _cell(cell: Cell) -> str:
-    return f"{_pair(cell.before)} → {_pair(cell.now)}"
 
 
 def _pair(rates: tuple[float, float] | None) -> str:

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Set
 from dataclasses import dataclass
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from septet.reading import entries
 from septet.report import compose_svg, tabulate, theme
 from septet.report.compose_svg import compose
 from septet.report.figure_files import Drawn, Panel, read_figure, write_figure
-from septet.report.tables import Paper, paper_of
+from septet.report.tables import paper_of
 from septet.report.vega import panels
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
@@ -34,11 +35,24 @@ class Figure:
     name: str
     """File name without suffix; lower case, digits, underscores."""
     title: str
-    """A few words: what is shown."""
     caption: str
     """What to see, the axes, what the band is; also the text that replaces the image for who cannot see it."""
-    draw: Callable[[Paper], alt.TopLevelMixin]
-    """Builds the chart from the results alone."""
+    draw: Callable[[Any], alt.TopLevelMixin]
+    """Builds the chart from the results alone: a `Paper`, or the rows of a bench (`septet.report.bench`)."""
+
+
+BANDS = "Bands are 95 % bootstrap intervals over seeds."
+BANDS_AND_BARS = "Bands and bars are 95 % bootstrap intervals over seeds."
+
+
+def figure(title: str, note: str = "") -> Callable[[Callable[[Any], alt.TopLevelMixin]], Figure]:
+    """Turn a function that builds a chart into a `Figure` of its name; the caption is its docstring and `note`."""
+
+    def made(build: Callable[[Any], alt.TopLevelMixin]) -> Figure:
+        caption = " ".join(cleandoc(build.__doc__ or "").splitlines())
+        return Figure(build.__name__, title, f"{caption} {note}".rstrip(), build)
+
+    return made
 
 
 def draw(results: Path, out: Path, paper: str, only: str | None = None) -> None:
@@ -81,12 +95,17 @@ def _remove_old(folder: Path, names: Set[str], table: str) -> None:
 
 
 def figures_of(paper: str) -> list[Figure]:
-    """The list `FIGURES` of module `septet.report.papers.<paper>`; InputError if there is no such module."""
-    module = f"septet.report.papers.{paper}"
-    if importlib.util.find_spec(module) is None:
+    """The figures of a paper; InputError if it has none."""
+    figures = figures_in(paper)
+    if not figures:
         raise InputError("paper", expected="a paper with figures", found=paper)
-    figures: list[Figure] = importlib.import_module(module).FIGURES
     return figures
+
+
+def figures_in(module: str) -> list[Figure]:
+    """The list `FIGURES` of a module of `septet.report.papers`; empty if there is no such module."""
+    name = f"septet.report.papers.{module}"
+    return importlib.import_module(name).FIGURES if importlib.util.find_spec(name) else []
 
 
 def export(

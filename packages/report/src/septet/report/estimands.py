@@ -10,7 +10,7 @@ smallest of J p-values is multiplied by J.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from scipy.special import ndtri
@@ -23,23 +23,6 @@ from septet.report.statistics import Array, iqm
 Aggregate = Literal["mean", "iqm"]
 Range = tuple[float, float]
 OPEN: Range = (-np.inf, np.inf)
-
-
-class Quantity(Protocol):
-    """What a claim makes a statement about."""
-
-    @property
-    def estimate(self) -> float:
-        """Its value on all seeds."""
-
-    def tails(self, line: float) -> tuple[float, float]:
-        """The p-values of 'at most `line`' and of 'at least `line`'."""
-
-    def needed(self, line: float, above: bool) -> float:
-        """Seeds that would probably show it above (or below) the line, if more are as these; infinite if none would."""
-
-    def influence(self) -> Array:
-        """How far each seed pulls the estimate, shape ``(S,)``: its standard error is their deviation over sqrt(S)."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +52,17 @@ class Contrast:
         return self.a - line * self.b
 
     def tails(self, line: float) -> tuple[float, float]:
-        """See `Quantity`."""
+        """The p-values of 'at most `line`' and of 'at least `line`'."""
         above, below = inference.combined(*self.test(self.at(line), *self._range(line)))
         return float(above), float(below)
 
     def needed(self, line: float, above: bool) -> float:
-        """See `Quantity`."""
+        """Seeds that would probably show it above (or below) the line, if more are as these; infinite if none would."""
         seeds = self.test.needed(self.at(line), *self._range(line), above)
         return float(seeds.max() if above else seeds.min())
 
     def influence(self) -> Array:
-        """See `Quantity`."""
+        """How far each seed pulls the estimate, shape ``(S,)``: its standard error is their deviation over sqrt(S)."""
         least = int((self.a.mean(axis=0) / self.b.mean(axis=0)).argmin())
         return np.asarray(self.at(self.estimate)[:, least] / self.b[:, least].mean())
 
@@ -126,18 +109,18 @@ class Wins:
     """A step along the line to begin a search with."""
 
     def tails(self, line: float) -> tuple[float, float]:
-        """See `Quantity`."""
+        """See `Contrast`."""
         above, below = inference.combined(*wins_tails(self.wins, line))
         return float(above), float(below)
 
     def needed(self, line: float, above: bool) -> float:
-        """See `Quantity`."""
+        """See `Contrast`."""
         pooled = self.wins.reshape(-1, self.wins.shape[-1])
         seeds = wealth_needed(pooled - line if above else line - pooled, line if above else 1.0 - line)
         return float(seeds.max() if above else seeds.min())
 
     def influence(self) -> Array:
-        """See `Quantity`."""
+        """See `Contrast`."""
         pairs = self.wins[..., self.wins.mean(axis=(0, 1)).argmin()]
         seeds = np.arange(len(pairs))
         partner = pairs[(seeds[:, None] - seeds[1:]) % len(pairs), seeds[1:] - 1]  # seed r of the rival, against r - k
@@ -162,7 +145,7 @@ class ShiftOfBest:
     seeds: int
 
     def tails(self, line: float) -> tuple[float, float]:
-        """See `Quantity`."""
+        """See `Contrast`."""
         above, below = shift_tails(self.settings, self.refuted, line)
         return float(above), float(below)
 
@@ -178,11 +161,15 @@ class ShiftOfBest:
         return float(open_ones.min()), float(open_ones.max())
 
     def needed(self, line: float, above: bool) -> float:
-        """See `Quantity`."""
+        """See `Contrast`."""
         shared = 2 * (len(self.settings) - 1)
         found = self.tails(line)[0 if above else 1] / shared
         reached, asked = ndtri(1 - found), ndtri(1 - TAIL / shared) + ndtri(POWER)
         return float(self.seeds * max(1.0, asked / reached) ** 2) if reached > 0 else np.inf
+
+
+Quantity = Contrast | Wins | ShiftOfBest
+"""What a claim makes a statement about: an estimate on all seeds, with the methods of `Contrast`."""
 
 
 def per_seed(x: Array, aggregate: Aggregate) -> Array:

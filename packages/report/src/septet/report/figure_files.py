@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from septet.errors import InputError
 from septet.files import sha256
 from septet.reading import is_file, readable
@@ -54,6 +56,9 @@ class Drawn:
     """SHA-256 of the files next to it: suffix -> digest."""
 
 
+_DRAWN = TypeAdapter(Drawn)
+
+
 def write_figure(path: Path, figure: Drawn) -> None:
     """Write a figure's panels as JSON with its checksum; after the files next to it, which it names."""
     beside = {suffix: sha256(file) for suffix in SUFFIXES if (file := path.with_suffix(f".{suffix}")).is_file()}
@@ -66,7 +71,11 @@ def read_figure(path: Path) -> Drawn:
     Raises:
         InputError: it is not a figure, was changed, or has another name; a file next to it was changed.
     """
-    figure = _read_figure(path)
+    what = "a figure drawn by `draw`"
+    try:
+        figure = _DRAWN.validate_python(read_sealed_json(path, f"{what} with its checksum"))
+    except ValidationError:
+        raise InputError(str(path), expected=what, found="another file") from None
     if figure.name != path.stem:
         raise InputError(str(path), expected=f"the figure {path.stem}", found=figure.name)
     for suffix, digest in figure.files.items():
@@ -79,19 +88,3 @@ def read_figure(path: Path) -> Drawn:
             where = f"{found[:12]}: it was changed or damaged; remove it and run again"
             raise InputError(str(file), expected=f"SHA-256 {digest[:12]}, as {path.name} says", found=where)
     return figure
-
-
-def _read_figure(path: Path) -> Drawn:
-    try:
-        data = read_sealed_json(path, "a figure drawn by `draw` with its checksum")
-        read = [_read_panel(panel) for panel in data.pop("panels")]
-        return Drawn(**data, panels=read)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(str(path), expected="a figure drawn by `draw`", found="another file") from None
-
-
-def _read_panel(data: dict[str, Any]) -> Panel:
-    picture = data["picture"]
-    shown = Picture(float(picture["width"]), float(picture["height"]), str(picture["body"]))
-    points = [Point(float(one["x"]), float(one["y"]), dict(one["row"])) for one in data["points"]]
-    return Panel(str(data["title"]), shown, points, dict(data["titles"]))

@@ -28,13 +28,10 @@ class FilmCard(Settings):
     """Label of the method, as in the score table."""
     seed: int
     run: str | None
-    """Id of the run card."""
     judged_by: str
     """Metric that chose the policy."""
     score: float | None
-    """Its value in the run."""
     rounded: str | None
-    """To what the weights were rounded."""
     video: FileName
     strip: FileName
     width: int

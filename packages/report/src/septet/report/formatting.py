@@ -45,15 +45,10 @@ def interval_text(point: float, low: float, high: float, lines: Sequence[float] 
     """
     bounded = math.isfinite(low) and math.isfinite(high)
     least = _decimals(low, high) if bounded else _decimals(0.9 * point, 1.1 * point)
-    ends = [value for value in (low, high) if math.isfinite(value)]
-    decimals = next(
-        (
-            count
-            for count in range(least, max(MOST_DECIMALS, least) + 1)
-            if all(_side(round(end, count), line) == _side(end, line) for end in ends for line in lines)
-        ),
-        least,
-    )
+    pairs = [(end, line) for end in (low, high) if math.isfinite(end) for line in lines]
+    counts = range(least, max(MOST_DECIMALS, least) + 1)
+    told = (count for count in counts if all(_side(round(end, count), line) == _side(end, line) for end, line in pairs))
+    decimals = next(told, least)
     most = 6 if decimals == least else MOST_DECIMALS
     shown, start, end = (number_text(value, decimals, most) for value in (point, low, high))
     return f"{shown} [{start}, {end}]"

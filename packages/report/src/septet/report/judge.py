@@ -15,7 +15,6 @@ class Judge(Settings):
     results: Path
     """The folder `results/<scale>`, with one folder per paper."""
     claims: list[Path]
-    """Claims files, one per paper."""
 
 
 def judge_published(file: claims.ClaimsFile, published: Path) -> list[tuple[tables.Paper, list[verdicts.Verdict]]]:

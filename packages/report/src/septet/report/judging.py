@@ -6,15 +6,7 @@ from scipy.optimize import brentq
 
 from septet.errors import InputError
 from septet.report import estimands, methods, tables
-from septet.report.claims import (
-    Advantage,
-    Claim,
-    Improvement,
-    Level,
-    Ratio,
-    RelativeAdvantage,
-    ShiftOfBest,
-)
+from septet.report.claims import Advantage, Claim, Improvement, Level, Ratio, RelativeAdvantage, ShiftOfBest
 from septet.report.estimands import OPEN, Contrast, Quantity, Wins
 from septet.report.inference import TAIL
 from septet.report.methods import LEAST_SEEDS, Method
@@ -110,7 +102,6 @@ def ends(quantity: Quantity) -> tuple[float, float]:
     """The 95 % interval: the lines that neither side refutes. An end is infinite where no line is refuted."""
     if isinstance(quantity, estimands.ShiftOfBest):
         return quantity.ends()
-    assert isinstance(quantity, Contrast | Wins)
     return _end(quantity, above=True), _end(quantity, above=False)
 
 

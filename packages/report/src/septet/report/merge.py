@@ -1,6 +1,5 @@
 """Merge the runs of a paper into one score table, one timing table and one list of run cards."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +68,8 @@ def _check_run(run: Path, paper: str, card: RunCard, scores: pl.DataFrame, timin
 def _check_same(where: str, listed: set[Any], present: set[Any]) -> None:
     for name, group, lacks in (("run card", listed, present), ("score table", present, listed)):
         if group - lacks:
-            raise InputError(where, expected="the same in run card and score table", found=_only(name, group - lacks))
-
-
-def _only(name: str, extra: Iterable[Any]) -> str:
-    return f"only in the {name}: {', '.join(sorted(map(str, extra)))}"
+            found = f"only in the {name}: {', '.join(sorted(map(str, group - lacks)))}"
+            raise InputError(where, expected="the same in run card and score table", found=found)
 
 
 def _unique(scores: pl.DataFrame, column: str) -> list[Any]:

@@ -22,6 +22,7 @@ from septet.report.claims import About, Claim, ClaimsFile
 from septet.report.figure_files import Drawn, read_figure
 from septet.report.films import Film, films_of
 from septet.report.planned import PlanFact, plan_and_fact
+from septet.report.remarks import Key
 from septet.report.rerun import figure_command
 from septet.report.tables import Runs, runs_of
 from septet.report.verdicts import (
@@ -61,17 +62,6 @@ class Row:
     """What else a reader has to know, a sentence each."""
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What runs cost, as their cards say."""
-
-    wall_seconds: float
-    """Wall time of the runs, one after the other."""
-    cpu_seconds: float
-    memory_mb: float
-    """Of the largest run."""
-
-
 def groups_of(rows: Sequence[Row]) -> list[tuple[str, list[Row], dict[Outcome, int]]]:
     """Rows in two groups, as of `Part.groups`: what a paper claims is never counted together with what we add."""
     found = []
@@ -104,10 +94,13 @@ def source_of(folder: str, cards: Sequence[RunCard]) -> dict[str, str]:
     }
 
 
-def cost_of(cards: Sequence[RunCard]) -> Cost:
-    """The cost of all the runs together."""
-    memory = max((card.peak_memory_mb for card in cards), default=0.0)
-    return Cost(sum(card.wall_seconds for card in cards), sum(card.cpu_seconds for card in cards), memory)
+def cost_of(cards: Sequence[RunCard]) -> dict[str, float]:
+    """What runs cost, one after the other, and the memory of the largest."""
+    return {
+        "wall_seconds": sum(card.wall_seconds for card in cards),
+        "cpu_seconds": sum(card.cpu_seconds for card in cards),
+        "memory_mb": max((card.peak_memory_mb for card in cards), default=0.0),
+    }
 
 
 @dataclass(frozen=True)
@@ -135,7 +128,7 @@ class Part:
         return {**{name: address for name, address in claims.items() if "_" in name}, **self.about.references, **pages}
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> dict[str, float]:
         """What its runs cost."""
         return cost_of(self.cards)
 
@@ -212,7 +205,7 @@ def render(scale: str, parts: list[Part], planned: list[PlanFact], folder: str) 
         "duration": formatting.duration_text,
         "unbroken": _unbroken,
         "kebab": lambda outcome: str(outcome).replace(" ", "-"),
-        "mathml": mathml,
+        "mathml": lambda tex: Markup(convert(tex, display="block")),
         "themed": themed,
         "levels": lambda figure: tabulate.levels(figure.panels),
         "alternative": alternative,
@@ -248,14 +241,6 @@ def render(scale: str, parts: list[Part], planned: list[PlanFact], folder: str) 
     )
 
 
-def mathml(tex: str) -> Markup:
-    """A displayed equation as MathML, which browsers draw without a library."""
-    return Markup(convert(tex, display="block"))
-
-
-_FILLED = re.compile(r"<(\w+)([^>]*?)>")
-
-
 def themed(body: str) -> Markup:
     """A panel's drawing with the page's colours, which turn over in the dark, in place of those of paper."""
 
@@ -263,7 +248,7 @@ def themed(body: str) -> Markup:
         colours = theme.PAGE_TEXT if "font-size" in tag[2] else theme.PAGE_MARKS
         return f"<{tag[1]}{re.sub('#[0-9A-Fa-f]{6}', lambda hexed: colours.get(hexed[0].upper(), hexed[0]), tag[2])}>"
 
-    return Markup(_FILLED.sub(recoloured, body))
+    return Markup(re.sub(r"<(\w+)([^>]*?)>", recoloured, body))
 
 
 def linked(words: str, links: Mapping[str, str]) -> Markup:
@@ -307,10 +292,6 @@ def strip(claim: Claim, verdict: Verdict) -> dict[str, float] | None:
     return {**{name: at(value) for name, value in ends.items()}, "start": at(lines[0]), "end": at(lines[1])}
 
 
-Key = tuple[str, str]
-"""Paper and claim."""
-
-
 def _read(
     path: Path, claims: Mapping[Key, tuple[Claim, str]], known: Mapping[Key, list[Verdict]], results: Path
 ) -> None:
@@ -343,15 +324,14 @@ def _part(file: ClaimsFile, rows: Mapping[Key, Row], results: Path, smaller: Seq
     folder = results / "figures" / name
     drawn = [path for path in entries(folder) if path.suffix == ".json"] if is_folder(folder) else []
     runs = [runs_of(one, name) for one in (results, *smaller) if is_folder(one / name)]
-    figures = [_figure(path, runs[0] if runs else None) for path in drawn]
-    figures.sort(key=lambda figure: figure.place)
+    figures = sorted((_figure(path, runs) for path in drawn), key=lambda figure: figure.place)
     films = films_of(out, name, {card.id for one in runs for card in one.runs})
     return Part(file.paper, [rows[name, claim.id] for claim in file.claims], figures, runs, films)
 
 
-def _figure(path: Path, runs: Runs | None) -> Drawn:
+def _figure(path: Path, runs: Sequence[Runs]) -> Drawn:
     figure = read_figure(path)
-    table = runs.tables.get("scores.parquet", "none") if runs else "none"
+    table = runs[0].tables.get("scores.parquet", "none") if runs else "none"
     if figure.source != table:
         found = f"{figure.source[:12] or 'none'}; remove the figure and run again"
         raise InputError(str(path), expected=f"a figure of the score table {table[:12]}", found=found)

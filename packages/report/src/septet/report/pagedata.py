@@ -79,7 +79,9 @@ def _card(card: RunCard, scale: str, shared: list[dict[str, str]]) -> dict[str, 
         "image": card.image or "",
         "commit": card.commit or "not recorded",
         "versions": _listed(card.versions),
-        "sources": _listed({name: digest[:12] for name, digest in card.sources.items()} | _lock(card)),
+        "sources": _listed(
+            {name: digest[:12] for name, digest in {**card.sources, "lock": card.lock}.items() if digest}
+        ),
     }
     if common not in shared:
         shared.append(common)
@@ -107,7 +109,3 @@ def _written(settings: Mapping[str, Any], indent: int | None = None) -> str:
 
 def _listed(named: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in named.items())
-
-
-def _lock(card: RunCard) -> dict[str, str]:
-    return {"lock": card.lock[:12]} if card.lock else {}

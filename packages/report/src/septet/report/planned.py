@@ -29,7 +29,6 @@ class Estimate(Settings):
     limit_s: float | None
     """Time limit of the first attempt."""
     basis: str
-    """What the estimate is based on."""
 
 
 class Row(Settings):
@@ -47,7 +46,6 @@ class Row(Settings):
     memory_mb: int
     """The most that one job asks for."""
     wall_s: float | None
-    """The longest job."""
     unknown: int
     """Jobs without a benchmark: only their time limit is in the interval's upper end."""
     late: int
@@ -88,7 +86,6 @@ class PlanFact(Settings):
 
     paper: str
     jobs: int
-    """Jobs of the plan."""
     ran: int
     """Jobs of the plan whose run card is there."""
     planned_s: float | None
@@ -101,7 +98,6 @@ class PlanFact(Settings):
     inside: int
     """Jobs that ended inside their own interval."""
     basis: str
-    """What the plan stood on."""
 
 
 def plan_and_fact(results: Path) -> list[PlanFact]:

@@ -41,7 +41,6 @@ class PublishedModel:
     place: str
     """`<method>/<task>`."""
     file: str
-    """Name of the file of arrays."""
     card: dict[str, Any]
     """Without the digest of the arrays."""
     arrays: Arrays
@@ -81,12 +80,9 @@ def models_of(results: Path, paper: str, runs: Collection[str]) -> tuple[list[Pu
 
 def reduced(card: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
     """What is published of a model, by the kind of its card; nothing of a kind that is not known."""
-    if "kinds" in card:
-        return _policies(card, arrays)
-    if "agents" in card:
-        return _filter(card, arrays)
-    if "labels" in card:
-        return _predictor(card, arrays)
+    for key, take in (("kinds", _policies), ("agents", _filter), ("labels", _predictor)):
+        if key in card:
+            return take(card, arrays)
     return {}, {}
 
 

@@ -1,18 +1,24 @@
 """What a reader has to know about a verdict, in short sentences for page and tables."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from septet.report import corrections
+import numpy as np
+from scipy.stats import false_discovery_control
+
 from septet.report.formatting import interval_text
 from septet.report.judging import MOST_SEEDS
 from septet.report.verdicts import Verdict
 
 EARLIER_METHOD = "percentile bootstrap"
 """What the verdicts of `earlier.json` rested on."""
+LEVEL = 0.05
+"""Error rate of all verdicts of a page together."""
+Key = tuple[str, str]
+"""Paper and claim."""
 
 
 @cache
@@ -36,12 +42,11 @@ def change(verdict: Verdict) -> tuple[str, str] | None:
     return was, f"{at}{'' if same else 'other runs or another claim; '}now judged by {verdict.method}"
 
 
-def remarks(verdict: Verdict, holm: set[corrections.Key], discovery: set[corrections.Key]) -> list[str]:
+def remarks(verdict: Verdict, survivors: Mapping[str, set[Key]]) -> list[str]:
     """The sentences on one verdict.
 
     Args:
-        holm: what survives Holm's correction, of all verdicts of the page.
-        discovery: what survives the false-discovery rate.
+        survivors: a sentence on a correction for all verdicts of the page -> what survives it, the strictest first.
     """
     found = []
     if verdict.by_construction:
@@ -53,7 +58,8 @@ def remarks(verdict: Verdict, holm: set[corrections.Key], discovery: set[correct
     if verdict.note:
         found.append(f"{verdict.note.rstrip('.')}.")
     if verdict.verdict in ("reproduced", "not reproduced") and not verdict.by_construction:
-        found.append(_corrected((verdict.paper, verdict.claim), holm, discovery))
+        key, none = (verdict.paper, verdict.claim), "Survives no correction for all verdicts of the page."
+        found.append(next((sentence for sentence, keys in survivors.items() if key in keys), none))
     if verdict.verdict == "undecided" and not verdict.by_construction:
         found.append(needs(verdict))
     if changed := change(verdict):
@@ -70,15 +76,37 @@ def needs(verdict: Verdict) -> str:
     return f"About {verdict.seeds_needed:,} {unit} would decide it{cost}, if more are as these."
 
 
-def all_remarks(verdicts: Sequence[Verdict]) -> dict[corrections.Key, list[str]]:
+def all_remarks(verdicts: Sequence[Verdict]) -> dict[Key, list[str]]:
     """The sentences on each verdict of one page."""
-    holm, discovery = corrections.holm(verdicts), corrections.false_discovery(verdicts)
-    return {(one.paper, one.claim): remarks(one, holm, discovery) for one in verdicts}
+    survivors = {
+        "Survives Holm's correction for all verdicts of the page.": holm(verdicts),
+        "Survives a false-discovery rate of 5 %, not Holm's correction.": false_discovery(verdicts),
+    }
+    return {(one.paper, one.claim): remarks(one, survivors) for one in verdicts}
 
 
-def _corrected(key: corrections.Key, holm: set[corrections.Key], discovery: set[corrections.Key]) -> str:
-    if key in holm:
-        return "Survives Holm's correction for all verdicts of the page."
-    if key in discovery:
-        return "Survives a false-discovery rate of 5 %, not Holm's correction."
-    return "Survives no correction for all verdicts of the page."
+def family(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts that are corrected together: the judged ones, without what is true by construction."""
+    return [one for one in verdicts if one.estimate is not None and not one.by_construction]
+
+
+def holm(verdicts: Sequence[Verdict]) -> set[Key]:
+    """Decided verdicts that are all right with 95 % probability: Holm's step-down procedure on two-sided p-values."""
+    ordered = sorted(family(verdicts), key=_p)
+    found: set[Key] = set()
+    for place, one in enumerate(ordered):
+        if _p(one) > LEVEL / (len(ordered) - place):
+            break
+        found.add((one.paper, one.claim))
+    return found
+
+
+def false_discovery(verdicts: Sequence[Verdict]) -> set[Key]:
+    """Decided verdicts with at most one in twenty expected to be wrong: Benjamini and Hochberg's procedure."""
+    judged = family(verdicts)
+    adjusted = false_discovery_control(np.array([_p(one) for one in judged])) if judged else []
+    return {(one.paper, one.claim) for one, p in zip(judged, adjusted, strict=True) if p <= LEVEL}
+
+
+def _p(verdict: Verdict) -> float:
+    return 1.0 if verdict.p is None else verdict.p

@@ -15,19 +15,6 @@ from scipy.special import ndtr, stdtrit
 Array = NDArray[np.float64]
 
 
-def mean(scores: Array) -> Array:
-    """Mean over tasks and seeds: ``1/(T S) sum_ts x_ts``.
-
-    Args:
-        scores: shape ``(..., T, S)``.
-
-    Returns:
-        Shape ``(...)``.
-    """
-    _check_axes(scores, 2)
-    return np.asarray(scores.mean(axis=(-2, -1)))
-
-
 def iqm(scores: Array) -> Array:
     """Interquartile mean: the mean of the middle half of all T S scores.
 
@@ -48,20 +35,6 @@ def iqm(scores: Array) -> Array:
         return np.asarray(pooled.mean(axis=-1))
     ordered = np.partition(pooled, (cut, size - cut - 1), axis=-1)
     return np.asarray(ordered[..., cut : size - cut].mean(axis=-1))
-
-
-def optimality_gap(scores: Array, target: float = 1.0) -> Array:
-    """How far the scores fall short of `target`: ``target - mean(min(x, target))``; lower is better.
-
-    Scores beyond the target earn nothing. Agarwal et al., section 4.3.
-
-    Args:
-        scores: shape ``(..., T, S)``.
-
-    Returns:
-        Shape ``(...)``.
-    """
-    return np.asarray(target - mean(np.minimum(scores, target)))
 
 
 def probability_of_improvement(x: Array, y: Array) -> Array:

@@ -44,7 +44,6 @@ class Paper:
     cards: list[RunCard]
     """The run cards behind it; each row belongs to exactly one."""
     scale: str
-    """The scale of the runs."""
     timing: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TIMING))
     """The timing table, see `septet.scores`."""
     table: str = ""
@@ -106,9 +105,7 @@ class Runs(Settings):
     """The run cards of one paper at one scale: `runs.json`."""
 
     scale: str
-    """The scale of the runs."""
     runs: list[RunCard]
-    """Their cards."""
     tables: dict[str, str]
     """SHA-256 of the tables next to it: file name -> digest."""
 
@@ -228,9 +225,8 @@ def settings(paper: Paper, attribute: str) -> dict[str, float]:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             if found.setdefault(label, float(value)) != float(value):
-                raise InputError(
-                    f"run cards of {paper.id}: {label}.{attribute}", expected=f"{found[label]:g}", found=value
-                )
+                where = f"run cards of {paper.id}: {label}.{attribute}"
+                raise InputError(where, expected=f"{found[label]:g}", found=value)
     return found
 
 

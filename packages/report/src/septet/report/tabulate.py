@@ -58,10 +58,7 @@ def as_latex(header: Row, rows: Sequence[Row]) -> str:
         widths = shares(columns)
         parts = [rf"p{{\dimexpr{width:.3f}\linewidth-2\tabcolsep\relax}}" for width in widths]
         packages, form = ["booktabs", "array"], "".join(rf">{{\raggedright\arraybackslash}}{part}" for part in parts)
-        lines = (
-            max(math.ceil(len(cell) / (LINE * width)) for cell, width in zip(row, widths, strict=True)) for row in rows
-        )
-        tall = sum(lines) > ROWS_OF_A_PAGE
+        tall = sum(_lines(row, widths) for row in rows) > ROWS_OF_A_PAGE
     name = "longtable" if tall else "tabular"
     head, *body = (" & ".join(latex(cell) for cell in line) + r" \\" for line in (header, *rows))
     return "\n".join(

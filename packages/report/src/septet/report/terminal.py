@@ -55,10 +55,11 @@ def _claim(verdict: Verdict, width: int) -> list[str]:
     judged = f"{ours}{verdict.seeds} {verdict.replicates}{on}" if ours else verdict.reason
     head = f"{SYMBOLS[verdict.verdict]} {verdict.verdict}: {verdict.claim}{' (ours)' if verdict.ours else ''}"
     pad = " " * INDENT
+    parts = (("", head), (pad, verdict.statement), (pad, judged))
     return [
-        *textwrap.wrap(head, width, subsequent_indent=pad),
-        *textwrap.wrap(verdict.statement, width, initial_indent=pad, subsequent_indent=pad),
-        *textwrap.wrap(judged, width, initial_indent=pad, subsequent_indent=pad),
+        line
+        for start, text in parts
+        for line in textwrap.wrap(text, width, initial_indent=start, subsequent_indent=pad)
     ]
 
 

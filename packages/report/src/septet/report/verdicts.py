@@ -11,10 +11,11 @@ from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.reading import is_file
 from septet.report import judging, tables
-from septet.report.claims import AtLeast, Claim, ClaimsFile, Greater, Less, Relation, Within
+from septet.report.claims import Claim, ClaimsFile, Greater, Less, Relation, Within
 from septet.report.estimands import Contrast, Quantity
 from septet.report.inference import TAIL
 from septet.report.judging import MOST_SEEDS, NotJudged
+from septet.report.methods import Method
 from septet.report.tables import Paper
 from septet.sealed import read_sealed_json, write_json
 
@@ -28,22 +29,15 @@ OUTCOMES: tuple[Outcome, ...] = ("reproduced", "not reproduced", "undecided", "n
 
 
 class Verdict(Settings):
-    """One row of `verdicts.json`."""
+    """One row of `verdicts.json`; what repeats the claim is explained there (`septet.report.claims.Claim`)."""
 
     paper: str
-    """Id of the paper."""
     claim: str
-    """Id of the claim."""
     statement: str
-    """The claim in our words."""
     source: str
-    """Where the paper says it."""
     reported: str
-    """The paper's number as text."""
     ours: bool
-    """True for a claim that we added."""
     unit: str
-    """Unit of the estimate."""
     line: str
     """What the estimate is held against, such as `> 0`."""
     estimate: float | None
@@ -53,11 +47,8 @@ class Verdict(Settings):
     high: float | None
     """Upper end of the 95 % interval; none if the seeds set no bound."""
     verdict: Outcome
-    """The verdict."""
     reason: str
-    """Why this verdict, in a few words."""
     scale: str
-    """The scale of the runs."""
     seeds: int
     """Number of seeds (of iterations, for a claim about time) behind the estimate."""
     runs: list[str]
@@ -67,17 +58,12 @@ class Verdict(Settings):
     judged_on: str = ""
     """The paper's task, a stand-in, or generated data."""
     pilot: str = ""
-    """What our own pilot found."""
     number: str = "direction only"
-    """The paper's number that our estimate is held against."""
     number_verdict: Outcome | None = None
     """Whether it agrees with that number; none without one."""
     by_construction: str = ""
-    """Why the claim cannot fail; it is counted apart."""
     note: str = ""
-    """What the interval is conditional on."""
     method: str = ""
-    """The test behind the interval."""
     p: float | None = None
     """Two-sided p-value of the line; none if it was not judged or so few seeds support no verdict."""
     seeds_needed: int | None = None
@@ -121,7 +107,11 @@ def judge_claim(claim: Claim, paper_id: str, paper: Paper | None, scale: str) ->
     """The verdict on one claim; arguments and errors as of `judge`."""
     fixed = {"paper": paper_id, "claim": claim.id, **as_claimed(claim), "scale": scale}
     try:
-        judged = _judged(claim, judgeable(claim, paper, scale))
+        if scale not in claim.scales:
+            raise NotJudged(f"judged only at scale {' or '.join(claim.scales)}")
+        if paper is None:
+            raise NotJudged("there are no results of this paper")
+        judged = _judged(claim, paper)
     except NotJudged as error:
         judged = {"estimate": None, "low": None, "high": None, "seeds": 0, "runs": []}
         judged |= {"verdict": "not judged at this scale", "reason": str(error)}
@@ -194,15 +184,15 @@ def _judged(claim: Claim, paper: Paper) -> dict[str, Any]:
     if claim.is_timed and not claim.waits:
         _refuse_busy(cards)
     quantity, method = judging.quantity_of(claim, paper, scores), judging.method_of(claim)
-    fixed = {
+    runs = [card.id for card in cards]
+    fixed: dict[str, Any] = {
         "estimate": quantity.estimate,
         "low": None,
         "high": None,
         "seeds": len(seeds),
-        "runs": [card.id for card in cards],
-        "method": method.name,
+        "runs": runs,
     }
-    weak = _too_weak(quantity, len(seeds), method.least, method.why, "iterations" if claim.is_timed else "seeds")
+    weak = _too_weak(quantity, len(seeds), method, "iterations" if claim.is_timed else "seeds")
     if not (isinstance(quantity, Contrast) and (quantity.flat or quantity.unclear)):
         low, high = judging.ends(quantity)
         fixed |= {"low": low if np.isfinite(low) else None, "high": high if np.isfinite(high) else None}
@@ -211,13 +201,13 @@ def _judged(claim: Claim, paper: Paper) -> dict[str, Any]:
         fixed["number_verdict"] = "undecided" if weak else outcome(claim.number.relation, quantity)[0]
     if verdict == "undecided":
         fixed |= _needed(claim, quantity, method.least, cards)
-    return {**fixed, "verdict": verdict, "reason": reason, "p": p}
+    return {**fixed, "method": method.name, "verdict": verdict, "reason": reason, "p": p}
 
 
-def _too_weak(quantity: Quantity, seeds: int, least: int, why: str, unit: str) -> str:
+def _too_weak(quantity: Quantity, seeds: int, method: Method, unit: str) -> str:
     """Why the scores support no verdict at the stated rate, whatever they are; empty if they may."""
-    if seeds < least:
-        return f"{seeds} {unit} support no verdict: {why}; {least} are needed"
+    if seeds < method.least:
+        return f"{seeds} {unit} support no verdict: {method.why}; {method.least} are needed"
     if isinstance(quantity, Contrast) and quantity.flat:
         return f"all {seeds} {unit} give the same number, which says nothing of their spread"
     if isinstance(quantity, Contrast) and quantity.unclear:
@@ -246,13 +236,11 @@ def _needed(claim: Claim, quantity: Quantity, least: int, cards: list[RunCard]) 
 
 def band(relation: Relation) -> tuple[float, float]:
     """The claimed side as a range of values: ``(lower line, upper line)``, infinite where it is open."""
-    match relation:
-        case Greater() | AtLeast():
-            return relation.than - relation.tolerance, np.inf
-        case Less():
-            return -np.inf, relation.than + relation.tolerance
-        case Within():
-            return relation.center - relation.tolerance, relation.center + relation.tolerance
+    if isinstance(relation, Within):
+        return relation.center - relation.tolerance, relation.center + relation.tolerance
+    if isinstance(relation, Less):
+        return -np.inf, relation.than + relation.tolerance
+    return relation.than - relation.tolerance, np.inf
 
 
 def outcome(relation: Relation, quantity: Quantity) -> tuple[Outcome, str, float]:
@@ -276,24 +264,11 @@ def outcome(relation: Relation, quantity: Quantity) -> tuple[Outcome, str, float
 def line_text(relation: Relation) -> str:
     """The claimed side in words, with the tolerance worked in: `> 0`, `≥ -0.5`, `between 0.9 and 1.1`."""
     lower, upper = band(relation)
-    match relation:
-        case Greater():
-            return f"> {lower:g}"
-        case AtLeast():
-            return f"≥ {lower:g}"
-        case Less():
-            return f"< {upper:g}"
-        case Within():
-            return f"between {lower:g} and {upper:g}"
-
-
-def judgeable(claim: Claim, paper: Paper | None, scale: str) -> Paper:
-    """The paper's results, if the claim may be judged on them; raises NotJudged otherwise."""
-    if scale not in claim.scales:
-        raise NotJudged(f"judged only at scale {' or '.join(claim.scales)}")
-    if paper is None:
-        raise NotJudged("there are no results of this paper")
-    return paper
+    if isinstance(relation, Within):
+        return f"between {lower:g} and {upper:g}"
+    if isinstance(relation, Less):
+        return f"< {upper:g}"
+    return f"{'>' if isinstance(relation, Greater) else '≥'} {lower:g}"
 
 
 def _refuse_busy(cards: list[RunCard]) -> None:

@@ -5,7 +5,7 @@ import polars as pl
 
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
-from septet.report.draw import Figure
+from septet.report.draw import BANDS_AND_BARS, figure
 from septet.report.statistics import bootstrap_means, percentile_interval
 from septet.report.tables import Paper
 from septet.seeding import stream
@@ -69,15 +69,8 @@ SCHEDULES = [
     Series("ts/poly-1-0.75", "1 - t^-0.75", theme.GREEN),
     Series("ts/harm-1", "1 - 1/t", theme.ORANGE),
 ]
-PATHS = {
-    "ts/none": "No decay",
-    "ts/exp-0.998": "γ = 0.998",
-    "ts/exp-0.99": "γ = 0.99",
-}
-PATH_SERIES = [
-    Series("posterior", "posterior", theme.BLUE),
-    Series("weight", "true weight", theme.BLACK),
-]
+PATHS = {"ts/none": "No decay", "ts/exp-0.998": "γ = 0.998", "ts/exp-0.99": "γ = 0.99"}
+PATH_SERIES = [Series("posterior", "posterior", theme.BLUE), Series("weight", "true weight", theme.BLACK)]
 HEADLINES = {"headlines": "All weeks", "headlines_clean": "Weeks with sound randomisation"}
 TRACKERS = [
     Series("tracker", "prior kept", theme.BLUE),
@@ -124,14 +117,20 @@ def _decays(paper: Paper, method: str, suffix: str = "") -> pl.DataFrame:
     return pl.DataFrame({"method": labels, "forgetting": [max(rates[label], NO_DECAY) for label in labels]})
 
 
+@figure("Regret over time", BANDS_AND_BARS)
 def regret_curves(paper: Paper) -> alt.TopLevelMixin:
-    """Cumulative regret against time, one panel per world."""
+    """Cumulative pseudo-regret against the moving oracle, one panel per world; each line carries its policy's name."""
     frame = tables.curves(paper, "regret")
     return charts.by_task(frame, WORLDS, CURVES, x_title="round", y_title="cumulative regret")
 
 
+@figure("How fast to forget", BANDS_AND_BARS)
 def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
-    """Final regret, relative to no decay and seed by seed, against 1 - gamma: the U-shapes."""
+    """Regret at the end relative to the same policy without decay on the same seeds, against 1 - γ (both axes
+    logarithmic). Below 1 forgetting helps: the faster the drift, the further right the minimum. With the prior kept
+    only samples are discounted; uncapped, the prior too, and what is not observed winds up; with the trace capped,
+    every fast decay is the same.
+    """
     parts = []
     for method, suffix, name in FAMILIES:
         rows = paper.scores.filter(pl.col("metric") == "regret", pl.col("method").str.starts_with(f"{method}/"))
@@ -145,83 +144,54 @@ def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
             values = group.sort("seed").select("value", "base").to_numpy()
             sums = bootstrap_means(values, stream(0, "decay", method, suffix, str(task)))
             low, high = percentile_interval(sums[:, 0] / sums[:, 1], len(values))
-            parts.append(
-                {
-                    "task": name,
-                    "world": task,
-                    "forgetting": forgetting,
-                    "mean": values[:, 0].mean() / values[:, 1].mean(),
-                    "low": float(low),
-                    "high": float(high),
-                    "run": group["run"][0],
-                }
-            )
+            place = {"task": name, "world": task, "forgetting": forgetting}
+            mean = values[:, 0].mean() / values[:, 1].mean()
+            parts.append({**place, "mean": mean, "low": float(low), "high": float(high), "run": group["run"][0]})
     frame = pl.DataFrame(parts)
     domain = (float(frame["low"].min()), float(frame["high"].max()))  # type: ignore[arg-type]
-    return charts.panels(
-        frame,
-        {name: name for name in frame["task"].unique(maintain_order=True)},
-        lambda rows: charts.curves(
-            rows,
-            DRIFTS,
-            x="forgetting",
-            column="world",
-            x_title="1 - γ",
-            y_title="regret / regret without decay",
-            log_x=True,
-            log_y=True,
-            points=True,
-            x_ticks=TICKS,
-            y_domain=domain,
-            height=240,
-        ),
-        columns=3,
-    )
-
-
-def policies(paper: Paper) -> alt.TopLevelMixin:
-    """Final regret of every policy, one panel per world."""
+    names = {name: name for name in frame["task"].unique(maintain_order=True)}
     return charts.by_task(
-        tables.levels(paper, "regret"),
-        WORLDS,
-        POLICIES,
-        charts.dots,
-        columns=3,
-        x_title="regret at the end",
-        width=120,
-        row=15,
+        frame, names, DRIFTS, column="world", columns=3, x="forgetting", x_title="1 - γ",
+        y_title="regret / regret without decay", log_x=True, log_y=True, points=True, x_ticks=TICKS, y_domain=domain,
+        height=240,
+    )  # fmt: skip
+
+
+@figure("All policies", BANDS_AND_BARS)
+def policies(paper: Paper) -> alt.TopLevelMixin:
+    """Regret at the end of every policy and baseline on the same filter and the same random numbers."""
+    frame = tables.levels(paper, "regret")
+    return charts.by_task(
+        frame, WORLDS, POLICIES, charts.dots, columns=3, x_title="regret at the end", width=120, row=15
     )
 
 
+@figure("Following one weight")
 def tracking(paper: Paper) -> alt.TopLevelMixin:
-    """One weight of one arm with the posterior of three decays, memory 1,000 rounds where it was run."""
+    """One weight of one arm (black) and its posterior mean with two standard deviations, for three decays. Without
+    decay the posterior grows sure and lags; with too much it stays vague.
+    """
     frame = tables.with_runs(paper, paper.scores.filter(pl.col("metric").str.starts_with("path_")))
     task = "tau1000" if "tau1000" in frame["task"] else frame["task"][0]
     frame = frame.filter(pl.col("task") == task, pl.col("method").is_in(list(PATHS)))
-    wide = frame.pivot(on="metric", index=["method", "step", "run"], values="value")
-    sd = pl.col("path_sd")
-    posterior = wide.select(
-        "method", "step", "run", series_of=pl.lit("posterior"), mean="path_mean",
-        low=pl.col("path_mean") - 2 * sd, high=pl.col("path_mean") + 2 * sd,
-    )  # fmt: skip
-    weight = pl.col("path_weight")
-    truth = wide.select(
-        "method", "step", "run", series_of=pl.lit("weight"), mean=weight, low=weight, high=weight
-    )  # fmt: skip
-    both = pl.concat([posterior, truth]).rename({"method": "task"})
-    domain = (float(both["low"].min()), float(both["high"].max()))  # type: ignore[arg-type]
-    return charts.panels(
-        both,
-        PATHS,
-        lambda rows: charts.curves(
-            rows, PATH_SERIES, column="series_of", x_title="round", y_title="weight", y_domain=domain, width=200
-        ),
-        columns=3,
+    wide = frame.pivot(on="metric", index=["method", "step", "run"], values="value").rename({"method": "task"})
+    lines = {"posterior": (pl.col("path_mean"), 2 * pl.col("path_sd")), "weight": (pl.col("path_weight"), pl.lit(0.0))}
+    both = pl.concat(
+        wide.select("task", "step", "run", series_of=pl.lit(name), mean=mean, low=mean - half, high=mean + half)
+        for name, (mean, half) in lines.items()
     )
+    domain = (float(both["low"].min()), float(both["high"].max()))  # type: ignore[arg-type]
+    return charts.by_task(
+        both, PATHS, PATH_SERIES, column="series_of", columns=3, x_title="round", y_title="weight", y_domain=domain,
+        width=200,
+    )  # fmt: skip
 
 
+@figure("What a schedule remembers", BANDS_AND_BARS)
 def memory(paper: Paper) -> alt.TopLevelMixin:
-    """Effective sample size and posterior variance against time, by schedule."""
+    """Effective sample size and mean posterior variance under Thompson sampling, by schedule. A constant decay keeps
+    the variance, and so the exploration, from vanishing.
+    """
     parts = []
     for metric, name in (("effective_samples", "Effective sample size"), ("posterior_variance", "Posterior variance")):
         frame = tables.curves(paper, metric)
@@ -237,8 +207,12 @@ def memory(paper: Paper) -> alt.TopLevelMixin:
     )
 
 
+@figure("Real click rates: tracking", BANDS_AND_BARS)
 def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
-    """Log loss of predicted click rates of real headlines against 1 - gamma."""
+    """Log loss per 1,000 impressions of click rates predicted before they are seen, headlines in the order of time,
+    against 1 - γ; with the best constant in hindsight and the real rates themselves. Points with a tenth more loss than
+    no decay are left out: fast decays of the uncapped filter.
+    """
     frame = tables.levels(paper, "log_loss").filter(pl.col("task").is_in(list(HEADLINES)))
     decays = _decays(paper, "tracker")
     filters = pl.concat(
@@ -248,82 +222,23 @@ def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
     plain = pl.col("mean").filter(pl.col("forgetting") == NO_DECAY).max().over("task")
     filters = filters.filter(pl.col("mean") < LOSS_SHOWN * plain)
     ends = decays["forgetting"].min(), decays["forgetting"].max()
-    lines = [
-        frame.filter(pl.col("method").is_in(["tracker/constant", "tracker/true-rates"])).with_columns(
-            forgetting=pl.lit(end, dtype=pl.Float64)
-        )
-        for end in ends
-    ]
-    return charts.panels(
-        pl.concat([filters, *(line.select(filters.columns) for line in lines)]),
-        HEADLINES,
-        lambda rows: charts.curves(
-            rows, TRACKERS, x="forgetting", x_title="1 - γ", y_title="log loss per 1,000 impressions", log_x=True,
-            points=True, x_ticks=TICKS, height=220,
-        ),
+    flat = frame.filter(pl.col("method").is_in(["tracker/constant", "tracker/true-rates"]))
+    lines = [flat.with_columns(forgetting=pl.lit(end, dtype=pl.Float64)) for end in ends]
+    return charts.by_task(
+        pl.concat([filters, *(line.select(filters.columns) for line in lines)]), HEADLINES, TRACKERS, x="forgetting",
+        x_title="1 - γ", y_title="log loss per 1,000 impressions", log_x=True, points=True, x_ticks=TICKS, height=220,
     )  # fmt: skip
 
 
+@figure("Real click rates: choosing", BANDS_AND_BARS)
 def headline_bandit(paper: Paper) -> alt.TopLevelMixin:
-    """Regret per 1,000 visitors of the bandit over real headline tests."""
+    """Clicks lost per 1,000 visitors of real headline tests in the order of time, against always showing the best
+    headline.
+    """
     frame = tables.levels(paper, "regret").filter(pl.col("task") == "headline_bandit")
     per_thousand = [(pl.col(name) * 1000 / pl.col("step")).alias(name) for name in ("mean", "low", "high")]
     frame = frame.with_columns(per_thousand)
     return charts.dots(frame, BANDIT, x_title="clicks lost per 1,000 visitors", width=360)
 
 
-INTERVAL = "Bands and bars are 95 % bootstrap intervals over seeds."
-
-FIGURES = [
-    Figure(
-        "regret_curves",
-        "Regret over time",
-        "Cumulative pseudo-regret against the moving oracle, one panel per world; each line carries its policy's name. "
-        + INTERVAL,
-        regret_curves,
-    ),
-    Figure(
-        "regret_against_decay",
-        "How fast to forget",
-        "Regret at the end relative to the same policy without decay on the same seeds, against 1 - γ (both axes "
-        "logarithmic). Below 1 forgetting helps: the faster the drift, the further right the minimum. With the prior "
-        "kept only samples are discounted; uncapped, the prior too, and what is not observed winds up; with the trace "
-        "capped, every fast decay is the same. " + INTERVAL,
-        regret_against_decay,
-    ),
-    Figure(
-        "policies",
-        "All policies",
-        "Regret at the end of every policy and baseline on the same filter and the same random numbers. " + INTERVAL,
-        policies,
-    ),
-    Figure(
-        "tracking",
-        "Following one weight",
-        "One weight of one arm (black) and its posterior mean with two standard deviations, for three decays. Without "
-        "decay the posterior grows sure and lags; with too much it stays vague.",
-        tracking,
-    ),
-    Figure(
-        "memory",
-        "What a schedule remembers",
-        "Effective sample size and mean posterior variance under Thompson sampling, by schedule. A constant decay "
-        "keeps the variance, and so the exploration, from vanishing. " + INTERVAL,
-        memory,
-    ),
-    Figure(
-        "headline_tracking",
-        "Real click rates: tracking",
-        "Log loss per 1,000 impressions of click rates predicted before they are seen, headlines in the order of time, "
-        "against 1 - γ; with the best constant in hindsight and the real rates themselves. Points with a tenth more "
-        "loss than no decay are left out: fast decays of the uncapped filter. " + INTERVAL,
-        headline_tracking,
-    ),
-    Figure(
-        "headline_bandit",
-        "Real click rates: choosing",
-        "Clicks lost per 1,000 visitors of real headline tests in the order of time, against always showing the best "
-        "headline. " + INTERVAL,
-        headline_bandit,
-    ),
-]
+FIGURES = [regret_curves, regret_against_decay, policies, tracking, memory, headline_tracking, headline_bandit]

@@ -5,7 +5,7 @@ import polars as pl
 
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
-from septet.report.draw import Figure
+from septet.report.draw import BANDS_AND_BARS, figure
 from septet.report.tables import Paper
 
 TASKS = {
@@ -60,8 +60,12 @@ def _test(paper: Paper) -> dict[str, list[str]]:
     return found
 
 
+@figure("Test accuracy", BANDS_AND_BARS)
 def test_score(paper: Paper) -> alt.TopLevelMixin:
-    """Test accuracy over training (figures 3 to 6): each method minus EMPG on the same seeds."""
+    """Accuracy on held-out problems, mean over the evaluations of a run (area under the paper's figures 3 to 6), minus
+    that of EMPG on the same seeds; greedy completions, sampled ones for three operations. Right of 0 a method is ahead
+    of EMPG.
+    """
     frame = _test(paper)
     own = [
         tables.per_seed(
@@ -75,12 +79,13 @@ def test_score(paper: Paper) -> alt.TopLevelMixin:
     return charts.by_task(rows, TASKS, METHODS, charts.dots, x_title=title, reference=0.0)
 
 
+@figure("Length of correct answers", BANDS_AND_BARS)
 def length(paper: Paper) -> alt.TopLevelMixin:
-    """Response length against step (figures 7 to 10), here of correct answers."""
+    """Tokens of the correct answers of the training batch (figures 7 to 10 show those of all responses)."""
     metric = "length_correct" if "length_correct" in paper.scores["metric"].unique() else "length"
     return charts.metric_by_task(
-        metric, TASKS, METHODS, x_title="step", y_title="tokens of correct answers", height=200
-    )(paper)
+        paper, metric, TASKS, METHODS, x_title="step", y_title="tokens of correct answers", height=200
+    )
 
 
 def _reward_with(paper: Paper, series: list[Series], ending: str) -> alt.TopLevelMixin:
@@ -90,67 +95,41 @@ def _reward_with(paper: Paper, series: list[Series], ending: str) -> alt.TopLeve
     return charts.by_task(frame, TASKS, series, x_title="step", y_title="training reward", height=260, width=340)
 
 
+@figure("KL in the reward", BANDS_AND_BARS)
 def kl_in_reward(paper: Paper) -> alt.TopLevelMixin:
-    """Training reward with and without the KL in the reward."""
+    """Training reward from the cold base, with and without the KL in the reward (c = 0.01): dividing by the group's
+    standard deviation blows it up, subtracting the mean alone does not.
+    """
     return _reward_with(paper, MECHANISM, "_kl")
 
 
+@figure("More than one inner step", BANDS_AND_BARS)
 def inner_steps(paper: Paper) -> alt.TopLevelMixin:
-    """Training reward with one and with four inner steps."""
+    """Training reward from the warm base with M = 1, where 'no importance weights' is an identity, and with M = 4,
+    where it is not; and EMPG without its sigmoid.
+    """
     return _reward_with(paper, INNER, "_m4")
 
 
+@figure("Test scores", BANDS_AND_BARS)
 def final(paper: Paper) -> alt.TopLevelMixin:
-    """Mean of the last ten evaluations (the paper's table)."""
+    """Mean of the last ten evaluations, as in the paper's table."""
     return charts.by_task(
         tables.levels(paper, "score"), TASKS, METHODS, charts.dots, x_title="mean of the last ten evaluations"
     )
 
 
+@figure("Time of an iteration")
 def cost(paper: Paper) -> alt.TopLevelMixin:
-    """Seconds of one iteration."""
+    """Wall-clock seconds of one iteration, all seeds together; intervals are over iterations, without the first."""
     frame = tables.levels(tables.timed(paper), "seconds(iteration)")
     return charts.by_task(frame, TASKS, METHODS, charts.dots, x_title="seconds of an iteration, all seeds")
 
 
-REWARD = charts.metric_by_task("reward", TASKS, METHODS, x_title="step", y_title="training reward", height=200)
-BANDS = "Bands and bars are 95 % bootstrap intervals over seeds."
+@figure("Training reward", BANDS_AND_BARS)
+def reward(paper: Paper) -> alt.TopLevelMixin:
+    """Mean reward of the training batch (figures 1 and 2)."""
+    return charts.metric_by_task(paper, "reward", TASKS, METHODS, x_title="step", y_title="training reward", height=200)
 
-FIGURES = [
-    Figure(
-        "test_score",
-        "Test accuracy",
-        "Accuracy on held-out problems, mean over the evaluations of a run (area under the paper's figures 3 to 6), "
-        "minus that of EMPG on the same seeds; greedy completions, sampled ones for three operations. Right of 0 a "
-        f"method is ahead of EMPG. {BANDS}",
-        test_score,
-    ),
-    Figure("reward", "Training reward", f"Mean reward of the training batch (figures 1 and 2). {BANDS}", REWARD),
-    Figure(
-        "length",
-        "Length of correct answers",
-        f"Tokens of the correct answers of the training batch (figures 7 to 10 show those of all responses). {BANDS}",
-        length,
-    ),
-    Figure(
-        "kl_in_reward",
-        "KL in the reward",
-        "Training reward from the cold base, with and without the KL in the reward (c = 0.01): dividing by the "
-        f"group's standard deviation blows it up, subtracting the mean alone does not. {BANDS}",
-        kl_in_reward,
-    ),
-    Figure(
-        "inner_steps",
-        "More than one inner step",
-        "Training reward from the warm base with M = 1, where 'no importance weights' is an identity, and with M = 4, "
-        f"where it is not; and EMPG without its sigmoid. {BANDS}",
-        inner_steps,
-    ),
-    Figure("final", "Test scores", f"Mean of the last ten evaluations, as in the paper's table. {BANDS}", final),
-    Figure(
-        "cost",
-        "Time of an iteration",
-        "Wall-clock seconds of one iteration, all seeds together; intervals are over iterations, without the first.",
-        cost,
-    ),
-]
+
+FIGURES = [test_score, reward, length, kl_in_reward, inner_steps, final, cost]

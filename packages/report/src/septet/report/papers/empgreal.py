@@ -8,7 +8,7 @@ import polars as pl
 
 from septet.errors import InputError
 from septet.report import charts, tables, theme
-from septet.report.draw import Figure
+from septet.report.draw import BANDS, figure
 from septet.report.papers.empg import METHODS
 from septet.report.tables import Paper
 
@@ -43,18 +43,26 @@ def _panels(paper: Paper, names: dict[str, str], y_title: str) -> alt.TopLevelMi
     return charts.by_task(pl.concat(parts), panels, METHODS, x_title="step", y_title=y_title)
 
 
+@figure("Real language models learn", BANDS)
 def real_curves(paper: Paper) -> alt.TopLevelMixin:
-    """Accuracy, reward and length against step."""
+    """Reinforcement learning of SmolLM2-135M-Instruct on one-digit arithmetic and, at scale overnight, of
+    Qwen2.5-Coder-0.5B-Instruct on GSM8K's shorter problems: accuracy on held-out questions, reward and length against
+    step.
+    """
     return _panels(paper, PANELS, "mean over seeds")
 
 
+@figure("Behaviours", BANDS)
 def real_behaviours(paper: Paper) -> alt.TopLevelMixin:
-    """Rates of the behaviours against step."""
+    """Share of training responses that match the patterns of each behaviour, against step."""
     return _panels(paper, BEHAVIOURS, "share of responses")
 
 
+@figure("Before and after")
 def real_completions(paper: Paper) -> alt.TopLevelMixin:
-    """Greedy completions of held-out questions before and after, from the run cards of EMPG, a few of each task."""
+    """Greedy completions of held-out questions by the base model and after training with EMPG, first seed; cut at eight
+    lines.
+    """
     cards = [card for card in paper.cards if card.methods.get("empg", {}).get("examples")]
     if not cards:
         raise InputError("run cards of empgreal", expected="a run of empg with examples", found="none")
@@ -82,27 +90,4 @@ def real_completions(paper: Paper) -> alt.TopLevelMixin:
     ).properties(width=880, height=15 * line)
 
 
-BANDS = "Bands are 95 % bootstrap intervals over seeds."
-FIGURES = [
-    Figure(
-        "real_curves",
-        "Real language models learn",
-        "Reinforcement learning of SmolLM2-135M-Instruct on one-digit arithmetic and, at scale overnight, of "
-        "Qwen2.5-Coder-0.5B-Instruct on GSM8K's shorter problems: accuracy on held-out questions, reward and length "
-        f"against step. {BANDS}",
-        real_curves,
-    ),
-    Figure(
-        "real_behaviours",
-        "Behaviours",
-        f"Share of training responses that match the patterns of each behaviour, against step. {BANDS}",
-        real_behaviours,
-    ),
-    Figure(
-        "real_completions",
-        "Before and after",
-        "Greedy completions of held-out questions by the base model and after training with EMPG, first seed; cut at "
-        "eight lines.",
-        real_completions,
-    ),
-]
+FIGURES = [real_curves, real_behaviours, real_completions]

@@ -7,7 +7,7 @@ import polars as pl
 
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
-from septet.report.draw import Figure
+from septet.report.draw import BANDS_AND_BARS, figure
 from septet.report.tables import Paper
 
 TASKS = {
@@ -110,26 +110,38 @@ def _differences(paper: Paper, pairs: Mapping[str, tuple[str, str]], series: Seq
     return charts.by_task(frame, TASKS, series, charts.dots, x_title=title, reference=0.0)
 
 
+@figure("What the meta gradient learns", BANDS_AND_BARS)
 def contrasts(paper: Paper) -> alt.TopLevelMixin:
-    """Meta minus its controls: what the meta gradient learns."""
+    """Area under the learning curve (mean return over the budget): meta minus a teacher of the same kind that is never
+    trained, and minus one that is trained on its meta-rewards in random order. Right of 0, the meta gradient helps.
+    """
     return _differences(paper, CONTRASTS, CONTRAST_SERIES)
 
 
+@figure("Against noise, under two countings of the updates", BANDS_AND_BARS)
 def countings(paper: Paper) -> alt.TopLevelMixin:
-    """Meta, and the frozen teacher, minus noise around the actor, under both countings of the updates."""
+    """Area under the learning curve: meta (blue) and the teacher that is never trained (grey) minus DDPG with noise
+    around its actor. Student: noise has as many updates as their student, 50 in 300 steps. Total: as many as student
+    and trial student together, 100 in 300 steps. Right of 0, the teacher is ahead; what the grey dots show as well is
+    not learned by the meta gradient.
+    """
     return _differences(paper, COUNTINGS, COUNTING_SERIES)
 
 
-def families(paper: Paper) -> alt.TopLevelMixin:
-    """Learning curves of the three teacher families, where more than one ran."""
+@figure("Teacher families", BANDS_AND_BARS)
+def teacher_families(paper: Paper) -> alt.TopLevelMixin:
+    """A teacher of its own, one around the actor that learns σ alone, and one that sees the student's Q."""
     frame = charts.of(tables.curves(paper, "return"), FAMILIES)
-    return charts.by_task(
-        _where(frame, "local"), TASKS, FAMILIES, x_title=STEPS, y_title="return", height=200, width=250
-    )
+    frame = _where(frame, "local")
+    return charts.by_task(frame, TASKS, FAMILIES, x_title=STEPS, y_title="return", height=200, width=250)
 
 
+@figure("Where explorer and student go")
 def visitation(paper: Paper) -> alt.TopLevelMixin:
-    """Where explorer and student go at the end of training, in two coordinates of the state."""
+    """Share of the last 500 states of the explorer and of the student's test episodes in each cell of the plane (x, y)
+    at the end of training, mean over seeds; each map has its own scale, a stronger colour is more often. S is the
+    start, g the small goal, G the large one.
+    """
     pattern = r"visits\((\w+)\)\[(\d+),(\d+)\]"
     rows = paper.scores.filter(pl.col("metric").str.starts_with("visits"), pl.col("task").is_in(list(TASKS)))
     task = next(task for task in TASKS if task in set(rows["task"]))
@@ -181,8 +193,9 @@ def _map(values: list[dict[str, object]], places: list[dict[str, object]], title
     )
 
 
+@figure("Diagnostics", BANDS_AND_BARS)
 def diagnostics(paper: Paper) -> alt.TopLevelMixin:
-    """Meta-reward, its spread, sigma, distance of the teacher from the student, and both returns, on the first task."""
+    """Means over the cycles between two points of the curve, deceptive navigation."""
     series, frames = [META, SHUFFLED, FROZEN], []
     task = next(task for task in TASKS if task in set(paper.scores["task"]))
     for metric in DIAGNOSTICS:
@@ -211,14 +224,19 @@ def _study(points: list[dict[str, object]], title: str) -> alt.TopLevelMixin:
     )
 
 
+@figure("How much of the meta-reward is signal", BANDS_AND_BARS)
 def signal(paper: Paper) -> alt.TopLevelMixin:
-    """Reliability of the meta-reward under every setting, and how it agrees with what the replay makes of the data."""
+    """16 data sets D0 from one saved student, each judged twice: correlation of the two judgements, mean over two
+    stages of training (InvertedDoublePendulum: the late one alone). 1: the meta-reward depends on D0 alone; 0: it is
+    noise. Last row: correlation with the return after learning from the replay and the same D0 together.
+    """
     points = [*_judged(paper, "reliability"), *_judged(paper, "alignment", "agreement with the replay")]
     return _study(points, "correlation of two judgements of D0")
 
 
+@figure("How much of the gradient is signal", BANDS_AND_BARS)
 def gradient(paper: Paper) -> alt.TopLevelMixin:
-    """Cosine of two estimates of the meta-gradient: under every setting, and from groups of fewer trials."""
+    """Cosine of two meta-gradients from M trials each, M = 8 if not said. 0: a direction at random."""
     points = _judged(paper, "cosine[8]")
     for trials in (4, 2):
         given = _judged(paper, f"cosine[{trials}]")
@@ -226,94 +244,45 @@ def gradient(paper: Paper) -> alt.TopLevelMixin:
     return _study(points, "cosine of two gradient estimates")
 
 
+@figure("Sensitivity", BANDS_AND_BARS)
 def sensitivity(paper: Paper) -> alt.TopLevelMixin:
-    """Area under the learning curve against |D0|, |D1| and the updates on D0, one at a time."""
-    areas = charts.of(_areas(paper), SENSITIVITY)
+    """|D0|, |D1| and the updates on D0 changed one at a time, on deceptive navigation."""
+    areas = _where(charts.of(_areas(paper), SENSITIVITY), "updates_10")
     points = [
         tables.dot(paper, str(task), str(method), group, [str(method)])
-        for (task, method), group in _where(areas, "updates_10").group_by(["task", "method"], maintain_order=True)
+        for (task, method), group in areas.group_by(["task", "method"], maintain_order=True)
     ]
-    return charts.by_task(
-        pl.DataFrame(points), TASKS, SENSITIVITY, charts.dots, x_title="area under the return curve", width=300
+    title = "area under the return curve"
+    return charts.by_task(pl.DataFrame(points), TASKS, SENSITIVITY, charts.dots, x_title=title, width=300)
+
+
+@figure("Learning curves", BANDS_AND_BARS)
+def learning_curves(paper: Paper) -> alt.TopLevelMixin:
+    """Noise-free return of the student against environment steps of every kind, D0 and D1 included; every method with
+    the same number of updates of its student.
+    """
+    return charts.metric_by_task(
+        paper, "return", TASKS, METHODS, x_title=STEPS, y_title="return", height=200, width=250
     )
 
 
-BANDS = "Bands and bars are 95 % bootstrap intervals over seeds."
+@figure("Overlap of explorer and student", BANDS_AND_BARS)
+def overlap(paper: Paper) -> alt.TopLevelMixin:
+    """Intersection of the two histograms of the figure above: 1 where both go the same ways, 0 where never."""
+    return charts.metric_by_task(
+        paper, "overlap", TASKS, [META, FROZEN, OU, RANDOM], x_title=STEPS, y_title="overlap", height=200, width=250
+    )
+
 
 FIGURES = [
-    Figure(
-        "contrasts",
-        "What the meta gradient learns",
-        "Area under the learning curve (mean return over the budget): meta minus a teacher of the same kind that is "
-        "never trained, and minus one that is trained on its meta-rewards in random order. Right of 0, the meta "
-        "gradient helps. "
-        f"{BANDS}",
-        contrasts,
-    ),
-    Figure(
-        "countings",
-        "Against noise, under two countings of the updates",
-        "Area under the learning curve: meta (blue) and the teacher that is never trained (grey) minus DDPG with noise "
-        "around its actor. Student: noise has as many updates as their student, 50 in 300 steps. Total: as many as "
-        "student and trial student together, 100 in 300 steps. Right of 0, the teacher is ahead; what the grey dots "
-        f"show as well is not learned by the meta gradient. {BANDS}",
-        countings,
-    ),
-    Figure(
-        "learning_curves",
-        "Learning curves",
-        "Noise-free return of the student against environment steps of every kind, D0 and D1 included; every method "
-        f"with the same number of updates of its student. {BANDS}",
-        charts.metric_by_task("return", TASKS, METHODS, x_title=STEPS, y_title="return", height=200, width=250),
-    ),
-    Figure(
-        "teacher_families",
-        "Teacher families",
-        f"A teacher of its own, one around the actor that learns σ alone, and one that sees the student's Q. {BANDS}",
-        families,
-    ),
-    Figure(
-        "visitation",
-        "Where explorer and student go",
-        "Share of the last 500 states of the explorer and of the student's test episodes in each cell of the plane "
-        "(x, y) at the end of training, mean over seeds; each map has its own scale, a stronger colour is more "
-        "often. S is the start, g the small goal, G the large one.",
-        visitation,
-    ),
-    Figure(
-        "overlap",
-        "Overlap of explorer and student",
-        "Intersection of the two histograms of the figure above: 1 where both go the same ways, 0 where never. "
-        f"{BANDS}",
-        charts.metric_by_task(
-            "overlap", TASKS, [META, FROZEN, OU, RANDOM], x_title=STEPS, y_title="overlap", height=200, width=250
-        ),
-    ),
-    Figure(
-        "diagnostics",
-        "Diagnostics",
-        f"Means over the cycles between two points of the curve, deceptive navigation. {BANDS}",
-        diagnostics,
-    ),
-    Figure(
-        "signal",
-        "How much of the meta-reward is signal",
-        "16 data sets D0 from one saved student, each judged twice: correlation of the two judgements, mean over two "
-        "stages of training (InvertedDoublePendulum: the late one alone). 1: the meta-reward depends on D0 alone; "
-        "0: it is noise. Last row: correlation with the return after learning from the replay and the same D0 "
-        f"together. {BANDS}",
-        signal,
-    ),
-    Figure(
-        "gradient",
-        "How much of the gradient is signal",
-        f"Cosine of two meta-gradients from M trials each, M = 8 if not said. 0: a direction at random. {BANDS}",
-        gradient,
-    ),
-    Figure(
-        "sensitivity",
-        "Sensitivity",
-        f"|D0|, |D1| and the updates on D0 changed one at a time, on deceptive navigation. {BANDS}",
-        sensitivity,
-    ),
+    contrasts,
+    countings,
+    learning_curves,
+    teacher_families,
+    visitation,
+    overlap,
+    diagnostics,
+    signal,
+    gradient,
+    sensitivity,
 ]

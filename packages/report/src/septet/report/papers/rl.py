@@ -1,8 +1,11 @@
 """Figures of the validation: PPO, TRPO and DDPG next to those of Stable-Baselines3 and sb3-contrib."""
 
+import altair as alt
+
 from septet.report import charts, theme
 from septet.report.charts import Series
-from septet.report.draw import Figure
+from septet.report.draw import BANDS, figure
+from septet.report.tables import Paper
 
 PAIRS = [
     ("ppo", "PPO", theme.BLUE, theme.SKY),
@@ -30,21 +33,23 @@ SERIES = [
     Series("trpo_normalised", "TRPO, normalised", theme.GREY),
 ]
 
-FIGURES = [
-    Figure(
-        "learning_curves",
-        "The learner next to its peers",
-        "Mean return of the training episodes since the last point, of this repository's PPO, TRPO and DDPG and of "
-        "Stable-Baselines3's and sb3-contrib's at the same settings, on different random numbers; on HalfCheetah, "
-        "Hopper and Swimmer also of ours with normalised observations. Bands are 95 % bootstrap intervals over seeds.",
-        charts.metric_by_task(
-            "return",
-            TASKS,
-            SERIES,
-            x_title="environment steps per seed",
-            y_title="return of training episodes",
-            height=200,
-            width=250,
-        ),
-    ),
-]
+
+@figure("The learner next to its peers", BANDS)
+def learning_curves(paper: Paper) -> alt.TopLevelMixin:
+    """Mean return of the training episodes since the last point, of this repository's PPO, TRPO and DDPG and of
+    Stable-Baselines3's and sb3-contrib's at the same settings, on different random numbers; on HalfCheetah, Hopper and
+    Swimmer also of ours with normalised observations.
+    """
+    return charts.metric_by_task(
+        paper,
+        "return",
+        TASKS,
+        SERIES,
+        x_title="environment steps per seed",
+        y_title="return of training episodes",
+        height=200,
+        width=250,
+    )
+
+
+FIGURES = [learning_curves]

@@ -8,7 +8,7 @@ import polars as pl
 
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
-from septet.report.draw import Figure
+from septet.report.draw import BANDS, figure
 from septet.report.tables import Paper
 
 TASKS = {
@@ -35,10 +35,12 @@ HEIGHT, WIDTH = 190, 240
 STEPS = "environment steps per seed"
 
 
-def _curves(metric: str, y_title: str, series: Sequence[Series], x_title: str = STEPS, **options: Any) -> Any:
+def _curves(
+    paper: Paper, metric: str, y_title: str, series: Sequence[Series], x_title: str = STEPS, **options: Any
+) -> alt.TopLevelMixin:
     """One panel per task with the curves of a metric."""
     return charts.metric_by_task(
-        metric, TASKS, series, x_title=x_title, y_title=y_title, height=HEIGHT, width=WIDTH, **options
+        paper, metric, TASKS, series, x_title=x_title, y_title=y_title, height=HEIGHT, width=WIDTH, **options
     )
 
 
@@ -50,9 +52,13 @@ DIAGNOSTICS = {
 }
 
 
+@figure("Inside the iterations")
 def diagnostics(paper: Paper) -> alt.TopLevelMixin:
-    """What section 2.5 logs, over iterations, on the last task that ran."""
-    task = _last_task(paper)
+    """What the author's code logs: norm of the full gradient at the snapshot, distance of the mean inner gradient from
+    it, relative distance of the parameters, and the largest KL divergence of a state.
+    """
+    present = set(paper.scores.filter(pl.col("metric") == "kl")["task"])
+    task = [task for task in TASKS if task in present][-1]
     rows = []
     for place, (metric, title) in enumerate(DIAGNOSTICS.items()):
         frame = charts.of(tables.curves(paper, metric), CONTROLS).filter(pl.col("task") == task)
@@ -61,20 +67,14 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
     return alt.concat(*rows, columns=2)
 
 
-def _last_task(paper: Paper) -> str:
-    present = set(paper.scores.filter(pl.col("metric") == "kl")["task"])
-    return [task for task in TASKS if task in present][-1]
+PARTS = {"gradient_passes": "gradients", "hessian_passes": "Hessian", "evaluations": "line search"}
 
 
-PARTS = {
-    "gradient_passes": "gradients",
-    "hessian_passes": "Hessian",
-    "evaluations": "line search",
-}
-
-
+@figure("Cost of an iteration")
 def cost(paper: Paper) -> alt.TopLevelMixin:
-    """Passes over the batch in an iteration, by what they are for: mean over iterations, interval over seeds."""
+    """Passes over the batch of N samples per iteration: gradients, Hessian products (a product on a tenth of the batch
+    counts a tenth), and the line search's evaluations. Means over iterations.
+    """
     frame = pl.concat(
         tables.curves(tables.mean_over_steps(paper, metric), metric).with_columns(part=pl.lit(metric))
         for metric in PARTS
@@ -104,8 +104,15 @@ TRADED = {
 }
 
 
+@figure("What variance is traded for")
 def bias_and_variance(paper: Paper) -> alt.TopLevelMixin:
-    """Bias, variance and squared error of the inner gradients on the bandits, against the KL divergence."""
+    """The inner gradient on a Gaussian bandit, whose true gradient is known, at policies on the way along the natural
+    gradient; the budget is 0.01 nats. Above: distance of the mean gradient from the true one, as a share of the true
+    one's size (in the Fisher metric). The published gradient has no importance ratio, with or without the control
+    variate. Middle: variance of SVRG over that of the mini-batch of the same surrogate, given the batch. Below: bias
+    squared plus variance, with N = 2,000 and b = 200. With the ratio the bias that is left is that of a finite number
+    of batches.
+    """
     drawn = []
     for metric, (y_title, series) in TRADED.items():
         frame = charts.of(tables.curves(paper, metric), series).with_columns(nats=pl.col("step") / 1000)
@@ -117,69 +124,47 @@ def bias_and_variance(paper: Paper) -> alt.TopLevelMixin:
                     points=True, width=95, height=120,
                 )  # fmt: skip
                 drawn.append(chart.properties(title=title))
-    return alt.concat(*drawn, columns=len(BANDITS)).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=len(BANDITS))
 
 
-FIGURES = [
-    Figure(
-        "returns",
-        "Return against samples",
-        "Mean undiscounted return of the episodes of each batch against environment steps: SVRPO, TRPO, and the two "
-        "controls that tell variance reduction (against inner SGD) from several steps in one KL budget (the "
-        "full-gradient loop). Bands are 95 % bootstrap intervals over seeds.",
-        _curves("return", "return", CONTROLS),
-    ),
-    Figure(
-        "other_methods",
-        "Variants, and the methods that share the idea",
-        "SVRPO next to its ratio surrogate, its early-stopped loop, and SVRPG and SRVR-PG, which sample new "
-        "trajectories in the inner loop, weight them and follow a first-order rule. They need episodes of one length, "
-        "so they run on the pendulum only. Bands are 95 % bootstrap intervals over seeds.",
-        _curves("return", "return", OTHERS),
-    ),
-    Figure(
-        "diagnostics",
-        "Inside the iterations",
-        "What the author's code logs: norm of the full gradient at the snapshot, distance of the mean inner gradient "
-        "from it, relative distance of the parameters, and the largest KL divergence of a state.",
-        diagnostics,
-    ),
-    Figure(
-        "acceptance",
-        "Accepted inner steps",
-        "Share of inner steps that the line search accepts, by position in the inner loop.",
-        _curves("acceptance_at", "share accepted", LOOPS, "inner step", points=True),
-    ),
-    Figure(
-        "variance_ratio",
-        "Variance of the gradient",
-        "Conditional variance of the SVRG gradient over that of a plain mini-batch of the same size, at the iterates "
-        "of each loop, on mini-batches redrawn. It is 0 at the first step, where SVRG is the full gradient.",
-        _curves("variance_ratio_at", "variance ratio", [SVRPO, SGD], "inner step", points=True),
-    ),
-    Figure(
-        "bias_and_variance",
-        "What variance is traded for",
-        "The inner gradient on a Gaussian bandit, whose true gradient is known, at policies on the way along the "
-        "natural gradient; the budget is 0.01 nats. Above: distance of the mean gradient from the true one, as a share "
-        "of the true one's size (in the Fisher metric). The published gradient has no importance ratio, with or "
-        "without the control variate. Middle: variance of SVRG over that of the mini-batch of the same surrogate, "
-        "given the batch. Below: bias squared plus variance, with N = 2,000 and b = 200. With the ratio the bias that "
-        "is left is that of a finite number of batches.",
-        bias_and_variance,
-    ),
-    Figure(
-        "budget",
-        "KL budget",
-        "Mean KL divergence from the sampling policy after each inner step; the budget is 0.01. TRPO's one step leaves "
-        "a part of it.",
-        _curves("kl_at", "mean KL divergence, nats", CONTROLS, "inner step", points=True),
-    ),
-    Figure(
-        "cost",
-        "Cost of an iteration",
-        "Passes over the batch of N samples per iteration: gradients, Hessian products (a product on a tenth of the "
-        "batch counts a tenth), and the line search's evaluations. Means over iterations.",
-        cost,
-    ),
-]
+@figure("Return against samples", BANDS)
+def returns(paper: Paper) -> alt.TopLevelMixin:
+    """Mean undiscounted return of the episodes of each batch against environment steps: SVRPO, TRPO, and the two
+    controls that tell variance reduction (against inner SGD) from several steps in one KL budget (the full-gradient
+    loop).
+    """
+    return _curves(paper, "return", "return", CONTROLS)
+
+
+@figure("Variants, and the methods that share the idea", BANDS)
+def other_methods(paper: Paper) -> alt.TopLevelMixin:
+    """SVRPO next to its ratio surrogate, its early-stopped loop, and SVRPG and SRVR-PG, which sample new trajectories
+    in the inner loop, weight them and follow a first-order rule. They need episodes of one length, so they run on the
+    pendulum only.
+    """
+    return _curves(paper, "return", "return", OTHERS)
+
+
+@figure("Accepted inner steps")
+def acceptance(paper: Paper) -> alt.TopLevelMixin:
+    """Share of inner steps that the line search accepts, by position in the inner loop."""
+    return _curves(paper, "acceptance_at", "share accepted", LOOPS, "inner step", points=True)
+
+
+@figure("Variance of the gradient")
+def variance_ratio(paper: Paper) -> alt.TopLevelMixin:
+    """Conditional variance of the SVRG gradient over that of a plain mini-batch of the same size, at the iterates of
+    each loop, on mini-batches redrawn. It is 0 at the first step, where SVRG is the full gradient.
+    """
+    return _curves(paper, "variance_ratio_at", "variance ratio", [SVRPO, SGD], "inner step", points=True)
+
+
+@figure("KL budget")
+def budget(paper: Paper) -> alt.TopLevelMixin:
+    """Mean KL divergence from the sampling policy after each inner step; the budget is 0.01. TRPO's one step leaves a
+    part of it.
+    """
+    return _curves(paper, "kl_at", "mean KL divergence, nats", CONTROLS, "inner step", points=True)
+
+
+FIGURES = [returns, other_methods, diagnostics, acceptance, variance_ratio, bias_and_variance, budget, cost]

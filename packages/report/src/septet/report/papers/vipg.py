@@ -7,7 +7,7 @@ import polars as pl
 
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
-from septet.report.draw import Figure
+from septet.report.draw import BANDS, figure
 from septet.report.papers.vipg_posterior import posterior
 from septet.report.tables import Paper
 
@@ -36,8 +36,12 @@ PAIRS = [
 WIDTH, HEIGHT = 250, 200
 
 
+@figure("Each method next to its variational twin", BANDS)
 def returns(paper: Paper) -> alt.TopLevelMixin:
-    """A row of panels per task with one vertical axis, a panel for each algorithm next to its twin."""
+    """Score of the episodes of each iteration (0: a policy that knows nothing, 1: a good one) against episodes, the
+    same number for both: VPG, TRPO and PPO, and their twins with mean-field weights at α = 0.01. The twin's episodes
+    are run with sampled weights, so they carry weight noise.
+    """
     frame, drawn = charts.of(tables.curves(paper, "score"), PAIRS), []
     for task, title in TASKS.items():
         here = frame.filter(pl.col("task") == task)
@@ -51,11 +55,15 @@ def returns(paper: Paper) -> alt.TopLevelMixin:
                 rows, pair, x_title="episodes per seed", y_title="score", y_domain=domain, width=175, height=130
             )
             drawn.append(chart.properties(title=f"{title}: {shown}"))
-    return alt.concat(*drawn, columns=3).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=3)
 
 
+@figure("What the variational twin gains")
 def gains(paper: Paper) -> alt.TopLevelMixin:
-    """What the twin gains over its algorithm, seed by seed: over training, and the mean-weight policy at the end."""
+    """Score of the twin minus that of its algorithm on the same seeds: mean over training, where the twin's episodes
+    carry weight noise, and at the end that of one policy without noise in the actions, for the twin the one with the
+    sampler's mean weights. Right of 0 the twin is ahead. Bars are 95 % bootstrap intervals over seeds.
+    """
     pairs, series, parts = {}, [], []
     for metric, what, area in (("score", "training", True), ("mean_policy_score", "mean policy", False)):
         for name, (title, colour) in ALGORITHMS.items():
@@ -86,17 +94,17 @@ def _by_alpha(paper: Paper, task: str, methods: Sequence[str] = ("v_trpo", "v_tr
     return dict(sorted(found.items()))
 
 
+@figure("Spread of the weights against α", BANDS)
 def alpha(paper: Paper) -> alt.TopLevelMixin:
-    """Sigma and entropy over training for each alpha of V-TRPO, and where they and the scores end, against alpha."""
+    """V-TRPO on the cart-pole. Above: standard deviation of the weights and entropy of the sampler during training.
+    Below: where they end, and what that does to the scores; 0 on the axis is α = 0, no log-determinant.
+    """
     task = next(task for task in TASKS if _by_alpha(paper, task))
     labels = _by_alpha(paper, task)
     series = [
         Series(label, f"α = {value:g}", colour) for (value, label), colour in zip(labels.items(), SHADES, strict=False)
     ]
-    over = {
-        "sigma": ("σ of the weights (geometric mean)", True),
-        "entropy": ("entropy of the sampler, nats", False),
-    }
+    over = {"sigma": ("σ of the weights (geometric mean)", True), "entropy": ("entropy of the sampler, nats", False)}
     drawn = []
     for metric, (y_title, log) in over.items():
         rows = tables.curves(paper, metric).filter(pl.col("task") == task)
@@ -127,7 +135,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
             y_title=y_title, log_x=True, log_y=log, points=True, x_ticks=ticks, width=WIDTH, height=HEIGHT,
         )  # fmt: skip
         drawn.append(chart.properties(title=f"{TASKS[task]}: {title} against α"))
-    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=2)
 
 
 SCORES = [round(0.05 * step, 2) for step in range(23)]
@@ -135,8 +143,11 @@ SCORES = [round(0.05 * step, 2) for step in range(23)]
 ALPHAS = {0.0: theme.BLACK, 0.01: theme.BLUE, 0.1: theme.VERMILION, 1.0: theme.ORANGE}
 
 
+@figure("Returns of sampled policies", BANDS)
 def sampled_policies(paper: Paper) -> alt.TopLevelMixin:
-    """Share of policies drawn at the end that score at least so much, per alpha of V-TRPO."""
+    """Share of the 32 policies drawn from the final sampler of each seed whose episode without action noise scores at
+    least so much, V-TRPO. A step at 1: all policies of the sampler solve the task; a slope: they differ.
+    """
     rows = paper.scores.filter(pl.col("metric") == "sampled_policy").drop("step")
     thresholds = pl.DataFrame({"step": list(range(len(SCORES))), "least": SCORES}, schema_overrides={"step": pl.Int64})
     reached = rows.join(thresholds, how="cross").with_columns(
@@ -157,7 +168,7 @@ def sampled_policies(paper: Paper) -> alt.TopLevelMixin:
             width=WIDTH, height=HEIGHT,
         )  # fmt: skip
         drawn.append(chart.properties(title=title))
-    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=2)
 
 
 BASELINES = [
@@ -180,8 +191,11 @@ BASELINES = [
 ]
 
 
+@figure("All methods on one task")
 def baselines(paper: Paper) -> alt.TopLevelMixin:
-    """Score over all of training, and that of the mean-weight policy at the end, on the first task that ran."""
+    """Mean score over training, and score of the mean-weight policy at the end: the method, what its parts are worth,
+    other families of samplers, and other ways to spread policies. Bars are 95 % bootstrap intervals over seeds.
+    """
     present = set(paper.scores.filter(pl.col("metric") == "score")["task"])
     task = next(task for task in TASKS if task in present)
     whole = tables.curves(tables.mean_over_steps(paper, "score"), "score").filter(pl.col("task") == task)
@@ -190,7 +204,7 @@ def baselines(paper: Paper) -> alt.TopLevelMixin:
     for title, frame in (("mean over training", whole), ("mean-weight policy at the end", end)):
         chart = charts.dots(frame, BASELINES, x_title="score", width=160)
         drawn.append(chart.properties(title=f"{TASKS[task]}: {title}"))
-    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=2)
 
 
 EXPLORERS = [
@@ -200,71 +214,23 @@ EXPLORERS = [
     Series("v_trpo_fixed", "fixed parameter noise", theme.ORANGE),
     Series("trpo", "TRPO", theme.GREY),
 ]
-BANDS = "Bands are 95 % bootstrap intervals over seeds."
 
-FIGURES = [
-    Figure(
-        "returns",
-        "Each method next to its variational twin",
-        "Score of the episodes of each iteration (0: a policy that knows nothing, 1: a good one) against episodes, the "
-        f"same number for both: VPG, TRPO and PPO, and their twins with mean-field weights at α = {MAIN}. The twin's "
-        f"episodes are run with sampled weights, so they carry weight noise. {BANDS}",
-        returns,
-    ),
-    Figure(
-        "gains",
-        "What the variational twin gains",
-        "Score of the twin minus that of its algorithm on the same seeds: mean over training, where the twin's "
-        "episodes carry weight noise, and at the end that of one policy without noise in the actions, for the twin the "
-        "one with the sampler's mean weights. Right of 0 the twin is ahead. "
-        "Bars are 95 % bootstrap intervals over seeds.",
-        gains,
-    ),
-    Figure(
-        "alpha",
-        "Spread of the weights against α",
-        "V-TRPO on the cart-pole. Above: standard deviation of the weights and entropy of the sampler during training. "
-        "Below: where they end, and what that does to the scores; 0 on the axis is α = 0, no log-determinant. "
-        f"{BANDS}",
-        alpha,
-    ),
-    Figure(
-        "posterior",
-        "Known posteriors and what each sampler makes of them",
-        "Contours of the posterior at 90, 50, 10 and 1 % of its highest density, and samples of one seed. First the "
-        "return with four peaks, by family and by the Stein methods; then the quadratic return, whose posterior is a "
-        "Gaussian: mean field, full, and what is left without the log-determinant.",
-        posterior,
-    ),
-    Figure(
-        "sampled_policies",
-        "Returns of sampled policies",
-        "Share of the 32 policies drawn from the final sampler of each seed whose episode without action noise scores "
-        "at least so much, V-TRPO. A step at 1: all policies of the sampler solve the task; a slope: they differ. "
-        f"{BANDS}",
-        sampled_policies,
-    ),
-    Figure(
-        "baselines",
-        "All methods on one task",
-        "Mean score over training, and score of the mean-weight policy at the end: the method, what its parts are "
-        "worth, other families of samplers, and other ways to spread policies. Bars are 95 % bootstrap intervals over "
-        "seeds.",
-        baselines,
-    ),
-    Figure(
-        "exploration",
-        "Exploration where reward is rare",
-        "Share of episodes that reach the goal of a mountain car whose only reward is at the goal. Weight noise, σ = "
-        f"0.3 at the start, moves the car the same way for a whole episode; action noise does not. {BANDS}",
-        charts.metric_by_task(
-            "score",
-            SPARSE,
-            EXPLORERS,
-            x_title="episodes per seed",
-            y_title="share of episodes at the goal",
-            width=WIDTH,
-            height=HEIGHT,
-        ),
-    ),
-]
+
+@figure("Exploration where reward is rare", BANDS)
+def exploration(paper: Paper) -> alt.TopLevelMixin:
+    """Share of episodes that reach the goal of a mountain car whose only reward is at the goal. Weight noise, σ = 0.3
+    at the start, moves the car the same way for a whole episode; action noise does not.
+    """
+    return charts.metric_by_task(
+        paper,
+        "score",
+        SPARSE,
+        EXPLORERS,
+        x_title="episodes per seed",
+        y_title="share of episodes at the goal",
+        width=WIDTH,
+        height=HEIGHT,
+    )
+
+
+FIGURES = [returns, gains, alpha, posterior, sampled_policies, baselines, exploration]

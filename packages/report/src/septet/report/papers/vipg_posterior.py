@@ -9,6 +9,7 @@ import polars as pl
 
 from septet.card import RunCard
 from septet.report import charts, tables, theme
+from septet.report.draw import figure
 from septet.report.statistics import Array
 from septet.report.tables import Paper
 
@@ -24,24 +25,24 @@ TITLES = {
 }  # fmt: skip
 LEVELS = (0.9, 0.5, 0.1, 0.01)
 POINTS, SHOWN, SIZE = 81, 250, 190
-REACH = {"surface": 3.2, "quadratic": 3.2}
+REACH = 3.2
 
 
+@figure("Known posteriors and what each sampler makes of them")
 def posterior(paper: Paper) -> alt.TopLevelMixin:
-    """A panel per sampler: contours of the exact posterior, samples of the first seed."""
+    """Contours of the posterior at 90, 50, 10 and 1 % of its highest density, and samples of one seed. First the return
+    with four peaks, by family and by the Stein methods; then the quadratic return, whose posterior is a Gaussian: mean
+    field, full, and what is left without the log-determinant.
+    """
     drawn = []
     for task, variants in TITLES.items():
-        cards = [card for card in paper.cards if card.task == task]
-        for card in cards:
-            reach = REACH[task]
-            lines = charts.inline(contours(log_density(card), reach))
+        for card in (card for card in paper.cards if card.task == task):
+            lines = charts.inline(contours(log_density(card), REACH))
             samples = _samples(paper, task)
             by = {label.partition("/")[2]: label for label in card.methods}
-            for variant, title in variants.items():
-                if variant not in by:
-                    continue
+            for variant in (name for name in variants if name in by):
                 rows = samples.filter(pl.col("method") == by[variant]).head(SHOWN)
-                drawn.append(_panel(lines, rows, reach).properties(title=title))
+                drawn.append(_panel(lines, rows).properties(title=variants[variant]))
     return alt.concat(*drawn, columns=4)
 
 
@@ -99,23 +100,17 @@ def _samples(paper: Paper, task: str) -> pl.DataFrame:
     return with_runs.select("method", "step", pl.col("value").alias("x"), pl.col("value_y").alias("y"), "run")
 
 
-def _panel(lines: alt.InlineData, rows: pl.DataFrame, reach: float) -> alt.LayerChart:
-    scale = alt.Scale(domain=[-reach, reach], nice=False)
-    x = alt.X("x:Q", title="weight 1", scale=scale, axis=alt.Axis(tickCount=5, grid=False))
-    y = alt.Y("y:Q", title="weight 2", scale=scale, axis=alt.Axis(tickCount=5, grid=False))
-    contour = (
-        alt.Chart(lines)
-        .mark_rule(strokeWidth=0.8, color=theme.GREY)
-        .encode(x=x, y=y, x2=alt.X2("x2:Q"), y2=alt.Y2("y2:Q"))
-    )
+def _panel(lines: alt.InlineData, rows: pl.DataFrame) -> alt.LayerChart:
+    scale, axis = alt.Scale(domain=[-REACH, REACH], nice=False), alt.Axis(tickCount=5, grid=False)
+    x = alt.X("x:Q", title="weight 1", scale=scale, axis=axis)
+    y = alt.Y("y:Q", title="weight 2", scale=scale, axis=axis)
+    rule = alt.Chart(lines).mark_rule(strokeWidth=0.8, color=theme.GREY)
+    contour = rule.encode(x=x, y=y, x2=alt.X2("x2:Q"), y2=alt.Y2("y2:Q"))
     values = [
         {"x": round(row["x"], 3), "y": round(row["y"], 3), "run": row["run"]}
-        for row in rows.filter(pl.col("x").abs() < reach, pl.col("y").abs() < reach).iter_rows(named=True)
+        for row in rows.filter(pl.col("x").abs() < REACH, pl.col("y").abs() < REACH).iter_rows(named=True)
     ]
-    few = len(values) <= 50
-    dot = (
-        alt.Chart(charts.inline(values))
-        .mark_point(filled=True, size=26 if few else 9, opacity=1.0 if few else 0.55, color=theme.BLUE)
-        .encode(x=x, y=y, tooltip=alt.Tooltip("run:N", title="run card"))
-    )
+    size, opacity = (26, 1.0) if len(values) <= 50 else (9, 0.55)
+    point = alt.Chart(charts.inline(values)).mark_point(filled=True, size=size, opacity=opacity, color=theme.BLUE)
+    dot = point.encode(x=x, y=y, tooltip=alt.Tooltip("run:N", title="run card"))
     return alt.LayerChart(layer=[contour, dot], width=SIZE, height=SIZE)

@@ -7,9 +7,10 @@ import polars as pl
 
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
-from septet.report.draw import Figure
+from septet.report.draw import figure
 from septet.report.tables import Paper
 
+INTERVAL = "Bands and bars are 95 % bootstrap intervals over shuffles of the training lists, for one test set."
 TASKS = {"craft_small": "Parses of CRAFT", "ewt": "Tags of UD English EWT (F is accuracy)"}
 LOSSES = {"vrda_hinge": "hinge loss", "vrda_log": "log loss"}
 NO_L1 = 3e-6
@@ -72,10 +73,7 @@ METHODS = [
     Series("perceptron/l1-0/averaged", "perceptron, averaged", theme.GREY),
     Series("perceptron/l1-0/last", "perceptron, last", theme.GREY),
 ]
-BOUND = [
-    Series("bound", "bound", theme.VERMILION),
-    Series("mistakes", "mistakes", theme.BLUE),
-]
+BOUND = [Series("bound", "bound", theme.VERMILION), Series("mistakes", "mistakes", theme.BLUE)]
 
 
 def _split(frame: pl.DataFrame) -> pl.DataFrame:
@@ -102,43 +100,52 @@ def _row(frames: dict[str, pl.DataFrame], draw: Callable[[str, pl.DataFrame], al
         for name, frame in frames.items()
         if not (rows := frame.filter(pl.col("task") == task)).is_empty()
     ]
-    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=2)
 
 
+@figure("Weights as examples go by", INTERVAL)
 def weights(paper: Paper) -> alt.TopLevelMixin:
-    """Non-zeros against examples, a line for each lambda: the paper's figure 1."""
+    """The paper's figure 1: non-zero weights of the last predictor against the training lists presented (twenty
+    passes), a line for each λ.
+    """
     frame = _split(tables.curves(paper, "nonzeros")).filter(pl.col("prediction") == "last")
     return _row(
         {name: frame.filter(pl.col("family") == family) for family, name in LOSSES.items()},
         lambda _, rows: charts.curves(
-            rows, charts.present(rows, SWEEP, "setting"), column="setting", x_title="lists presented",
-            y_title="weights of the last predictor", height=240, width=320,
+            rows, SWEEP, column="setting", x_title="lists presented", y_title="weights of the last predictor",
+            height=240, width=320,
         ),
     )  # fmt: skip
 
 
+@figure("Weights and F against λ", INTERVAL)
 def f_against_lambda(paper: Paper) -> alt.TopLevelMixin:
-    """Non-zeros and F against lambda, means over the ends of epochs: the paper's figure 2."""
+    """The paper's figure 2: means over the ends of the epochs. The paper tests the averaged predictor; sparsity belongs
+    to the last one, the average is a union of supports.
+    """
     frames = {"weights": _by_lambda(paper, "nonzeros_epochs"), "F on test": _by_lambda(paper, "f_epochs")}
     return _row(
         frames,
         lambda name, rows: charts.curves(
-            rows, charts.present(rows, LAMBDAS, "kind"), x="l1", column="kind", x_title="λ", y_title=name, log_x=True,
-            log_y=name == "weights", points=True, x_ticks=TICKS, height=240, width=320,
+            rows, LAMBDAS, x="l1", column="kind", x_title="λ", y_title=name, log_x=True, log_y=name == "weights",
+            points=True, x_ticks=TICKS, height=240, width=320,
         ),
     )  # fmt: skip
 
 
+@figure("Mistakes as examples go by", INTERVAL)
 def mistakes(paper: Paper) -> alt.TopLevelMixin:
-    """Training mistakes against examples, a line for each lambda and one for the perceptron: the paper's figure 3."""
+    """The paper's figure 3: training mistakes so far against the lists presented. With hinge loss λ = 0 is the
+    perceptron.
+    """
     frame = _split(tables.curves(paper, "mistakes")).with_columns(
         line=pl.when(pl.col("family") == "perceptron").then(pl.lit("perceptron")).otherwise("setting")
     )
     return _row(
         {name: frame.filter(pl.col("family").is_in([family, "perceptron"])) for family, name in LOSSES.items()},
         lambda _, rows: charts.curves(
-            rows, [PERCEPTRON, *charts.present(rows, SWEEP, "line")], column="line", x_title="lists presented",
-            y_title="mistakes so far", height=260, width=320,
+            rows, [PERCEPTRON, *SWEEP], column="line", x_title="lists presented", y_title="mistakes so far",
+            height=260, width=320,
         ),
     )  # fmt: skip
 
@@ -148,49 +155,56 @@ def _over_ten(paper: Paper, series: list[Series]) -> alt.TopLevelMixin:
     titles = {"mean over epochs": "f_half", "standard deviation over epochs": "f_spread_half"}
     return _row(
         {title: tables.levels(paper, metric) for title, metric in titles.items()},
-        lambda name, rows: charts.dots(rows, charts.present(rows, series), x_title=f"F on test, {name}", width=300),
+        lambda name, rows: charts.dots(rows, series, x_title=f"F on test, {name}", width=300),
     )
 
 
+@figure("Single and averaged prediction", INTERVAL)
 def predictions(paper: Paper) -> alt.TopLevelMixin:
-    """Single against averaged prediction: the paper's figure 4."""
+    """The paper's figure 4: the weights at the end of each epoch against the average, over the first ten epochs, at the
+    paper's λ and η.
+    """
     return _over_ten(paper, SINGLE)
 
 
+@figure("RDA on every example", INTERVAL)
 def full_rda(paper: Paper) -> alt.TopLevelMixin:
-    """RDA on every example against vRDA: the paper's figure 5."""
+    """The paper's figure 5: averaged predictors of vRDA and of RDA on every example over the first ten epochs, at the
+    paper's λ and η, and RDA at an η and λ of its own.
+    """
     return _over_ten(paper, EVERY)
 
 
+@figure("All learners", INTERVAL)
 def table(paper: Paper) -> alt.TopLevelMixin:
-    """F of every learner: the paper's table 1, with more rows."""
-    frame = tables.levels(paper, "f_epochs")
-    return charts.panels(
-        frame, TASKS, lambda rows: charts.dots(rows, charts.present(rows, METHODS), x_title="F on test", width=360)
-    )
+    """The paper's table 1 with more rows: F on test, mean over the ends of the epochs."""
+    return charts.by_task(tables.levels(paper, "f_epochs"), TASKS, METHODS, charts.dots, x_title="F on test", width=360)
 
 
+@figure("Sparsity against accuracy", INTERVAL)
 def frontier(paper: Paper) -> alt.TopLevelMixin:
-    """F against the number of non-zeros, last and averaged predictor, along the regularisation path."""
+    """F against non-zero weights along the regularisation path, means over the ends of the epochs; further up and left
+    is better.
+    """
     sizes = tables.levels(paper, "nonzeros_epochs").select("method", "task", nonzeros=pl.col("mean"))
     frame = _split(tables.levels(paper, "f_epochs").join(sizes, on=["method", "task"])).filter(pl.col("nonzeros") > 0)
     return _row(
         {f"{kind} predictor": frame.filter(pl.col("prediction") == kind) for kind in ("last", "averaged")},
         lambda name, rows: charts.curves(
-            rows, charts.present(rows, FAMILIES, "family"), x="nonzeros", column="family", x_title="weights",
-            y_title=f"F of the {name}", log_x=True, points=True, height=300, width=330,
+            rows, FAMILIES, x="nonzeros", column="family", x_title="weights", y_title=f"F of the {name}",
+            log_x=True, points=True, height=300, width=330,
         ),
     )  # fmt: skip
 
 
+@figure("Mistakes and their bound", INTERVAL)
 def bound(paper: Paper) -> alt.TopLevelMixin:
-    """Mistakes and their bound against lambda, and the relative strength of regularisation."""
+    """Training mistakes M and the bound at the better of two comparators, the last and the averaged predictor, each at
+    the multiple that fits the mistakes best; next to it the relative strength of regularisation.
+    """
     hinge = pl.col("family") == "vrda_hinge"
     counts = pl.concat(
-        [
-            _by_lambda(paper, metric).filter(hinge).with_columns(counted=pl.lit(metric))
-            for metric in ("mistakes", "bound")
-        ]
+        _by_lambda(paper, metric).filter(hinge).with_columns(counted=pl.lit(metric)) for metric in ("mistakes", "bound")
     )
     strength = _by_lambda(paper, "strength").with_columns(counted=pl.lit("strength"))
     return _row(
@@ -203,62 +217,4 @@ def bound(paper: Paper) -> alt.TopLevelMixin:
     )  # fmt: skip
 
 
-INTERVAL = "Bands and bars are 95 % bootstrap intervals over shuffles of the training lists, for one test set."
-
-FIGURES = [
-    Figure(
-        "weights",
-        "Weights as examples go by",
-        "The paper's figure 1: non-zero weights of the last predictor against the training lists presented (twenty "
-        f"passes), a line for each λ. {INTERVAL}",
-        weights,
-    ),
-    Figure(
-        "f_against_lambda",
-        "Weights and F against λ",
-        "The paper's figure 2: means over the ends of the epochs. The paper tests the averaged predictor; sparsity "
-        f"belongs to the last one, the average is a union of supports. {INTERVAL}",
-        f_against_lambda,
-    ),
-    Figure(
-        "mistakes",
-        "Mistakes as examples go by",
-        "The paper's figure 3: training mistakes so far against the lists presented. With hinge loss λ = 0 is the "
-        f"perceptron. {INTERVAL}",
-        mistakes,
-    ),
-    Figure(
-        "predictions",
-        "Single and averaged prediction",
-        "The paper's figure 4: the weights at the end of each epoch against the average, over the first ten epochs, at "
-        f"the paper's λ and η. {INTERVAL}",
-        predictions,
-    ),
-    Figure(
-        "full_rda",
-        "RDA on every example",
-        "The paper's figure 5: averaged predictors of vRDA and of RDA on every example over the first ten epochs, at "
-        f"the paper's λ and η, and RDA at an η and λ of its own. {INTERVAL}",
-        full_rda,
-    ),
-    Figure(
-        "table",
-        "All learners",
-        f"The paper's table 1 with more rows: F on test, mean over the ends of the epochs. {INTERVAL}",
-        table,
-    ),
-    Figure(
-        "frontier",
-        "Sparsity against accuracy",
-        "F against non-zero weights along the regularisation path, means over the ends of the epochs; further up and "
-        f"left is better. {INTERVAL}",
-        frontier,
-    ),
-    Figure(
-        "bound",
-        "Mistakes and their bound",
-        "Training mistakes M and the bound at the better of two comparators, the last and the averaged predictor, each "
-        f"at the multiple that fits the mistakes best; next to it the relative strength of regularisation. {INTERVAL}",
-        bound,
-    ),
-]
+FIGURES = [weights, f_against_lambda, mistakes, predictions, full_rda, table, frontier, bound]

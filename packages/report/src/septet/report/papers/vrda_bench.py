@@ -5,8 +5,8 @@ import polars as pl
 
 from septet.errors import InputError
 from septet.report import charts, theme
-from septet.report.bench import BenchFigure
 from septet.report.charts import Series
+from septet.report.draw import figure
 
 ROW = r"^time per non-zero, ([0-9.e]+) (draws a row|columns)$"
 """Names of the rows that `septet.vrda.bench.growth` writes."""
@@ -19,11 +19,10 @@ TICKS = {
 COST = [Series("fit", "fit", theme.BLUE)]
 
 
+@figure("Cost against non-zeros and dimension")
 def growth(rows: pl.DataFrame) -> alt.TopLevelMixin:
-    """Time of a pass per non-zero against non-zeros of a row, and against columns.
-
-    Raises:
-        InputError: the bench has no such rows.
+    """Time of one pass of fit, checks included, per non-zero of the data (median of three passes): level where the cost
+    is proportional to the non-zeros and blind to the number of columns. Horizontal axes logarithmic.
     """
     parts = pl.col("name").str.extract_groups(ROW)
     frame = rows.with_columns(
@@ -49,12 +48,4 @@ def growth(rows: pl.DataFrame) -> alt.TopLevelMixin:
     return charts.panels(frame, PANELS, panel)
 
 
-BENCH_FIGURES = [
-    BenchFigure(
-        "growth",
-        "Cost against non-zeros and dimension",
-        "Time of one pass of fit, checks included, per non-zero of the data (median of three passes): level where the "
-        "cost is proportional to the non-zeros and blind to the number of columns. Horizontal axes logarithmic.",
-        growth,
-    )
-]
+FIGURES = [growth]

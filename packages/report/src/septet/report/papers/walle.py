@@ -1,6 +1,6 @@
 """Figures of WALL-E: its figures 3 to 7, and what they leave out (return against samples, Amdahl's curve)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import altair as alt
 import numpy as np
@@ -8,16 +8,12 @@ import polars as pl
 
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
-from septet.report.draw import Figure
+from septet.report.draw import BANDS, figure
 from septet.report.statistics import Array, percentile_interval
 from septet.report.tables import Paper
 from septet.seeding import stream
 
-LEARNING = {
-    "half_cheetah": "HalfCheetah-v5",
-    "walker": "Walker2d-v5",
-    "hopper": "Hopper-v5",
-}
+LEARNING = {"half_cheetah": "HalfCheetah-v5", "walker": "Walker2d-v5", "hopper": "Hopper-v5"}
 SYSTEM = {
     "slow_simulator": "A simulator that waits 1 ms per step",
     "processor_bound": "HalfCheetah-v5, bound by the processor",
@@ -39,10 +35,8 @@ SPEEDUPS = [
     Series("iteration", "whole iteration", theme.VERMILION),
     Series("amdahl", "Amdahl's curve", theme.ORANGE),
 ]
-SHARES = [
-    Series("share(collect)", "collection", theme.ORANGE),
-    Series("share(learn)", "learning", theme.BLUE),
-]
+MEDIANS = "Medians over iterations, the first one left out; bands are 95 % bootstrap intervals over iterations."
+SHARES = [Series("share(collect)", "collection", theme.ORANGE), Series("share(learn)", "learning", theme.BLUE)]
 
 
 def _medians(values: Array, name: str, resamples: int = 2_000) -> Array:
@@ -51,7 +45,7 @@ def _medians(values: Array, name: str, resamples: int = 2_000) -> Array:
     return np.concatenate([[np.median(values)], np.median(values[draws], axis=1)])
 
 
-def _iterations(paper: Paper, metric: str, tasks: Iterable[str]) -> pl.DataFrame:
+def _iterations(paper: Paper, metric: str, tasks: Iterable[str] = SYSTEM) -> pl.DataFrame:
     """Iterations of every method, and pool of a job: columns `task, method, samplers, value, run`."""
     timed = tables.timed(paper)
     sizes = {
@@ -69,13 +63,12 @@ def _iterations(paper: Paper, metric: str, tasks: Iterable[str]) -> pl.DataFrame
     )
 
 
-def _pools(paper: Paper, metric: str) -> pl.DataFrame:
-    """Iterations of every sampler pool."""
-    return _iterations(paper, metric, SYSTEM)
-
-
+@figure("Return and time")
 def return_and_time(paper: Paper) -> alt.TopLevelMixin:
-    """What each sampler costs and brings (the paper's figure 3): return over training, and time of an iteration."""
+    """In place of the paper's figure 3, return against time, of which each method's time only stretches the axis: mean
+    return over all of training, with 95 % bootstrap intervals over seeds, and seconds of an iteration, all seeds in
+    lockstep, median over iterations. More samplers change the time, not the return.
+    """
     returns = tables.curves(tables.mean_over_steps(paper, "return"), "return")
     seconds = _summary(_iterations(paper, "seconds(iteration)", LEARNING))
     drawn = []
@@ -84,7 +77,7 @@ def return_and_time(paper: Paper) -> alt.TopLevelMixin:
             rows = charts.of(frame, RUNS).filter(pl.col("task") == task)
             if not rows.is_empty():
                 drawn.append(charts.dots(rows, RUNS, x_title=title, width=180).properties(title=name))
-    return alt.concat(*drawn, columns=2).resolve_scale(color="independent")
+    return alt.concat(*drawn, columns=2)
 
 
 def _kind() -> pl.Expr:
@@ -110,26 +103,29 @@ def _summary(
     return pl.DataFrame(points, schema={**columns, **numbers, "run": pl.String}, orient="row")
 
 
-def _seconds(metric: str, title: str) -> Callable[[Paper], alt.TopLevelMixin]:
-    def figure(paper: Paper) -> alt.TopLevelMixin:
-        frame = _summary(_pools(paper, metric)).with_columns(_kind())
-        return charts.panels(
-            frame,
-            SYSTEM,
-            lambda rows: charts.curves(
-                rows, (POOL, LOOP, ASYNCHRONOUS), x="samplers",
-                column="kind", x_title="sampler processes N", y_title=title, points=True,
-                x_ticks=_sizes(rows), height=200, width=250,
-                y_domain=(0.0, 1.08 * float(np.max(rows["high"].to_numpy()))),
-            ),
-        )  # fmt: skip
+def _against_samplers(
+    frame: pl.DataFrame,
+    series: Sequence[Series],
+    y_title: str,
+    domain: Callable[[pl.DataFrame], tuple[float, float] | None],
+    height: int = 200,
+) -> alt.TopLevelMixin:
+    """Curves against N, with ticks at the pools that were run; `domain` gives the vertical limits of a panel's rows."""
+    return charts.panels(
+        frame,
+        SYSTEM,
+        lambda rows: charts.curves(
+            rows, series, x="samplers", column="kind", x_title="sampler processes N", y_title=y_title, points=True,
+            x_ticks={size: f"{size:g}" for size in rows["samplers"].unique().sort()}, y_domain=domain(rows),
+            height=height, width=250,
+        ),
+    )  # fmt: skip
 
-    return figure
 
-
-def _sizes(rows: pl.DataFrame) -> dict[float, str]:
-    """Ticks at the numbers of samplers that were run."""
-    return {size: f"{size:g}" for size in rows["samplers"].unique().sort()}
+def _seconds(paper: Paper, metric: str, title: str) -> alt.TopLevelMixin:
+    frame = _summary(_iterations(paper, metric)).with_columns(_kind())
+    series = (POOL, LOOP, ASYNCHRONOUS)
+    return _against_samplers(frame, series, title, lambda rows: (0.0, 1.08 * float(np.max(rows["high"].to_numpy()))))
 
 
 def _over_one(rows: pl.DataFrame) -> Callable[[str, str, Array], Array]:
@@ -141,90 +137,55 @@ def _over_one(rows: pl.DataFrame) -> Callable[[str, str, Array], Array]:
     return lambda task, method, draws: np.ones_like(draws) if method == "n1" else ones[task] / draws
 
 
+@figure("Speed-up", MEDIANS)
 def speedup(paper: Paper) -> alt.TopLevelMixin:
-    """Speed-up of collection and of the whole iteration over one sampler, with Amdahl's curve (figure 5)."""
+    """Time with one sampler divided by time with N, for collection (the paper's figure 5) and for the whole iteration;
+    grey is N itself, orange what Amdahl's law allows the iteration, from the share of collection at N = 1.
+    """
     frames = []
     for phase in ("collect", "iteration"):
-        rows = _pools(paper, f"seconds({phase})").filter(_kind() == POOL.label)
+        rows = _iterations(paper, f"seconds({phase})").filter(_kind() == POOL.label)
         frames.append(_summary(rows, _over_one(rows)).with_columns(kind=pl.lit(phase)))
     measured = frames[0]
-    share = _summary(_pools(paper, "share(collect)").filter(pl.col("samplers") == 1, _kind() == POOL.label))
+    share = _summary(_iterations(paper, "share(collect)").filter(pl.col("samplers") == 1, _kind() == POOL.label))
     f = measured.join(share.select("task", f="mean"), on="task")
     bound = 1 / ((1 - pl.col("f")) + pl.col("f") / pl.col("samplers"))
     for kind, value in (("linear", pl.col("samplers")), ("amdahl", bound)):
         line = f.with_columns(mean=value, low=value, high=value, kind=pl.lit(kind)).drop("f")
         frames.append(line.select(frames[0].columns))
-    return charts.panels(
-        pl.concat(frames),
-        SYSTEM,
-        lambda rows: charts.curves(
-            rows, SPEEDUPS, x="samplers", column="kind", x_title="sampler processes N", y_title="speed-up over N = 1",
-            points=True, x_ticks=_sizes(rows), height=220, width=250,
-        ),
-    )  # fmt: skip
+    return _against_samplers(pl.concat(frames), SPEEDUPS, "speed-up over N = 1", lambda rows: None, height=220)
 
 
+@figure("Where the time goes", MEDIANS)
 def shares(paper: Paper) -> alt.TopLevelMixin:
-    """Shares of collection and learning in the time of an iteration (figure 6)."""
+    """Shares of collection and learning in an iteration (the paper's figure 6)."""
     frames = [
-        _summary(_pools(paper, one.label).filter(_kind() == POOL.label)).with_columns(kind=pl.lit(one.label))
+        _summary(_iterations(paper, one.label).filter(_kind() == POOL.label)).with_columns(kind=pl.lit(one.label))
         for one in SHARES
     ]
-    return charts.panels(
-        pl.concat(frames),
-        SYSTEM,
-        lambda rows: charts.curves(
-            rows, SHARES, x="samplers", column="kind", x_title="sampler processes N", y_title="share of the iteration",
-            points=True, x_ticks=_sizes(rows), height=200, width=250, y_domain=(0.0, 1.0),
-        ),
-    )  # fmt: skip
+    return _against_samplers(pl.concat(frames), SHARES, "share of the iteration", lambda rows: (0.0, 1.0))
 
 
-MEDIANS = "Medians over iterations, the first one left out; bands are 95 % bootstrap intervals over iterations."
+@figure("Return against samples", BANDS)
+def return_against_samples(paper: Paper) -> alt.TopLevelMixin:
+    """The same runs against environment steps. The number of samplers alone changes no sample, so N = 1 lies under N =
+    2; what differs is a scaler per sampler, or the policy of the authors' script for N = 1.
+    """
+    return charts.metric_by_task(
+        paper, "return", LEARNING, RUNS, x_title="environment steps per seed", y_title="return", height=200, width=250
+    )
 
-FIGURES = [
-    Figure(
-        "return_and_time",
-        "Return and time",
-        "In place of the paper's figure 3, return against time, of which each method's time only stretches the axis: "
-        "mean return over all of training, with 95 % bootstrap intervals over seeds, and seconds of an iteration, all "
-        "seeds in lockstep, median over iterations. More samplers change the time, not the return.",
-        return_and_time,
-    ),
-    Figure(
-        "return_against_samples",
-        "Return against samples",
-        "The same runs against environment steps. The number of samplers alone changes no sample, so N = 1 lies under "
-        "N = 2; what differs is a scaler per sampler, or the policy of the authors' script for N = 1. "
-        "Bands are 95 % bootstrap intervals over seeds.",
-        charts.metric_by_task(
-            "return", LEARNING, RUNS, x_title="environment steps per seed", y_title="return", height=200, width=250
-        ),
-    ),
-    Figure(
-        "collection_time",
-        "Time to collect",
-        f"Seconds to collect the samples of one iteration (the paper's figure 4). {MEDIANS}",
-        _seconds("seconds(collect)", "seconds to collect"),
-    ),
-    Figure(
-        "speedup",
-        "Speed-up",
-        "Time with one sampler divided by time with N, for collection (the paper's figure 5) and for the whole "
-        "iteration; grey is N itself, orange what Amdahl's law allows the iteration, from the share of collection at "
-        f"N = 1. {MEDIANS}",
-        speedup,
-    ),
-    Figure(
-        "shares",
-        "Where the time goes",
-        f"Shares of collection and learning in an iteration (the paper's figure 6). {MEDIANS}",
-        shares,
-    ),
-    Figure(
-        "learning_time",
-        "Time to learn",
-        f"Seconds of one policy update (the paper's figure 7), which do not depend on N. {MEDIANS}",
-        _seconds("seconds(learn)", "seconds to learn"),
-    ),
-]
+
+@figure("Time to collect", MEDIANS)
+def collection_time(paper: Paper) -> alt.TopLevelMixin:
+    """Seconds to collect the samples of one iteration (the paper's figure 4)."""
+    return _seconds(paper, "seconds(collect)", "seconds to collect")
+
+
+@figure("Time to learn", MEDIANS)
+def learning_time(paper: Paper) -> alt.TopLevelMixin:
+    """Seconds of one policy update (the paper's figure 7), which do not depend on N."""
+    return _seconds(paper, "seconds(learn)", "seconds to learn")
+
+
+FIGURES = [return_and_time, return_against_samples, collection_time, speedup, shares, learning_time]
