@@ -26,7 +26,7 @@ from septet.bench import Bench, Row, row, seconds
 from septet.config import Settings
 from septet.seeding import stream
 from septet.vrda import VRDAClassifier
-from septet.vrda.kernels import jit
+from septet.vrda.kernels import Rows, jit
 from septet.vrda.prefetch import prefetch_row
 
 Array = NDArray[Any]
@@ -107,7 +107,7 @@ def contenders(setting: Setting, folder: Path) -> tuple[dict[str, dict[str, Any]
         results[name]["at_edge"] = at_edge(results[name]["setting"], grid)
     train, weights = X[: setting.examples], np.ones(X.shape[1])
     order = np.random.default_rng(0).permutation(setting.examples)
-    read = seconds(lambda: gather(train.indptr, train.indices, train.data, order, weights))
+    read = seconds(lambda: gather((train.data, train.indices, train.indptr), order, weights))
     read()  # compiles
     timed: dict[str, list[dict[str, Any]]] = {name: [] for name in results}
     reads = []
@@ -129,12 +129,13 @@ def at_edge(setting: Any, grid: list[Any]) -> float:
 
 
 @jit
-def gather(indptr: Array, indices: Array, data: Array, order: Array, weights: Array) -> float:
+def gather(rows: Rows, order: Array, weights: Array) -> float:
     """The sum of the weights of all non-zeros, row by row: a pass that only looks weights up."""
+    _, indices, indptr = rows
     total = 0.0
     for at in range(order.shape[0]):
         if at + 1 < order.shape[0]:
-            prefetch_row(order[at + 1], indptr, indices, data)
+            prefetch_row(order[at + 1], rows)
         for p in range(np.uint64(indptr[order[at]]), np.uint64(indptr[order[at] + 1])):
             total += weights[np.uint64(indices[p])]
     return total

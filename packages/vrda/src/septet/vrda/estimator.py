@@ -201,7 +201,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rows = csr_matrix((data, indices, X.indptr), shape=(X.shape[0], len(model.s)))
             return voted_scores(rows, base, model.updates(), model.form)
         w, w0 = model.weights(self.prediction)
-        return kernels.row_scores.unchecked(X.indptr, indices, data, base, w, w0)
+        return kernels.row_scores.unchecked((data, indices, X.indptr), base, w, w0)
 
     def predict(self, X: Any) -> Array:
         """The label of each row, shape ``(m,)``."""

@@ -17,6 +17,7 @@ from septet.errors import InputError
 from septet.files import replacing
 from septet.sealed import KEY, ZEROS, seal, verify
 from septet.vrda.features import Described
+from septet.vrda.kernels import Lists
 from septet.vrda.needs import BRACKETS, LISTS, lists_fit
 
 Array = NDArray[Any]
@@ -74,21 +75,9 @@ class NBest:
         """The feature rows as a matrix, candidates x features."""
         return csr_matrix((self.data, self.indices, self.indptr), shape=(len(self.base), self.features))
 
-    def take(self, chosen: Array) -> "NBest":
-        """The lists `chosen`, in that order."""
-        sizes = np.diff(self.starts)[chosen]
-        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        candidates = np.concatenate([np.arange(self.starts[i], self.starts[i + 1]) for i in chosen])
-        rows = self.rows()[candidates]
-        return NBest(
-            starts,
-            *_rows(rows),
-            base=self.base[candidates],
-            match=self.match[candidates],
-            guess=self.guess[candidates],
-            gold=self.gold[chosen],
-            features=self.features,
-        )
+    def told(self) -> Lists:
+        """What a learner is told of the lists."""
+        return Lists(self.base, self.starts, self.data, self.indices, self.indptr, self.quality, self.target)
 
 
 def assemble(described: Iterable[tuple[Described, Array]], number: Array) -> NBest:
@@ -140,6 +129,7 @@ def write_lists(path: Path, splits: dict[str, NBest], note: str) -> None:
         seal(temporary)
 
 
+MADE = "lists made by `python -m septet.vrda prepare`"
 KINDS = dict.fromkeys(("starts", "indptr", "features"), "int64") | {
     **dict.fromkeys(("indices", "match", "guess", "gold"), "int32"),
     "data": "int16",
@@ -154,30 +144,25 @@ def read_lists(path: Path, split: str) -> NBest:
     Raises:
         InputError: the file is missing, changed, torn, or lacks the split.
     """
-    verify(Path(path), "lists made by `python -m septet.vrda prepare`")
+    verify(Path(path), MADE)
     try:
         arrays = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(
-            str(path), expected="lists made by `python -m septet.vrda prepare`", found=str(error)
-        ) from None
+        raise InputError(str(path), expected=MADE, found=str(error)) from None
     found = {name.removeprefix(f"{split}."): value for name, value in arrays.items() if name.startswith(f"{split}.")}
     if set(found) != {field.name for field in fields(NBest)}:
         raise InputError(str(path), expected=f"a split {split}", found=sorted({n.split(".")[0] for n in arrays}))
-    made = "lists made by `python -m septet.vrda prepare`"
     for name, kind in KINDS.items():
         if found[name].dtype != kind:
-            raise InputError(f"{path}: {split}", expected=made, found=f"{name} of {found[name].dtype}, not {kind}")
+            raise InputError(f"{path}: {split}", expected=MADE, found=f"{name} of {found[name].dtype}, not {kind}")
     features = found.pop("features")
     if features.shape != (1,) or found["starts"].shape < (2,):
-        raise InputError(f"{path}: {split}", expected=made, found="no list, or no width")
+        raise InputError(f"{path}: {split}", expected=MADE, found="no list, or no width")
     try:
         return NBest(**found, features=int(features[0]))
     except InputError as error:
-        found_fault = str(error).removeprefix("lists: ")
-        raise InputError(
-            f"{path}: {split}", expected="lists made by `python -m septet.vrda prepare`", found=found_fault
-        ) from None
+        fault = str(error).removeprefix("lists: ")
+        raise InputError(f"{path}: {split}", expected=MADE, found=fault) from None
 
 
 def read_note(path: Path) -> str:
