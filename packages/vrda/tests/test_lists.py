@@ -14,7 +14,7 @@ from septet.vrda.baselines import Schedule, batch_l1, lists_from_binary, maxent
 from septet.vrda.differences import learned, readings, table
 from septet.vrda.generated import SPACE, generated_lists
 from septet.vrda.lists import NBest, assemble, frequent, read_lists, read_note, write_lists
-from septet.vrda.rerank import DualAveraging, Gradient, choose, passes, vote
+from septet.vrda.rerank import DualAveraging, Gradient, choose, vote
 from septet.vrda.vrda import Regulariser, loss_slope, prox_update
 
 
@@ -152,7 +152,7 @@ def test_reading_on_the_way_changes_nothing(small):
     order = np.concatenate(orders_of(small))
     whole, parts = (DualAveraging(small, Regulariser(l1=0.01), 120) for _ in range(2))
     whole.learn(order)
-    for _, piece in passes(order, np.array([10, 60, 61, 120])):
+    for piece in np.split(order, [10, 60, 61]):
         parts.learn(piece)
         parts.averaged()
     np.testing.assert_array_equal(whole.last()[0], parts.last()[0])

@@ -10,7 +10,7 @@ k-best: Huang and Chiang (2005), algorithm 3.
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,15 @@ from numpy.typing import NDArray
 from septet.arrays import fit_all
 from septet.compiled import compiled
 from septet.errors import InputError
-from septet.vrda.treebank import Tree, leaves
+from septet.vrda.treebank import Tree
 
 Array = NDArray[Any]
 # ((labels of the chain, label above), label of the sister before or none within a binarised rule)
 Symbol = tuple[tuple[tuple[str, ...], str], tuple[str, ...] | None]
+Item = tuple[int, int, int]
+"""Symbol and span."""
+Derivation = tuple[float, int, int, int, int]
+"""``(log p, rule, split, rank of the left part, rank of the right part)``; rule -1 is a leaf."""
 
 NEVER = -np.inf
 
@@ -189,11 +193,11 @@ class _Derivations:
 
     def __init__(self, grammar: Grammar, best: Array, k: int) -> None:
         self._g, self._best, self._k = grammar, best, k
-        self._done: dict[tuple[int, int, int], list[tuple[float, int, int, int, int]]] = {}
-        self._heap: dict[tuple[int, int, int], list[tuple[float, int, int, int, int]]] = {}
+        self._done: dict[Item, list[Derivation]] = {}
+        self._heap: dict[Item, list[Derivation]] = {}
 
-    def get(self, item: tuple[int, int, int], rank: int) -> tuple[float, int, int, int, int] | None:
-        """``(log p, rule, split, rank of the left part, rank of the right part)``, or none. Rule -1 is a leaf."""
+    def get(self, item: Item, rank: int) -> Derivation | None:
+        """The derivation of this rank, or none."""
         a, i, j = item
         done = self._done.get(item)
         if done is None:
@@ -211,7 +215,7 @@ class _Derivations:
                 done.append(made)
         return done[rank]
 
-    def _start(self, a: int, i: int, j: int, done: list[Any]) -> list[tuple[float, int, int, int, int]]:
+    def _start(self, a: int, i: int, j: int, done: list[Derivation]) -> list[Derivation]:
         if j == i + 1:
             done.append((0.0, -1, 0, 0, 0))
             return []
@@ -224,7 +228,7 @@ class _Derivations:
         heapq.heapify(heap)
         return heap
 
-    def _push_successors(self, a: int, i: int, j: int, last: tuple[float, int, int, int, int], heap: list[Any]) -> None:
+    def _push_successors(self, a: int, i: int, j: int, last: Derivation, heap: list[Derivation]) -> None:
         _, rule, split, left, right = last
         _, b, c = self._g.rules[rule].tolist()
         # (left + 1, 0) comes from (left, 0) only, so that nothing is pushed twice.
@@ -235,7 +239,7 @@ class _Derivations:
                 score = x[0] + y[0] + float(self._g.log_p[rule])
                 heapq.heappush(heap, (-score, rule, split, next_left, next_right))
 
-    def children(self, item: tuple[int, int, int], rank: int, words: list[tuple[str, str]]) -> list[Tree]:
+    def children(self, item: Item, rank: int, words: list[tuple[str, str]]) -> list[Tree]:
         """The subtrees that the derivation hangs below its parent: one, or the rest of a binarised rule."""
         a, i, j = item
         derivation = self.get(item, rank)
@@ -244,14 +248,13 @@ class _Derivations:
         _, rule, split, left, right = derivation
         if rule < 0:
             node: Tree = words[i]
-            labels = chain[:-1]
         else:
             _, b, c = self._g.rules[rule].tolist()
             below = self.children((b, i, split), left, words) + self.children((c, split, j), right, words)
             if within is not None:
                 return below
-            node, labels = (chain[-1], tuple(below)), chain[:-1]
-        for label in reversed(labels):
+            node = (chain[-1], tuple(below))
+        for label in reversed(chain[:-1]):
             node = (label, (node,))
         return [node]
 
@@ -283,17 +286,3 @@ def parse(grammar: Grammar, words: list[tuple[str, str]], k: int = 50) -> list[t
         if following is not None:
             heapq.heappush(heap, (-(following[0] + float(grammar.roots[a])), a, rank + 1))
     return parses
-
-
-def jackknife(articles: dict[str, list[Tree]], folds: int = 10) -> Iterator[tuple[Grammar, list[Tree]]]:
-    """For each fold the grammar of all other articles, and the trees of the fold."""
-    names = list(articles)
-    for fold in range(min(folds, len(names))):
-        held = set(names[fold::folds])
-        grammar = estimate(tree for name in names if name not in held for tree in articles[name])
-        yield grammar, [tree for name in names if name in held for tree in articles[name]]
-
-
-def in_range(tree: Tree, shortest: int = 2, longest: int = 25) -> bool:
-    """Whether the sentence is of a length that lists are made for."""
-    return shortest <= len(leaves(tree)) <= longest

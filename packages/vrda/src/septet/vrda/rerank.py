@@ -1,6 +1,5 @@
 """Learners on n-best lists: a run over shuffled lists, read off at given steps."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -176,11 +175,3 @@ def _first_best(starts: Array, scores: Array) -> Array:
     for i in range(chosen.shape[0]):
         chosen[i] = starts[i] + np.argmax(scores[starts[i] : starts[i + 1]])
     return chosen
-
-
-def passes(orders: Array, steps: Array) -> Iterator[tuple[int, Array]]:
-    """Cut the presented sequence of lists at `steps`: pairs of the step and the lists before it."""
-    before = 0
-    for step in steps.tolist():
-        yield step, orders[before:step]
-        before = step

@@ -124,17 +124,10 @@ def k_best(tagger: Tagger, words: list[str], k: int = 50) -> tuple[Array, Array]
     starts = np.concatenate([[0], np.cumsum([len(tags) for tags, _ in choices])]).astype(np.int64)
     tags = np.concatenate([tags for tags, _ in choices]).astype(np.int64)
     log_word = np.concatenate([log_p for _, log_p in choices])
-    found: tuple[Array, Array] = _viterbi(starts, tags, log_word, tagger.log_next, k)
-    return found
+    return _viterbi(starts, tags, log_word, tagger.log_next, k)
 
 
-@checked(
-    log_word="real z",
-    log_next="real E E E",
-    starts="whole p+1 parts z",
-    tags="whole z < E",
-    k="int 1",
-)
+@checked(log_word="real z", log_next="real E E E", starts="whole p+1 parts z", tags="whole z < E", k="int 1")
 @jit
 def _viterbi(starts: Array, tags: Array, log_word: Array, log_next: Array, k: int) -> tuple[Array, Array]:
     """Exact k-best Viterbi over pairs of neighbouring tags; the sentence has two edges before and two after it.
@@ -178,12 +171,3 @@ def _viterbi(starts: Array, tags: Array, log_word: Array, log_next: Array, k: in
             found[row, i - 4] = tags[starts[i - 2] + z]
             a, b, rank = z, a, earlier
     return found, score[places - 1, 0, 0, :count].copy()
-
-
-def jackknife(documents: dict[str, list[Sentence]], folds: int = 10) -> Iterator[tuple[Tagger, list[Sentence]]]:
-    """For each fold, every tenth document, the tagger of all other documents, and the sentences of the fold."""
-    names = list(documents)
-    for fold in range(min(folds, len(names))):
-        held = set(names[fold::folds])
-        tagger = train_tagger(sentence for name in names if name not in held for sentence in documents[name])
-        yield tagger, [sentence for name in names if name in held for sentence in documents[name]]

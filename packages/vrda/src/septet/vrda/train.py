@@ -18,7 +18,7 @@ from septet.vrda.baselines import Schedule, maxent
 from septet.vrda.config import Job, Method
 from septet.vrda.lists import NBest, read_lists, read_note
 from septet.vrda.predictors import KINDS, flat, predictors
-from septet.vrda.rerank import DualAveraging, Gradient, Weights, choose, passes, vote
+from septet.vrda.rerank import DualAveraging, Gradient, Weights, choose, vote
 from septet.vrda.summaries import ENDS, PAPER, READ, score_tables, timing_table
 from septet.vrda.vrda import Regulariser
 
@@ -94,7 +94,7 @@ def learn(
         stream(job.root_seed, "shuffle", job.task.name, job.seeds[seed], epoch).permutation(len(lists.gold))
         for epoch in range(job.epochs)
     ]
-    for at, (_, order) in enumerate(passes(np.concatenate(shuffles), steps)):
+    for at, order in enumerate(np.split(np.concatenate(shuffles), steps[:-1])):
         start = thread_time()
         learner.learn(order)
         seconds, row = thread_time() - start, []
