@@ -356,6 +356,15 @@ def row_scores(rows: Rows, base: Array, w: Array, w0: float) -> Array:
     return scores
 
 
+@jit
+def first_best(starts: Array, values: Array) -> Array:
+    """The candidate of each list with the largest value, the first in order on ties; shape ``(m,)``."""
+    chosen = np.empty(starts.shape[0] - 1, dtype=np.int64)
+    for i in range(chosen.shape[0]):
+        chosen[i] = starts[i] + np.argmax(values[starts[i] : starts[i + 1]])
+    return chosen
+
+
 def new_state(features: int, ticks: int, with_norms: bool) -> State:
     """An all-zero state for `features` features, with room for `ticks` predictors."""
     # np.empty on purpose: pages of `prefix` that no mistake reaches are never made.

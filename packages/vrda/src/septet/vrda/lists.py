@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_matrix, vstack
 
-from septet.arrays import fit_all
+from septet.arrays import fit, fit_all
 from septet.errors import InputError
 from septet.files import replacing
 from septet.sealed import KEY, ZEROS, seal, verify
 from septet.vrda.features import Described
-from septet.vrda.kernels import Lists
+from septet.vrda.kernels import Lists, first_best
 from septet.vrda.needs import BRACKETS, LISTS, lists_fit
 
 Array = NDArray[Any]
@@ -48,10 +47,8 @@ class NBest:
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together: compiled code goes where they lead."""
-        features = self.features
-        if isinstance(features, bool) or not isinstance(features, (int, np.integer)) or features < 0:
-            raise InputError("lists: features", expected="a whole number from 0", found=features)
-        fit_all("lists", LISTS | BRACKETS, vars(self), {"n": int(features)}, lists_fit)
+        width = fit("lists: features", "int 0", self.features)
+        fit_all("lists", LISTS | BRACKETS, vars(self), {"n": width}, lists_fit)
         if not np.isfinite(self.base).all():
             raise InputError("lists: base", expected="log probabilities", found="NaN or infinity")
 
@@ -64,8 +61,7 @@ class NBest:
     @property
     def target(self) -> Array:
         """The candidate of highest F in each list, the first in order on ties; shape ``(m,)``."""
-        quality = self.quality
-        return np.array([a + int(np.argmax(quality[a:b])) for a, b in pairwise(self.starts.tolist())], dtype=np.int64)
+        return first_best(self.starts, self.quality)
 
     def f_score(self, chosen: Array) -> float:
         """F over all lists at once: 2 x right / (found + gold) of the chosen candidates, shape ``(m,)``."""

@@ -12,14 +12,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.arrays import fit_all
+from septet.arrays import fit, fit_all
 from septet.compiled import compiled
-from septet.errors import InputError
 from septet.vrda.treebank import Tree
 
 Array = NDArray[Any]
@@ -57,15 +57,9 @@ class Grammar:
 
     def __post_init__(self) -> None:
         """Refuse tables that do not fit together: the chart is filled by compiled code."""
-        specs = {
-            "rules": "whole R 3 < A",
-            "log_p": "real R",
-            "by_left": "whole A+1 parts R",
-            "order": "whole R < R",
-            "by_parent": "whole A+1 parts R",
-            "roots": "real A",
-        }
-        fit_all("grammar", specs, vars(self), {"A": len(self.symbols)})
+        specs = {"rules": "whole R 3 < A", "log_p": "real R", "order": "whole R < R", "roots": "real A"}
+        offsets = dict.fromkeys(("by_left", "by_parent"), "whole A+1 parts R")
+        fit_all("grammar", specs | offsets, vars(self), {"A": len(self.symbols)})
 
 
 def productions(tree: Tree) -> tuple[Symbol, list[tuple[Symbol, Symbol, Symbol]], list[Symbol]]:
@@ -74,15 +68,15 @@ def productions(tree: Tree) -> tuple[Symbol, list[tuple[Symbol, Symbol, Symbol]]
     ends: list[Symbol] = []
 
     def walk(node: Tree, above: str) -> Symbol:
-        chain = [node[0]]
+        labels = [node[0]]
         label, children = node
         while not isinstance(children, str) and len(children) == 1:
             node = children[0]
             label, children = node
-            chain.append(label)
+            labels.append(label)
         # A bare tag knows nothing of its parent: tags are given.
         is_tag = isinstance(children, str)
-        symbol: Symbol = ((tuple(chain), "" if is_tag and len(chain) == 1 else above), None)
+        symbol: Symbol = ((tuple(labels), "" if is_tag and len(labels) == 1 else above), None)
         if is_tag:
             ends.append(symbol)
             return symbol
@@ -103,18 +97,14 @@ def estimate(trees: Iterable[Tree]) -> Grammar:
     """The grammar of relative frequencies."""
     rules: Counter[tuple[Symbol, Symbol, Symbol]] = Counter()
     tops: Counter[Symbol] = Counter()
-    number_of: dict[Symbol, int] = {}
     ends: dict[Symbol, None] = {}
     for tree in trees:
         top, made, leaf_symbols = productions(tree)
         tops[top] += 1
         rules.update(made)
         ends.update(dict.fromkeys(leaf_symbols))
-    for rule in rules:
-        for symbol in rule:
-            number_of.setdefault(symbol, len(number_of))
-    for symbol in (*tops, *ends):
-        number_of.setdefault(symbol, len(number_of))
+    symbols = list(dict.fromkeys([*chain.from_iterable(rules), *tops, *ends]))
+    number_of = {symbol: number for number, symbol in enumerate(symbols)}
     of_parent: Counter[Symbol] = Counter()
     for rule, count in rules.items():
         of_parent[rule[0]] += count
@@ -131,7 +121,7 @@ def estimate(trees: Iterable[Tree]) -> Grammar:
     for symbol in ends:
         tags.setdefault(symbol[0][0][-1], []).append(number_of[symbol])
     return Grammar(
-        symbols=list(number_of),
+        symbols=symbols,
         rules=table,
         log_p=log_p,
         by_left=np.searchsorted(table[:, 1], edges),
@@ -244,7 +234,7 @@ class _Derivations:
         a, i, j = item
         derivation = self.get(item, rank)
         assert derivation is not None
-        (chain, _), within = self._g.symbols[a]
+        (labels, _), within = self._g.symbols[a]
         _, rule, split, left, right = derivation
         if rule < 0:
             node: Tree = words[i]
@@ -253,8 +243,8 @@ class _Derivations:
             below = self.children((b, i, split), left, words) + self.children((c, split, j), right, words)
             if within is not None:
                 return below
-            node = (chain[-1], tuple(below))
-        for label in reversed(chain[:-1]):
+            node = (labels[-1], tuple(below))
+        for label in reversed(labels[:-1]):
             node = (label, (node,))
         return [node]
 
@@ -265,8 +255,7 @@ def parse(grammar: Grammar, words: list[tuple[str, str]], k: int = 50) -> list[t
     Args:
         words: ``(tag, word)`` pairs.
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise InputError("parse: k", expected="a whole number from 1", found=k)
+    fit("parse: k", "int 1", k)
     n = len(words)
     if any(tag not in grammar.tags for tag, _ in words) or n < 2:
         return []

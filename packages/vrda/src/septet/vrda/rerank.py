@@ -152,7 +152,7 @@ def choose(lists: NBest, weights: Weights) -> Array:
     fit("choose: weights", "real n", weights[0], {"n": lists.features})
     fit("choose: weight of base", "float", weights[1])
     scores = kernels.row_scores.unchecked((lists.data, lists.indices, lists.indptr), lists.base, *weights)
-    return _first_best(lists.starts, scores)
+    return kernels.first_best(lists.starts, scores)
 
 
 def vote(lists: NBest, learner: DualAveraging, updates: Updates) -> Array:
@@ -164,14 +164,5 @@ def _check_order(order: Array, lists: NBest, room: int) -> None:
     """The lists are there, and there is room in the state: the other arrays were looked at when they were made."""
     fit("learn: order", "whole o < l", order, {"l": len(lists.gold)})
     if len(order) > room:
-        raise InputError(
-            "learn: order", expected=f"{room} lists at most, of the announced ticks", found=f"{len(order)}"
-        )
-
-
-@kernels.jit
-def _first_best(starts: Array, scores: Array) -> Array:
-    chosen = np.empty(starts.shape[0] - 1, dtype=np.int64)
-    for i in range(chosen.shape[0]):
-        chosen[i] = starts[i] + np.argmax(scores[starts[i] : starts[i + 1]])
-    return chosen
+        expected = f"{room} lists at most, of the announced ticks"
+        raise InputError("learn: order", expected=expected, found=f"{len(order)}")

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from septet.arrays import checked
-from septet.errors import InputError
 from septet.vrda.conllu import Sentence
 from septet.vrda.kernels import jit
 
@@ -67,16 +66,8 @@ class Tagger:
 
 def _endings(word: str) -> Iterator[tuple[str, str]]:
     """The shape of a word with none, one, ... of its last letters."""
-    shape = "".join(
-        kind
-        for kind, here in (
-            ("A", word[:1].isupper()),
-            ("U", word.isupper() and len(word) > 1),
-            ("0", any(letter.isdigit() for letter in word)),
-            ("-", "-" in word),
-        )
-        if here
-    )
+    capitals = "A" * word[:1].isupper() + "U" * (word.isupper() and len(word) > 1)
+    shape = capitals + "0" * any(map(str.isdigit, word)) + "-" * ("-" in word)
     lower = word.lower()
     for length in range(min(ENDING, len(word)) + 1):
         yield shape, lower[len(lower) - length :]
@@ -117,8 +108,6 @@ def k_best(tagger: Tagger, words: list[str], k: int = 50) -> tuple[Array, Array]
         Numbers of tags, shape ``(K, n)`` with ``K <= k``, and their log probabilities (without that of the words),
         shape ``(K,)``, best first.
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise InputError("k_best: k", expected="a whole number from 1", found=k)
     edge = (np.array([len(tagger.tags)]), np.zeros(1))
     choices = [edge, edge, *(tagger.allowed(word) for word in words), edge, edge]
     starts = np.concatenate([[0], np.cumsum([len(tags) for tags, _ in choices])]).astype(np.int64)

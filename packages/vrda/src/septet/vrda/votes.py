@@ -15,7 +15,6 @@ Where a score, or the difference of two, is within it, the sign comes from `_exa
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from septet.arrays import fit_all
-from septet.vrda.kernels import GAMMA, L1, RHO, Rows, jit, last_alive, threshold
+from septet.vrda.kernels import GAMMA, L1, RHO, Rows, first_best, jit, last_alive, threshold
 from septet.vrda.needs import ROWS, lists_fit
 
 Array = NDArray[Any]
@@ -52,8 +51,7 @@ def voted_scores(rows: csr_matrix, base: Array, updates: Updates, form: Array) -
 
 def voted_choices(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts: Array) -> Array:
     """The candidate with most votes in each list, shape ``(lists,)``; the first in order on ties."""
-    tally = candidate_votes(rows, base, updates, form, starts)
-    return np.array([a + np.argmax(tally[a:b]) for a, b in pairwise(starts)], dtype=np.int64)
+    return first_best(starts, candidate_votes(rows, base, updates, form, starts))
 
 
 def candidate_votes(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts: Array) -> Array:
@@ -151,8 +149,8 @@ def _exact_sign(
             j = indices[p]
             if active[j] and abs(s[j]) > shift:
                 size = _add_product(partials, size, sign * s[j], float(data[p]))
-                size = _add_product(partials, size, -sign * _sign(s[j]) * shift, float(data[p]))
-    return _sign(partials[size - 1]) if size > 0 else 0.0
+                size = _add_product(partials, size, -sign * np.sign(s[j]) * shift, float(data[p]))
+    return np.sign(partials[size - 1]) if size > 0 else 0.0
 
 
 @jit
@@ -192,11 +190,11 @@ def _replay(
         shift = threshold(k, form)
         for p in range(g_indptr[k - 1], g_indptr[k]):
             j = g_indices[p]
-            old_a, old_b = (s[j], _sign(s[j])) if active[j] else (0.0, 0.0)
+            old_a, old_b = (s[j], np.sign(s[j])) if active[j] else (0.0, 0.0)
             more = -1 if active[j] else 0
             s[j] += g_data[p]
             active[j] = abs(s[j]) > shift
-            new_a, new_b = (s[j], _sign(s[j])) if active[j] else (0.0, 0.0)
+            new_a, new_b = (s[j], np.sign(s[j])) if active[j] else (0.0, 0.0)
             more += 1 if active[j] else 0
             if new_a != old_a:
                 _shift_column(j, new_a - old_a, new_b - old_b, more, columns, ab, count)
@@ -210,7 +208,7 @@ def _replay(
             if active[j] and latest[j] == note:
                 if abs(s[j]) <= shift:
                     active[j] = False
-                    _shift_column(j, -s[j], -_sign(s[j]), -1, columns, ab, count)
+                    _shift_column(j, -s[j], -np.sign(s[j]), -1, columns, ab, count)
                 elif k < ticks:  # `last_alive` rounds: the weight dies a tick later than it says
                     following[note], due[k + 1] = due[k + 1], note
             note = after
@@ -218,7 +216,7 @@ def _replay(
         if starts.shape[0] == 0:
             for r in range(base.shape[0]):
                 score, doubt = _score(ab, r, shift, s0, base[r])
-                sign = _sign(score)
+                sign = np.sign(score)
                 if count[r] > 0 and abs(score) <= doubt:
                     sign = _exact_sign(r, -1, shift, s, active, s0, base, rows)
                 tally[r] -= votes[k - 1] * sign
@@ -237,9 +235,3 @@ def _replay(
                     if lower:
                         choice, least, doubt = r, score, slack
                 tally[choice] += votes[k - 1]
-
-
-@jit
-def _sign(v: float) -> float:
-    """-1, 0 or 1."""
-    return 1.0 if v > 0.0 else (-1.0 if v < 0.0 else 0.0)
