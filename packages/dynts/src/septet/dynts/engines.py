@@ -34,6 +34,8 @@ class Engine(ABC):
     """Common parts: marks, schedules and the history, whose values ``(V, S)`` are read at each mark."""
 
     checkpointed = ("state", "history")
+    discount: Array
+    """Decay factors of the rounds of the block entered last, ``(V, T)``."""
 
     def __init__(self, job: Job, rounds: int, origin: str) -> None:
         self.job = job
