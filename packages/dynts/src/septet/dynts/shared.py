@@ -109,6 +109,7 @@ def play_shared(
         totals: as in `play_disjoint`.
     """
     features, first, count, probabilities, rewards, normals, uniforms, gammas = block
+    prior_mean, prior_variance = prior
     mu, root, scale, kept, totals = state
     schedules, seeds, d = mu.shape
     spread = np.sqrt(choice.posterior_scale)
@@ -124,11 +125,11 @@ def play_shared(
                 rows = features[world, first[t] : first[t] + arms]
                 p_t = probabilities[world, first[t] : first[t] + arms]
                 if diagonal:
-                    _discount_diagonal(S[0], mean, gamma, guard, prior)
+                    _discount_diagonal(S[0], mean, gamma, guard, prior_mean, prior_variance)
                     for i in range(d):
                         drawn[i] = mean[i] + spread * normals[seed, t, i] / np.sqrt(S[0, i])
                 else:
-                    c, left = discount_root(S, c, left, mean, gamma, guard, prior, f, gain)
+                    c, left = discount_root(S, c, left, mean, gamma, guard, prior_mean, prior_variance, f, gain)
                     step = spread * np.sqrt(c)
                     for i in range(d):
                         drawn[i] = mean[i] + (step * dot(S[i], normals[seed, t]) if step > 0.0 else 0.0)
@@ -194,10 +195,19 @@ def potter_update(S: Array, c: float, f: Array, v: float, kappa: float, gain: Ar
             row[j] -= weight * f[j]
 
 
-@checked(S="out f8 D D", mean="out f8 D", prior=PRIORS, f="out f8 D", gain="out f8 D")
+@checked(S="out f8 D D", mean="out f8 D", prior_mean="real D", prior_variance="real D", f="out f8 D", gain="out f8 D")
 @compiled()
 def discount_root(
-    S: Array, c: float, kept: float, mean: Array, gamma: float, guard: int, prior: Prior, f: Array, gain: Array
+    S: Array,
+    c: float,
+    kept: float,
+    mean: Array,
+    gamma: float,
+    guard: int,
+    prior_mean: Array,
+    prior_variance: Array,
+    f: Array,
+    gain: Array,
 ) -> tuple[float, float]:
     """Discount a posterior N(mean, c S Sᵀ) by gamma, in place; `f` and `gain` are scratch of shape ``(D,)``.
 
@@ -209,7 +219,6 @@ def discount_root(
     """
     if gamma == 1.0:
         return c, kept
-    prior_mean, prior_variance = prior
     d = mean.shape[0]
     c, kept = c / gamma, kept * gamma
     if guard == PRIOR and restoration_due(kept, gamma, d):
@@ -230,9 +239,10 @@ def discount_root(
 
 
 @compiled()
-def _discount_diagonal(q: Array, mean: Array, gamma: float, guard: int, prior: Prior) -> None:
+def _discount_diagonal(
+    q: Array, mean: Array, gamma: float, guard: int, prior_mean: Array, prior_variance: Array
+) -> None:
     """Discount the precisions q ``(D,)``; the prior's weight is given back each round."""
-    prior_mean, prior_variance = prior
     for i in range(q.shape[0]):
         q[i] *= gamma
         if guard == PRIOR:

@@ -101,6 +101,7 @@ def track(
         state: mu, root, scale and kept as in `play_shared`, and the running log loss per impression, ``(V, S)``;
             updated in place.
     """
+    prior_mean, prior_variance = prior
     mu, root, scale, kept, loss = state
     schedules, seeds, d = mu.shape
     f, gain = np.empty(d), np.empty(d)
@@ -111,7 +112,7 @@ def track(
             for n in range(x.shape[0]):
                 phi = x[n]
                 gamma, guard = gammas[variant, n], guards[variant]
-                c, left = discount_root(S, c, left, mean, gamma, guard, prior, f, gain)
+                c, left = discount_root(S, c, left, mean, gamma, guard, prior_mean, prior_variance, f, gain)
                 m = dot(phi, mean)
                 transposed_product(S, phi, f)
                 v = c * dot(f, f)

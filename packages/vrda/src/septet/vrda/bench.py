@@ -131,11 +131,11 @@ def at_edge(setting: Any, grid: list[Any]) -> float:
 @jit
 def gather(rows: Rows, order: Array, weights: Array) -> float:
     """The sum of the weights of all non-zeros, row by row: a pass that only looks weights up."""
-    _, indices, indptr = rows
+    data, indices, indptr = rows
     total = 0.0
     for at in range(order.shape[0]):
         if at + 1 < order.shape[0]:
-            prefetch_row(order[at + 1], rows)
+            prefetch_row(order[at + 1], indptr, indices, data)
         for p in range(np.uint64(indptr[order[at]]), np.uint64(indptr[order[at] + 1])):
             total += weights[np.uint64(indices[p])]
     return total

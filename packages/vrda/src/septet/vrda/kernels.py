@@ -132,13 +132,25 @@ def _retire(prefix: Array, k: int, votes: float, form: Array) -> None:
 
 
 @jit
-def _move(row: int, step: float, k: int, rows: Rows, state: State, form: Array) -> None:
+def _move(
+    row: int,
+    step: float,
+    k: int,
+    indptr: Array,
+    indices: Array,
+    data: Array,
+    s: Array,
+    tally: Array,
+    alive: Array,
+    prefix: Array,
+    run: Array,
+    form: Array,
+) -> None:
     """Add `step` times a sparse row to `s`, after predictor k.
 
-    One call per row: a call per feature would spend more time on passing arrays than on the work.
+    One call per row: a call per feature would spend more time on passing arrays than on the work. Array by array: a
+    tuple costs compiled code a count of references for each of its arrays.
     """
-    data, indices, indptr = rows
-    s, tally, alive, prefix, run = state
     with_norms = prefix.shape[1] == 4
     before, after = threshold(k, form), threshold(k + 1, form)
     p, r = prefix[k, 0], prefix[k, 1]
@@ -194,12 +206,12 @@ def classify_pass(
         log: filled with (row, slope, votes of the predictor that erred) per mistake; length 0 keeps none.
     """
     data, indices, indptr = rows
-    s, _, _, prefix, run = state
+    s, tally, alive, prefix, run = state
     k, votes, s0 = int(run[K]), run[VOTES], run[S0]
     shift, before, count = threshold(k, form), k, order.shape[0]
     for at in range(count):
         if at + 1 < count:
-            prefetch_row(order[at + 1], rows)
+            prefetch_row(order[at + 1], indptr, indices, data)
         row = order[at]
         left = weight[row] if weight.shape[0] > 0 else 1.0
         run[SEEN] += left
@@ -219,7 +231,7 @@ def classify_pass(
             step = -part * y[row] * slope(y[row] * score * scale(k, form), log_loss)
             if log.shape[0] > 0:
                 log[k - before, 0], log[k - before, 1], log[k - before, 2] = row, step, votes
-            _move(row, step, k, rows, state, form)
+            _move(row, step, k, indptr, indices, data, s, tally, alive, prefix, run, form)
             s0 += step * x0
             k += 1
             votes = part
@@ -249,8 +261,7 @@ def list_pass(lists: Lists, order: Array, state: State, form: Array, log_loss: b
             -1 where nothing was learned; length 0 keeps none.
     """
     base, starts, data, indices, indptr, quality, target = lists
-    s, _, _, prefix, run = state
-    rows = data, indices, indptr
+    s, tally, alive, prefix, run = state
     k, votes, s0 = int(run[K]), run[VOTES], run[S0]
     shift, before, mistakes = threshold(k, form), k, 0
     for i in order:
@@ -284,8 +295,8 @@ def list_pass(lists: Lists, order: Array, state: State, form: Array, log_loss: b
             log[k - before, 0], log[k - before, 1] = good, rival
             log[k - before, 2], log[k - before, 3] = step, votes
         if learns:
-            _move(good, -step, k, rows, state, form)
-            _move(rival, step, k, rows, state, form)
+            _move(good, -step, k, indptr, indices, data, s, tally, alive, prefix, run, form)
+            _move(rival, step, k, indptr, indices, data, s, tally, alive, prefix, run, form)
             s0 -= step * (base[good] - base[rival])
         k += 1
         votes = 1.0

@@ -32,9 +32,8 @@ prefetch: Any = intrinsic(_code)
 
 
 @compiled()
-def prefetch_row(row: int, rows: Any) -> None:
-    """Ask for one of the sparse rows ``(data, indices, indptr)``: one request for each cache line of 64 bytes."""
-    data, indices, indptr = rows
+def prefetch_row(row: int, indptr: Any, indices: Any, data: Any) -> None:
+    """Ask for a sparse row: one request for each cache line of 64 bytes."""
     a, b = np.uint64(indptr[row]), np.uint64(indptr[row + 1])
     for p in range(a, b, np.uint64(64 // indices.itemsize)):
         prefetch(indices, p)

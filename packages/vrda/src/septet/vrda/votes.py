@@ -79,9 +79,10 @@ EPS = 2.0**-52
 
 
 @jit
-def _shift_column(j: int, by_a: float, by_b: float, more: int, columns: Rows, ab: Array, count: Array) -> None:
+def _shift_column(
+    j: int, by_a: float, by_b: float, more: int, indptr: Array, rows: Array, data: Array, ab: Array, count: Array
+) -> None:
     """Add to A and B of each row that holds feature j, to their error bounds, and to the count of active features."""
-    data, rows, indptr = columns
     for p in range(np.uint64(indptr[j]), np.uint64(indptr[j + 1])):
         row, x = np.uint64(rows[p]), data[p]
         if x == 0.0:
@@ -179,6 +180,7 @@ def _replay(
     The same test data by row are read where a score is too close to zero.
     """
     g_data, g_indices, g_indptr = g
+    data, held_by, indptr = columns
     ticks, l1, half = g0.shape[0], form[L1], 0.5 * form[GAMMA] * form[RHO]
     ab, count, s0 = np.zeros((base.shape[0], 4)), np.zeros(base.shape[0], dtype=np.int64), 0.0
     active = np.zeros(s.shape[0], dtype=np.bool_)
@@ -197,7 +199,7 @@ def _replay(
             new_a, new_b = (s[j], np.sign(s[j])) if active[j] else (0.0, 0.0)
             more += 1 if active[j] else 0
             if new_a != old_a:
-                _shift_column(j, new_a - old_a, new_b - old_b, more, columns, ab, count)
+                _shift_column(j, new_a - old_a, new_b - old_b, more, indptr, held_by, data, ab, count)
             end = last_alive(abs(s[j]), ticks, l1, half) + 1
             if active[j] and end <= ticks:
                 end = max(end, k)
@@ -208,7 +210,7 @@ def _replay(
             if active[j] and latest[j] == note:
                 if abs(s[j]) <= shift:
                     active[j] = False
-                    _shift_column(j, -s[j], -np.sign(s[j]), -1, columns, ab, count)
+                    _shift_column(j, -s[j], -np.sign(s[j]), -1, indptr, held_by, data, ab, count)
                 elif k < ticks:  # `last_alive` rounds: the weight dies a tick later than it says
                     following[note], due[k + 1] = due[k + 1], note
             note = after
