@@ -21,5 +21,5 @@ def test_the_grid_is_the_integral():
 def test_without_clicks_the_filter_is_the_prior_and_with_them_it_is_off_by_parts_of_an_sd():
     none = np.zeros((0, 2)), np.zeros(0)
     assert np.array_equal(sequential_posterior(*none, 0.9, True), ([0.0, 0.0], [1.0, 1.0]))
-    off = np.mean([distance(1.0, 60, seed).mean for seed in range(1000, 1004)])
+    off = np.mean([distance(1.0, 60, seed)[0] for seed in range(1000, 1004)])
     assert 0.05 < off < 0.6

@@ -9,7 +9,6 @@ from scipy.optimize import minimize
 from septet.dynts.filter import (
     assimilate,
     click_probability,
-    diagonal_update,
     gaussian_update,
     laplace_logit,
     laplace_update,
@@ -204,16 +203,6 @@ def test_the_prior_is_restored_each_d_rounds_but_never_falls_below_half():
     assert rounds(1.0 - 1e-4, 10)[0] == pytest.approx(0.8, abs=1e-3)
     assert rounds(0.99, 30)[1] == 30
     assert rounds(0.5, 30) == (0.5, 1)
-
-
-def test_the_diagonal_filter_by_hand_and_in_one_dimension():
-    mu, q = diagonal_update(np.zeros(2), np.array([1.0, 1.0]), np.array([1.0, 0.0]), 1.0, 1.0)
-    assert mu == pytest.approx([0.4010581375, 0.0], abs=1e-9)
-    assert q == pytest.approx([1.0 + 0.5989418625 * 0.4010581375, 1.0], abs=1e-9)
-    full = laplace_update(np.array([0.3]), np.array([[2.0]]), np.array([1.5]), 0.0, 1.0)
-    diagonal = diagonal_update(np.array([0.3]), np.array([0.5]), np.array([1.5]), 0.0, 1.0)
-    assert full[0] == pytest.approx(diagonal[0])
-    assert full[1][0] == pytest.approx(1.0 / diagonal[1])
 
 
 def test_the_inputs_are_left_alone():

@@ -9,7 +9,7 @@ from septet.dynts import schedules
 from septet.dynts.choice import BEST, LOG_LOSS, REGRET, Choice, Motion
 from septet.dynts.decay import decay
 from septet.dynts.disjoint import play_disjoint
-from septet.dynts.filter import diagonal_update, laplace_update
+from septet.dynts.filter import laplace_logit, laplace_update, sigmoid
 from septet.dynts.shared import play_shared, potter_update
 from septet.dynts.tracking import track
 
@@ -56,8 +56,8 @@ def run_disjoint(inputs, schedule, choice, motion, split=None):
     totals = np.zeros((1, 1, 3))
     for start, stop in [(0, ROUNDS)] if split is None else [(0, split), (split, ROUNDS)]:
         play_disjoint(
-            0, start, stop, *inputs, gammas, np.array([window]), guard(schedule), choice, motion,
-            mu, packed, scale, kept, *ring, totals,
+            0, start, stop, (*inputs, gammas), np.array([window]), guard(schedule), choice, motion,
+            (mu, packed, scale, kept, *ring, totals),
         )  # fmt: skip
     sigma = np.zeros((ARMS, dim, dim))
     for a in range(ARMS):
@@ -184,9 +184,9 @@ def test_ties_go_to_a_random_arm():
         totals = np.zeros((1, 1, 3))
         packed = np.repeat(np.eye(DIM)[np.tril_indices(DIM)][:, None], ARMS, axis=1)[None, None].copy()
         play_disjoint(
-            0, 0, 1, *inputs, np.ones((1, 1)), np.zeros(1, np.int64), np.zeros(1, np.int64), GREEDY, ROUND_CLOCK,
-            np.zeros((1, 1, DIM, ARMS)), packed, np.ones((1, 1, ARMS)), np.ones((1, 1, ARMS)),
-            np.zeros((1, 1, 0), np.int64), np.zeros((1, 1, 0, DIM + 2)), totals,
+            0, 0, 1, (*inputs, np.ones((1, 1))), np.zeros(1, np.int64), np.zeros(1, np.int64), GREEDY, ROUND_CLOCK,
+            (np.zeros((1, 1, DIM, ARMS)), packed, np.ones((1, 1, ARMS)), np.ones((1, 1, ARMS)),
+             np.zeros((1, 1, 0), np.int64), np.zeros((1, 1, 0, DIM + 2)), totals),
         )  # fmt: skip
         firsts.append(round(10 * totals[0, 0, REGRET]))
     counts = np.bincount(firsts, minlength=ARMS)
@@ -205,16 +205,15 @@ def shared_inputs(seed, rounds=200, d=5):
 @pytest.mark.parametrize("choice", [GREEDY, UCB])
 @pytest.mark.parametrize("forgetting", ["none", "exp-0.97", "exp-0.6", "exp-0.97-uncapped", "exp-0.97-trace"])
 def test_shared_weights_against_the_naive_loop(choice, forgetting):
-    features, first, count, probabilities, rewards, normals, uniforms = shared_inputs(0)
+    inputs = features, first, count, probabilities, rewards, _, uniforms = shared_inputs(0)
     rounds, d = len(first), features.shape[2]
     mu, root = np.zeros((1, 1, d)), np.eye(d)[None, None].copy()
     scale, kept, totals = np.ones((1, 1)), np.ones((1, 1)), np.zeros((1, 1, 3))
     schedule = schedules.parse(forgetting)
     gamma, left, prior = schedule.rate, 1.0, (np.zeros(d), np.ones(d))
     play_shared(
-        0, rounds, features, first, count, probabilities, rewards, normals, uniforms,
-        np.full((1, rounds), schedule.rate), choice,
-        guard(schedule), *prior, False, mu, root, scale, kept, totals,
+        0, rounds, (*inputs, np.full((1, rounds), schedule.rate)), choice, guard(schedule), prior, False,
+        (mu, root, scale, kept, totals),
     )  # fmt: skip
     mean, sigma, regret = np.zeros(d), np.eye(d), 0.0
     for t in range(rounds):
@@ -233,15 +232,14 @@ def test_shared_weights_against_the_naive_loop(choice, forgetting):
 
 @pytest.mark.parametrize("suffix", ["", "-trace", "-uncapped"])
 def test_the_diagonal_filter_against_the_naive_loop(suffix):
-    features, first, count, probabilities, rewards, normals, uniforms = shared_inputs(1)
+    inputs = features, first, count, probabilities, rewards, normals, _ = shared_inputs(1)
     rounds, d, gamma = len(first), features.shape[2], 0.99
     mu, q = np.zeros((1, 1, d)), np.ones((1, 1, 1, d))
     totals = np.zeros((1, 1, 3))
     play_shared(
-        0, rounds, features, first, count, probabilities, rewards, normals, uniforms,
-        np.full((1, rounds), gamma), THOMPSON,
-        guard(schedules.parse("exp-0.99" + suffix)), np.full(d, 0.2), np.ones(d), True, mu, q,
-        np.ones((1, 1)), np.ones((1, 1)), totals,
+        0, rounds, (*inputs, np.full((1, rounds), gamma)), THOMPSON,
+        guard(schedules.parse("exp-0.99" + suffix)), (np.full(d, 0.2), np.ones(d)), True,
+        (mu, q, np.ones((1, 1)), np.ones((1, 1)), totals),
     )  # fmt: skip
     mean, precision = np.zeros(d), np.ones(d)
     for t in range(rounds):
@@ -254,7 +252,9 @@ def test_the_diagonal_filter_against_the_naive_loop(suffix):
         rows = features[0, first[t] : first[t] + count[t]]
         p_t = probabilities[0, first[t] : first[t] + count[t]]
         arm = int(np.argmax(rows @ (mean + normals[0, t] / np.sqrt(precision))))
-        mean, precision = diagonal_update(mean, precision, rows[arm], float(rewards[0, t] < p_t[arm]), 1.0)
+        phi, clicked = rows[arm], float(rewards[0, t] < p_t[arm])
+        p = sigmoid(laplace_logit(phi @ mean, (phi * phi / precision).sum(), clicked, 1.0))
+        mean, precision = mean + phi / precision * (clicked - p), precision + p * (1 - p) * phi * phi
     assert np.allclose(mu[0, 0], mean, atol=1e-10)
     assert np.allclose(q[0, 0, 0], precision, atol=1e-10)
 
@@ -282,10 +282,12 @@ def test_thompson_picks_arms_as_often_as_they_are_best_under_the_posterior():
     for _ in range(rounds):
         totals = np.zeros((1, 1, 3))
         play_shared(
-            0, 1, np.eye(2)[None], np.array([0]), np.array([2]), np.array([[0.9, 0.5]]), rng.random((1, 1)),
-            rng.standard_normal((1, 1, 2)), rng.random((1, 1, 2)), np.ones((1, 1)), THOMPSON,
-            np.array([2]), np.zeros(2), np.ones(2), False,
-            np.array([[[0.5, 0.0]]]), np.diag([1.0, 0.5])[None, None].copy(), np.ones((1, 1)), np.ones((1, 1)), totals,
+            0, 1,
+            (np.eye(2)[None], np.array([0]), np.array([2]), np.array([[0.9, 0.5]]), rng.random((1, 1)),
+             rng.standard_normal((1, 1, 2)), rng.random((1, 1, 2)), np.ones((1, 1))),
+            THOMPSON, np.array([2]), (np.zeros(2), np.ones(2)), False,
+            (np.array([[[0.5, 0.0]]]), np.diag([1.0, 0.5])[None, None].copy(), np.ones((1, 1)), np.ones((1, 1)),
+             totals),
         )  # fmt: skip
         hits += totals[0, 0, REGRET] == 0.0
     expected = NormalDist().cdf(0.5 / np.sqrt(1.25))
@@ -308,7 +310,7 @@ def test_tracking_against_the_naive_loop(forgetting):
     schedule, center, kept = schedules.parse(forgetting), np.array([-1.0, 0.0, 0.3, 0.0]), np.ones((1, 1))
     gammas = np.full((1, headlines), gamma)
     mu += center
-    track(x, clicks, impressions, gammas, guard(schedule), center, prior, mu, root, scale, kept, loss)
+    track(x, clicks, impressions, gammas, guard(schedule), (center, prior), (mu, root, scale, kept, loss))
     mean, sigma, expected, left = center, np.diag(prior), 0.0, 1.0
     for phi, k in zip(x, clicks[0], strict=True):
         mean, sigma, left = discounted(mean, sigma, left, gamma, schedule, center, prior)

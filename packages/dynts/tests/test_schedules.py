@@ -5,7 +5,7 @@ import pytest
 
 from septet.config import validate
 from septet.dynts.config import Job
-from septet.dynts.decay import decay, effective_samples, matched_decay
+from septet.dynts.decay import decay, effective_samples
 from septet.dynts.schedules import parse
 from septet.errors import InputError
 
@@ -47,14 +47,6 @@ def test_effective_samples_are_the_sum_of_the_weights():
 
 def test_the_first_rounds_forget_no_more_than_half():
     assert decay(parse("harm-3"), np.array([1, 2, 3, 6, 30])).tolist() == [0.5, 0.5, 0.5, 0.5, 0.9]
-
-
-def test_matched_decay_balances_lag_and_noise():
-    # error r / (2 N) + q N / 2 at N = 1 / (1 - gamma) is least at gamma* = 1 - sqrt(q / r)
-    q, r = 2e-5, 4.0
-    samples = np.linspace(10, 5000, 50_000)
-    best = samples[np.argmin(r / (2 * samples) + q * samples / 2)]
-    assert 1 / (1 - matched_decay(q, r)) == pytest.approx(best, rel=1e-3)
 
 
 def test_a_suffix_names_the_guard_of_a_decay():

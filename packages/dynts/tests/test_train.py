@@ -74,7 +74,7 @@ def test_all_that_a_block_depends_on_is_declared(case, headlines):
     method, task = case
     settings = {"horizon": 200, "points": 10, "data_file": headlines if "headline" in task else None}
     whole, first, second = (engine(job(method, task, **settings)) for _ in range(3))
-    block = ["block", "before", "draw", "discount", "generators", "world"]  # made when a block begins
+    block = ["block", "before", "discount", "generators", "world"]  # made when a block begins
     for point in range(4):
         first.advance(point)
         whole.advance(point)

@@ -35,7 +35,7 @@ def test_a_setting_at_an_end_of_its_grid_is_seen():
 def test_the_bare_gather_reads_each_non_zero_once():
     rows = csr_matrix(np.array([[5.0, 0.0, 5.0], [0.0, 5.0, 0.0]]))
     weights = np.array([1.0, 10.0, 100.0])
-    assert gather(rows.indptr, rows.indices, rows.data, np.array([1, 0, 1]), weights) == 121.0
+    assert gather((rows.data, rows.indices, rows.indptr), np.array([1, 0, 1]), weights) == 121.0
 
 
 @pytest.mark.parametrize("name", ["vRDA averaged", "SGDClassifier", "Vowpal Wabbit"])

@@ -15,8 +15,8 @@ from septet.vrda import prepare as preparation
 from septet.vrda.config import Preparation, Task
 from septet.vrda.features import Vocabulary
 from septet.vrda.lists import read_lists, read_note
-from septet.vrda.parser import estimate, jackknife, parse, productions
-from septet.vrda.prepare import Choice, parsed, prepare, read_ready, ready, treebank
+from septet.vrda.parser import estimate, parse, productions
+from septet.vrda.prepare import Choice, jackknife, parsed, prepare, read_ready, ready, treebank
 from septet.vrda.treebank import brackets, clean, leaves, read_trees, write_tree
 
 BANK = """
@@ -105,7 +105,7 @@ def test_unknown_tags_give_no_parse(bank):
 
 def test_jackknife_holds_every_article_out_once(bank):
     articles = {str(n): [tree] for n, tree in enumerate(bank)}
-    folds = list(jackknife(articles, 3))
+    folds = list(jackknife(estimate, articles, 3))
     assert sorted(write_tree(t) for _, held in folds for t in held) == sorted(map(write_tree, bank))
 
 

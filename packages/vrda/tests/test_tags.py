@@ -14,8 +14,8 @@ from septet.vrda.config import Job, Method, Preparation, Task
 from septet.vrda.conllu import ewt, read_conllu
 from septet.vrda.features import Vocabulary
 from septet.vrda.lists import read_lists, read_note
-from septet.vrda.prepare import prepare
-from septet.vrda.tagger import jackknife, k_best, train_tagger
+from septet.vrda.prepare import jackknife, prepare
+from septet.vrda.tagger import k_best, train_tagger
 from septet.vrda.tags import TagLists, described_tags, tag_features
 from septet.vrda.train import train
 
@@ -94,7 +94,7 @@ def test_distributions_sum_to_one():
 def test_jackknife_holds_out_every_document_once():
     documents = {name: [sentence] for name, sentence in zip("abcd", BANK, strict=True)}
     seen = []
-    for tagger, sentences in jackknife(documents, folds=3):
+    for tagger, sentences in jackknife(train_tagger, documents, folds=3):
         seen += sentences
         only = {w for s in sentences for _, w in s} - {w for s in BANK if s not in sentences for _, w in s}
         assert not only & set(tagger.words)

@@ -12,32 +12,19 @@ from septet.vrda import VRDAClassifier, kernels
 from septet.vrda.vrda import (
     Regulariser,
     fitted_bound,
-    loss_value,
     mistake_bound,
     prox_update,
     regret_constant,
-    relative_strength,
 )
 
 
 def run_kernel(X, y, orders, regulariser, loss, plain=0.0):
-    rows = csr_matrix(X)
+    matrix = csr_matrix(X)
+    rows = matrix.data, matrix.indices, matrix.indptr
     form = np.append(regulariser.weights(), plain)
     state = kernels.new_state(X.shape[1], len(orders) * len(y), True)
     for order in orders:
-        kernels.classify_pass(
-            rows.indptr,
-            rows.indices,
-            rows.data,
-            y,
-            np.empty(0),
-            0.0,
-            order,
-            *state,
-            form,
-            loss == "log",
-            np.empty((0, 3)),
-        )
+        kernels.classify_pass(rows, y, np.empty(0), 0.0, order, state, form, loss == "log", np.empty((0, 3)))
     return state, form
 
 
@@ -65,10 +52,10 @@ def test_lazy_kernel_equals_the_dense_paper_version(regulariser, loss, seed, nai
     state, form = run_kernel(X, y, orders, regulariser, loss)
     assert state[-1][kernels.MISTAKES] == len(g)
     scale = max(1.0, np.abs(W).max() * c.sum())
-    np.testing.assert_allclose(kernels.last_weights(state[0], state[-1], form)[0], W[-1], rtol=0, atol=1e-10)
-    averaged = kernels.averaged_weights(*state, form)[0]
+    np.testing.assert_allclose(kernels.last_weights(state, form)[0], W[-1], rtol=0, atol=1e-10)
+    averaged = kernels.averaged_weights(state, form)[0]
     np.testing.assert_allclose(averaged, c @ W, rtol=0, atol=1e-10 * scale)
-    np.testing.assert_allclose(kernels.summed_l1(*state, form), np.abs(W[:-1]).sum(), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(kernels.summed_l1(state, form), np.abs(W[:-1]).sum(), rtol=1e-9, atol=1e-9)
 
 
 def plain(X, y, order, l1, epochs):
@@ -102,10 +89,10 @@ def test_the_fast_kernel_has_the_weights_of_the_plain_loop_to_the_last_bit(l1, s
     s, store = plain(X, y, order.tolist(), l1, 4)
     assert state[-1][kernels.MISTAKES] == len(store) - 1 > 100
     np.testing.assert_array_equal(state[0], s)
-    np.testing.assert_array_equal(kernels.last_weights(state[0], state[-1], form)[0], store[-1][0])
+    np.testing.assert_array_equal(kernels.last_weights(state, form)[0], store[-1][0])
     # The average adds up differences of prefix sums, in another order than one predictor after the other.
     summed = [math.fsum(w[j] * votes for w, votes in store) for j in range(X.shape[1])]
-    np.testing.assert_allclose(kernels.averaged_weights(*state, form)[0], summed, rtol=1e-10, atol=1e-9)
+    np.testing.assert_allclose(kernels.averaged_weights(state, form)[0], summed, rtol=1e-10, atol=1e-9)
 
 
 @pytest.mark.parametrize("regulariser", REGULARISERS, ids=str)
@@ -148,7 +135,7 @@ def test_without_regulariser_the_mistakes_are_the_perceptrons(problem):
     state, _ = run_kernel(X, y, orders, Regulariser(), "hinge")
     plain, plain_form = run_kernel(X, y, orders, Regulariser(), "hinge", plain=1.0)
     assert state[-1][kernels.MISTAKES] == plain[-1][kernels.MISTAKES] == mistakes
-    np.testing.assert_array_equal(kernels.last_weights(plain[0], plain[-1], plain_form)[0], w)
+    np.testing.assert_array_equal(kernels.last_weights(plain, plain_form)[0], w)
 
 
 def test_zero_margin_is_a_mistake():
@@ -165,10 +152,10 @@ def test_mistakes_stay_within_the_bound(seed, naive, problem):
     regulariser = Regulariser(l1=10 ** random.uniform(-4, 0), gamma=10 ** random.uniform(-2, 2))
     W, _, g = naive(X, y, [random.permutation(len(y))], regulariser, "hinge")
     M, g_max = len(g), np.sqrt((g**2).sum(1).max())
-    mean_psi = np.mean([regulariser.psi(w) for w in W[:M]])
+    l1_of = [regulariser.l1 * np.abs(w).sum() for w in W[:M]]
     for u in [*random.normal(size=(5, X.shape[1])), W[-1], 10 * W.mean(0)]:
-        losses = loss_value(-(g @ u), "hinge").sum()
-        strength = relative_strength(regulariser.psi(u), mean_psi)
+        losses = np.maximum(0.0, 1.0 + g @ u).sum()
+        strength = regulariser.l1 * np.abs(u).sum() - np.mean(l1_of)
         bound = mistake_bound(losses, regret_constant(np.linalg.norm(u), g_max, regulariser.gamma), strength)
         assert bound * (1 + 1e-9) >= M
     u, at_one = W[-1], np.abs(W[:M]).sum() / M * regulariser.gamma

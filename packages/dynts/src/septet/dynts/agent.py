@@ -64,7 +64,7 @@ class LogisticThompson:
             self._rng = np.random.default_rng(seed)
         except (TypeError, ValueError):
             raise InputError("seed", expected="a whole number from 0, a generator or None", found=seed) from None
-        groups = 1 if self._n_arms is None else self._n_arms
+        groups = self._n_arms or 1
         each = np.full(self._n_features, prior_mean) if is_real(prior_mean) else prior_mean
         self._prior_mean = np.array(array_of(each, "prior_mean", (self._n_features,)))
         self.mu: Array = np.tile(self._prior_mean, (groups, 1))
@@ -142,10 +142,8 @@ class LogisticThompson:
         if length > arms:
             raise InputError("length", expected=f"a whole number from 1 to {arms}, the number of arms", found=length)
         scores = self._scores(features)
-        if len(np.unique(scores)) == arms:
-            order = np.argsort(-scores)
-        else:
-            order = np.lexsort((self._rng.permutation(arms), -scores))
+        tied = len(np.unique(scores)) < arms
+        order = np.lexsort((self._rng.permutation(arms), -scores)) if tied else np.argsort(-scores)
         return [int(arm) for arm in order[:length]]
 
     def forget(self) -> None:
@@ -229,9 +227,9 @@ class LogisticThompson:
         phis = array_of(features, "features", (None, self._n_features))
         c = array_of(clicks, "clicks", (len(phis),))
         n = array_of(trials, "trials", (len(phis),))
-        wrong = np.flatnonzero((c < 0) | (c > n) | (n > COUNTS))
-        if len(wrong):
-            at = wrong[0]
+        wrong = (c < 0) | (c > n) | (n > COUNTS)
+        if wrong.any():
+            at = np.argmax(wrong)
             found = f"{c[at]:g} clicks in {n[at]:g} trials in row {at}"
             raise InputError("clicks", expected="0 <= clicks <= trials <= 2**53", found=found)
         mu, sigma = self._posterior()
@@ -251,16 +249,13 @@ class LogisticThompson:
             return 0
         if arm is None and self._n_arms == 1:
             return 0
-        expected = f"a whole number from 0 to {self._n_arms - 1}"
-        if isinstance(arm, (bool, np.bool_)) or not isinstance(arm, numbers.Integral):
-            raise InputError("arm", expected=expected, found=arm)
-        if not 0 <= arm < self._n_arms:
-            raise InputError("arm", expected=expected, found=arm)
+        if isinstance(arm, bool) or not isinstance(arm, numbers.Integral) or not 0 <= arm < self._n_arms:
+            raise InputError("arm", expected=f"a whole number from 0 to {self._n_arms - 1}", found=arm)
         return int(arm)
 
     def _posterior(self) -> tuple[Array, Array]:
         """The posterior as arrays that compiled code may write to: they are public, or come from a read-only file."""
-        groups, d = 1 if self._n_arms is None else self._n_arms, self._n_features
+        groups, d = self._n_arms or 1, self._n_features
         for name, shape in (("mu", (groups, d)), ("sigma", (groups, d, d))):
             array = getattr(self, name)
             if type(array) is not np.ndarray or not array.flags.carray or array.dtype != np.float64:

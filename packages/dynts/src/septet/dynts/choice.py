@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from septet.arrays import checked
 from septet.compiled import compiled
-from septet.dynts.filter import click_probability
 
 Array = NDArray[np.float64]
 
@@ -48,14 +47,7 @@ class Motion(NamedTuple):
     """Q = walk_variance * I, added each round; 0 unless the filter is the exact Kalman one."""
 
 
-@checked(
-    scores="real K",
-    arms="int 1 K",
-    choice=Choice,
-    probability="real K",
-    explore="float 0 1",
-    pick="float 0 1",
-)
+@checked(scores="real K", arms="int 1 K", choice=Choice, probability="real K", explore="float 0 1", pick="float 0 1")
 @compiled()
 def choose(scores: Array, arms: int, choice: Choice, probability: Array, explore: float, pick: float) -> int:
     """Index of the chosen arm.
@@ -68,12 +60,10 @@ def choose(scores: Array, arms: int, choice: Choice, probability: Array, explore
         return int(np.argmax(probability[:arms]))
     if explore < choice.epsilon:
         return min(int(pick * arms), arms - 1)
-    best = scores[0]
-    ties = 1
+    best, ties = scores[0], 1
     for a in range(1, arms):
         if scores[a] > best:
-            best = scores[a]
-            ties = 1
+            best, ties = scores[a], 1
         elif scores[a] == best:
             ties += 1
     skip = min(int(pick * ties), ties - 1)
@@ -87,12 +77,9 @@ def choose(scores: Array, arms: int, choice: Choice, probability: Array, explore
 
 @checked(totals="out f8 3", probability="real K", arms="int 1 K", arm="int < K")
 @compiled()
-def account(totals: Array, probability: Array, arms: int, arm: int, clicked: float, m: float, v: float) -> None:
-    """Add one round to the totals: pseudo-regret, whether the best arm was shown, log loss of the prediction."""
-    best = probability[0]
-    for a in range(1, arms):
-        best = max(best, probability[a])
+def account(totals: Array, probability: Array, arms: int, arm: int, clicked: float, p: float) -> None:
+    """Add one round to the totals: pseudo-regret, whether the best arm was shown, log loss of the prediction p."""
+    best = np.max(probability[:arms])
     totals[REGRET] += best - probability[arm]
     totals[BEST] += 1.0 if probability[arm] == best else 0.0
-    p = click_probability(m, v)
     totals[LOG_LOSS] -= np.log(p) if clicked > 0.5 else np.log1p(-p)

@@ -242,11 +242,7 @@ class Experiments(Common, Runs):
     }
     """Simulated worlds of section 3 and the real click rates of section 7."""
     runs: dict[str, list[str]] = {
-        "static": POLICIES,
-        "tau5000": POLICIES,
-        "tau1000": POLICIES,
-        "tau200": POLICIES,
-        "reset1000": POLICIES,
+        **dict.fromkeys(("static", "tau5000", "tau1000", "tau200", "reset1000"), POLICIES),
         "shared1000": ["random", "greedy", "ucb", "ts", "ts_quarter", "ts_small", "ts_diagonal"],
         "headlines": ["tracker"],
         "headlines_clean": ["tracker"],

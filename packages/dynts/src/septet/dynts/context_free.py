@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from septet.arrays import checked
 from septet.compiled import compiled
-from septet.dynts.choice import BEST, LOG_LOSS, REGRET
+from septet.dynts.choice import account
 
 Array = NDArray[np.float64]
 
@@ -61,11 +61,7 @@ def play_context_free(
                 score = counts[a, 0] / shown + confidence_width * np.sqrt(2.0 * np.log(total) / shown)
             if score > best_score:
                 arm, best_score = a, score
-        p_t = probabilities[t]
-        clicked = rewards[t] < p_t[arm]
-        best = np.max(p_t)
-        totals[REGRET] += best - p_t[arm]
-        totals[BEST] += 1.0 if p_t[arm] == best else 0.0
+        clicked = rewards[t] < probabilities[t, arm]
         p = (1.0 + counts[arm, 0]) / (2.0 + counts[arm, 0] + counts[arm, 1])
-        totals[LOG_LOSS] -= np.log(p) if clicked else np.log1p(-p)
+        account(totals, probabilities[t], arms, arm, 1.0 if clicked else 0.0, p)
         counts[arm, 0 if clicked else 1] += 1.0

@@ -45,14 +45,3 @@ def effective_samples(schedule: Schedule, horizon: int) -> NDArray[np.float64]:
     for index, gamma in enumerate(decay(schedule, rounds)):
         total = samples[index] = 1.0 + gamma * total
     return samples
-
-
-def matched_decay(walk_variance: float, observation_noise: float) -> float:
-    r"""Decay that balances lag and noise for a scalar random walk, :math:`\gamma^* = 1 - \sqrt{q/r}`.
-
-    Args:
-        walk_variance: q, variance of one step of the weights.
-        observation_noise: r, effective noise variance of one round, about
-            :math:`1/(\bar\kappa\,\mathbb E[\phi_i^2]\,\pi_a)`.
-    """
-    return float(1.0 - np.sqrt(walk_variance / observation_noise))

@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 from septet.arrays import Fault, checked
 from septet.compiled import compiled
 from septet.dynts.choice import FOLD, Choice, Motion, account, choose
-from septet.dynts.filter import laplace_logit, restoration_due, sigmoid
+from septet.dynts.filter import click_probability, laplace_logit, restoration_due, sigmoid
 from septet.dynts.schedules import GUARDS
 
 WIDEST = 1e10
 """Largest trace of an uncapped covariance, in units of the prior's: beyond, an update loses the sign of a variance."""
 
 Array = NDArray[np.float64]
+Block = tuple[Array, Array, Array, Array, Array, Array]
+"""`contexts`, `probabilities`, `rewards`, `normals`, `uniforms` and `gammas` of `play_disjoint`."""
+State = tuple[Array, Array, Array, Array, NDArray[np.int64], Array, Array]
+"""`mu`, `packed`, `scale`, `kept`, `ring_arm`, `ring_site` and `totals` of `play_disjoint`."""
 PRIOR, TRACE = GUARDS.index("prior"), GUARDS.index("trace")
 
 
@@ -96,49 +100,42 @@ def _triangles(_: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
 @checked(
     None,
     _triangles,
-    mu="out f8 V S D K",
-    contexts="real S T D",
-    probabilities="real S T K",
-    rewards="real S T",
-    normals="real S T K",
-    uniforms="real S T 2 in 0 1",
-    gammas="real V T",
+    state={
+        "mu": "out f8 V S D K",
+        "packed": "out f8 V S P K",
+        "scale": "out f8 V S K",
+        "kept": "out f8 V S K",
+        "ring_arm": "out i8 V S L < K",
+        "ring_site": "out f8 V S L D+2",
+        "totals": "out f8 V S 3",
+    },
+    block={
+        "contexts": "real S T D",
+        "probabilities": "real S T K",
+        "rewards": "real S T",
+        "normals": "real S T K",
+        "uniforms": "real S T 2 in 0 1",
+        "gammas": "real V T",
+    },
     before="int 0",
     begin="int 0 T",
     end="int 0 T",
-    choice=Choice,
-    motion=Motion,
-    packed="out f8 V S P K",
-    scale="out f8 V S K",
-    kept="out f8 V S K",
-    ring_arm="out i8 V S L < K",
     windows="whole V in 0 L",
     guards="whole V in 0 2",
-    ring_site="out f8 V S L D+2",
-    totals="out f8 V S 3",
+    choice=Choice,
+    motion=Motion,
 )
 @compiled()
 def play_disjoint(
     before: int,
     begin: int,
     end: int,
-    contexts: Array,
-    probabilities: Array,
-    rewards: Array,
-    normals: Array,
-    uniforms: Array,
-    gammas: Array,
+    block: Block,
     windows: NDArray[np.int64],
     guards: NDArray[np.int64],
     choice: Choice,
     motion: Motion,
-    mu: Array,
-    packed: Array,
-    scale: Array,
-    kept: Array,
-    ring_arm: NDArray[np.int64],
-    ring_site: Array,
-    totals: Array,
+    state: State,
 ) -> None:
     """Play rounds of a block with one posterior per arm, for V schedules and S seeds; state is updated in place.
 
@@ -158,6 +155,8 @@ def play_disjoint(
             (features, curvature, linear term).
         totals: running regret, best-arm pulls and log loss, ``(V, S, 3)``.
     """
+    contexts, probabilities, rewards, normals, uniforms, gammas = block
+    mu, packed, scale, kept, ring_arm, ring_site, totals = state
     schedules, seeds, d, arms = mu.shape
     m, v, scores = np.empty(arms), np.empty(arms), np.empty(arms)
     gain, xx = np.empty(d), np.empty(d * (d + 1) // 2)
@@ -189,7 +188,7 @@ def play_disjoint(
                 if gamma < 1.0 and motion.pull_clock:
                     _discount(P, c, left, mean, arm, arm + 1, gamma, guard, motion.prior_variance, gains, weights)
                     m[arm], v[arm] = _logit(x, xx, mean, P, c, arm)
-                account(totals[variant, seed], p_t, arms, arm, clicked, m[arm], v[arm])
+                account(totals[variant, seed], p_t, arms, arm, clicked, click_probability(m[arm], v[arm]))
                 s = laplace_logit(m[arm], v[arm], clicked, 1.0)
                 sigma = sigmoid(s)
                 kappa = sigma * (1.0 - sigma)

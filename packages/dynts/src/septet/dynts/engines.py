@@ -5,6 +5,7 @@ an interruption; random numbers come from streams named by seed and round, so no
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ class Engine(ABC):
     """Common parts: marks, schedules and the history, whose values ``(V, S)`` are read at each mark."""
 
     checkpointed = ("state", "history")
+    discount: Array
+    """Decay factors of the rounds of the block entered last, ``(V, T)``."""
 
     def __init__(self, job: Job, rounds: int, origin: str) -> None:
         self.job = job
@@ -46,12 +49,18 @@ class Engine(ABC):
         self.schedules = [schedules.parse(text) for text in job.method.schedules]
         self.guards = np.array([schedules.GUARDS.index(schedule.guard) for schedule in self.schedules])
         self.shape = (len(self.schedules), len(job.seeds))
+        method = job.method
+        self.choice = Choice(method.posterior_scale, method.confidence_width, method.epsilon, method.oracle)
         self.state: Arrays = {"totals": np.zeros((*self.shape, TOTALS))}
         self.history = History(len(job.seeds))
 
     @abstractmethod
     def enter(self, start: int, marks: NDArray[np.int64]) -> None:
         """Make what rounds ``start + 1 .. marks[-1]`` need, for all schedules."""
+
+    def arrays(self, *names: str) -> Any:
+        """Arrays of the state as a tuple, for a kernel."""
+        return tuple(self.state[name] for name in names)
 
     @abstractmethod
     def play(self, begin: int, end: int) -> None:
@@ -60,8 +69,9 @@ class Engine(ABC):
         The arrays are the engine's own, so the kernels are called without another look at them.
         """
 
-    def inside(self, begin: int, end: int, rounds: int) -> None:
-        """Raise InputError unless rounds `begin` to `end` are in a block of so many."""
+    def inside(self, begin: int, end: int) -> None:
+        """Raise InputError unless rounds `begin` to `end` are in the block."""
+        rounds = self.discount.shape[1]
         if not 0 <= begin <= end <= rounds:
             raise InputError("play", expected=f"rounds from 0 to {rounds}", found=f"{begin} to {end}")
 
@@ -103,23 +113,6 @@ class Engine(ABC):
         normals = np.stack([rng.standard_normal(shape) for rng in generators])
         return normals, np.stack([rng.random((shape[0], 2)) for rng in generators])
 
-    def motion(self) -> Motion:
-        """How the filter of this method moves on this task."""
-        method, task = self.job.method, self.job.task
-        memory, walk = 1.0, 0.0
-        if method.filter == "kalman" and isinstance(task, Simulation):
-            if task.drift in ("mean_reverting", "reset"):  # a reset every n rounds forgets at the rate 1/n
-                memory = 1.0 - 1.0 / task.period
-                walk = 1.0 - memory**2
-            elif task.drift == "random_walk":
-                walk = 1.0 / task.period
-        return Motion(method.clock == "pull", self.job.prior_variance, memory, walk)
-
-    def choice(self) -> Choice:
-        """How this method chooses."""
-        method = self.job.method
-        return Choice(method.posterior_scale, method.confidence_width, method.epsilon, method.oracle)
-
 
 class DisjointBandit(Engine):
     """One posterior per arm in a simulated world."""
@@ -128,6 +121,13 @@ class DisjointBandit(Engine):
         super().__init__(job, job.horizon, "simulated")
         self.task = task
         d, arms, prior = task.dim, task.arms, job.prior_variance
+        memory, walk = 1.0, 0.0
+        if job.method.filter == "kalman" and task.drift in ("mean_reverting", "reset"):
+            memory = 1.0 - 1.0 / task.period  # a reset every n rounds forgets at the rate 1/n
+            walk = 1.0 - memory**2
+        elif job.method.filter == "kalman" and task.drift == "random_walk":
+            walk = 1.0 / task.period
+        self.motion = Motion(job.method.clock == "pull", prior, memory, walk)
         self.diagonal = np.cumsum(np.arange(1, d + 1)) - 1
         packed = np.zeros((*self.shape, d * (d + 1) // 2, arms))
         packed[:, :, self.diagonal, :] = prior
@@ -148,16 +148,15 @@ class DisjointBandit(Engine):
         job, state, stop = self.job, self.state, int(marks[-1])
         world, state["weights"] = simulate(self.task, job.root_seed, job.seeds, state["weights"], start, marks)
         draws = self.draws("policy", start, stop - start, self.task.arms)
-        self.before, self.weights = start, world.weights
-        self.block = (world.features, world.probabilities, world.rewards, *draws, self.gammas(start, stop))
+        self.before, self.weights, self.discount = start, world.weights, self.gammas(start, stop)
+        self.block = (world.features, world.probabilities, world.rewards, *draws, self.discount)
 
     def play(self, begin: int, end: int) -> None:
         """See `Engine.play`."""
-        self.inside(begin, end, self.block[0].shape[1])
-        names = ("mu", "packed", "scale", "kept", "ring_arm", "ring_site", "totals")
-        settings = (self.windows, self.guards, self.choice(), self.motion())
-        state = (self.state[name] for name in names)
-        play_disjoint.unchecked(self.before, begin, end, *self.block, *settings, *state)
+        self.inside(begin, end)
+        settings = self.windows, self.guards, self.choice, self.motion
+        state = self.arrays("mu", "packed", "scale", "kept", "ring_arm", "ring_site", "totals")
+        play_disjoint.unchecked(self.before, begin, end, self.block, *settings, state)
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`; the path is that of the second weight of the first arm."""
@@ -197,19 +196,18 @@ class ContextFreeBandit(Engine):
 
     def play(self, begin: int, end: int) -> None:
         """See `Engine.play`."""
-        self.inside(begin, end, self.discount.shape[1])
+        self.inside(begin, end)
         for variant, seed in np.ndindex(*self.shape):
-            play_context_free.unchecked(
-                begin,
-                end,
-                self.world.probabilities[seed],
-                self.world.rewards[seed],
-                self.discount[variant],
-                self.job.method.confidence_width,
-                self.generators[variant][seed],
-                self.state["counts"][variant, seed],
-                self.state["totals"][variant, seed],
-            )
+            block = self.world.probabilities[seed], self.world.rewards[seed], self.discount[variant]
+            policy = self.choice.confidence_width, self.generators[variant][seed]
+            counts, totals = self.state["counts"][variant, seed], self.state["totals"][variant, seed]
+            play_context_free.unchecked(begin, end, *block, *policy, counts, totals)
+
+
+def shared_state(shape: tuple[int, int], mean: Array, root: Array) -> Arrays:
+    """A posterior ``N(mean, root rootᵀ)`` for each schedule and seed."""
+    each = {"mu": np.tile(mean, (*shape, 1)), "root": np.tile(root, (*shape, 1, 1))}
+    return each | {"scale": np.ones(shape), "kept": np.ones(shape)}
 
 
 class SharedBandit(Engine):
@@ -218,7 +216,7 @@ class SharedBandit(Engine):
     def __init__(self, job: Job, task: Simulation | HeadlineBandit) -> None:
         self.headlines = Headlines.load(job) if isinstance(task, HeadlineBandit) else None
         if self.headlines is not None and isinstance(task, HeadlineBandit):
-            super().__init__(job, self.headlines.tests * task.visitors, self.headlines.origin)
+            super().__init__(job, len(self.headlines.first) * task.visitors, self.headlines.origin)
             mean, prior = self.headlines.prior(job)
         elif isinstance(task, Simulation):
             super().__init__(job, job.horizon, "simulated")
@@ -228,12 +226,7 @@ class SharedBandit(Engine):
         self.diagonal = job.method.filter == "diagonal"
         root = (1.0 / prior)[None] if self.diagonal else np.diag(np.sqrt(prior))
         self.prior = (mean, prior)
-        self.state |= {
-            "mu": np.tile(mean, (*self.shape, 1)),
-            "root": np.tile(root, (*self.shape, 1, 1)),
-            "scale": np.ones(self.shape),
-            "kept": np.ones(self.shape),
-        }
+        self.state |= shared_state(self.shape, mean, root)
 
     def enter(self, start: int, marks: NDArray[np.int64]) -> None:
         """See `Engine.enter`."""
@@ -243,23 +236,21 @@ class SharedBandit(Engine):
             first = np.arange(length) * self.task.arms
             count = np.full(length, self.task.arms)
             self.weights = world.weights
-            self.block = (world.features, first, count, world.probabilities, world.rewards)
+            shown = world.features, first, count, world.probabilities, world.rewards
         elif self.headlines is not None:
             test = np.arange(start, start + length) // self.task.visitors
             first, count = self.headlines.first[test], self.headlines.count[test]
             names = ("dynts", self.task.name, "rewards")
             rewards = np.stack([stream(job.root_seed, *names, seed, start).random(length) for seed in job.seeds])
-            self.block = (self.headlines.x[None], first, count, self.headlines.rate[None], rewards)
-        self.draw = self.draws("policy", start, length, state["mu"].shape[-1])
+            shown = self.headlines.x[None], first, count, self.headlines.rate[None], rewards
         self.discount = self.gammas(start, start + length)
+        self.block = (*shown, *self.draws("policy", start, length, state["mu"].shape[-1]), self.discount)
 
     def play(self, begin: int, end: int) -> None:
         """See `Engine.play`."""
-        self.inside(begin, end, self.discount.shape[1])
-        state = (self.state[name] for name in ("mu", "root", "scale", "kept", "totals"))
-        drawn = (*self.block, *self.draw, self.discount)
-        prior = (self.guards, *self.prior)
-        play_shared.unchecked(begin, end, *drawn, self.choice(), *prior, self.diagonal, *state)
+        self.inside(begin, end)
+        state = self.arrays("mu", "root", "scale", "kept", "totals")
+        play_shared.unchecked(begin, end, self.block, self.choice, self.guards, self.prior, self.diagonal, state)
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`."""
@@ -285,29 +276,22 @@ class Tracker(Engine):
         self.headlines = Headlines.load(job)
         super().__init__(job, len(self.headlines.rate), self.headlines.origin)
         self.impressions = task.impressions
-        mean, prior = self.headlines.prior(job)
-        self.prior = (mean, prior)
-        self.state = {
-            "mu": np.tile(mean, (*self.shape, 1)),
-            "root": np.tile(np.diag(np.sqrt(prior)), (*self.shape, 1, 1)),
-            "scale": np.ones(self.shape),
-            "kept": np.ones(self.shape),
-            "loss": np.zeros(self.shape),
-        }
+        self.prior = mean, variance = self.headlines.prior(job)
+        self.state = shared_state(self.shape, mean, np.diag(np.sqrt(variance))) | {"loss": np.zeros(self.shape)}
         self.clicks = self.headlines.clicks(job, self.impressions)
 
     def enter(self, start: int, marks: NDArray[np.int64]) -> None:
         """See `Engine.enter`."""
-        self.block = slice(start, int(marks[-1]))
+        self.before = start
         self.discount = self.gammas(start, int(marks[-1]))
 
     def play(self, begin: int, end: int) -> None:
         """See `Engine.play`."""
-        self.inside(begin, end, self.discount.shape[1])
-        rows = slice(self.block.start + begin, self.block.start + end)
-        state = (self.state[name] for name in ("mu", "root", "scale", "kept", "loss"))
+        self.inside(begin, end)
+        rows = slice(self.before + begin, self.before + end)
         shown = (self.headlines.x[rows], self.clicks[:, rows], float(self.impressions))
-        track.unchecked(*shown, self.discount[:, begin:end], self.guards, *self.prior, *state)
+        state = self.arrays("mu", "root", "scale", "kept", "loss")
+        track.unchecked(*shown, self.discount[:, begin:end], self.guards, self.prior, state)
 
     def read(self, place: int) -> dict[str, Array]:
         """See `Engine.read`: log loss per impression, times 1000."""

@@ -161,26 +161,6 @@ def _negative_log_posterior(u: Array, A: Array, offset: Array, clicks: Array, tr
     return 0.5 * np.dot(u, u) - np.sum(clicks * logits - trials * log_partition)
 
 
-@checked(mu="real D", q="real D", phi="real D")
-@compiled()
-def diagonal_update(mu: Array, q: Array, phi: Array, clicks: float, trials: float) -> tuple[Array, Array]:
-    r"""The update for large D: only the diagonal of the precision is kept (Chapelle and Li, 2011).
-
-    .. math:: q_i \leftarrow q_i + n\,\phi_i^2\,\sigma(s)(1-\sigma(s)),\qquad
-              \mu_i \leftarrow \mu_i + \frac{\phi_i}{q_i}\,(c - n\,\sigma(s))
-
-    Args:
-        mu: prior mean ``(D,)``.
-        q: predicted (already discounted) precision ``(D,)``.
-
-    Returns:
-        Mean ``(D,)`` and precision ``(D,)``.
-    """
-    s = laplace_logit(np.dot(phi, mu), float(np.sum(phi * phi / q)), clicks, trials)
-    p = sigmoid(s)
-    return mu + phi / q * (clicks - trials * p), q + trials * p * (1.0 - p) * phi * phi
-
-
 @compiled()
 def restoration_due(kept: float, gamma: float, dimension: int) -> bool:
     """Whether the prior has lost so much of its weight that `restore` is called.

@@ -36,9 +36,8 @@ def filters(bandit: Engine) -> tuple[dict[str, Array], dict[str, Any]]:
         about["axes"]["variance"] = "method, seed, group, feature"
         del about["axes"]["covariance"]
         return {**arrays, "variance": 1.0 / state["root"]}, about
-    rows, columns = np.tril_indices(state["mu"].shape[2])
     covariance = state["scale"][..., None, None] * (state["root"] @ np.swapaxes(state["root"], 2, 3))
-    return {**arrays, "covariance": covariance[:, :, None, rows, columns]}, about
+    return {**arrays, "covariance": covariance[:, :, None, *np.tril_indices(state["mu"].shape[2])]}, about
 
 
 def agents(bandit: Engine) -> dict[str, dict[str, Any] | None]:
@@ -46,7 +45,7 @@ def agents(bandit: Engine) -> dict[str, dict[str, Any] | None]:
     method, found = bandit.job.method, {}
     mean, variance = getattr(bandit, "prior", (np.zeros(1), np.full(1, bandit.job.prior_variance)))
     thompson = method.filter == "full" and method.clock == "round" and not method.oracle
-    thompson &= method.epsilon == 0.0 and method.confidence_width == 0.0
+    thompson &= method.epsilon == method.confidence_width == 0.0 and isinstance(bandit, DisjointBandit | SharedBandit)
     for text, schedule, gamma in zip(
         method.schedules, bandit.schedules, bandit.gammas(bandit.rounds - 1, bandit.rounds)[:, 0], strict=True
     ):
@@ -60,9 +59,7 @@ def agents(bandit: Engine) -> dict[str, dict[str, Any] | None]:
             "shared": not isinstance(bandit, DisjointBandit),
         }
         fits = thompson and same and not schedule.window and schedule.guard != "trace"
-        found[f"{method.name}/{text}"] = (
-            settings if fits and isinstance(bandit, DisjointBandit | SharedBandit) else None
-        )
+        found[f"{method.name}/{text}"] = settings if fits else None
     return found
 
 

@@ -13,10 +13,17 @@ from numpy.typing import NDArray
 from septet.arrays import Fault, checked
 from septet.compiled import compiled
 from septet.dynts.choice import FOLD, Choice, account, choose
-from septet.dynts.filter import laplace_logit, restoration_due, sigmoid
+from septet.dynts.filter import click_probability, laplace_logit, restoration_due, sigmoid
 from septet.dynts.schedules import GUARDS
 
 Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
+Block = tuple[Array, Whole, Whole, Array, Array, Array, Array, Array]
+"""`features`, `first`, `count`, `probabilities`, `rewards`, `normals`, `uniforms` and `gammas` of `play_shared`."""
+State = tuple[Array, Array, Array, Array, Array]
+"""`mu`, `root`, `scale`, `kept` and `totals` of `play_shared`."""
+Prior = tuple[Array, Array]
+PRIORS = {"mean": "real D", "variance": "real D"}
 PRIOR, TRACE = GUARDS.index("prior"), GUARDS.index("trace")
 
 
@@ -45,8 +52,8 @@ def dot(left: Array, right: Array) -> float:
 
 def _rows_fit(a: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
     """Each round has at least one row, all its rows are there, and there is a world for each seed."""
-    count, end = a["count"], sizes["N"]
-    if count.size == 0 or (a["first"] + count).max() > end:
+    (_, first, count, *_), end = a["block"], sizes["N"]
+    if count.size == 0 or (first + count).max() > end:
         return "first, count", f"at least one row a round, of {end}", "no round, or rows after the last"
     if sizes["W"] not in (1, sizes["S"]):
         return "features", f"1 world or {sizes['S']}", f"{sizes['W']}"
@@ -57,48 +64,32 @@ def _rows_fit(a: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
 @checked(
     None,
     _rows_fit,
-    mu="out f8 V S D",
-    features="real W N D",
-    first="whole T < N",
-    count="whole T in 1 N",
-    probabilities="real W N",
-    rewards="real S T",
-    normals="real S T D",
-    uniforms="real S T 2 in 0 1",
-    gammas="real V T",
+    state={
+        "mu": "out f8 V S D",
+        "root": "out f8 V S R D",
+        "scale": "out f8 V S",
+        "kept": "out f8 V S",
+        "totals": "out f8 V S 3",
+    },
+    block={
+        "features": "real W N D",
+        "first": "whole T < N",
+        "count": "whole T in 1 N",
+        "probabilities": "real W N",
+        "rewards": "real S T",
+        "normals": "real S T D",
+        "uniforms": "real S T 2 in 0 1",
+        "gammas": "real V T",
+    },
     begin="int 0 T",
     end="int 0 T",
     choice=Choice,
     guards="whole V in 0 2",
-    prior_mean="real D",
-    prior_variance="real D",
-    root="out f8 V S R D",
-    scale="out f8 V S",
-    kept="out f8 V S",
-    totals="out f8 V S 3",
+    prior=PRIORS,
 )
 @compiled()
 def play_shared(
-    begin: int,
-    end: int,
-    features: Array,
-    first: NDArray[np.int64],
-    count: NDArray[np.int64],
-    probabilities: Array,
-    rewards: Array,
-    normals: Array,
-    uniforms: Array,
-    gammas: Array,
-    choice: Choice,
-    guards: NDArray[np.int64],
-    prior_mean: Array,
-    prior_variance: Array,
-    diagonal: bool,
-    mu: Array,
-    root: Array,
-    scale: Array,
-    kept: Array,
-    totals: Array,
+    begin: int, end: int, block: Block, choice: Choice, guards: Whole, prior: Prior, diagonal: bool, state: State
 ) -> None:
     """Play rounds of a block with one posterior for all arms, for V schedules and S seeds; state is updated in place.
 
@@ -109,14 +100,17 @@ def play_shared(
         probabilities: click probability of each row, ``(S or 1, N)``.
         rewards: ``(S, T)``; normals: ``(S, T, D)``; uniforms: ``(S, T, 2)``; gammas: ``(V, T)``.
         guards: place of each schedule's guard in `schedules.GUARDS`, ``(V,)``.
-        prior_mean, prior_variance: of each weight, ``(D,)``.
-        diagonal: keep only the diagonal of the precision (for large D).
+        prior: mean and variance of each weight, ``(D,)``.
+        diagonal: keep only the diagonal of the precision (for large D; Chapelle and Li 2011).
         mu: posterior means ``(V, S, D)``.
         root: S with Σ = scale * S Sᵀ, ``(V, S, D, D)``; if `diagonal`, the precision ``(V, S, 1, D)``.
         scale, kept: ``(V, S)``, the factor above, and the share of the prior's precision left in Σ; unused if
             `diagonal`.
         totals: as in `play_disjoint`.
     """
+    features, first, count, probabilities, rewards, normals, uniforms, gammas = block
+    prior_mean, prior_variance = prior
+    mu, root, scale, kept, totals = state
     schedules, seeds, d = mu.shape
     spread = np.sqrt(choice.posterior_scale)
     drawn, f, gain = np.empty(d), np.empty(d), np.empty(d)
@@ -149,7 +143,7 @@ def play_shared(
                 phi = rows[arm]
                 m = dot(phi, mean)
                 v = _variance(phi, S, c, diagonal, f)
-                account(totals[variant, seed], p_t, arms, arm, clicked, m, v)
+                account(totals[variant, seed], p_t, arms, arm, clicked, click_probability(m, v))
                 s = laplace_logit(m, v, clicked, 1.0)
                 sigma = sigmoid(s)
                 kappa = sigma * (1.0 - sigma)

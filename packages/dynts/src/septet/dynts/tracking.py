@@ -12,7 +12,7 @@ from septet.compiled import compiled
 from septet.dynts import upworthy
 from septet.dynts.config import Job, Tracking
 from septet.dynts.filter import click_probability, laplace_logit, sigmoid
-from septet.dynts.shared import discount_root, dot, potter_update, transposed_product
+from septet.dynts.shared import PRIORS, Prior, State, Whole, discount_root, dot, potter_update, transposed_product
 from septet.seeding import stream
 
 Array = NDArray[np.float64]
@@ -42,11 +42,6 @@ class Headlines:
         _, first, count = np.unique(table["test"].to_numpy(), return_index=True, return_counts=True)
         x = np.ascontiguousarray(table["x"].to_numpy(), dtype=np.float64)
         return cls(x, table["rate"].to_numpy(), first.astype(np.int64), count.astype(np.int64), origin)
-
-    @property
-    def tests(self) -> int:
-        """Number of headline tests."""
-        return len(self.first)
 
     def prior(self, job: Job) -> tuple[Array, Array]:
         """Mean and variance of the weights ``(D,)``: the intercept sits at the logit of the base rate."""
@@ -81,41 +76,33 @@ def reference_losses(clicks: Array, rate: Array, impressions: int) -> tuple[Arra
 
 
 @checked(
-    mu="out f8 V S D",
+    state={
+        "mu": "out f8 V S D",
+        "root": "out f8 V S D D",
+        "scale": "out f8 V S",
+        "kept": "out f8 V S",
+        "loss": "out f8 V S",
+    },
     x="real N D",
     clicks="real S N",
     gammas="real V N",
     guards="whole V in 0 2",
-    prior_mean="real D",
-    prior_variance="real D",
-    root="out f8 V S D D",
-    scale="out f8 V S",
-    kept="out f8 V S",
-    loss="out f8 V S",
+    prior=PRIORS,
 )
 @compiled()
 def track(
-    x: Array,
-    clicks: Array,
-    impressions: float,
-    gammas: Array,
-    guards: NDArray[np.int64],
-    prior_mean: Array,
-    prior_variance: Array,
-    mu: Array,
-    root: Array,
-    scale: Array,
-    kept: Array,
-    loss: Array,
+    x: Array, clicks: Array, impressions: float, gammas: Array, guards: Whole, prior: Prior, state: State
 ) -> None:
     """Predict, then learn, for N headlines, V schedules and S seeds; one discount step per headline.
 
     Args:
         x: ``(N, D)``; clicks: ``(S, N)`` out of `impressions`; gammas: ``(V, N)``.
-        guards, prior_mean, prior_variance: as in `play_shared`.
-        mu: ``(V, S, D)``; root: S of Σ = scale * S Sᵀ, ``(V, S, D, D)``; scale, kept: ``(V, S)``; updated in place.
-        loss: running log loss per impression, ``(V, S)``; updated in place.
+        guards, prior: as in `play_shared`.
+        state: mu, root, scale and kept as in `play_shared`, and the running log loss per impression, ``(V, S)``;
+            updated in place.
     """
+    prior_mean, prior_variance = prior
+    mu, root, scale, kept, loss = state
     schedules, seeds, d = mu.shape
     f, gain = np.empty(d), np.empty(d)
     for variant in range(schedules):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from septet.dynts.config import Job
 from septet.dynts.decay import effective_samples
@@ -49,7 +50,7 @@ def score_tables(job: Job, bandit: Engine) -> tuple[dict[str, dict[str, object]]
     Regret is written as a curve of `points` points, the other metrics at the end; for a method with
     `trace`, the posterior variance and effective sample size too as curves, and the path of one weight.
     """
-    marks, seeds = bandit.marks, job.seeds
+    marks = bandit.marks
     coarse = np.isin(marks, bandit.points)
     last = np.arange(len(marks)) == len(marks) - 1
     shown = {"regret", "posterior_variance"} if job.method.trace else {"regret"}
@@ -58,6 +59,13 @@ def score_tables(job: Job, bandit: Engine) -> tuple[dict[str, dict[str, object]]
         shown = {"log_loss"}
     methods: dict[str, dict[str, object]] = {}
     frames = []
+
+    def add(label: str, steps: NDArray[np.int64], metrics: dict[str, NDArray[np.float64]]) -> None:
+        if metrics:
+            seeds = job.seeds[: len(next(iter(metrics.values())))]
+            table = score_rows(PAPER, label, job.task.name, seeds=seeds, steps=steps.tolist(), metrics=metrics)
+            frames.append(table)
+
     for index, schedule in enumerate(bandit.schedules):
         label = f"{job.method.name}/{job.method.schedules[index]}"
         methods[label] = {
@@ -68,25 +76,19 @@ def score_tables(job: Job, bandit: Engine) -> tuple[dict[str, dict[str, object]]
         of = {name: values[:, index].T for name, values in curves.items()}
         paths = {name: of.pop(name) for name in list(of) if name.startswith("path_")}
         for keep, names in ((coarse, shown & of.keys()), (last, of.keys() - shown)):
-            frames.append(_rows(label, job, seeds, marks[keep], {name: of[name][:, keep] for name in sorted(names)}))
+            add(label, marks[keep], {name: of[name][:, keep] for name in sorted(names)})
         if "regret" in of:
             fifth = int(np.searchsorted(marks, 0.8 * bandit.rounds))
             slope = (of["regret"][:, -1] - of["regret"][:, fifth]) / (marks[-1] - marks[fifth])
-            frames.append(_rows(label, job, seeds, marks[last], {"regret_slope": slope[:, None]}))
+            add(label, marks[last], {"regret_slope": slope[:, None]})
         if job.method.trace and paths:
             samples = effective_samples(schedule, bandit.rounds)[marks[coarse] - 1]
-            frames.append(_rows(label, job, seeds[:1], marks[coarse], {"effective_samples": samples[None]}))
-            frames.append(_rows(label, job, seeds[:1], marks, {name: path[:1] for name, path in paths.items()}))
+            add(label, marks[coarse], {"effective_samples": samples[None]})
+            add(label, marks, {name: path[:1] for name, path in paths.items()})
     if isinstance(bandit, Tracker):
         losses = reference_losses(bandit.clicks, bandit.headlines.rate, bandit.impressions)
         for name, loss in zip(("constant", "true-rates"), losses, strict=True):
             label = f"{job.method.name}/{name}"
             methods[label] = {"reference": name}
-            frames.append(_rows(label, job, seeds, marks[last], {"log_loss": loss[:, None]}))
-    return methods, [frame for frame in frames if not frame.is_empty()]
-
-
-def _rows(label: str, job: Job, seeds: list[int], steps: np.ndarray, metrics: dict[str, np.ndarray]) -> pl.DataFrame:
-    if not metrics:
-        return pl.DataFrame()
-    return score_rows(PAPER, label, job.task.name, seeds=seeds, steps=[int(s) for s in steps], metrics=metrics)
+            add(label, marks[last], {"log_loss": loss[:, None]})
+    return methods, frames

@@ -28,15 +28,8 @@ FUNCTION_WORDS = (
 ).split()
 STYLE_FEATURES = 14
 FEATURES = STYLE_FEATURES + len(FUNCTION_WORDS)
-PREPARED = pl.Schema(
-    {
-        "week": pl.Int64(),
-        "test": pl.UInt32(),
-        "rate": pl.Float64(),
-        "impressions": pl.Int64(),
-        "x": pl.Array(pl.Float64, FEATURES),
-    }
-)
+X = pl.Array(pl.Float64, FEATURES)
+PREPARED = pl.Schema({"week": pl.Int64(), "test": pl.UInt32(), "rate": pl.Float64(), "impressions": pl.Int64(), "x": X})
 """The columns of the prepared table."""
 
 
@@ -96,12 +89,10 @@ def read(file: Path) -> pl.DataFrame:
     """
     columns = ["clickability_test_id", "test_week", "headline", "impressions", "clicks"]
     try:
-        frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file)
-        frame = frame.select(columns)
+        frame = (pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file)).select(columns)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(
-            str(file), expected=f"a table with {', '.join(columns)}", found=str(error).split("\n")[0]
-        ) from None
+        expected = f"a table with {', '.join(columns)}"
+        raise InputError(str(file), expected=expected, found=str(error).split("\n")[0]) from None
     bad = frame.filter(
         (pl.col("impressions") <= 0) | (pl.col("clicks") < 0) | (pl.col("clicks") > pl.col("impressions"))
     )
@@ -115,12 +106,10 @@ def read(file: Path) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "week": frame["test_week"],
-            "test": (frame["clickability_test_id"].rle_id()),
+            "test": frame["clickability_test_id"].rle_id(),
             "rate": frame["clicks"] / frame["impressions"],
             "impressions": frame["impressions"],
-            "x": pl.Series(
-                [headline_features(text) for text in frame["headline"]], dtype=pl.Array(pl.Float64, FEATURES)
-            ),
+            "x": pl.Series([headline_features(text) for text in frame["headline"]], dtype=X),
         }
     )
 
@@ -150,13 +139,7 @@ def stand_in(root_seed: int) -> pl.DataFrame:
             test += 1
     week, tests, rates, impressions, x = zip(*rows, strict=True)
     return pl.DataFrame(
-        {
-            "week": week,
-            "test": pl.Series(tests, dtype=pl.UInt32),
-            "rate": rates,
-            "impressions": impressions,
-            "x": pl.Series(np.stack(x), dtype=pl.Array(pl.Float64, FEATURES)),
-        }
+        {"week": week, "test": tests, "rate": rates, "impressions": impressions, "x": np.stack(x)}, PREPARED
     )
 
 

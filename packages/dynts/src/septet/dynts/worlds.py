@@ -46,11 +46,8 @@ def simulate(
     Returns:
         The rounds, and the weights ``(S, groups, D)`` at their end.
     """
-    parts, ends = [], []
-    for index, seed in enumerate(seeds):
-        part, end = _simulate_one(task, root, seed, weights[index], start, marks)
-        parts.append(part)
-        ends.append(end)
+    each = zip(seeds, weights, strict=True)
+    parts, ends = zip(*(_simulate_one(task, root, seed, w, start, marks) for seed, w in each), strict=True)
     return Rounds(*(np.stack(fields) for fields in zip(*parts, strict=True))), np.stack(ends)
 
 
@@ -70,13 +67,11 @@ def _simulate_one(
     contexts[:, 0] = CONTEXT_SCALE
     if task.shared:
         ads = stream(root, "dynts", task.name, "ads", seed).standard_normal((task.arms, task.ad_dim)) * CONTEXT_SCALE
-        features = joint_features(contexts, ads)
-        logits = np.einsum("tkd,td->tk", features, path[:, 0])
-        features = features.reshape(length * task.arms, task.dim)
-        logits = logits.reshape(-1)
+        joint = joint_features(contexts, ads)
+        logits = np.einsum("tkd,td->tk", joint, path[:, 0]).reshape(-1)
+        features = joint.reshape(-1, task.dim)
     else:
-        features = contexts
-        logits = np.einsum("td,tkd->tk", contexts, path)
+        features, logits = contexts, np.einsum("td,tkd->tk", contexts, path)
     rounds = Rounds(features, 1.0 / (1.0 + np.exp(-logits)), draws("rewards").random(length), path[marks - start - 1])
     return rounds, moved
 
@@ -106,7 +101,5 @@ def _drift(w: Array, noise: Array, path: Array, start: int, keep: float, step: f
             if start + t > 0 and (start + t) % period == 0:
                 w[:] = noise[t]
         elif noise.shape[0] > 0:
-            for g in range(w.shape[0]):
-                for i in range(w.shape[1]):
-                    w[g, i] = keep * w[g, i] + step * noise[t, g, i]
+            w[:] = keep * w + step * noise[t]
         path[t] = w

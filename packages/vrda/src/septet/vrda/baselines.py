@@ -9,7 +9,7 @@ MaxEnt on lists.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,9 @@ from sklearn.linear_model import LogisticRegression
 
 from septet.arrays import Fault, checked
 from septet.errors import InputError
-from septet.vrda.kernels import jit, row_scores, slope, soft
+from septet.vrda.kernels import Lists, jit, row_scores, slope, soft
 from septet.vrda.lists import NBest
-from septet.vrda.needs import JUDGED, LISTS, lists_fit
+from septet.vrda.needs import JUDGED, lists_fit
 
 Array = NDArray[Any]
 
@@ -54,8 +54,7 @@ class Schedule:
         return shrunk, np.cumsum(shrunk)
 
 
-@dataclass
-class GradientState:
+class GradientState(NamedTuple):
     """Weights as of their last touch: `w`, voted sum `total`, example of last touch `since`, scalars `run`.
 
     `run` holds examples seen, weight of the unpenalised feature, its sum over predictors, mistakes.
@@ -89,39 +88,33 @@ def _stretch(w: float, a: int, b: int, shrunk: Array, sums: Array, theta: float)
 
 def _steps_fit(a: Mapping[str, Any], sizes: dict[str, int]) -> Fault | None:
     """Examples seen and to come have a step, and no weight was touched after the last."""
-    t, since, ticks = a["run"][0], a["since"], len(a.get("order", ()))
+    _, _, since, (t, *_) = a["state"]
+    ticks = len(a.get("order", ()))
     if not (t == t and t >= 0 and t + ticks <= sizes["T"]):
         return "shrunk", f"room for {t + ticks:g} examples", f"{sizes['T']}"
     if since.size and not 0 <= since.min() <= since.max() <= t:
         return "since", f"examples from 0 to {t:g}", f"{since.min()} to {since.max()}"
-    return lists_fit(a, sizes) if "starts" in a else None
+    return lists_fit(dict(zip(JUDGED, a["lists"], strict=True)), sizes) if "lists" in a else None
 
 
-_STATE = {
-    "w": "out f8 n",
-    "total": "out f8 n",
-    "since": "out i8 n",
-    "run": "out f8 4",
-    "shrunk": "real T+1",
-    "sums": "real T+1",
-}
+_STATE = {"w": "out f8 n", "total": "out f8 n", "since": "out i8 n", "run": "out f8 4"}
 
 
-@checked(None, _steps_fit, **_STATE, **LISTS, **JUDGED, steps="real T")
+@checked(
+    None,
+    _steps_fit,
+    state=_STATE,
+    shrunk="real T+1",
+    sums="real T+1",
+    lists=JUDGED,
+    order="whole o < l",
+    steps="real T",
+)
 @jit
 def gradient_pass(
-    starts: Array,
-    indptr: Array,
-    indices: Array,
-    data: Array,
-    base: Array,
-    quality: Array,
-    target: Array,
+    lists: Lists,
     order: Array,
-    w: Array,
-    total: Array,
-    since: Array,
-    run: Array,
+    state: GradientState,
     steps: Array,
     shrunk: Array,
     sums: Array,
@@ -134,12 +127,14 @@ def gradient_pass(
     is worse than it.
 
     Args:
-        starts, indptr, indices, data, base, quality, target, order: as in `septet.vrda.kernels.list_pass`.
-        w, total, since, run: the state, see `GradientState`.
+        lists, order: as in `septet.vrda.kernels.list_pass`.
+        state: updated in place.
         steps, shrunk, sums: from `Schedule`, for all examples to come.
         theta: larger weights are not shrunk.
         log_loss: whether the loss is logistic rather than hinge.
     """
+    base, starts, data, indices, indptr, quality, target = lists
+    w, total, since, run = state
     t, w0, mistakes = int(run[0]), run[1], 0
     for i in order:
         good = target[i]
@@ -186,12 +181,11 @@ def gradient_pass(
     return mistakes
 
 
-@checked(None, _steps_fit, **_STATE)
+@checked(None, _steps_fit, state=_STATE, shrunk="real T+1", sums="real T+1")
 @jit
-def gradient_weights(
-    w: Array, total: Array, since: Array, run: Array, shrunk: Array, sums: Array, theta: float
-) -> tuple[Array, Array]:
+def gradient_weights(state: GradientState, shrunk: Array, sums: Array, theta: float) -> tuple[Array, Array]:
     """The present predictor, and the sum of the predictors after each example; shapes ``(n,)``, ``(n,)``."""
+    w, total, since, run = state
     t = int(run[0])
     last, summed = np.zeros_like(w), total.copy()
     for j in range(w.shape[0]):
@@ -272,7 +266,7 @@ def maxent(lists: NBest, l1: float, rounds: int = 200, tolerance: float = 1e-6) 
     target, out = lists.target, np.empty(len(base))
 
     def loss_and_gradient(w: Array) -> tuple[float, Array]:
-        scores = row_scores.unchecked(lists.indptr, lists.indices, lists.data, base, w[:n], w[n])
+        scores = row_scores.unchecked((lists.data, lists.indices, lists.indptr), base, w[:n], w[n])
         loss = _expectations(lists.starts, scores, target, out) / m
         gradient = _transposed(lists.indptr, lists.indices, lists.data, out, n)
         return loss, np.append(gradient, out @ base) / m

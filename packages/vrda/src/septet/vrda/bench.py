@@ -26,7 +26,7 @@ from septet.bench import Bench, Row, row, seconds
 from septet.config import Settings
 from septet.seeding import stream
 from septet.vrda import VRDAClassifier
-from septet.vrda.kernels import jit
+from septet.vrda.kernels import Rows, jit
 from septet.vrda.prefetch import prefetch_row
 
 Array = NDArray[Any]
@@ -107,7 +107,7 @@ def contenders(setting: Setting, folder: Path) -> tuple[dict[str, dict[str, Any]
         results[name]["at_edge"] = at_edge(results[name]["setting"], grid)
     train, weights = X[: setting.examples], np.ones(X.shape[1])
     order = np.random.default_rng(0).permutation(setting.examples)
-    read = seconds(lambda: gather(train.indptr, train.indices, train.data, order, weights))
+    read = seconds(lambda: gather((train.data, train.indices, train.indptr), order, weights))
     read()  # compiles
     timed: dict[str, list[dict[str, Any]]] = {name: [] for name in results}
     reads = []
@@ -129,8 +129,9 @@ def at_edge(setting: Any, grid: list[Any]) -> float:
 
 
 @jit
-def gather(indptr: Array, indices: Array, data: Array, order: Array, weights: Array) -> float:
+def gather(rows: Rows, order: Array, weights: Array) -> float:
     """The sum of the weights of all non-zeros, row by row: a pass that only looks weights up."""
+    data, indices, indptr = rows
     total = 0.0
     for at in range(order.shape[0]):
         if at + 1 < order.shape[0]:
@@ -140,14 +141,10 @@ def gather(indptr: Array, indices: Array, data: Array, order: Array, weights: Ar
     return total
 
 
-def edges(results: dict[str, dict[str, Any]]) -> float:
-    """How many contenders would have to be tuned further."""
-    return float(sum(one.get("at_edge", 0.0) for one in results.values()))
-
-
 def compare(results: dict[str, dict[str, Any]], limit: float) -> list[Row]:
     """The rows that set each of our predictions beside each peer; the limit is the bare gather."""
-    rows = [row("learners whose best setting is at an edge of its grid", edges(results), "learners")]
+    edges = float(sum(one.get("at_edge", 0.0) for one in results.values()))
+    rows = [row("learners whose best setting is at an edge of its grid", edges, "learners")]
     for ours in OURS.values():
         for peer in PEERS.values():
             mine, other = results[ours], results[peer]
@@ -155,10 +152,8 @@ def compare(results: dict[str, dict[str, Any]], limit: float) -> list[Row]:
             rows.append(
                 row(f"examples per second and pass, {ours}", speed, "1/s", peer, theirs, limit / mine["seconds"])
             )
-            of_processor = mine["examples"] / mine["processor"], other["examples"] / other["processor"]
-            rows.append(
-                row(f"examples per processor second and pass, {ours}", of_processor[0], "1/s", peer, of_processor[1])
-            )
+            speed, theirs = mine["examples"] / mine["processor"], other["examples"] / other["processor"]
+            rows.append(row(f"examples per processor second and pass, {ours}", speed, "1/s", peer, theirs))
             for key, text, unit in (
                 ("error", "test error", "share"),
                 ("nonzeros", "non-zeros", "weights"),
@@ -170,14 +165,9 @@ def compare(results: dict[str, dict[str, Any]], limit: float) -> list[Row]:
 
 def growth(total: int) -> list[Row]:
     """Time per non-zero as rows get longer, and as the space grows from 1e4 to 1e8 columns."""
-    rows = []
-    for draws in (10, 30, 100, 300):
-        cost = _cost(total // draws, 1 << 17, draws)
-        rows.append(row(f"time per non-zero, {draws} draws a row", cost, "ns"))
-    for power in range(4, 9):
-        cost = _cost(total // 80, 10**power, 80)
-        rows.append(row(f"time per non-zero, 1e{power} columns", cost, "ns"))
-    return rows
+    lengths = {f"{draws} draws a row": (total // draws, 1 << 17, draws) for draws in (10, 30, 100, 300)}
+    widths = {f"1e{power} columns": (total // 80, 10**power, 80) for power in range(4, 9)}
+    return [row(f"time per non-zero, {name}", _cost(*sizes), "ns") for name, sizes in {**lengths, **widths}.items()]
 
 
 def _cost(examples: int, columns: int, draws: int) -> float:
@@ -209,8 +199,7 @@ def _measure(folder: Path, name: str, value: Any, setting: Setting) -> dict[str,
         text=True,
         encoding="utf-8",
     )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def child(order: str) -> None:
@@ -263,32 +252,21 @@ def _learner(name: str, value: Any, folder: Path) -> Any:
     """`learn(X, y, passes)` of a contender; it returns a predictor and the number of non-zeros."""
     if name in OURS.values():
         prediction = next(key for key, shown in OURS.items() if shown == name)
-
-        def ours(X: csr_matrix, y: Array, passes: int) -> Any:
-            model = VRDAClassifier(l1=value, prediction=prediction, max_iter=passes, random_state=0).fit(X, y)
-            return model.predict, int(np.count_nonzero(model.coef_))
-
-        return ours
-    if name == "SGDClassifier":
-        linear = importlib.import_module("sklearn.linear_model")
-
-        def sgd(X: csr_matrix, y: Array, passes: int) -> Any:
-            model = linear.SGDClassifier(
-                penalty="l1",
-                alpha=value[0],
-                learning_rate="constant",
-                eta0=value[1],
-                average=True,
-                max_iter=passes,
-                tol=None,
-                random_state=0,
-            ).fit(X, y)
-            return model.predict, int(np.count_nonzero(model.coef_))
-
-        return sgd
-    if name == "Vowpal Wabbit":
+        model: Any = VRDAClassifier(l1=value, prediction=prediction, random_state=0)
+    elif name == "SGDClassifier":
+        alpha, eta0 = value
+        settings = {"penalty": "l1", "learning_rate": "constant", "average": True, "tol": None, "random_state": 0}
+        model = importlib.import_module("sklearn.linear_model").SGDClassifier(alpha=alpha, eta0=eta0, **settings)
+    elif name == "Vowpal Wabbit":
         return lambda X, y, passes: _vowpal(folder, value, X, y, passes)
-    return lambda X, y, passes: _river(value, X, y)
+    else:
+        return lambda X, y, passes: _river(value, X, y)
+
+    def learn(X: csr_matrix, y: Array, passes: int) -> Any:
+        model.set_params(max_iter=passes).fit(X, y)
+        return model.predict, int(np.count_nonzero(model.coef_))
+
+    return learn
 
 
 def _vowpal(folder: Path, value: list[float], X: csr_matrix, y: Array, passes: int) -> Any:
@@ -306,14 +284,12 @@ def _vowpal(folder: Path, value: list[float], X: csr_matrix, y: Array, passes: i
         f"--loss_function hinge --l1 {value[0]} -l {value[1]} -b {bits} --passes {passes} --readable_model {model}"
     )
     vowpal.Workspace(f"{common} {options}").finish()
-    w, constant = np.zeros(1 << bits), 0.0
-    body = model.read_text(encoding="utf-8").split(":0\n")[-1]
-    for line in body.splitlines():
+    w = np.zeros(1 << bits)
+    for line in model.read_text(encoding="utf-8").split(":0\n")[-1].splitlines():
         place, _, rest = line.partition(":")
         if place.isdigit() and rest:
             w[int(place)] = float(rest.split()[0])
-    constant_at = 11650396 & ((1 << bits) - 1)  # where Vowpal Wabbit keeps its intercept
-    constant = float(w[constant_at])
+    constant = float(w[11650396 & ((1 << bits) - 1)])  # where Vowpal Wabbit keeps its intercept
     return lambda rows: np.where(rows @ w[:columns] + constant > 0, 1, -1), int(np.count_nonzero(w))
 
 

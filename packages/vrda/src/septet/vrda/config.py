@@ -166,6 +166,20 @@ class Job(Common):
     """The lists, output of prepare."""
 
 
+METHODS = {
+    "perceptron": Method(learner="perceptron"),
+    "vrda_hinge": Method(l1=GRID, gamma=0.05, bound=True),
+    "vrda_log": Method(loss="log", l1=GRID, gamma=1000.0),
+    "rda_hinge": Method(learner="rda", l1=[1e-5, 1e-4], gamma=0.05),
+    "rda_log": Method(learner="rda", loss="log", l1=[1e-5, 1e-4], gamma=1000.0),
+    "rda_hinge_tuned": Method(learner="rda", l1=[1e-5, 1e-4, 2e-4], gamma=0.1),
+    "rda_log_tuned": Method(learner="rda", loss="log", l1=[1e-4, 2e-4, 4e-4], gamma=0.02),
+    "tg": Method(learner="tg", l1=[3e-4, 1e-3, 3e-3]),
+    "fobos": Method(learner="fobos", l1=[1e-6, 1e-5, 3e-5, 1e-4], eta=0.03),
+    "maxent": Method(learner="maxent", loss="log", l1=[1e-4, 3e-4, 1e-3, 3e-3]),
+}
+
+
 class Experiments(Common, Runs):
     """The paper's experiments: `config/papers/vrda.yaml`."""
 
@@ -173,37 +187,12 @@ class Experiments(Common, Runs):
     """Folder of data sets; if null, the environment's SEPTET_DATA."""
     data_source: Literal["auto", "real", "generated"] = "auto"
     """real data, a generated stand-in, or real data where they can be had and the stand-in elsewhere."""
-    methods: dict[str, Method] = {
-        "perceptron": Method(learner="perceptron"),
-        "vrda_hinge": Method(l1=GRID, gamma=0.05, bound=True),
-        "vrda_log": Method(loss="log", l1=GRID, gamma=1000.0),
-        "rda_hinge": Method(learner="rda", l1=[1e-5, 1e-4], gamma=0.05),
-        "rda_log": Method(learner="rda", loss="log", l1=[1e-5, 1e-4], gamma=1000.0),
-        "rda_hinge_tuned": Method(learner="rda", l1=[1e-5, 1e-4, 2e-4], gamma=0.1),
-        "rda_log_tuned": Method(learner="rda", loss="log", l1=[1e-4, 2e-4, 4e-4], gamma=0.02),
-        "tg": Method(learner="tg", l1=[3e-4, 1e-3, 3e-3]),
-        "fobos": Method(learner="fobos", l1=[1e-6, 1e-5, 3e-5, 1e-4], eta=0.03),
-        "maxent": Method(learner="maxent", loss="log", l1=[1e-4, 3e-4, 1e-3, 3e-3]),
-    }
+    methods: dict[str, Method] = METHODS
     """Learners and baselines of sections 2 and 5, with their lambdas."""
     tasks: dict[str, Task] = {
         "craft_small": Task(),
         "ewt": Task(treebank="ewt", from_scratch=True, train_lists=None, test_lists=None),
     }
     """Lists to rerank (section 7): parses of CRAFT, the small version; tags of EWT."""
-    runs: dict[str, list[str]] = {
-        "craft_small": [
-            "perceptron",
-            "vrda_hinge",
-            "vrda_log",
-            "rda_hinge",
-            "rda_log",
-            "rda_hinge_tuned",
-            "rda_log_tuned",
-            "tg",
-            "fobos",
-            "maxent",
-        ],
-        "ewt": [],
-    }
+    runs: dict[str, list[str]] = {"craft_small": list(METHODS), "ewt": []}
     """Which methods run on which task; an empty list switches a task off."""

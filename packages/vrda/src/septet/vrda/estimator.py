@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -17,12 +18,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from septet.vrda import kernels
 from septet.vrda.model import SETTINGS, Model, mean_norm, rows_of
 from septet.vrda.needs import ticks_of
-from septet.vrda.stopping import Stopping, check_stopping, held_out
+from septet.vrda.stopping import Stopping, check_stopping
 from septet.vrda.votes import voted_scores
 from septet.vrda.vrda import Regulariser
 
 Array = NDArray[Any]
 
+ROWS = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
 SCALE = 1e-5
 """`l1="scale"` times the mean norm of the rows: a tenth of where text classifiers begin to lose accuracy, or less."""
 MOST = 1 << 28
@@ -128,7 +130,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         with self._or_as_before():
             again = bool(self.warm_start) and self.__sklearn_is_fitted__()
-            X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], reset=not again)
+            X, y = validate_data(self, X, y, reset=not again, **ROWS)
             check_classification_targets(y)
             if again:
                 self._check_unchanged()
@@ -142,11 +144,11 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rows, stopping = np.arange(len(y)), None
             if self.early_stopping:
                 if X_val is None:
-                    rows, held = held_out(y, self.validation_fraction, random)
+                    share = float(self.validation_fraction)
+                    rows, held = map(np.sort, train_test_split(rows, test_size=share, stratify=y, random_state=random))
                     X_val, y_val = X[held], y[held]
                 else:
-                    kinds = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
-                    X_val, y_val = validate_data(self, X_val, y_val, reset=False, **kinds)
+                    X_val, y_val = validate_data(self, X_val, y_val, reset=False, **ROWS)
                 stopping = Stopping(X_val, y_val, self.n_iter_no_change, self.tol)
             weight, kept = self._weights(X, y, sample_weight, rows)
             if not again:
@@ -163,7 +165,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         with self._or_as_before():
             first = not self.__sklearn_is_fitted__()
-            X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], reset=first)
+            X, y = validate_data(self, X, y, reset=first, **ROWS)
             check_classification_targets(y)
             if first and classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
@@ -175,9 +177,8 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             else:
                 self._check_unchanged()
             if self.class_weight == "balanced":
-                raise ValueError(
-                    "class_weight: expected None or a dict, found 'balanced', which needs all data: call fit"
-                )
+                found = "found 'balanced', which needs all data: call fit"
+                raise ValueError(f"class_weight: expected None or a dict, {found}")
             weight, kept = self._weights(X, y, sample_weight, np.arange(len(y)))
             if first:
                 self._start(X, kept)
@@ -191,7 +192,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         self._check_prediction()
-        return self._decide(validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False))
+        return self._decide(validate_data(self, X, reset=False, **ROWS))
 
     def _decide(self, X: Any) -> Array:
         X, model = rows_of(X), self._model
@@ -201,7 +202,7 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rows = csr_matrix((data, indices, X.indptr), shape=(X.shape[0], len(model.s)))
             return voted_scores(rows, base, model.updates(), model.form)
         w, w0 = model.weights(self.prediction)
-        return kernels.row_scores.unchecked(X.indptr, indices, data, base, w, w0)
+        return kernels.row_scores.unchecked((data, indices, X.indptr), base, w, w0)
 
     def predict(self, X: Any) -> Array:
         """The label of each row, shape ``(m,)``."""
@@ -281,10 +282,8 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.prediction not in ("averaged", "last", "voted"):
             raise ValueError(f"prediction: expected 'averaged', 'last' or 'voted', found {self.prediction!r}")
         if self.prediction == "voted" and hasattr(self, "_model") and self._model.log is None:
-            raise ValueError(
-                "prediction: expected 'averaged' or 'last', found 'voted' on an estimator that kept no votes; "
-                "call fit to start again with prediction='voted'"
-            )
+            found = "found 'voted' on an estimator that kept no votes; call fit to start again with prediction='voted'"
+            raise ValueError(f"prediction: expected 'averaged' or 'last', {found}")
         return self.prediction
 
     def _check_parameters(self) -> None:
@@ -319,10 +318,8 @@ class VRDAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _set_classes(self, classes: Array) -> None:
         """Take the labels of a training that starts."""
         if len(classes) > 2:
-            raise ValueError(
-                "Only binary classification is supported. The type of the target is "
-                f"{type_of_target(classes)}, with {len(classes)} classes."
-            )
+            found = f"The type of the target is {type_of_target(classes)}, with {len(classes)} classes."
+            raise ValueError(f"Only binary classification is supported. {found}")
         if len(classes) == 0:
             raise ValueError("classes: expected one or two labels, found none")
         self.classes_ = classes

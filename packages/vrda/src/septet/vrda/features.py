@@ -44,6 +44,10 @@ class Node(NamedTuple):
     """Position of the head word."""
 
 
+Context = tuple[Node, str, str, str]
+"""A node and the three labels above it, the nearest first."""
+
+
 class Described(NamedTuple):
     """One n-best list as numbers.
 
@@ -71,16 +75,15 @@ class Vocabulary:
 
     def describe(self, gold: Tree, candidates: list[Tree]) -> Described:
         """Features and bracket counts of one list."""
-        words: list[tuple[str, str]] = []
         nodes: dict[Hashable, Node] = {}
-        contexts: dict[tuple[int, str, str, str], int] = {}
-        held: list[tuple[Node, str, str, str]] = []
+        contexts: dict[Hashable, int] = {}
+        held: list[Context] = []
         counts = []
         for tree in [gold, *candidates]:
-            words = []
+            words: list[tuple[str, str]] = []
             root = _intern(tree, words, nodes)
             found: list[int] = []
-            _visit(root, "", "", "", contexts, held, found)
+            _visit((root, "", "", ""), contexts, held, found)
             counts.append(found)
         table = np.zeros((len(counts), len(held)), dtype=np.int32)
         for row, found in zip(table, counts, strict=True):
@@ -105,12 +108,16 @@ class Vocabulary:
         local, place = np.unique(columns, return_inverse=True)
         per_part = csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, place)), shape=(len(varying), len(local)))
         dense = (csr_matrix(table[:, varying].astype(np.float32)) @ per_part).toarray()
-        # Only differences within the list matter: taking the commonest value off each column
-        # drops what does not vary and halves the non-zeros of what does.
-        dense -= np.sort(dense, axis=0)[len(dense) // 2]
-        keep = np.flatnonzero(dense.any(axis=0))
-        sparse = csr_matrix(dense[:, keep])
-        return csr_matrix((sparse.data, local[keep][sparse.indices], sparse.indptr), (len(table), len(self.numbers)))
+        return differences(dense, local, len(self.numbers))
+
+
+def differences(counts: Array, columns: Array, width: int) -> csr_matrix:
+    """Counts ``(candidates, c)`` of features `columns`, ``(c,)``, less the median of each, in rows of this width.
+
+    Only differences within the list matter: this drops what does not vary and halves the non-zeros of what does.
+    """
+    sparse = csr_matrix(counts - np.sort(counts, axis=0)[len(counts) // 2])
+    return csr_matrix((sparse.data, columns[sparse.indices], sparse.indptr), (len(counts), width))
 
 
 def _intern(tree: Tree, words: list[tuple[str, str]], nodes: dict[Hashable, Node]) -> Node:
@@ -144,28 +151,19 @@ def _head_child(label: str, children: tuple[Node, ...]) -> int:
     return len(children) - 1
 
 
-def _visit(
-    node: Node,
-    above: str,
-    above2: str,
-    above3: str,
-    contexts: dict[tuple[int, str, str, str], int],
-    held: list[tuple[Node, str, str, str]],
-    found: list[int],
-) -> None:
+def _visit(context: Context, contexts: dict[Hashable, int], held: list[Context], found: list[int]) -> None:
+    node, above, above2, above3 = context
     key = (id(node), above, above2, above3)
     number = contexts.get(key)
     if number is None:
         number = contexts[key] = len(held)
-        held.append((node, above, above2, above3))
+        held.append(context)
     found.append(number)
     for child in node.children:
-        _visit(child, node.label, above, above2, contexts, held, found)
+        _visit((child, node.label, above, above2), contexts, held, found)
 
 
-def _bracket_counts(
-    table: Array, held: list[tuple[Node, str, str, str]], words: list[tuple[str, str]]
-) -> tuple[Array, Array, int]:
+def _bracket_counts(table: Array, held: list[Context], words: list[tuple[str, str]]) -> tuple[Array, Array, int]:
     """``(match, guess)`` of each candidate and the number of gold brackets; row 0 of `table` is gold."""
     position = np.concatenate([[0], np.cumsum([tag not in PUNCTUATION for tag, _ in words])])
     kinds: dict[tuple[str, int, int], int] = {}

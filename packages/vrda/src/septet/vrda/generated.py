@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from septet.vrda.features import Described
+from septet.vrda.features import Described, differences
 
 Array = NDArray[Any]
 
@@ -52,22 +52,13 @@ def _one(random: np.random.Generator) -> tuple[Described, Array]:
 
     shown = [[_features(random, option == 0) for option in range(n)] for n in options]
     column = [np.concatenate([shown[d][option] for d, option in enumerate(row)]) for row in combinations]
-    rows = csr_matrix(
-        (
-            np.ones(decisions * SHOWN * len(column), dtype=np.float32),
-            np.concatenate(column),
-            np.arange(len(column) + 1) * decisions * SHOWN,
-        ),
-        shape=(len(column), SPACE),
-    )
+    drawn, ends = np.concatenate(column), np.arange(len(column) + 1) * decisions * SHOWN
+    rows = csr_matrix((np.ones(len(drawn), dtype=np.float32), drawn, ends), shape=(len(column), SPACE))
     rows.sum_duplicates()
     guess = gold + random.integers(-1, 2, len(match))
     local, place = np.unique(rows.indices, return_inverse=True)
     dense = csr_matrix((rows.data, place, rows.indptr), (len(column), len(local))).toarray()
-    dense -= np.sort(dense, axis=0)[len(dense) // 2]  # as for real lists
-    sparse = csr_matrix(dense)
-    wide = csr_matrix((sparse.data, local[sparse.indices], sparse.indptr), (len(column), SPACE))
-    return Described(wide, np.minimum(match, guess), guess, gold), log_p - 20.0
+    return Described(differences(dense, local, SPACE), np.minimum(match, guess), guess, gold), log_p - 20.0
 
 
 def _features(random: np.random.Generator, right: bool) -> Array:

@@ -23,19 +23,42 @@ A *state* is five arrays over the n features (or the touched ones, see `slots`):
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from septet.arrays import checked
 from septet.compiled import compiled
-from septet.vrda.needs import JUDGED, LISTS, ROWS, STATE, state_fits
+from septet.vrda.needs import JUDGED, ROWS, STATE, state_fits
 from septet.vrda.prefetch import prefetch_row
 
 Array = NDArray[Any]
 State = tuple[Array, Array, Array, Array, Array]
 """`s`, `tally`, `alive`, `prefix`, `run`."""
+Rows = tuple[Array, Array, Array]
+"""`data`, `indices` and `indptr` of sparse rows, in the order of scipy."""
+
+
+class Lists(NamedTuple):
+    """N-best lists, N candidates in all, and what a learner is told of them.
+
+    Attributes:
+        base: the unpenalised real feature of each candidate (first-pass log probability), shape ``(N,)``.
+        starts: list i holds candidates ``starts[i]..starts[i + 1]``, shape ``(m + 1,)``.
+        data, indices, indptr: one sparse row per candidate.
+        quality: F of each candidate, shape ``(N,)``.
+        target: candidate of highest F in each list, shape ``(m,)``.
+    """
+
+    base: Array
+    starts: Array
+    data: Array
+    indices: Array
+    indptr: Array
+    quality: Array
+    target: Array
+
 
 # Places in `run`: mistakes (or examples) counted, votes of the present predictor, sum of
 # subgradients and voted sum of weights of the unpenalised feature, mistakes, sum of |w_k|_1 over
@@ -125,7 +148,8 @@ def _move(
 ) -> None:
     """Add `step` times a sparse row to `s`, after predictor k.
 
-    One call per row: a call per feature would spend more time on passing arrays than on the work.
+    One call per row: a call per feature would spend more time on passing arrays than on the work. Array by array: a
+    tuple costs compiled code a count of references for each of its arrays.
     """
     with_norms = prefix.shape[1] == 4
     before, after = threshold(k, form), threshold(k + 1, form)
@@ -160,40 +184,29 @@ def slope(margin: float, log_loss: bool) -> Any:
 
 
 @checked(
-    None, state_fits, **STATE, **ROWS, y="real m", weight="real W", x0="float", order="whole o < m", log="out f8 t 3"
-)
+    None, state_fits, state=STATE, form="real 5", rows=ROWS,
+    y="real m", weight="real W", x0="float", order="whole o < m", log="out f8 t 3",
+)  # fmt: skip
 @jit
 def classify_pass(
-    indptr: Array,
-    indices: Array,
-    data: Array,
-    y: Array,
-    weight: Array,
-    x0: float,
-    order: Array,
-    s: Array,
-    tally: Array,
-    alive: Array,
-    prefix: Array,
-    run: Array,
-    form: Array,
-    log_loss: bool,
-    log: Array,
+    rows: Rows, y: Array, weight: Array, x0: float, order: Array, state: State, form: Array, log_loss: bool, log: Array
 ) -> int:
     """One pass of vRDA over binary examples (section 2); returns the mistakes of this pass.
 
     Args:
-        indptr, indices, data: m sparse rows.
+        rows: m sparse rows.
         y: labels -1 or 1, shape ``(m,)``.
         weight: how often each row is presented in a row, shape ``(m,)``; length 0 presents each once. What is left
             below one presentation counts for that share of a step and of a vote.
         x0: value of the unpenalised feature (1 with an intercept, 0 without).
         order: rows in the order of this pass.
-        s, tally, alive, prefix, run: the state; `prefix` needs a row per mistake to come.
+        state: see above; `prefix` needs a row per mistake to come.
         form: regulariser and scale, shape ``(5,)``.
         log_loss: whether the loss is logistic rather than hinge.
         log: filled with (row, slope, votes of the predictor that erred) per mistake; length 0 keeps none.
     """
+    data, indices, indptr = rows
+    s, tally, alive, prefix, run = state
     k, votes, s0 = int(run[K]), run[VOTES], run[S0]
     shift, before, count = threshold(k, form), k, order.shape[0]
     for at in range(count):
@@ -230,27 +243,9 @@ def classify_pass(
     return k - before
 
 
-@checked(None, state_fits, **STATE, **LISTS, **JUDGED, log="out f8 t 4")
+@checked(None, state_fits, state=STATE, form="real 5", lists=JUDGED, order="whole o < l", log="out f8 t 4")
 @jit
-def list_pass(
-    starts: Array,
-    indptr: Array,
-    indices: Array,
-    data: Array,
-    base: Array,
-    quality: Array,
-    target: Array,
-    order: Array,
-    s: Array,
-    tally: Array,
-    alive: Array,
-    prefix: Array,
-    run: Array,
-    form: Array,
-    log_loss: bool,
-    every: bool,
-    log: Array,
-) -> int:
+def list_pass(lists: Lists, order: Array, state: State, form: Array, log_loss: bool, every: bool, log: Array) -> int:
     """One pass over n-best lists (section 4); returns the mistakes of this pass.
 
     A list is a mistake when the best-scored candidate is worse than the target; then
@@ -259,17 +254,14 @@ def list_pass(
     loss) against the best-scored candidate that is worse than the target.
 
     Args:
-        starts: list i holds candidates ``starts[i]..starts[i + 1]``, shape ``(m + 1,)``.
-        indptr, indices, data: one sparse row per candidate.
-        base: the unpenalised real feature of each candidate (first-pass log probability).
-        quality: F of each candidate.
-        target: candidate of highest F in each list, shape ``(m,)``.
         order: lists in the order of this pass.
-        s, tally, alive, prefix, run, form, log_loss: as in `classify_pass`.
+        state, form, log_loss: as in `classify_pass`.
         every: tick at every example.
         log: filled with (target, rival, slope, votes of the predictor before) per tick of the clock, rival
             -1 where nothing was learned; length 0 keeps none.
     """
+    base, starts, data, indices, indptr, quality, target = lists
+    s, tally, alive, prefix, run = state
     k, votes, s0 = int(run[K]), run[VOTES], run[S0]
     shift, before, mistakes = threshold(k, form), k, 0
     for i in order:
@@ -317,10 +309,11 @@ def list_pass(
     return mistakes
 
 
-@checked(s="real n", run="real 7", form="real 5")
+@checked(None, state_fits, state=STATE, form="real 5")
 @jit
-def last_weights(s: Array, run: Array, form: Array) -> tuple[Array, float]:
+def last_weights(state: State, form: Array) -> tuple[Array, float]:
     """The present predictor `w` and its unpenalised weight, shapes ``(n,)`` and scalar."""
+    s, _, _, _, run = state
     k = int(run[K])
     q, shift = scale(k, form), threshold(k, form)
     w = np.zeros_like(s)
@@ -329,12 +322,11 @@ def last_weights(s: Array, run: Array, form: Array) -> tuple[Array, float]:
     return w, -q * run[S0]
 
 
-@checked(None, state_fits, **STATE)
+@checked(None, state_fits, state=STATE, form="real 5")
 @jit
-def averaged_weights(
-    s: Array, tally: Array, alive: Array, prefix: Array, run: Array, form: Array
-) -> tuple[Array, float]:
+def averaged_weights(state: State, form: Array) -> tuple[Array, float]:
     """The voted sum of predictors, the present one included: shape ``(n,)``, and of the unpenalised weight."""
+    s, tally, alive, prefix, run = state
     k = int(run[K])
     w = tally.copy()
     for j in range(s.shape[0]):
@@ -344,10 +336,11 @@ def averaged_weights(
     return w, run[TOTAL0] - run[VOTES] * scale(k, form) * run[S0]
 
 
-@checked(None, state_fits, **STATE | {"prefix": "out f8 p 4"})
+@checked(None, state_fits, state=STATE | {"prefix": "out f8 p 4"}, form="real 5")
 @jit
-def summed_l1(s: Array, tally: Array, alive: Array, prefix: Array, run: Array, form: Array) -> float:
+def summed_l1(state: State, form: Array) -> float:
     """Sum of `|w_k|_1` over the predictors that made the M mistakes (all but the present one)."""
+    s, _, alive, prefix, run = state
     k = int(run[K]) - 1
     total = run[SUM_L1]
     if k > 0:
@@ -359,10 +352,11 @@ def summed_l1(s: Array, tally: Array, alive: Array, prefix: Array, run: Array, f
     return total
 
 
-@checked(w="real n", w0="float", **ROWS, base="real m")
+@checked(w="real n", w0="float", rows=ROWS, base="real m")
 @jit
-def row_scores(indptr: Array, indices: Array, data: Array, base: Array, w: Array, w0: float) -> Array:
+def row_scores(rows: Rows, base: Array, w: Array, w0: float) -> Array:
     """`<w, x_i> + w0 base_i` for each sparse row, shape ``(m,)``."""
+    data, indices, indptr = rows
     m = indptr.shape[0] - 1
     scores = np.empty(m)
     for row in range(m):
@@ -371,6 +365,15 @@ def row_scores(indptr: Array, indices: Array, data: Array, base: Array, w: Array
             score += w[np.uint64(indices[p])] * data[p]
         scores[row] = score
     return scores
+
+
+@jit
+def first_best(starts: Array, values: Array) -> Array:
+    """The candidate of each list with the largest value, the first in order on ties; shape ``(m,)``."""
+    chosen = np.empty(starts.shape[0] - 1, dtype=np.int64)
+    for i in range(chosen.shape[0]):
+        chosen[i] = starts[i] + np.argmax(values[starts[i] : starts[i + 1]])
+    return chosen
 
 
 def new_state(features: int, ticks: int, with_norms: bool) -> State:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_matrix, vstack
 
-from septet.arrays import fit_all
+from septet.arrays import fit, fit_all
 from septet.errors import InputError
 from septet.files import replacing
 from septet.sealed import KEY, ZEROS, seal, verify
 from septet.vrda.features import Described
+from septet.vrda.kernels import Lists, first_best
 from septet.vrda.needs import BRACKETS, LISTS, lists_fit
 
 Array = NDArray[Any]
@@ -47,10 +47,8 @@ class NBest:
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together: compiled code goes where they lead."""
-        features = self.features
-        if isinstance(features, bool) or not isinstance(features, (int, np.integer)) or features < 0:
-            raise InputError("lists: features", expected="a whole number from 0", found=features)
-        fit_all("lists", LISTS | BRACKETS, vars(self), {"n": int(features)}, lists_fit)
+        width = fit("lists: features", "int 0", self.features)
+        fit_all("lists", LISTS | BRACKETS, vars(self), {"n": width}, lists_fit)
         if not np.isfinite(self.base).all():
             raise InputError("lists: base", expected="log probabilities", found="NaN or infinity")
 
@@ -63,8 +61,7 @@ class NBest:
     @property
     def target(self) -> Array:
         """The candidate of highest F in each list, the first in order on ties; shape ``(m,)``."""
-        quality = self.quality
-        return np.array([a + int(np.argmax(quality[a:b])) for a, b in pairwise(self.starts.tolist())], dtype=np.int64)
+        return first_best(self.starts, self.quality)
 
     def f_score(self, chosen: Array) -> float:
         """F over all lists at once: 2 x right / (found + gold) of the chosen candidates, shape ``(m,)``."""
@@ -74,21 +71,9 @@ class NBest:
         """The feature rows as a matrix, candidates x features."""
         return csr_matrix((self.data, self.indices, self.indptr), shape=(len(self.base), self.features))
 
-    def take(self, chosen: Array) -> "NBest":
-        """The lists `chosen`, in that order."""
-        sizes = np.diff(self.starts)[chosen]
-        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        candidates = np.concatenate([np.arange(self.starts[i], self.starts[i + 1]) for i in chosen])
-        rows = self.rows()[candidates]
-        return NBest(
-            starts,
-            *_rows(rows),
-            base=self.base[candidates],
-            match=self.match[candidates],
-            guess=self.guess[candidates],
-            gold=self.gold[chosen],
-            features=self.features,
-        )
+    def told(self) -> Lists:
+        """What a learner is told of the lists."""
+        return Lists(self.base, self.starts, self.data, self.indices, self.indptr, self.quality, self.target)
 
 
 def assemble(described: Iterable[tuple[Described, Array]], number: Array) -> NBest:
@@ -140,6 +125,7 @@ def write_lists(path: Path, splits: dict[str, NBest], note: str) -> None:
         seal(temporary)
 
 
+MADE = "lists made by `python -m septet.vrda prepare`"
 KINDS = dict.fromkeys(("starts", "indptr", "features"), "int64") | {
     **dict.fromkeys(("indices", "match", "guess", "gold"), "int32"),
     "data": "int16",
@@ -154,30 +140,25 @@ def read_lists(path: Path, split: str) -> NBest:
     Raises:
         InputError: the file is missing, changed, torn, or lacks the split.
     """
-    verify(Path(path), "lists made by `python -m septet.vrda prepare`")
+    verify(Path(path), MADE)
     try:
         arrays = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(
-            str(path), expected="lists made by `python -m septet.vrda prepare`", found=str(error)
-        ) from None
+        raise InputError(str(path), expected=MADE, found=str(error)) from None
     found = {name.removeprefix(f"{split}."): value for name, value in arrays.items() if name.startswith(f"{split}.")}
     if set(found) != {field.name for field in fields(NBest)}:
         raise InputError(str(path), expected=f"a split {split}", found=sorted({n.split(".")[0] for n in arrays}))
-    made = "lists made by `python -m septet.vrda prepare`"
     for name, kind in KINDS.items():
         if found[name].dtype != kind:
-            raise InputError(f"{path}: {split}", expected=made, found=f"{name} of {found[name].dtype}, not {kind}")
+            raise InputError(f"{path}: {split}", expected=MADE, found=f"{name} of {found[name].dtype}, not {kind}")
     features = found.pop("features")
     if features.shape != (1,) or found["starts"].shape < (2,):
-        raise InputError(f"{path}: {split}", expected=made, found="no list, or no width")
+        raise InputError(f"{path}: {split}", expected=MADE, found="no list, or no width")
     try:
         return NBest(**found, features=int(features[0]))
     except InputError as error:
-        found_fault = str(error).removeprefix("lists: ")
-        raise InputError(
-            f"{path}: {split}", expected="lists made by `python -m septet.vrda prepare`", found=found_fault
-        ) from None
+        fault = str(error).removeprefix("lists: ")
+        raise InputError(f"{path}: {split}", expected=MADE, found=fault) from None
 
 
 def read_note(path: Path) -> str:

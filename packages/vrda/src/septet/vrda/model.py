@@ -103,7 +103,7 @@ class Model:
             self.log.append((rows, notes, first))
         log_loss = self.settings["loss"] == "log"
         made = kernels.classify_pass.unchecked(
-            X.indptr, indices, X.data, signs, weight, self.x0, order, *self.arrays, self.form, log_loss, notes
+            (X.data, indices, X.indptr), signs, weight, self.x0, order, self.arrays, self.form, log_loss, notes
         )
         if self.log is not None:
             at, kept = notes[:made, 0].astype(np.intp), notes[:made].copy()
@@ -120,10 +120,10 @@ class Model:
     def weights(self, prediction: str) -> tuple[Array, float]:
         """Weights per slot and the intercept; of the last predictor where the prediction is by votes."""
         if prediction != "averaged":
-            w, w0 = kernels.last_weights.unchecked(self.s, self.run, self.form)
+            w, w0 = kernels.last_weights.unchecked(self.arrays, self.form)
             return w, float(w0)
         if self.averaged is None:
-            w, w0 = kernels.averaged_weights.unchecked(*self.arrays, self.form)
+            w, w0 = kernels.averaged_weights.unchecked(self.arrays, self.form)
             votes = max(self.run[kernels.SEEN], 1.0)
             self.averaged = w / votes, float(w0) / votes
         return self.averaged

@@ -10,21 +10,25 @@ k-best: Huang and Chiang (2005), algorithm 3.
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.arrays import fit_all
+from septet.arrays import fit, fit_all
 from septet.compiled import compiled
-from septet.errors import InputError
-from septet.vrda.treebank import Tree, leaves
+from septet.vrda.treebank import Tree
 
 Array = NDArray[Any]
 # ((labels of the chain, label above), label of the sister before or none within a binarised rule)
 Symbol = tuple[tuple[tuple[str, ...], str], tuple[str, ...] | None]
+Item = tuple[int, int, int]
+"""Symbol and span."""
+Derivation = tuple[float, int, int, int, int]
+"""``(log p, rule, split, rank of the left part, rank of the right part)``; rule -1 is a leaf."""
 
 NEVER = -np.inf
 
@@ -53,15 +57,9 @@ class Grammar:
 
     def __post_init__(self) -> None:
         """Refuse tables that do not fit together: the chart is filled by compiled code."""
-        specs = {
-            "rules": "whole R 3 < A",
-            "log_p": "real R",
-            "by_left": "whole A+1 parts R",
-            "order": "whole R < R",
-            "by_parent": "whole A+1 parts R",
-            "roots": "real A",
-        }
-        fit_all("grammar", specs, vars(self), {"A": len(self.symbols)})
+        specs = {"rules": "whole R 3 < A", "log_p": "real R", "order": "whole R < R", "roots": "real A"}
+        offsets = dict.fromkeys(("by_left", "by_parent"), "whole A+1 parts R")
+        fit_all("grammar", specs | offsets, vars(self), {"A": len(self.symbols)})
 
 
 def productions(tree: Tree) -> tuple[Symbol, list[tuple[Symbol, Symbol, Symbol]], list[Symbol]]:
@@ -70,15 +68,15 @@ def productions(tree: Tree) -> tuple[Symbol, list[tuple[Symbol, Symbol, Symbol]]
     ends: list[Symbol] = []
 
     def walk(node: Tree, above: str) -> Symbol:
-        chain = [node[0]]
+        labels = [node[0]]
         label, children = node
         while not isinstance(children, str) and len(children) == 1:
             node = children[0]
             label, children = node
-            chain.append(label)
+            labels.append(label)
         # A bare tag knows nothing of its parent: tags are given.
         is_tag = isinstance(children, str)
-        symbol: Symbol = ((tuple(chain), "" if is_tag and len(chain) == 1 else above), None)
+        symbol: Symbol = ((tuple(labels), "" if is_tag and len(labels) == 1 else above), None)
         if is_tag:
             ends.append(symbol)
             return symbol
@@ -99,18 +97,14 @@ def estimate(trees: Iterable[Tree]) -> Grammar:
     """The grammar of relative frequencies."""
     rules: Counter[tuple[Symbol, Symbol, Symbol]] = Counter()
     tops: Counter[Symbol] = Counter()
-    number_of: dict[Symbol, int] = {}
     ends: dict[Symbol, None] = {}
     for tree in trees:
         top, made, leaf_symbols = productions(tree)
         tops[top] += 1
         rules.update(made)
         ends.update(dict.fromkeys(leaf_symbols))
-    for rule in rules:
-        for symbol in rule:
-            number_of.setdefault(symbol, len(number_of))
-    for symbol in (*tops, *ends):
-        number_of.setdefault(symbol, len(number_of))
+    symbols = list(dict.fromkeys([*chain.from_iterable(rules), *tops, *ends]))
+    number_of = {symbol: number for number, symbol in enumerate(symbols)}
     of_parent: Counter[Symbol] = Counter()
     for rule, count in rules.items():
         of_parent[rule[0]] += count
@@ -127,7 +121,7 @@ def estimate(trees: Iterable[Tree]) -> Grammar:
     for symbol in ends:
         tags.setdefault(symbol[0][0][-1], []).append(number_of[symbol])
     return Grammar(
-        symbols=list(number_of),
+        symbols=symbols,
         rules=table,
         log_p=log_p,
         by_left=np.searchsorted(table[:, 1], edges),
@@ -189,11 +183,11 @@ class _Derivations:
 
     def __init__(self, grammar: Grammar, best: Array, k: int) -> None:
         self._g, self._best, self._k = grammar, best, k
-        self._done: dict[tuple[int, int, int], list[tuple[float, int, int, int, int]]] = {}
-        self._heap: dict[tuple[int, int, int], list[tuple[float, int, int, int, int]]] = {}
+        self._done: dict[Item, list[Derivation]] = {}
+        self._heap: dict[Item, list[Derivation]] = {}
 
-    def get(self, item: tuple[int, int, int], rank: int) -> tuple[float, int, int, int, int] | None:
-        """``(log p, rule, split, rank of the left part, rank of the right part)``, or none. Rule -1 is a leaf."""
+    def get(self, item: Item, rank: int) -> Derivation | None:
+        """The derivation of this rank, or none."""
         a, i, j = item
         done = self._done.get(item)
         if done is None:
@@ -211,7 +205,7 @@ class _Derivations:
                 done.append(made)
         return done[rank]
 
-    def _start(self, a: int, i: int, j: int, done: list[Any]) -> list[tuple[float, int, int, int, int]]:
+    def _start(self, a: int, i: int, j: int, done: list[Derivation]) -> list[Derivation]:
         if j == i + 1:
             done.append((0.0, -1, 0, 0, 0))
             return []
@@ -224,7 +218,7 @@ class _Derivations:
         heapq.heapify(heap)
         return heap
 
-    def _push_successors(self, a: int, i: int, j: int, last: tuple[float, int, int, int, int], heap: list[Any]) -> None:
+    def _push_successors(self, a: int, i: int, j: int, last: Derivation, heap: list[Derivation]) -> None:
         _, rule, split, left, right = last
         _, b, c = self._g.rules[rule].tolist()
         # (left + 1, 0) comes from (left, 0) only, so that nothing is pushed twice.
@@ -235,23 +229,22 @@ class _Derivations:
                 score = x[0] + y[0] + float(self._g.log_p[rule])
                 heapq.heappush(heap, (-score, rule, split, next_left, next_right))
 
-    def children(self, item: tuple[int, int, int], rank: int, words: list[tuple[str, str]]) -> list[Tree]:
+    def children(self, item: Item, rank: int, words: list[tuple[str, str]]) -> list[Tree]:
         """The subtrees that the derivation hangs below its parent: one, or the rest of a binarised rule."""
         a, i, j = item
         derivation = self.get(item, rank)
         assert derivation is not None
-        (chain, _), within = self._g.symbols[a]
+        (labels, _), within = self._g.symbols[a]
         _, rule, split, left, right = derivation
         if rule < 0:
             node: Tree = words[i]
-            labels = chain[:-1]
         else:
             _, b, c = self._g.rules[rule].tolist()
             below = self.children((b, i, split), left, words) + self.children((c, split, j), right, words)
             if within is not None:
                 return below
-            node, labels = (chain[-1], tuple(below)), chain[:-1]
-        for label in reversed(labels):
+            node = (labels[-1], tuple(below))
+        for label in reversed(labels[:-1]):
             node = (label, (node,))
         return [node]
 
@@ -262,8 +255,7 @@ def parse(grammar: Grammar, words: list[tuple[str, str]], k: int = 50) -> list[t
     Args:
         words: ``(tag, word)`` pairs.
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise InputError("parse: k", expected="a whole number from 1", found=k)
+    fit("parse: k", "int 1", k)
     n = len(words)
     if any(tag not in grammar.tags for tag, _ in words) or n < 2:
         return []
@@ -283,17 +275,3 @@ def parse(grammar: Grammar, words: list[tuple[str, str]], k: int = 50) -> list[t
         if following is not None:
             heapq.heappush(heap, (-(following[0] + float(grammar.roots[a])), a, rank + 1))
     return parses
-
-
-def jackknife(articles: dict[str, list[Tree]], folds: int = 10) -> Iterator[tuple[Grammar, list[Tree]]]:
-    """For each fold the grammar of all other articles, and the trees of the fold."""
-    names = list(articles)
-    for fold in range(min(folds, len(names))):
-        held = set(names[fold::folds])
-        grammar = estimate(tree for name in names if name not in held for tree in articles[name])
-        yield grammar, [tree for name in names if name in held for tree in articles[name]]
-
-
-def in_range(tree: Tree, shortest: int = 2, longest: int = 25) -> bool:
-    """Whether the sentence is of a length that lists are made for."""
-    return shortest <= len(leaves(tree)) <= longest

@@ -32,14 +32,13 @@ def predictors(job: Job, weights: Array, curves: Array) -> tuple[dict[str, Array
     """
     arrays: dict[str, Array] = {}
     labels: dict[str, float] = {}
-    for l1, kept in zip(job.method.l1, range(len(weights)), strict=False):
-        for place, kind in enumerate(KINDS):
-            if kind not in job.method.predictions(l1):
-                continue
-            columns = np.flatnonzero(weights[kept, place])
-            arrays[f"columns.{len(labels)}"] = columns.astype(np.int32)
-            arrays[f"values.{len(labels)}"] = weights[kept, place, columns]
-            labels[job.method.label(l1, kind)] = float(curves[kept, READ.index(f"f_{kind}")])
+    for l1, both, read in zip(job.method.l1, weights, curves, strict=False):
+        for kind, row in zip(KINDS, both, strict=True):
+            if kind in job.method.predictions(l1):
+                columns = np.flatnonzero(row)
+                arrays[f"columns.{len(labels)}"] = columns.astype(np.int32)
+                arrays[f"values.{len(labels)}"] = row[columns]
+                labels[job.method.label(l1, kind)] = float(read[READ.index(f"f_{kind}")])
     return arrays, {"labels": list(labels), "f": list(labels.values()), "features": weights.shape[-1] - 1}
 
 

@@ -6,10 +6,10 @@ import json
 import sys
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,19 @@ from septet.vrda.craft_trees import TREES
 from septet.vrda.features import Described, Vocabulary
 from septet.vrda.generated import SPACE, generated_lists
 from septet.vrda.lists import assemble, frequent, write_lists
-from septet.vrda.parser import Grammar, estimate, in_range, jackknife, parse
-from septet.vrda.tags import described_tags, jackknifed_tags, tagged
+from septet.vrda.parser import Grammar, estimate, parse
+from septet.vrda.tagger import train_tagger
+from septet.vrda.tags import described_tags, tagged
 from septet.vrda.treebank import Tree, craft_articles, leaves, read_trees
 
 Array = NDArray[Any]
 Candidates = tuple[Tree, list[tuple[float, Tree]]]
 Take = Callable[[list[Any]], list[Any]]
+Splits = dict[str, list[tuple[Described, Array]]]
+Sentence = TypeVar("Sentence")
+Model = TypeVar("Model")
+Train = Callable[[Iterable[Sentence]], Model]
+Documents = dict[str, list[Sentence]]
 
 _CRAFT = "https://raw.githubusercontent.com/UCDenver-ccp/CRAFT/2abe82b8bb8089448b84937d5f61d8c218011322"
 TREEBANK = {
@@ -47,6 +53,8 @@ READY = {
 }
 GENERATED = (2500, 1000)
 """Generated lists where the task takes all there are."""
+LENGTHS = range(2, 26)
+"""Words of the sentences that are parsed."""
 
 
 def prepare(config: Preparation, out: Path) -> None:
@@ -56,7 +64,6 @@ def prepare(config: Preparation, out: Path) -> None:
         InputError: a file below `data_dir` is missing, damaged, or another one than expected.
     """
     task = config.task
-    splits: dict[str, list[tuple[Described, Array]]]
     if config.data_source == "generated":
         splits, known, note = _generate(config, "generated on request")
     else:
@@ -77,7 +84,7 @@ def prepare(config: Preparation, out: Path) -> None:
     write_text(out / "lists.sha256", f"{sha256(out / 'lists.safetensors')}  lists.safetensors\n")
 
 
-def _generate(config: Preparation, note: str) -> tuple[dict[str, list[tuple[Described, Array]]], int, str]:
+def _generate(config: Preparation, note: str) -> tuple[Splits, int, str]:
     counts = (config.task.train_lists or GENERATED[0], config.task.test_lists or GENERATED[1])
     splits = {
         split: generated_lists(stream(config.root_seed, "generated", split), count)
@@ -86,23 +93,24 @@ def _generate(config: Preparation, note: str) -> tuple[dict[str, list[tuple[Desc
     return splits, SPACE, note
 
 
-def _real(config: Preparation, out: Path) -> tuple[dict[str, list[tuple[Described, Array]]], int, str]:
+def _real(config: Preparation, out: Path) -> tuple[Splits, int, str]:
     """Describe the real lists; training lists come first, so that their features get the first numbers."""
     task, folder = config.task, data_dir(config.data_dir)
     describe: Callable[[Vocabulary, Any], tuple[Described, Array]] = described_parses
     if task.treebank == "ewt":
         train, test = ewt(folder, out / "downloads", "train"), ewt(folder, out / "downloads", task.test_split)
         sources: dict[str, Callable[[Choice], list[Any]]] = {
-            "train": lambda choice: choice.take(list(jackknifed_tags(train))),
-            "test": lambda choice: choice.take(list(tagged(train, test))),
+            "train": lambda choice: choice.take(tagged(jackknife(train_tagger, train))),
+            "test": lambda choice: choice.take(tagged([held_out(train_tagger, [train], test)])),
         }
         describe = described_tags
         note = f"ud-english-ewt {FILES['train'][1][:12]}, tags"
     elif task.from_scratch or folder is None:
         articles = treebank(folder, out)
+        known = [articles["train"]] if task.test_split == "dev" else [articles["train"], articles["dev"]]
         sources = {
-            "train": lambda choice: parsed(list(jackknife(articles["train"])), choice, out),
-            "test": lambda choice: parsed(held_out(articles, task.test_split), choice, out),
+            "train": lambda choice: parsed(jackknife(estimate, articles["train"]), choice, out),
+            "test": lambda choice: parsed([held_out(estimate, known, articles[task.test_split])], choice, out),
         }
         note = f"CRAFT treebank {TREEBANK['craft-penn-trees.tar.gz'][:12]}, lists from scratch"
     else:
@@ -114,16 +122,15 @@ def _real(config: Preparation, out: Path) -> tuple[dict[str, list[tuple[Describe
     if task.test_split == "dev":
         note += ", tested on dev"
     vocabulary = Vocabulary()
-    splits = {}
+    splits: Splits = {}
     for split, wanted in (("train", task.train_lists), ("test", task.test_lists)):
         chosen = sources[split](Choice(wanted, stream(config.root_seed, "choice", split)))
         progress = Progress(f"vrda features of {split} lists", len(chosen), "lists", out)
-        described = []
+        splits[split] = []
         for done, one in enumerate(chosen, 1):
-            described.append(describe(vocabulary, one))
+            splits[split].append(describe(vocabulary, one))
             progress.update(done)
         progress.finish()
-        splits[split] = described
     return splits, len(vocabulary), note
 
 
@@ -155,9 +162,7 @@ def ready(folder: Path, split: str, take: Take) -> list[Candidates]:
     Raises:
         InputError: the file is missing, has another checksum, or holds a malformed line.
     """
-    source = Source(
-        name="craft-50best", file=f"craft-50best/{split}.jsonl.gz", sha256=READY[split], url="", url_sha256=""
-    )
+    source = _source("craft-50best", f"craft-50best/{split}.jsonl.gz", READY[split])
     return read_ready(locate(source, folder, folder), take)
 
 
@@ -182,53 +187,60 @@ def treebank(folder: Path | None, out: Path) -> dict[str, dict[str, list[Tree]]]
     if folder is None:
         pack_public(downloads)
         return craft_articles(downloads, downloads / "craft-penn-trees.tar.gz")
-    found = [
-        locate(
-            Source(name="craft-treebank", file=f"craft-treebank/{name}", sha256=digest, url="", url_sha256=""),
-            folder,
-            downloads,
-        )
-        for name, digest in TREEBANK.items()
-    ]
+    sources = [_source("craft-treebank", f"craft-treebank/{name}", digest) for name, digest in TREEBANK.items()]
+    found = [locate(source, folder, downloads) for source in sources]
     return craft_articles(found[0].parent, found[0])
 
 
 def pack_public(downloads: Path) -> None:
     """Download the 97 articles and the split, check each file, and pack the archive."""
+
+    def fetched(path: str, digest: str) -> Path:
+        return locate(_source("craft-treebank", path, digest, f"{_CRAFT}/{path}"), None, downloads)
+
     for name, digest in TREEBANK.items():
         if name.endswith(".txt"):
-            locate(_public(name, f"{_CRAFT}/articles/ids/{name}", digest), None, downloads)
-    paths = {
-        name: locate(
-            _public(name, f"{_CRAFT}/structural-annotation/treebank/penn/{name}.tree", digest), None, downloads
-        )
-        for name, digest in TREES.items()
+            fetched(f"articles/ids/{name}", digest)
+    trees = {
+        name: fetched(f"structural-annotation/treebank/penn/{name}.tree", digest) for name, digest in TREES.items()
     }
     with replacing(downloads / "craft-penn-trees.tar.gz") as temporary, tarfile.open(temporary, "w:gz") as tar:
-        for name, path in paths.items():
+        for name, path in trees.items():
             content = path.read_bytes()
             member = tarfile.TarInfo(f"penn/{name}.tree")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
 
 
-def _public(name: str, url: str, digest: str) -> Source:
-    return Source(name="craft-treebank", file=name, sha256=digest, url=url, url_sha256=digest)
+def _source(name: str, file: str, digest: str, url: str = "") -> Source:
+    return Source(name=name, file=file, sha256=digest, url=url, url_sha256=digest)
 
 
-def held_out(articles: dict[str, dict[str, list[Tree]]], split: str) -> list[tuple[Grammar, list[Tree]]]:
-    """The sentences of dev, with the grammar of train; or of test, with the grammar of train and dev."""
-    known = ["train"] if split == "dev" else ["train", "dev"]
-    grammar = estimate(tree for name in known for article in articles[name].values() for tree in article)
-    return [(grammar, [tree for article in articles[split].values() for tree in article])]
+def jackknife(
+    train: Train[Sentence, Model], documents: Documents[Sentence], folds: int = 10
+) -> Iterator[tuple[Model, list[Sentence]]]:
+    """For each fold what `train` makes of all other documents, and the sentences of the fold."""
+    names = list(documents)
+    for fold in range(min(folds, len(names))):
+        held = names[fold::folds]
+        others = {name: documents[name] for name in names if name not in held}
+        yield held_out(train, [others], {name: documents[name] for name in held})
 
 
-def parsed(parts: list[tuple[Grammar, list[Tree]]], choice: Choice, out: Path) -> list[Candidates]:
+def held_out(
+    train: Train[Sentence, Model], known: list[Documents[Sentence]], documents: Documents[Sentence]
+) -> tuple[Model, list[Sentence]]:
+    """What `train` makes of the `known` documents, and the sentences of the others."""
+    model = train(sentence for part in known for document in part.values() for sentence in document)
+    return model, [sentence for document in documents.values() for sentence in document]
+
+
+def parsed(parts: Iterable[tuple[Grammar, list[Tree]]], choice: Choice, out: Path) -> list[Candidates]:
     """Lists of the chosen sentences, each from the grammar of its part.
 
     A sentence without a parse has no list, and the next one of the order takes its place: few lists are few parses.
     """
-    sentences = [(grammar, tree) for grammar, trees in parts for tree in trees if in_range(tree)]
+    sentences = [(grammar, tree) for grammar, trees in parts for tree in trees if len(leaves(tree)) in LENGTHS]
     wanted = len(sentences) if choice.wanted is None else choice.wanted
     progress = Progress("vrda parses", wanted, "lists", out)
     found: list[Candidates] = []

@@ -1,8 +1,6 @@
 """Learners on n-best lists: a run over shuffled lists, read off at given steps."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,30 +9,14 @@ from scipy.sparse import csr_matrix
 from septet.arrays import fit
 from septet.errors import InputError
 from septet.vrda import kernels
-from septet.vrda.baselines import GradientState, Schedule, gradient_pass, gradient_weights, maxent
+from septet.vrda.baselines import GradientState, Schedule, gradient_pass, gradient_weights
 from septet.vrda.lists import NBest
 from septet.vrda.votes import Updates, voted_choices
 from septet.vrda.vrda import Regulariser, fitted_bound
 
 Array = NDArray[Any]
 Weights = tuple[Array, float]
-
-
-class Learner(Protocol):
-    """A learner on lists that can be read at any time."""
-
-    def learn(self, order: Array) -> None:
-        """Learn from the lists `order`, in that order."""
-
-    def last(self) -> Weights:
-        """The present predictor: weights, shape ``(n,)``, and that of the unpenalised feature."""
-
-    def averaged(self) -> Weights:
-        """The sum of all predictors, each times its votes."""
-
-    @property
-    def mistakes(self) -> int:
-        """Mistakes so far."""
+"""Weights of the features, shape ``(n,)``, and that of the unpenalised one."""
 
 
 class DualAveraging:
@@ -62,27 +44,13 @@ class DualAveraging:
         self._log_loss, self._every = log_loss, every
         self._state = kernels.new_state(lists.features, ticks, keep_log)
         self._log = np.empty((ticks if keep_log else 0, 4))
-        self._quality, self._target = lists.quality, lists.target
+        self._told = lists.told()
 
     def learn(self, order: Array) -> None:
         """One pass over the lists `order`. Raises InputError if one is not there, or there are more than announced."""
-        lists, run = self.lists, self._state[-1]
-        _check_order(order, lists, len(self._state[-2]) - 1 - self.ticks)
-        kernels.list_pass.unchecked(
-            lists.starts,
-            lists.indptr,
-            lists.indices,
-            lists.data,
-            lists.base,
-            self._quality,
-            self._target,
-            order,
-            *self._state,
-            self.form,
-            self._log_loss,
-            self._every,
-            self._log[int(run[kernels.K]) :],
-        )
+        _check_order(order, self.lists, len(self._state[-2]) - 1 - self.ticks)
+        log = self._log[self.ticks :]
+        kernels.list_pass.unchecked(self._told, order, self._state, self.form, self._log_loss, self._every, log)
 
     def resume(self, other: "DualAveraging") -> None:
         """Go on from what another learner on lists of the same features has learned."""
@@ -105,12 +73,12 @@ class DualAveraging:
 
     def last(self) -> Weights:
         """The present predictor."""
-        w, w0 = kernels.last_weights(self._state[0], self._state[-1], self.form)
+        w, w0 = kernels.last_weights(self._state, self.form)
         return w, float(w0)
 
     def averaged(self) -> Weights:
         """The voted sum of predictors."""
-        w, w0 = kernels.averaged_weights(*self._state, self.form)
+        w, w0 = kernels.averaged_weights(self._state, self.form)
         return w, float(w0)
 
     def updates(self) -> Updates:
@@ -137,7 +105,7 @@ class DualAveraging:
         g = updates.g.copy()
         g.sum_duplicates()
         g_max = float(np.sqrt((g.multiply(g).sum(axis=1).A1 + updates.g0**2).max()))
-        mean_l1 = kernels.summed_l1(*self._state, self.form) / self.ticks * self.regulariser.gamma
+        mean_l1 = kernels.summed_l1(self._state, self.form) / self.ticks * self.regulariser.gamma
         found = []
         for w, w0 in (self.last(), self.averaged()):
             margins = -(g @ w + updates.g0 * w0)
@@ -154,31 +122,13 @@ class Gradient:
         self._steps = schedule.steps(ticks)
         self._shrunk, self._sums = schedule.shrinkage(ticks)
         self._state = GradientState.new(lists.features)
-        self._quality, self._target = lists.quality, lists.target
+        self._told = lists.told()
 
     def learn(self, order: Array) -> None:
         """One pass over the lists `order`. Raises InputError if one is not there, or there are more than announced."""
-        lists, state = self.lists, self._state
-        _check_order(order, lists, len(self._steps) - int(state.run[0]))
-        gradient_pass.unchecked(
-            lists.starts,
-            lists.indptr,
-            lists.indices,
-            lists.data,
-            lists.base,
-            self._quality,
-            self._target,
-            order,
-            state.w,
-            state.total,
-            state.since,
-            state.run,
-            self._steps,
-            self._shrunk,
-            self._sums,
-            self._theta,
-            self._log_loss,
-        )
+        _check_order(order, self.lists, len(self._steps) - int(self._state.run[0]))
+        steps = self._steps, self._shrunk, self._sums, self._theta
+        gradient_pass.unchecked(self._told, order, self._state, *steps, self._log_loss)
 
     @property
     def mistakes(self) -> int:
@@ -194,31 +144,15 @@ class Gradient:
         return self._weights()[1], float(self._state.run[2] + self._state.run[1])
 
     def _weights(self) -> tuple[Array, Array]:
-        s = self._state
-        found: tuple[Array, Array] = gradient_weights(
-            s.w, s.total, s.since, s.run, self._shrunk, self._sums, self._theta
-        )
-        return found
-
-
-@dataclass(frozen=True)
-class MaxEnt:
-    """Batch l1 MaxEnt: it looks at all lists at once, whatever the order."""
-
-    lists: NBest
-    l1: float
-
-    def solve(self) -> Weights:
-        """The minimiser of the regularised log loss."""
-        return maxent(self.lists, self.l1)
+        return gradient_weights(self._state, self._shrunk, self._sums, self._theta)
 
 
 def choose(lists: NBest, weights: Weights) -> Array:
     """The best-scored candidate of each list, the first in order on ties; shape ``(m,)``."""
     fit("choose: weights", "real n", weights[0], {"n": lists.features})
     fit("choose: weight of base", "float", weights[1])
-    scores = kernels.row_scores.unchecked(lists.indptr, lists.indices, lists.data, lists.base, *weights)
-    return _first_best(lists.starts, scores)
+    scores = kernels.row_scores.unchecked((lists.data, lists.indices, lists.indptr), lists.base, *weights)
+    return kernels.first_best(lists.starts, scores)
 
 
 def vote(lists: NBest, learner: DualAveraging, updates: Updates) -> Array:
@@ -230,22 +164,5 @@ def _check_order(order: Array, lists: NBest, room: int) -> None:
     """The lists are there, and there is room in the state: the other arrays were looked at when they were made."""
     fit("learn: order", "whole o < l", order, {"l": len(lists.gold)})
     if len(order) > room:
-        raise InputError(
-            "learn: order", expected=f"{room} lists at most, of the announced ticks", found=f"{len(order)}"
-        )
-
-
-@kernels.jit
-def _first_best(starts: Array, scores: Array) -> Array:
-    chosen = np.empty(starts.shape[0] - 1, dtype=np.int64)
-    for i in range(chosen.shape[0]):
-        chosen[i] = starts[i] + np.argmax(scores[starts[i] : starts[i + 1]])
-    return chosen
-
-
-def passes(orders: Array, steps: Array) -> Iterator[tuple[int, Array]]:
-    """Cut the presented sequence of lists at `steps`: pairs of the step and the lists before it."""
-    before = 0
-    for step in steps.tolist():
-        yield step, orders[before:step]
-        before = step
+        expected = f"{room} lists at most, of the announced ticks"
+        raise InputError("learn: order", expected=expected, found=f"{len(order)}")

@@ -14,7 +14,6 @@ Array = NDArray[Any]
 DIRECT = 1 << 22
 """Up to this many columns a plain array over all of them is smaller and faster than a table."""
 
-
 AHEAD = 16
 """Columns between one that is asked for and one that is read: enough at a time to hide the memory's latency."""
 
@@ -141,8 +140,7 @@ def _checked(indices: Array) -> Array:
     """Columns that the table can hold: -1 marks its free places."""
     indices = np.asarray(indices)
     if indices.ndim != 1 or indices.dtype.kind != "i" or (indices.size and indices.min() < 0):
-        found = f"{indices.dtype} of shape {indices.shape}" + (
-            " with a negative one" if indices.dtype.kind == "i" else ""
-        )
+        negative = " with a negative one" if indices.dtype.kind == "i" else ""
+        found = f"{indices.dtype} of shape {indices.shape}{negative}"
         raise InputError("columns", expected="signed whole numbers from 0 of shape (m,)", found=found)
     return indices if indices.dtype.isnative else indices.astype(np.int64)

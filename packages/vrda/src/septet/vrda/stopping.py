@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from septet.vrda.model import Model
 
@@ -25,12 +24,6 @@ def check_stopping(estimator: Any, X_val: Any, y_val: Any) -> None:
         raise ValueError(f"n_iter_no_change: expected a whole number >= 1, found {patience!r}")
     if isinstance(tol, bool) or not isinstance(tol, Real) or not 0.0 <= float(tol) < np.inf:
         raise ValueError(f"tol: expected a finite number >= 0, found {tol!r}")
-
-
-def held_out(y: Array, share: float, random: Any) -> tuple[Array, Array]:
-    """Rows to learn from and rows to validate on, with the same shares of labels. Raises ValueError if too few."""
-    rows, held = train_test_split(np.arange(len(y)), test_size=float(share), stratify=y, random_state=random)
-    return np.sort(rows), np.sort(held)
 
 
 class Stopping:

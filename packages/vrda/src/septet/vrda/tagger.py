@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from septet.arrays import checked
-from septet.errors import InputError
 from septet.vrda.conllu import Sentence
 from septet.vrda.kernels import jit
 
@@ -67,16 +66,8 @@ class Tagger:
 
 def _endings(word: str) -> Iterator[tuple[str, str]]:
     """The shape of a word with none, one, ... of its last letters."""
-    shape = "".join(
-        kind
-        for kind, here in (
-            ("A", word[:1].isupper()),
-            ("U", word.isupper() and len(word) > 1),
-            ("0", any(letter.isdigit() for letter in word)),
-            ("-", "-" in word),
-        )
-        if here
-    )
+    capitals = "A" * word[:1].isupper() + "U" * (word.isupper() and len(word) > 1)
+    shape = capitals + "0" * any(map(str.isdigit, word)) + "-" * ("-" in word)
     lower = word.lower()
     for length in range(min(ENDING, len(word)) + 1):
         yield shape, lower[len(lower) - length :]
@@ -117,24 +108,15 @@ def k_best(tagger: Tagger, words: list[str], k: int = 50) -> tuple[Array, Array]
         Numbers of tags, shape ``(K, n)`` with ``K <= k``, and their log probabilities (without that of the words),
         shape ``(K,)``, best first.
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise InputError("k_best: k", expected="a whole number from 1", found=k)
     edge = (np.array([len(tagger.tags)]), np.zeros(1))
     choices = [edge, edge, *(tagger.allowed(word) for word in words), edge, edge]
     starts = np.concatenate([[0], np.cumsum([len(tags) for tags, _ in choices])]).astype(np.int64)
     tags = np.concatenate([tags for tags, _ in choices]).astype(np.int64)
     log_word = np.concatenate([log_p for _, log_p in choices])
-    found: tuple[Array, Array] = _viterbi(starts, tags, log_word, tagger.log_next, k)
-    return found
+    return _viterbi(starts, tags, log_word, tagger.log_next, k)
 
 
-@checked(
-    log_word="real z",
-    log_next="real E E E",
-    starts="whole p+1 parts z",
-    tags="whole z < E",
-    k="int 1",
-)
+@checked(log_word="real z", log_next="real E E E", starts="whole p+1 parts z", tags="whole z < E", k="int 1")
 @jit
 def _viterbi(starts: Array, tags: Array, log_word: Array, log_next: Array, k: int) -> tuple[Array, Array]:
     """Exact k-best Viterbi over pairs of neighbouring tags; the sentence has two edges before and two after it.
@@ -178,12 +160,3 @@ def _viterbi(starts: Array, tags: Array, log_word: Array, log_next: Array, k: in
             found[row, i - 4] = tags[starts[i - 2] + z]
             a, b, rank = z, a, earlier
     return found, score[places - 1, 0, 0, :count].copy()
-
-
-def jackknife(documents: dict[str, list[Sentence]], folds: int = 10) -> Iterator[tuple[Tagger, list[Sentence]]]:
-    """For each fold, every tenth document, the tagger of all other documents, and the sentences of the fold."""
-    names = list(documents)
-    for fold in range(min(folds, len(names))):
-        held = set(names[fold::folds])
-        tagger = train_tagger(sentence for name in names if name not in held for sentence in documents[name])
-        yield tagger, [sentence for name in names if name in held for sentence in documents[name]]

@@ -4,7 +4,7 @@ A candidate is a row of tags. Its parts are (place, tag before last, last tag, t
 parses, each is described once per sentence, and only if it varies within the list.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from septet.vrda.conllu import Sentence
 from septet.vrda.features import Described, Vocabulary
-from septet.vrda.tagger import Tagger, jackknife, k_best, train_tagger
+from septet.vrda.tagger import Tagger, k_best
 
 Array = NDArray[Any]
 
@@ -33,23 +33,13 @@ class TagLists(NamedTuple):
     log_p: Array
 
 
-def jackknifed_tags(documents: dict[str, list[Sentence]]) -> Iterator[TagLists]:
-    """Lists of the training documents, each from a tagger that never saw its document's fold."""
-    for tagger, sentences in jackknife(documents):
-        for sentence in sentences:
-            yield _candidates(tagger, sentence)
-
-
-def tagged(train: dict[str, list[Sentence]], documents: dict[str, list[Sentence]]) -> Iterator[TagLists]:
-    """Lists of `documents`, from the tagger of `train`."""
-    tagger = train_tagger(sentence for sentences in train.values() for sentence in sentences)
-    for sentences in documents.values():
-        for sentence in sentences:
-            yield _candidates(tagger, sentence)
-
-
-def _candidates(tagger: Tagger, sentence: Sentence) -> TagLists:
-    return TagLists(sentence, tagger.tags, *k_best(tagger, [word for _, word in sentence]))
+def tagged(parts: Iterable[tuple[Tagger, list[Sentence]]]) -> list[TagLists]:
+    """Lists of all sentences, each from the tagger of its part."""
+    return [
+        TagLists(sentence, tagger.tags, *k_best(tagger, [word for _, word in sentence]))
+        for tagger, sentences in parts
+        for sentence in sentences
+    ]
 
 
 def described_tags(vocabulary: Vocabulary, one: TagLists) -> tuple[Described, Array]:

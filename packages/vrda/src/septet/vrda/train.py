@@ -14,11 +14,11 @@ from septet.nonfinite import check_finite
 from septet.run import Run
 from septet.scores import TIMING
 from septet.seeding import stream
-from septet.vrda.baselines import Schedule
+from septet.vrda.baselines import Schedule, maxent
 from septet.vrda.config import Job, Method
 from septet.vrda.lists import NBest, read_lists, read_note
 from septet.vrda.predictors import KINDS, flat, predictors
-from septet.vrda.rerank import DualAveraging, Gradient, Learner, MaxEnt, Weights, choose, passes, vote
+from septet.vrda.rerank import DualAveraging, Gradient, Weights, choose, vote
 from septet.vrda.summaries import ENDS, PAPER, READ, score_tables, timing_table
 from septet.vrda.vrda import Regulariser
 
@@ -83,7 +83,7 @@ def learn(
     method, penalty = job.method, job.method.l1[l1]
     curves, ends = np.zeros((len(steps), len(READ))), np.zeros(len(ENDS))
     if method.learner == "maxent":
-        weights = MaxEnt(lists, penalty).solve()
+        weights = maxent(lists, penalty)
         score = [test.f_score(choose(test, weights)), float(np.count_nonzero(weights[0]))]
         mistakes = int((lists.quality[choose(lists, weights)] < lists.quality[lists.target]).sum())
         curves[:] = [*score, *score, float(mistakes), 0.0]
@@ -94,7 +94,7 @@ def learn(
         stream(job.root_seed, "shuffle", job.task.name, job.seeds[seed], epoch).permutation(len(lists.gold))
         for epoch in range(job.epochs)
     ]
-    for at, (_, order) in enumerate(passes(np.concatenate(shuffles), steps)):
+    for at, order in enumerate(np.split(np.concatenate(shuffles), steps[:-1])):
         start = thread_time()
         learner.learn(order)
         seconds, row = thread_time() - start, []
@@ -108,7 +108,7 @@ def learn(
     return curves, ends, (learner.last(), learner.averaged())
 
 
-def make(method: Method, l1: float, lists: NBest, ticks: int) -> Learner:
+def make(method: Method, l1: float, lists: NBest, ticks: int) -> DualAveraging | Gradient:
     """The learner that `method` names, for `ticks` examples to come."""
     log_loss = method.loss == "log"
     if method.learner in ("tg", "fobos"):

@@ -15,7 +15,6 @@ Where a score, or the difference of two, is within it, the sign comes from `_exa
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from septet.arrays import fit_all
-from septet.vrda.kernels import GAMMA, L1, RHO, jit, last_alive, threshold
+from septet.vrda.kernels import GAMMA, L1, RHO, Rows, first_best, jit, last_alive, threshold
 from septet.vrda.needs import ROWS, lists_fit
 
 Array = NDArray[Any]
@@ -46,26 +45,23 @@ class Updates:
 
 def voted_scores(rows: csr_matrix, base: Array, updates: Updates, form: Array) -> Array:
     """`sum_k c_k sign(<w_k, x>) / sum_k c_k` of each row, shape ``(m,)``; the zero predictor abstains."""
-    tally = _tally(rows, base, updates, form, np.zeros(0, dtype=np.int64))
+    tally = candidate_votes(rows, base, updates, form, np.zeros(0, dtype=np.int64))
     return tally / max(float(updates.votes.sum()), 1.0)
 
 
 def voted_choices(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts: Array) -> Array:
     """The candidate with most votes in each list, shape ``(lists,)``; the first in order on ties."""
-    tally = candidate_votes(rows, base, updates, form, starts)
-    return np.array([a + np.argmax(tally[a:b]) for a, b in pairwise(starts)], dtype=np.int64)
+    return first_best(starts, candidate_votes(rows, base, updates, form, starts))
 
 
 def candidate_votes(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts: Array) -> Array:
-    """Votes of each candidate of lists that begin at `starts`, shape ``(m,)``: of the predictors that choose it."""
-    return _tally(rows, base, updates, form, starts)
+    """Votes of each candidate of lists that begin at `starts`, shape ``(m,)``: of the predictors that choose it.
 
-
-def _tally(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts: Array) -> Array:
+    Without `starts`, the signs of the scores of each row, times the votes.
+    """
     g, sizes = updates.g, {"n": rows.shape[1], "m": rows.shape[0]}
-    for name, matrix in (("rows", rows), ("updates", g)):
-        parts = {"indptr": matrix.indptr, "indices": matrix.indices, "data": matrix.data}
-        fit_all(name, ROWS, parts, dict(sizes) if matrix is rows else {"n": sizes["n"]})
+    fit_all("rows", ROWS, vars(rows), dict(sizes))
+    fit_all("updates", ROWS, vars(g), {"n": sizes["n"]})
     given = {"base": base, "form": np.asarray(form), "g0": updates.g0, "votes": updates.votes, "starts": starts}
     specs = {"base": "real m", "form": "real 5", "g0": "real K", "votes": "real K"}
     fit_all("votes", specs, given, sizes | {"K": g.shape[0]})
@@ -73,24 +69,9 @@ def _tally(rows: csr_matrix, base: Array, updates: Updates, form: Array, starts:
         fit_all("votes", {"starts": "whole l+1 parts m"}, given, sizes, lists_fit)
     columns = rows.tocsc()
     tally = np.zeros(rows.shape[0])
-    _replay(
-        g.indptr,
-        g.indices,
-        g.data,
-        updates.g0,
-        updates.votes,
-        columns.indptr,
-        columns.indices,
-        columns.data,
-        rows.indptr,
-        rows.indices,
-        rows.data,
-        base,
-        starts,
-        np.asarray(form),
-        np.zeros(rows.shape[1]),
-        tally,
-    )
+    made, by_column, by_row = ((matrix.data, matrix.indices, matrix.indptr) for matrix in (g, columns, rows))
+    s = np.zeros(rows.shape[1])
+    _replay(made, updates.g0, updates.votes, by_column, by_row, base, starts, np.asarray(form), s, tally)
     return tally
 
 
@@ -153,18 +134,10 @@ def _add_product(partials: Array, size: int, x: float, y: float) -> int:
 
 @jit
 def _exact_sign(
-    row: int,
-    other: int,
-    shift: float,
-    s: Array,
-    active: Array,
-    s0: float,
-    base: Array,
-    indptr: Array,
-    indices: Array,
-    data: Array,
+    row: int, other: int, shift: float, s: Array, active: Array, s0: float, base: Array, rows: Rows
 ) -> float:
     """Sign of `sum_active (s_j - sign(s_j) t) x_j + s_0 x_0` of a row, less that of another (-1: none), unrounded."""
+    data, indices, indptr = rows
     room = 4 * (indptr[row + 1] - indptr[row]) + 2
     if other >= 0:
         room += 4 * (indptr[other + 1] - indptr[other]) + 2
@@ -177,8 +150,8 @@ def _exact_sign(
             j = indices[p]
             if active[j] and abs(s[j]) > shift:
                 size = _add_product(partials, size, sign * s[j], float(data[p]))
-                size = _add_product(partials, size, -sign * _sign(s[j]) * shift, float(data[p]))
-    return _sign(partials[size - 1]) if size > 0 else 0.0
+                size = _add_product(partials, size, -sign * np.sign(s[j]) * shift, float(data[p]))
+    return np.sign(partials[size - 1]) if size > 0 else 0.0
 
 
 @jit
@@ -191,27 +164,23 @@ def _score(ab: Array, r: int, shift: float, s0: float, x0: float) -> tuple[float
 
 @jit
 def _replay(
-    g_indptr: Array,
-    g_indices: Array,
-    g_data: Array,
+    g: Rows,
     g0: Array,
     votes: Array,
-    indptr: Array,
-    rows: Array,
-    data: Array,
-    row_indptr: Array,
-    row_indices: Array,
-    row_data: Array,
+    columns: Rows,
+    rows: Rows,
     base: Array,
     starts: Array,
     form: Array,
     s: Array,
     tally: Array,
 ) -> None:
-    """Replay the updates over the test columns `(indptr, rows, data)`, adding each predictor's vote to `tally`.
+    """Replay the updates over the test `columns`, adding each predictor's vote to `tally`.
 
-    The same test data by row, `(row_indptr, row_indices, row_data)`, are read where a score is too close to zero.
+    The same test data by row are read where a score is too close to zero.
     """
+    g_data, g_indices, g_indptr = g
+    data, held_by, indptr = columns
     ticks, l1, half = g0.shape[0], form[L1], 0.5 * form[GAMMA] * form[RHO]
     ab, count, s0 = np.zeros((base.shape[0], 4)), np.zeros(base.shape[0], dtype=np.int64), 0.0
     active = np.zeros(s.shape[0], dtype=np.bool_)
@@ -223,14 +192,14 @@ def _replay(
         shift = threshold(k, form)
         for p in range(g_indptr[k - 1], g_indptr[k]):
             j = g_indices[p]
-            old_a, old_b = (s[j], _sign(s[j])) if active[j] else (0.0, 0.0)
+            old_a, old_b = (s[j], np.sign(s[j])) if active[j] else (0.0, 0.0)
             more = -1 if active[j] else 0
             s[j] += g_data[p]
             active[j] = abs(s[j]) > shift
-            new_a, new_b = (s[j], _sign(s[j])) if active[j] else (0.0, 0.0)
+            new_a, new_b = (s[j], np.sign(s[j])) if active[j] else (0.0, 0.0)
             more += 1 if active[j] else 0
             if new_a != old_a:
-                _shift_column(j, new_a - old_a, new_b - old_b, more, indptr, rows, data, ab, count)
+                _shift_column(j, new_a - old_a, new_b - old_b, more, indptr, held_by, data, ab, count)
             end = last_alive(abs(s[j]), ticks, l1, half) + 1
             if active[j] and end <= ticks:
                 end = max(end, k)
@@ -241,7 +210,7 @@ def _replay(
             if active[j] and latest[j] == note:
                 if abs(s[j]) <= shift:
                     active[j] = False
-                    _shift_column(j, -s[j], -_sign(s[j]), -1, indptr, rows, data, ab, count)
+                    _shift_column(j, -s[j], -np.sign(s[j]), -1, indptr, held_by, data, ab, count)
                 elif k < ticks:  # `last_alive` rounds: the weight dies a tick later than it says
                     following[note], due[k + 1] = due[k + 1], note
             note = after
@@ -249,9 +218,9 @@ def _replay(
         if starts.shape[0] == 0:
             for r in range(base.shape[0]):
                 score, doubt = _score(ab, r, shift, s0, base[r])
-                sign = _sign(score)
+                sign = np.sign(score)
                 if count[r] > 0 and abs(score) <= doubt:
-                    sign = _exact_sign(r, -1, shift, s, active, s0, base, row_indptr, row_indices, row_data)
+                    sign = _exact_sign(r, -1, shift, s, active, s0, base, rows)
                 tally[r] -= votes[k - 1] * sign
         else:
             for i in range(starts.shape[0] - 1):
@@ -263,14 +232,8 @@ def _replay(
                         continue
                     lower = score - least < -(doubt + slack)
                     if not lower and not (count[r] == count[choice] == 0 and base[r] == base[choice]):
-                        sign = _exact_sign(r, choice, shift, s, active, s0, base, row_indptr, row_indices, row_data)
+                        sign = _exact_sign(r, choice, shift, s, active, s0, base, rows)
                         lower = sign < 0
                     if lower:
                         choice, least, doubt = r, score, slack
                 tally[choice] += votes[k - 1]
-
-
-@jit
-def _sign(v: float) -> float:
-    """-1, 0 or 1."""
-    return 1.0 if v > 0.0 else (-1.0 if v < 0.0 else 0.0)

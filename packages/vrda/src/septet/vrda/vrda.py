@@ -66,16 +66,6 @@ class Regulariser:
         k = np.asarray(k, dtype=np.float64)
         return 1.0 / (self.l2 * k + self.gamma * np.sqrt(k))
 
-    def psi(self, w: Floats) -> float:
-        """`Psi(w)`, summed over the last axis and everything before it."""
-        return float(self.l1 * np.abs(w).sum() + 0.5 * self.l2 * (w * w).sum())
-
-
-def soft(v: ArrayLike, threshold: ArrayLike) -> Any:
-    """`soft(v, t) = sign(v) max(|v| - t, 0)` per coordinate."""
-    v = np.asarray(v, dtype=np.float64)
-    return np.sign(v) * np.maximum(np.abs(v) - threshold, 0.0)
-
 
 def prox_update(s: Floats, k: int, regulariser: Regulariser) -> Floats:
     """The predictor after the k-th mistake, `w_{k+1} = argmin <s/k, w> + Psi(w) + (gamma/sqrt(k)) h(w)`.
@@ -90,18 +80,8 @@ def prox_update(s: Floats, k: int, regulariser: Regulariser) -> Floats:
     """
     if k == 0:
         return np.zeros_like(s)
-    return np.asarray(-regulariser.scale(k) * soft(s, regulariser.threshold(k)))
-
-
-def loss_value(margin: ArrayLike, loss: Loss) -> Any:
-    """`max(0, 1 - m)` or `log(1 + exp(-m))` of the margin `m = y <w, x>`, as in the paper's experiments (section 6).
-
-    Its bound wants a loss of at least 1 on a mistake, which is log loss over ln 2; here bounds are for hinge loss.
-    """
-    margin = np.asarray(margin, dtype=np.float64)
-    if loss == "hinge":
-        return np.maximum(0.0, 1.0 - margin)
-    return np.logaddexp(0.0, -margin)
+    soft = np.sign(s) * np.maximum(np.abs(s) - regulariser.threshold(k), 0.0)
+    return np.asarray(-regulariser.scale(k) * soft)
 
 
 def loss_slope(margin: ArrayLike, loss: Loss) -> Any:
@@ -110,15 +90,6 @@ def loss_slope(margin: ArrayLike, loss: Loss) -> Any:
     if loss == "hinge":
         return np.ones_like(margin)
     return 1.0 / (1.0 + np.exp(np.minimum(margin, 700.0)))
-
-
-def relative_strength(psi_u: ArrayLike, mean_psi_w: ArrayLike) -> Any:
-    """Relative strength of regularisation, `Lambda_M(u) = Psi(u) - (1/M) sum_k Psi(w_k)`.
-
-    At most 0: the bound is no worse than without regulariser. Between 0 and 1: it inflates. From 1
-    on it says nothing. Section 3.
-    """
-    return np.asarray(psi_u, dtype=np.float64) - np.asarray(mean_psi_w, dtype=np.float64)
 
 
 def mistake_bound(loss_u: ArrayLike, regret: ArrayLike, strength: ArrayLike) -> Any:
@@ -130,7 +101,8 @@ def mistake_bound(loss_u: ArrayLike, regret: ArrayLike, strength: ArrayLike) -> 
     Args:
         loss_u: `L_M(u)`, loss of u summed over the mistakes.
         regret: `C = gamma |u|^2 / 2 + G^2 / gamma` with `|g_k| <= G` (see `regret_constant`).
-        strength: `Lambda_M(u)`.
+        strength: relative strength of regularisation, `Lambda_M(u) = Psi(u) - (1/M) sum_k Psi(w_k)`. At most 0: the
+            bound is no worse than without regulariser. Between 0 and 1: it inflates.
 
     Returns:
         The bound, infinite where `Lambda >= 1`. Section 3.
@@ -173,10 +145,10 @@ def fitted_bound(
         return 0.0, 0.0
     typical = float(np.mean(np.abs(margins))) or 1.0
     multiples = np.geomspace(1e-3, 1e2, 101) / typical
-    losses = np.array([loss_value(multiple * margins, "hinge").sum() for multiple in multiples])
+    losses = np.array([np.maximum(0.0, 1.0 - multiple * margins).sum() for multiple in multiples])
     at = int(np.argmin(losses))
     multiple, gammas = multiples[at], np.geomspace(1e-4, 1e6, 201)
-    strength = relative_strength(l1 * multiple * l1_u, l1 * mean_l1_w / gammas)
+    strength = l1 * multiple * l1_u - l1 * mean_l1_w / gammas
     bounds = mistake_bound(losses[at], regret_constant(multiple * u_norm, g_max, gammas), strength)
     least = int(np.argmin(bounds))
     return float(bounds[least]), float(strength[least])
