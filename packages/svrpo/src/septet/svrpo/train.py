@@ -2,7 +2,6 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -10,11 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from septet.history import History
-from septet.rl.models import Environment, Keeps, Kept
+from septet.rl.models import Environment, Kept
 from septet.run import Run
 from septet.scores import score_rows
 from septet.svrpo.bandit import Measurement
 from septet.svrpo.config import ESTIMATORS, Estimators, GaussianBandit, InnerLoop, Job
+from septet.svrpo.first_order import FirstOrderLearner
+from septet.svrpo.trust_region import TrustRegionLearner
 
 PAPER = "svrpo"
 PACKAGES = ["septet", "septet.sampler", "septet.rl", f"septet.{PAPER}"]
@@ -24,24 +25,10 @@ FINAL_SHARE = 0.1
 """`final_return` is the mean return over this share of the iterations, the last ones."""
 
 
-class Learner(Keeps, Protocol):
-    """A method on a task, all seeds in lockstep: `septet.rl.loop.Learner`, and scores at the end."""
-
-    def final_scores(self) -> dict[str, Array]:
-        """Metrics by inner position, (S, m)."""
-
-    def close(self) -> None:
-        """Let go of environments and threads."""
-
-
-def build(job: Job) -> Learner:
+def build(job: Job) -> TrustRegionLearner | FirstOrderLearner:
     """The learner of a job's method."""
     if isinstance(job.method, InnerLoop):
-        from septet.svrpo.trust_region import TrustRegionLearner
-
         return TrustRegionLearner(job, job.method)
-    from septet.svrpo.first_order import FirstOrderLearner
-
     assert not isinstance(job.method, Estimators)
     return FirstOrderLearner(job, job.method)
 
