@@ -94,18 +94,15 @@ def score_tables(job: Job, history: History, positions: dict[str, Array]) -> lis
     Curves have the environment steps per seed as their step; metrics by inner position, named `..._at`, have the
     position, counted from 1.
     """
-    method, task = job.method.name, job.simulation
-    steps = history.steps[:, 0].tolist()
-    curves = {name: values.T for name, values in history.metrics.items()}
-    last = max(1, round(FINAL_SHARE * task.iterations))
+    key, seeds = (PAPER, job.method.name, job.task.name), job.seeds
+    last = max(1, round(FINAL_SHARE * job.simulation.iterations))
     ends = {"final_return": history.metrics["return"][-last:].mean(0)[:, None]}
     if "variance_ratio_at" in positions and positions["variance_ratio_at"].shape[1] > 1:
         later = positions["variance_ratio_at"][:, 1:]  # at the first step it is 0 by construction
         ends["variance_ratio"] = later.mean(1)[:, None]
         ends["variance_ratio_largest"] = later.max(1)[:, None]
-    frames = [score_rows(PAPER, method, task.name, seeds=job.seeds, steps=steps, metrics=curves)]
-    frames.append(score_rows(PAPER, method, task.name, seeds=job.seeds, steps=steps[-1:], metrics=ends))
-    if positions:
-        places = list(range(1, next(iter(positions.values())).shape[1] + 1))
-        frames.append(score_rows(PAPER, method, task.name, seeds=job.seeds, steps=places, metrics=positions))
+    frames = history.score_rows(*key, seeds)
+    frames.append(score_rows(*key, seeds=seeds, steps=history.last_steps[:1].tolist(), metrics=ends))
+    for name, values in positions.items():
+        frames.append(score_rows(*key, seeds=seeds, steps=range(1, values.shape[1] + 1), metrics={name: values}))
     return frames
