@@ -51,7 +51,9 @@ def train_policies(job: Job, run: Run) -> None:
     assert isinstance(task, Environment)
     histories = [History(len(seeds)) for _ in labels]
     with closing(ActionSpaceAgent(job) if isinstance(job.method, ActionSpace) else Agent(job)) as agent:
-        kept = Kept(run, agent, job.keep_model, environment_of(task), labels)
+        own = environments.__name__ if task.environment in environments.OWN else None
+        where = models.Environment(name=task.environment, options=task.options, registers=own)
+        kept = Kept(run, agent, job.keep_model, where, labels)
         for iteration in run.loop(task.iterations, {"agent": agent, "histories": histories, "kept": kept}):
             found = kept.iterate(iteration)
             for history, rows in zip(histories, by_variant(job), strict=True):
@@ -73,12 +75,6 @@ def train_policies(job: Job, run: Run) -> None:
         timing=histories[0].timing_rows(PAPER, labels[0], task.name, seeds, steps=range(1, task.iterations + 1)),
         beside=kept.write,
     )
-
-
-def environment_of(task: Environment) -> models.Environment:
-    """What a model card says of a task."""
-    own = environments.__name__ if task.environment in environments.OWN else None
-    return models.Environment(name=task.environment, options=task.options, registers=own)
 
 
 def by_variant(job: Job) -> Iterator[slice]:
