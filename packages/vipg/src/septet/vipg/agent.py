@@ -228,17 +228,10 @@ class Agent(Rows):
         The second is the variance over policies of the action's mean at states that one of them visits, in units of
         the action noise's variance, (R,): twice the mean KL divergence from their average.
         """
-        count = self.job.sampled_policies
-        if isinstance(self.sampler, Particles):
-            count = min(self.sampler.count, count)
-        xi = np.stack(
-            [
-                stream(self.job.root_seed, "final", seed).standard_normal((count, self.sampler.weights))
-                for seed in self.seeds
-            ]
-        )
-        weights, _, _ = self.weights(xi)
-        count = len(weights) // self.rows
+        rngs = [stream(self.job.root_seed, "final", seed) for seed in self.seeds]
+        shape = self.job.sampled_policies, self.sampler.weights
+        weights, _, _ = self.weights(np.stack([rng.standard_normal(shape) for rng in rngs]))
+        count = len(weights) // self.rows  # of particles, those that there are
         runner = experience.collector(
             self.task, self.seeds, count, 1, self.job.root_seed + EVALUATION_ROOT, self.job.threads
         )

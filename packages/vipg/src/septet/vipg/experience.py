@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from septet import sampler
-from septet.errors import InputError
 from septet.rl import returns
 from septet.rl.lockstep import square_root
 from septet.sampler.collect import Collection, Collector
@@ -75,8 +74,6 @@ def collector(
         seeds=tuple(seeds), environments=count, steps=1, root=root, whole_episodes=True, bounds=task.actions,
         options=options,
     )  # fmt: skip
-    if plan.policy.observation_size < 1:
-        raise InputError(task.environment, expected="observations", found="none")
     runner = Collector(plan, batch)
     runner.member = np.arange(batch.size) // episodes
     runner.reset()

@@ -75,7 +75,7 @@ def measure(job: Job, variant: Variant, sampler: PosteriorSampler, phi: Tensor) 
     samples = theta.numpy()
     metrics: dict[str, Array] = {}
     if isinstance(target.task, Quadratic):
-        alike = variant.startswith("mean_field") or variant == "amortised_svgd"
+        alike = FAMILIES[variant] == "mean_field"
         best = target.covariance(full=not alike)
         found = np.stack([np.cov(one.T) for one in samples])
         if alike:  # the family's best variances
