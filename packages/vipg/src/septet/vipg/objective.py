@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from septet.rl.gaussian import LOG_2PI
 from septet.seeding import stream
-from septet.vipg.samplers import LOG_2PI, PosteriorSampler
+from septet.vipg.samplers import PosteriorSampler
 
 
 def regulariser(sampler: PosteriorSampler, phi: Tensor, theta: Tensor, log_det: Tensor, prior_scale: float) -> Tensor:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from septet.nonfinite import check_finite
+from septet.rl.gaussian import LOG_2PI
 from septet.rl.lockstep import each_seed
 from septet.seeding import stream
 from septet.vipg.adam import Moments, ascend
@@ -85,7 +86,7 @@ def measure(job: Job, variant: Variant, sampler: PosteriorSampler, phi: Tensor) 
     else:
         metrics |= _of_surface(target, samples, rngs)
         if not isinstance(sampler, Particles):
-            log_q = -0.5 * (xi.square().sum(2) + target.weights * math.log(2.0 * math.pi)) - log_det
+            log_q = -0.5 * (xi.square().sum(2) + target.weights * LOG_2PI) - log_det
             log_z = target.grid()[2]
             (log_p,) = each_seed(lambda theta: (target.log_density(theta),), theta)
             metrics["kl"] = (log_q - log_p).numpy().mean(1) + log_z
