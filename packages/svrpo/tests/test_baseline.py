@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from septet.rl import baseline as linear
 from septet.rl import gaussian
 from septet.rl.networks import Network
-from septet.svrpo import baseline, problem, srvrpg, svrpg, trajectories
+from septet.svrpo import experience, first_order, problem, trajectories
+from septet.svrpo.svrpo import control_variate
 
 NETWORK = Network((3, 4, 2), "tanh", free=2)
 
@@ -31,7 +32,7 @@ def test_the_fit_is_ridge_regression():
 
 def test_steps_since_reset():
     ended = np.array([[False, True], [True, False], [False, False]])
-    assert baseline.steps_since_reset(np.array([3, 7]), ended).tolist() == [[3, 7], [4, 0], [0, 1]]
+    assert experience.steps_since_reset(np.array([3, 7]), ended).tolist() == [[3, 7], [4, 0], [0, 1], [1, 2]]
 
 
 @settings(deadline=None, max_examples=30)
@@ -43,7 +44,7 @@ def test_returns_end_with_episodes_and_go_on_where_the_batch_cuts(seed):
     terminated, truncated = rng.random((2, steps, size)) < 0.2
     final = rng.standard_normal((steps, size))
     for values in (None, final):
-        found = baseline.returns(reward, terminated, truncated, last, values, gamma)
+        found = experience.returns(reward, terminated, truncated, last, values, gamma)
         for e in range(size):
             running = last[e]
             for t in reversed(range(steps)):
@@ -104,10 +105,9 @@ def test_at_the_reference_itself_the_correction_vanishes(case):
     plain, weighted = (trajectories.coefficients(reward, value, 0.9, w) for w in (None, weight))
     g, h = (trajectories.gradient(NETWORK, row, observation, action, c) for c in (plain, weighted))
     base = torch.randn_like(g)
-    for rule in (svrpg, srvrpg):
-        assert torch.allclose(rule.direction(g, h, base), base)
+    assert torch.allclose(control_variate(g, h, base), base)
 
 
 def test_epochs_end_when_a_snapshot_brings_more_per_trajectory():
-    assert svrpg.epoch_ends(snapshot_rate=11.0, inner_rate=1.0, snapshot=100, trajectories=10)
-    assert not svrpg.epoch_ends(snapshot_rate=9.0, inner_rate=1.0, snapshot=100, trajectories=10)
+    assert first_order.epoch_ends(snapshot_rate=11.0, inner_rate=1.0, snapshot=100, trajectories=10)
+    assert not first_order.epoch_ends(snapshot_rate=9.0, inner_rate=1.0, snapshot=100, trajectories=10)

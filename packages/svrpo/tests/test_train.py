@@ -140,7 +140,7 @@ def test_a_job_that_is_stopped_again_and_again_ends_with_the_same_bytes(case, tm
 def test_a_number_that_is_not_finite_is_named():
     learner = build(job("svrpo"))
     learner.iterate(0)
-    learner.source.coefficients[1] = np.nan
+    learner.coefficients[1] = np.nan
     with pytest.raises(NotFinite, match=r"iteration 1: advantage is not finite \(seed 1\)"):
         learner.iterate(1)
 

@@ -80,7 +80,7 @@ def test_score_function_agrees_with_the_pathwise_gradient_on_average():
     target = Target(Quadratic(kind="quadratic"))
     sampler = MeanField(2)
     phi = torch.tensor([[0.5, -0.3, np.log(0.5), np.log(0.8)]])
-    xi = torch.from_numpy(objective.antithetic([np.random.default_rng(0)], 200_000, 2))
+    xi = torch.from_numpy(objective.noise(0, [0], 0, 200_000, 2))
     theta = sampler(phi, xi)[0]
     by_value = objective.score_function(sampler, phi, xi, target.value(theta))
     by_path = objective.pathwise(sampler, phi, xi, target.gradient(theta), 0.0, 1.0)

@@ -47,7 +47,8 @@ class NoisyActor:
             begun = environments.elapsed == 0
             if self.weight_noise is not None:
                 self.weight_noise.redraw(student.networks.actor, begun)
-                return with_actor(student, self.weight_noise.perturbed).act(observation)
+                networks = student.networks._replace(actor=self.weight_noise.perturbed)
+                return student._replace(networks=networks).act(observation)
             own = student.act(observation)
             if self.action_noise is None:
                 return own
@@ -76,8 +77,3 @@ class NoisyActor:
         """Scale and measured distance of noise on weights, ``(S,)``; nothing of noise on actions."""
         noise = self.weight_noise
         return {} if noise is None else {"noise_scale": noise.scale, "noise_distance": noise.distance}
-
-
-def with_actor(student: Student, actor: Float32) -> Student:
-    """The student with other weights ``(S, P)`` of the actor."""
-    return student._replace(networks=student.networks._replace(actor=actor))

@@ -7,6 +7,8 @@ seed at a time, so its five seeds take turns.
 
 import importlib
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,11 +41,11 @@ def measure(setting: Setting) -> list[Row]:
 
 def rate(task: str, setting: Setting) -> Row:
     """The row of one task: ours and the peer in turns, medians of the rounds."""
-    ours, peer = _Ours(task, setting.seeds), _Peer(task)
-    ours.learn(10)  # the first call may compile
-    peer.learn(10)
-    turn = {"ours": lambda: ours.learn(setting.updates), "peer": lambda: peer.learn(setting.updates)}
-    taken = in_turns({name: seconds(run) for name, run in turn.items()}, setting.rounds)
+    contenders = {"ours": ours(task, setting.seeds), "peer": peer(task)}
+    for learn in contenders.values():
+        learn(10)  # the first call may compile
+    turns = {name: seconds(partial(learn, setting.updates)) for name, learn in contenders.items()}
+    taken = in_turns(turns, setting.rounds)
     value, theirs = setting.updates * len(setting.seeds) / taken["ours"], setting.updates / taken["peer"]
     limit = product_rate() / operations(*SIZES[task])
     return row(f"updates per second, five seeds, {task}", value, "1/s", "Stable-Baselines3 DDPG", theirs, value / limit)
@@ -58,11 +60,11 @@ def operations(size: int, actions: int) -> int:
     return BATCH * (forward + back)
 
 
-def product_rate(repeats: int = 2000) -> float:
+def product_rate() -> float:
     """Multiply-adds per second of (64, 64) float32 products on one core, measured now."""
     a, b, c = (np.ones((BATCH, HIDDEN), np.float32) for _ in range(3))
     _products(a, b, c, 10)
-    start = time.perf_counter()
+    start, repeats = time.perf_counter(), 2000
     _products(a, b, c, repeats)
     return BATCH * HIDDEN * HIDDEN * repeats / (time.perf_counter() - start)
 
@@ -73,43 +75,37 @@ def _products(a: Any, b: Any, c: Any, repeats: int) -> None:
         np.dot(a, b, c)
 
 
-class _Ours:
-    def __init__(self, task: str, seeds: list[int]) -> None:
-        (size, actions), method, rng = SIZES[task], Method(), np.random.default_rng(0)
-        shapes, count = student.shapes(size, (HIDDEN, HIDDEN), actions), len(seeds)
-        weights = (initial(shape, 0, ("bench", int(shape.sizes[-1])), seeds, student.LAST) for shape in shapes)
-        self.students, self.shapes, self.count, self.rng = networks(*weights), shapes, count, rng
-        self.records = rng.standard_normal((count, HELD, 2 * size + actions + 2)).astype(np.float32)
-        self.scaling = np.zeros((count, size), np.float32), np.ones((count, size), np.float32)
-        self.work, self.rates = workspace(shapes, BATCH), rates(method)
+def ours(task: str, seeds: list[int]) -> Callable[[int], None]:
+    """So many updates of every seed, mini-batches drawn."""
+    (size, actions), count, rng = SIZES[task], len(seeds), np.random.default_rng(0)
+    shapes = student.shapes(size, (HIDDEN, HIDDEN), actions)
+    weights = (initial(shape, 0, ("bench", int(shape.sizes[-1])), seeds, student.LAST) for shape in shapes)
+    students = networks(*weights)
+    records = rng.standard_normal((count, HELD, 2 * size + actions + 2)).astype(np.float32)
+    scaling = np.zeros((count, size), np.float32), np.ones((count, size), np.float32)
+    work, numbers = workspace(shapes, BATCH), rates(Method())
 
-    def learn(self, updates: int) -> None:
-        """Updates of every seed, mini-batches drawn."""
-        rows, losses = self.rng.integers(0, HELD, (self.count, updates, BATCH)), np.zeros((self.count, 2))
-        student.update(self.students, self.shapes, self.records, rows, *self.scaling, self.work, 0, self.rates, losses)
+    def learn(updates: int) -> None:
+        rows, losses = rng.integers(0, HELD, (count, updates, BATCH)), np.zeros((count, 2))
+        student.update(students, shapes, records, rows, *scaling, work, 0, numbers, losses)
+
+    return learn
 
 
-class _Peer:
-    def __init__(self, task: str) -> None:
-        torch: Any = importlib.import_module("torch")
-        sb3: Any = importlib.import_module("stable_baselines3")
-        spaces: Any = importlib.import_module("gymnasium.spaces")
-        torch.set_num_threads(1)
-        size, actions = SIZES[task]
-        net = {"net_arch": [HIDDEN, HIDDEN]}
-        self.agent = sb3.DDPG(
-            "MlpPolicy", task, batch_size=BATCH, buffer_size=HELD, policy_kwargs=net, device="cpu", seed=0
-        )
-        self.agent.set_logger(importlib.import_module("stable_baselines3.common.logger").configure(None, []))
-        rng = np.random.default_rng(0)
-        assert isinstance(self.agent.observation_space, spaces.Box)
-        for _ in range(HELD):
-            o, after = rng.standard_normal((2, 1, size)).astype(np.float32)
-            self.agent.replay_buffer.add(o, after, rng.uniform(-1, 1, (1, actions)), np.zeros(1), np.zeros(1), [{}])
-
-    def learn(self, updates: int) -> None:
-        """Updates of one seed."""
-        self.agent.train(updates, BATCH)
+def peer(task: str) -> Callable[[int], None]:
+    """So many updates of one seed of Stable-Baselines3's DDPG."""
+    torch: Any = importlib.import_module("torch")
+    sb3: Any = importlib.import_module("stable_baselines3")
+    torch.set_num_threads(1)
+    size, actions = SIZES[task]
+    net = {"net_arch": [HIDDEN, HIDDEN]}
+    agent = sb3.DDPG("MlpPolicy", task, batch_size=BATCH, buffer_size=HELD, policy_kwargs=net, device="cpu", seed=0)
+    agent.set_logger(importlib.import_module("stable_baselines3.common.logger").configure(None, []))
+    rng = np.random.default_rng(0)
+    for _ in range(HELD):
+        o, after = rng.standard_normal((2, 1, size)).astype(np.float32)
+        agent.replay_buffer.add(o, after, rng.uniform(-1, 1, (1, actions)), np.zeros(1), np.zeros(1), [{}])
+    return lambda updates: agent.train(updates, BATCH)
 
 
 BENCH = Bench(

@@ -13,13 +13,16 @@ Explorer = Literal[
 ]
 
 
-class Method(Settings):
+class _Named(Settings):
+    name: str = ""
+    """Name of the method or task; filled in by the workflow for a job."""
+
+
+class Method(_Named):
     """A student and how it gathers data."""
 
     kind: Literal["training"] = "training"
     """Selects this kind of method."""
-    name: str = ""
-    """Name of the method; filled in by the workflow for a job."""
     explorer: Explorer = "independent"
     """A teacher of section 2.4 (independent, local, informed), uniformly random actions in its place (random), or
     plain DDPG with noise on actions or weights."""
@@ -71,10 +74,6 @@ class Method(Settings):
     visits: bool = False
     """Also write histograms of the states that explorer and student visit."""
 
-    def labels(self) -> list[str]:
-        """Labels in the score table: the method's name."""
-        return [self.name]
-
     @property
     def teaches(self) -> bool:
         """Whether a cycle has trial students."""
@@ -114,13 +113,11 @@ AS_TRAINED = ("explorer", "student", "hidden")
 """Settings that a study cannot change: what was trained has them."""
 
 
-class Study(Settings):
+class Study(_Named):
     """How much of the meta-reward is signal, under many settings of one method (section 8)."""
 
     kind: Literal["study"]
     """Selects this kind of method."""
-    name: str = ""
-    """Name of the method; filled in by the workflow for a job."""
     learner: Method = Method(teacher_update="frozen")
     """How the student is trained up to each stage; its teacher stays as it is."""
     stages: list[int] = Field(default=[5, 25], min_length=1)
@@ -151,21 +148,17 @@ class Study(Settings):
         return self
 
 
-AnyMethod = Annotated[
-    Annotated[Method, Tag("training")] | Annotated[Study, Tag("study")], Discriminator(lambda given: _kind(given))
-]
-
-
 def _kind(given: Any) -> str:
     """What kind of method a mapping describes: a training run unless it says otherwise."""
     return str(given.get("kind", "training") if isinstance(given, dict) else given.kind)
 
 
-class Task(Settings):
+AnyMethod = Annotated[Annotated[Method, Tag("training")] | Annotated[Study, Tag("study")], Discriminator(_kind)]
+
+
+class Task(_Named):
     """An environment and a budget."""
 
-    name: str = ""
-    """Name of the task; filled in by the workflow for a job."""
     environment: str = "Pendulum-v1"
     """Name of the environment: one of walle's, or DeceptiveNavigation."""
     options: dict[str, Any] = {}

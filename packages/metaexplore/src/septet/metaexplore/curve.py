@@ -67,7 +67,7 @@ class Curve:
             return np.full(len(self.job.seeds), np.nan)
         returns, seen = noise_free_return(self.tests, learner.student.act)
         own = visits.projected(self.environment, seen).reshape(len(returns), -1, 2)
-        half = visits.limits(self.environment)
+        half = visits.plane_of(self.environment).limits
         explorer, student = (np.stack([visits.histogram(s, half) for s in of]) for of in (self.recent, own))
         overlap = np.array([visits.overlap(*pair) for pair in zip(explorer, student, strict=True)])
         values = {"return": returns, "overlap": overlap, "critic_loss": learner.losses[:, 0]}

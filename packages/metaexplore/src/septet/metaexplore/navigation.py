@@ -18,7 +18,7 @@ from septet import sampler
 from septet.compiled import compiled
 from septet.metaexplore.student import Array
 from septet.sampler.drawing import BODY, GROUND, TARGET, Look, Shape
-from septet.sampler.task import Flags, Task, settings
+from septet.sampler.task import Flags, Task, finite, settings, tick
 
 NAME = "DeceptiveNavigation"
 DEFAULTS: dict[str, Any] = {
@@ -47,10 +47,8 @@ def task(name: str, options: Mapping[str, Any]) -> Task:
     start = float(set_["start"])
     corners = [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0)]
     behind = [Shape(corners, 0.01, GROUND)]
-    for goal, colour in (
-        ("near", "#d8efec"),
-        ("far", TARGET),
-    ):  # as wide as the reward is felt: two standard deviations to each side
+    for goal, colour in (("near", "#d8efec"), ("far", TARGET)):
+        # as wide as the reward is felt: two standard deviations to each side
         behind.append(Shape([tuple(set_[goal])], 4.0 * float(set_[f"{goal}_width"]), colour))
     return Task(
         name=name,
@@ -84,7 +82,7 @@ def step(
 ) -> int:
     """See `septet.sampler.task.StepKernel`."""
     limit, speed, near_height, near_width, far_height, far_width = constants[:6]
-    if not np.isfinite(action).all():
+    if not finite(action):
         return -1
     ended = 0
     for e in range(first, last):
@@ -98,9 +96,7 @@ def step(
         reward[e] = near_height * np.exp(-to_near / (2.0 * near_width**2))
         reward[e] += far_height * np.exp(-to_far / (2.0 * far_width**2))
         terminated[e] = False
-        elapsed[e] += 1
-        truncated[e] = elapsed[e] >= limit
-        ended += 1 if truncated[e] else 0
+        ended += tick(e, limit, elapsed, terminated, truncated)
     return ended
 
 

@@ -23,6 +23,9 @@ from septet.rl.dense import backward, forward, weight_gradient
 from septet.rl.shapes import TAPE, Float32, Net, Tape, sides, tape
 from septet.rl.shapes import initial as initial_weights
 
+LARGEST_NORM = 1.0
+"""Of a meta-policy gradient, in the parameters of one teacher."""
+
 
 def score_of_mean(action: Array, mean: Array, sigma: Array) -> Array:
     r""":math:`\nabla_f \log N(a; f, \sigma^2 I) = (a - f) / \sigma^2`; a before clipping.
@@ -238,13 +241,12 @@ def taught(
     advantage: Array,
     rate: float,
     bounds: tuple[float, float],
-    limit: float = 1.0,
 ) -> tuple[Teacher, Array]:
     """One step of Adam up the meta-policy gradient: the new teachers, and the gradients' norms ``(S,)``.
 
     Args:
         advantage: of each trial, ``(S, M)``.
-        bounds: least and largest sigma; limit: largest norm of a gradient.
+        bounds: least and largest sigma.
     """
     new = Teacher(teacher.flat.copy(), teacher.adam_mean.copy(), teacher.adam_square.copy(), teacher.updates + 1)
     low, high = (float(np.log(bound)) for bound in bounds)
@@ -254,7 +256,7 @@ def taught(
         of_mean, of_sigma = meta_gradient(weights, shape, *given, float(sigma), advantage[s])
         gradient = np.append(of_mean, np.float32(of_sigma))
         norms[s] = np.linalg.norm(gradient)
-        descent = -clipped(gradient, limit)
+        descent = -clipped(gradient, LARGEST_NORM)
         adam(new.flat[s], descent, new.adam_mean[s], new.adam_square[s], new.updates, rate)
         new.flat[s, -1] = np.clip(new.flat[s, -1], low, high)
     return new, norms

@@ -44,7 +44,9 @@ def train(job: Job, out: Path) -> None:
     ):  # fmt: skip
         if method.teaches:
             first_evaluation(learner)
-        kept = Kept(run, learner, job.keep_model, environment_of(task))
+        own = navigation.__name__ if task.environment == navigation.NAME else None
+        where = models.Environment(name=task.environment, options=task.options, registers=own)
+        kept = Kept(run, learner, job.keep_model, where)
         kept.note(curve.measure(learner), None, learner.steps)
         state = {"learner": learner, "curve": curve, "kept": kept}
         for number in run.loop(method.cycles(task.steps), state, unit="cycles"):
@@ -57,12 +59,6 @@ def train(job: Job, out: Path) -> None:
             steps=learner.steps * len(seeds),
             beside=kept.write,
         )
-
-
-def environment_of(task: Task) -> models.Environment:
-    """What a model card says of a task."""
-    own = navigation.__name__ if task.environment == navigation.NAME else None
-    return models.Environment(name=task.environment, options=task.options, registers=own)
 
 
 class Cycle(NamedTuple):

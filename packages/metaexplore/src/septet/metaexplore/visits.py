@@ -12,40 +12,39 @@ BINS = 12
 
 
 class Plane(NamedTuple):
-    """Two coordinates of an observation, with their names and limits."""
+    """Two coordinates of an observation."""
 
-    names: tuple[str, str]
     columns: tuple[int, int]
     limits: tuple[float, float]
     """Half widths of the plane, around 0."""
 
 
 PLANES = {
-    "Pendulum-v1": Plane(("angle", "angular velocity"), (1, 2), (np.pi, 8.0)),
-    "InvertedPendulum-v5": Plane(("pole angle", "angular velocity"), (1, 3), (0.25, 4.0)),
-    "InvertedDoublePendulum-v5": Plane(("sine of the first pole", "its angular velocity"), (1, 6), (0.4, 4.0)),
-    "Hopper-v5": Plane(("torso angle", "forward velocity"), (1, 5), (0.3, 4.0)),
-    "HalfCheetah-v5": Plane(("torso angle", "forward velocity"), (1, 8), (np.pi, 6.0)),
-    "Reacher-v5": Plane(("x to target", "y to target"), (8, 9), (0.4, 0.4)),
-    "DeceptiveNavigation": Plane(("x", "y"), (0, 1), (1.0, 1.0)),
+    "Pendulum-v1": Plane((1, 2), (np.pi, 8.0)),  # angle (made of cosine and sine), angular velocity
+    "InvertedPendulum-v5": Plane((1, 3), (0.25, 4.0)),  # pole angle, angular velocity
+    "InvertedDoublePendulum-v5": Plane((1, 6), (0.4, 4.0)),  # sine of the first pole, its angular velocity
+    "Hopper-v5": Plane((1, 5), (0.3, 4.0)),  # torso angle, forward velocity
+    "HalfCheetah-v5": Plane((1, 8), (np.pi, 6.0)),  # torso angle, forward velocity
+    "Reacher-v5": Plane((8, 9), (0.4, 0.4)),  # x and y to the target
+    "DeceptiveNavigation": Plane((0, 1), (1.0, 1.0)),  # x, y
 }
 """Planes of section 4, figure 3."""
 
 
+def plane_of(task: str) -> Plane:
+    """The plane of a task; the first two coordinates where `PLANES` has none."""
+    return PLANES.get(task, Plane((0, 1), (3.0, 3.0)))
+
+
 def projected(task: str, observation: NDArray[np.floating]) -> Array:
     """Observations ``(..., O)`` in their plane, ``(..., 2)``; the angle of Pendulum-v1 from its sine and cosine."""
-    plane = PLANES.get(task, Plane(("first", "second"), (0, 1), (3.0, 3.0)))
+    plane = plane_of(task)
     first, second = (np.asarray(observation[..., column], dtype=np.float64) for column in plane.columns)
     if task == "Pendulum-v1":
         first = np.arctan2(observation[..., 1], observation[..., 0])
     limits = np.array(plane.limits)
     flat: Array = np.clip(np.stack([first, second], axis=-1) / limits, -1.0, 1.0) * limits
     return flat
-
-
-def limits(task: str) -> tuple[float, float]:
-    """Half widths of a task's plane."""
-    return PLANES[task].limits if task in PLANES else (3.0, 3.0)
 
 
 def histogram(points: Array, half: Sequence[float]) -> Array:

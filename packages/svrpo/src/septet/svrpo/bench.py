@@ -6,7 +6,6 @@ times). One thread each, contenders in turns, medians. The peer is a development
 
 import importlib
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -37,15 +36,12 @@ class Setting(Settings):
 def measure(setting: Setting) -> list[Row]:
     """The rows: iterations per minute of five seeds; `limit_ratio` is the lower bound of the time over the time."""
     learners = {name: Ours(name, setting) for name in ("trpo", "svrpo_stop", "svrpo")}
-    contenders: dict[str, Callable[[], float]] = {**learners}
-    peers = {f"{PEER}, {n} environments": n for n in (setting.environments, 1)}
-    for name, environments in peers.items():
-        contenders[name] = partial(peer, setting, environments)
+    peers = {f"{PEER}, {n} environments": partial(peer, setting, n) for n in (setting.environments, 1)}
     torch.set_num_threads(1)
     learners["trpo"]()  # the first iteration compiles
     limits = [(raw_rate(20_000), matrix_rate()) for _ in range(3)]
     steps, products = (max(rates) for rates in zip(*limits, strict=True))
-    seconds = in_turns(contenders, setting.rounds)
+    seconds = in_turns({**learners, **peers}, setting.rounds)
     return [
         row(
             f"{name}: iterations of N = {setting.batch:,} per minute, {len(SEEDS)} seeds",

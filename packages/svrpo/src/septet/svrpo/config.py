@@ -13,13 +13,16 @@ from septet.rl.config import KeepModel, Widths
 Gradient = Literal["svrg", "sgd", "full"]
 
 
-class InnerLoop(Settings):
+class _Named(Settings):
+    name: str = ""
+    """Name of the method or task; filled in by the workflow for a job."""
+
+
+class InnerLoop(_Named):
     """Newton-CG steps inside one KL budget on the batch of an iteration: SVRPO, its controls, and TRPO."""
 
     algorithm: Literal["inner_loop"]
     """Selects this method."""
-    name: str = ""
-    """Name of the method; filled in by the workflow for a job."""
     gradient: Gradient = "svrg"
     """Where the gradient of an inner step comes from: control variate, mini-batch alone, whole batch (section 5)."""
     single_step: bool = False
@@ -44,9 +47,7 @@ class InnerLoop(Settings):
     """Stop the inner loop after so many rejections in a row; null never does (section 6)."""
 
 
-class _Trajectories(Settings):
-    name: str = ""
-    """Name of the method; filled in by the workflow for a job."""
+class _Trajectories(_Named):
     snapshot: int = Field(default=20, ge=1)
     """N, trajectories of a snapshot."""
     trajectories: int = Field(default=5, ge=1)
@@ -88,13 +89,11 @@ ESTIMATORS: dict[str, tuple[Gradient, bool]] = {
 """Label -> where the gradient of an inner step comes from, and whether the surrogate has the importance ratio."""
 
 
-class Estimators(Settings):
+class Estimators(_Named):
     """Bias and variance of the gradients of an inner step where the true gradient is known (section 8)."""
 
     algorithm: Literal["estimators"]
     """Selects this method."""
-    name: str = ""
-    """Name of the method; filled in by the workflow for a job."""
     batches: int = Field(default=10, ge=2)
     """Batches of N samples that each seed averages over."""
 
@@ -106,11 +105,9 @@ class Estimators(Settings):
 Method = Annotated[InnerLoop | SVRPG | SRVRPG | Estimators, Field(discriminator="algorithm")]
 
 
-class Task(Settings):
+class Task(_Named):
     """An environment and the sizes of its iterations (section 3)."""
 
-    name: str = ""
-    """Name of the task; filled in by the workflow for a job."""
     environment: str = "Swimmer-v5"
     """Gymnasium's name, or ContinuousCartPole."""
     batch_size: int = Field(default=50_000, ge=1)
@@ -141,11 +138,9 @@ class Task(Settings):
         return self.batch_size // self.environments
 
 
-class GaussianBandit(Settings):
+class GaussianBandit(_Named):
     """One state, the action a ~ N(m, s^2), the reward -(a - c)^2; the snapshot is N(0, 1) (section 8)."""
 
-    name: str = ""
-    """Name of the task; filled in by the workflow for a job."""
     distance: float = Field(gt=0.0)
     """c, the distance of the best action from the snapshot's mean, in the snapshot's standard deviations."""
     batch_size: int = Field(default=2000, ge=1)

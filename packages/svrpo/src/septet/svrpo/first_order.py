@@ -15,10 +15,10 @@ from septet.errors import InputError
 from septet.nonfinite import check_finite
 from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
-from septet.rl.policies import Policy
-from septet.svrpo import srvrpg, svrpg, trajectories
+from septet.svrpo import trajectories
 from septet.svrpo.config import SRVRPG, SVRPG, Job
-from septet.svrpo.experience import Experience, Source
+from septet.svrpo.experience import Collecting, Experience, sizes_of
+from septet.svrpo.svrpo import control_variate
 
 Array = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ EARLY_ENDS = ("Hopper-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5", "InvertedPend
 """Tasks whose episodes can end before the time limit. Of tasks that walle does not have, it shows when one does."""
 
 
-class FirstOrderLearner:
+class FirstOrderLearner(Collecting):
     """SVRPG or SRVR-PG on one task; see `septet.rl.loop.Learner`.
 
     Raises:
@@ -56,25 +56,20 @@ class FirstOrderLearner:
     """
 
     checkpointed = (
-        "w", "reference", "base", "total", "gathered", "inner", "snapshot_rate", "adams", "source",
+        *Collecting.checkpointed, "reference", "base", "total", "gathered", "inner", "snapshot_rate", "adams",
     )  # fmt: skip
-    judged_by, judged_after = "return", False
 
     def __init__(self, job: Job, method: SVRPG | SRVRPG) -> None:
         self.job, self.method = job, method
         if job.simulation.environment in EARLY_ENDS:
             raise self._fell(job.simulation.environment)
-        probe = Source(job, method.trajectories, job.simulation.batch_size)
-        self.steps = probe.time_limit
-        probe.close()
-        tick = method.trajectories * self.steps
+        *_, time_limit = sizes_of(job)
+        tick = method.trajectories * time_limit
         if job.simulation.batch_size % tick:
             where = f"task {job.task.name}: batch_size"
             raise InputError(where, expected=f"a multiple of {tick} for {method.name}", found=job.simulation.batch_size)
         self.ticks = job.simulation.batch_size // tick
-        self.source = Source(job, method.trajectories, self.steps)
-        self.network = self.source.network
-        self.w = self.source.initial()
+        super().__init__(job, method.trajectories, time_limit)
         seeds = len(job.seeds)
         self.reference = self.w.clone()  # theta~ of SVRPG, theta_{t-1} of SRVR-PG
         self.base = torch.zeros_like(self.w)  # g_N(theta~) of SVRPG, v_{t-1} of SRVR-PG
@@ -90,8 +85,7 @@ class FirstOrderLearner:
         sums = {name: np.zeros(len(seeds)) for name in ("return", "gradient_norm", "inner_steps", "weight_spread")}
         for _ in range(self.ticks):
             start = time.perf_counter()
-            self.source.broadcast(self.w)
-            experience = self.source.collect()
+            experience = self.collect()
             collected = time.perf_counter()
             check_finite("advantage", experience.advantage, iteration, seeds)
             if experience.terminated:
@@ -107,14 +101,6 @@ class FirstOrderLearner:
             seconds["learn"] += time.perf_counter() - collected
         scores = {name: total / (1 if name == "inner_steps" else self.ticks) for name, total in sums.items()}
         return Iteration(np.full(len(seeds), float(self.job.simulation.batch_size)), scores, seconds)
-
-    def restart(self, iteration: int) -> None:
-        """See `septet.svrpo.experience.Source.restart`."""
-        self.source.restart(iteration)
-
-    def acting(self) -> Policy:
-        """What collects next; see `septet.rl.models.Keeps`."""
-        return self.source.acting(self.w)
 
     def _fell(self, found: str) -> InputError:
         where = f"task {self.job.task.name} with {self.method.name}"
@@ -138,8 +124,7 @@ class FirstOrderLearner:
         log_weight = trajectories.log_weights(self.network, reference, w, observation, action, self.steps)
         factor = trajectories.coefficients(reward, value, gamma, np.exp(log_weight))
         weighted = trajectories.gradient(self.network, reference, observation, action, factor)
-        rule = svrpg if isinstance(self.method, SVRPG) else srvrpg
-        v = rule.direction(at_w, weighted, self.base[s])
+        v = control_variate(at_w, weighted, self.base[s])
         step = self.adams["inner"].step(s, v)
         if isinstance(self.method, SRVRPG):
             self.reference[s], self.base[s] = w, v
@@ -161,13 +146,23 @@ class FirstOrderLearner:
         method = self.method
         if isinstance(method, SRVRPG):
             return bool(self.inner[s] >= method.epoch)
-        ends = svrpg.epoch_ends(self.snapshot_rate[s], rate, method.snapshot, method.trajectories)
+        ends = epoch_ends(self.snapshot_rate[s], rate, method.snapshot, method.trajectories)
         return ends or bool(self.inner[s] >= method.longest_epoch)
 
     def final_scores(self) -> dict[str, Array]:
         """None: these methods have no inner positions in common."""
         return {}
 
-    def close(self) -> None:
-        """Let go of the environments."""
-        self.source.close()
+
+def epoch_ends(snapshot_rate: float, inner_rate: float, snapshot: int, trajectories: int) -> bool:
+    """Whether a new snapshot brings more per trajectory than another inner step: a_FG / N > a_SI / B.
+
+    Papini et al. 2018, section 5.2.
+
+    Args:
+        snapshot_rate: a_FG, length of the snapshot's step per length of its gradient.
+        inner_rate: a_SI, the same of the last inner step.
+        snapshot: N.
+        trajectories: B.
+    """
+    return snapshot_rate / snapshot > inner_rate / trajectories

@@ -19,17 +19,16 @@ class SVRPO(Method):
     method = "inner_loop"
 
     def _learner(self, environment: str, seeds: list[int], settings: Mapping[str, Any]) -> Any:
-        of_task = {name: value for name, value in settings.items() if name in Task.model_fields}
-        of_job = {name: value for name, value in settings.items() if name in Common.model_fields}
-        rest = {name: value for name, value in settings.items() if name not in of_task | of_job}
-        name = type(self).__name__.lower()
+        given, name = dict(settings), type(self).__name__
+        of_task = {key: given.pop(key) for key in Task.model_fields if key in given}
+        of_job = {key: given.pop(key) for key in Common.model_fields if key in given}
         job = {
-            "method": {"algorithm": self.method, "name": name, **rest},
+            "method": {"algorithm": self.method, "name": name.lower(), **given},
             "task": {"name": environment, "environment": environment, **of_task},
             "seeds": seeds,
             **of_job,
         }
-        return build(validate(Job, job, type(self).__name__))
+        return build(validate(Job, job, name))
 
 
 class SVRPG(SVRPO):

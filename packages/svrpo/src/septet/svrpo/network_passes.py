@@ -5,7 +5,6 @@ summed over states, so that a caller may divide a batch as it likes; `weight` is
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -169,17 +168,6 @@ def kl_of_states(network: Network, row: Tensor, parts: Parts, old_log_std: Tenso
     return torch.cat(away) + width_divergence(log_std, old_log_std, precision)
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """What a product with the Hessian needs of one chunk of states."""
-
-    inputs: list[Tensor]
-    slopes: list[Tensor]
-    deltas: list[Tensor]
-    bends: list[Tensor]
-    away: Tensor
-
-
 def kl_hessian(network: Network, row: Tensor, parts: Parts, old_log_std: Tensor) -> Callable[[Tensor], Tensor]:
     """Product v (P,) -> H v with the Hessian of the mean KL divergence at any w, section 2.3.
 
@@ -194,55 +182,48 @@ def kl_hessian(network: Network, row: Tensor, parts: Parts, old_log_std: Tensor)
     layers, log_std = split(network, row)
     precision, weight = (-2.0 * log_std).exp(), 1.0 / size(parts)
     spread = (2.0 * old_log_std).exp()
-    kept = [_keep(layers, part, precision * weight) for part in parts]
+    products = [_part_of_hessian(layers, part, precision, weight, spread) for part in parts]
 
     def product(v: Tensor) -> Tensor:
         directions, u = split(network, v)
         out = torch.zeros_like(v)
         places, place = split(network, out)
-        for part in kept:
-            tangents, moved = _tangents(layers, directions, part)
-            away = part.away
-            place.add_(((spread + away.square()) * u - away * moved).sum(0) * precision, alpha=2.0 * weight)
-            change = (moved - 2.0 * u * away).mul_(precision * weight)
-            _derived_backward(layers, directions, part, tangents, change, places)
+        for add in products:
+            add(directions, u, places, place)
         return out
 
     return product
 
 
-def _keep(layers: Layers, part: Samples, precision: Tensor) -> _Kept:
+def _part_of_hessian(
+    layers: Layers, part: Samples, precision: Tensor, weight: float, spread: Tensor
+) -> Callable[[Layers, Tensor, Layers, Tensor], None]:
+    """(V, u, places, place) -> add the product of some states to the places of layers and log s."""
     inputs, mean = forward(layers, part.observation)
     away = mean - part.mean
-    deltas, slopes = [away * precision], [slope(h) for h in inputs[1:]]
+    deltas, slopes = [away * (precision * weight)], [slope(h) for h in inputs[1:]]
     bends: list[Tensor] = []
     for k in reversed(range(1, len(layers))):
         below = deltas[0] @ layers[k][0].T
         bends.insert(0, -2.0 * inputs[k] * below)
         deltas.insert(0, below.mul_(slopes[k - 1]))
-    return _Kept(inputs, slopes, deltas, bends, away)
 
+    def add(directions: Layers, u: Tensor, places: Layers, place: Tensor) -> None:
+        tangents: list[Tensor] = []  # R{h_1}, R{h_2}, ..., R{mean}
+        for k, (d_weight, d_bias) in enumerate(directions):
+            z = torch.addmm(d_bias, inputs[k], d_weight)
+            if k:
+                z.addmm_(tangents[-1], layers[k][0])
+            tangents.append(z.mul_(slopes[k]) if k < len(slopes) else z)
+        moved = tangents[-1]
+        place.add_(((spread + away.square()) * u - away * moved).sum(0) * precision, alpha=2.0 * weight)
+        change = (moved - 2.0 * u * away).mul_(precision * weight)  # R{d} of the mean
+        for k in reversed(range(len(layers))):
+            places[k][0].addmm_(inputs[k].T, change)
+            places[k][1].add_(change.sum(0))
+            if k:
+                places[k][0].addmm_(tangents[k - 1].T, deltas[k])
+                change = (change @ layers[k][0].T).addmm_(deltas[k], directions[k][0].T)
+                change.mul_(slopes[k - 1]).addcmul_(bends[k - 1], tangents[k - 1])
 
-def _tangents(layers: Layers, directions: Layers, part: _Kept) -> tuple[list[Tensor], Tensor]:
-    """R{h_1}, R{h_2}, ... and the R{mean} that follows."""
-    tangents: list[Tensor] = []
-    for k, (d_weight, d_bias) in enumerate(directions):
-        z = torch.addmm(d_bias, part.inputs[k], d_weight)
-        if k:
-            z.addmm_(tangents[-1], layers[k][0])
-        if k < len(layers) - 1:
-            tangents.append(z.mul_(part.slopes[k]))
-    return tangents, z
-
-
-def _derived_backward(
-    layers: Layers, directions: Layers, part: _Kept, tangents: list[Tensor], change: Tensor, out: Layers
-) -> None:
-    """Add R{dW}, R{db} of all layers to `out`, from R{delta} of the mean."""
-    for k in reversed(range(len(layers))):
-        out[k][0].addmm_(part.inputs[k].T, change)
-        out[k][1].add_(change.sum(0))
-        if k:
-            out[k][0].addmm_(tangents[k - 1].T, part.deltas[k])
-            change = (change @ layers[k][0].T).addmm_(part.deltas[k], directions[k][0].T)
-            change.mul_(part.slopes[k - 1]).addcmul_(part.bends[k - 1], tangents[k - 1])
+    return add

@@ -53,9 +53,15 @@ def control_variate(at_w: Tensor, at_snapshot: Tensor, full: Tensor) -> Tensor:
 
         v = dF_B(w) - dF_B(w~) + dF(w~)
 
+    The separate methods of section 5 have the same rule for B new trajectories tau ~ pi(theta_t):
+
+        SVRPG:    v = g(tau; theta_t) - omega g(tau; theta~) + g_N(theta~)             Papini et al. 2018, algorithm 1
+        SRVR-PG:  v_t = g(tau; theta_t) - omega g(tau; theta_{t-1}) + v_{t-1}          Xu, Gao and Gu 2020, algorithm 1
+
     Args:
         at_w: gradient on the mini-batch at w, (P,).
-        at_snapshot: gradient on the same mini-batch at the snapshot w~, (P,).
+        at_snapshot: gradient on the same mini-batch at the snapshot w~, (P,); of trajectories, weighted by
+            omega = p(tau; theta~) / p(tau; theta_t).
         full: gradient on the whole batch at w~, (P,).
     """
     return at_w - at_snapshot + full
@@ -127,24 +133,34 @@ def inner_loop(
     divergence, rejections = 0.0, 0
     kl, decrease, accepted, made, trials, products = np.zeros((6, m))
     iterates: list[Tensor] = []
+    searched: list[float] = []  # losses that a line search looked at
+
+    def evaluate(candidate: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        found = problem.value(candidate[0], target_kl)
+        searched.append(found[0])
+        loss, kl = torch.tensor(found, dtype=torch.float64).unsqueeze(1)
+        return loss, kl
+
     for t in range(m):
         if keep_iterates:
             iterates.append(w)
-        if not _is_over(settings, divergence, rejections):
+        spent = settings.stop_at is not None and divergence >= settings.stop_at * target_kl
+        stuck = settings.stop_after is not None and rejections >= settings.stop_after
+        if not (spent or stuck):  # section 6, 'late inner steps are mostly wasted'
             known = settings.gradient == "full" and t == 0
             block = int(blocks[t])
             v = full if known else inner_gradient(problem, w, block, settings.gradient, at_snapshot, full)
             total += v
             product = _Counted(problem.hessian(w, int(hessian_blocks[t]), settings.damping))
             step = newton_step(product, v.unsqueeze(0), target_kl, settings.cg_steps)
-            search = _Search(problem, target_kl)
+            searched.clear()
             here = torch.tensor([loss], dtype=torch.float64)
             new, taken, new_kl = line_search(
-                search, w.unsqueeze(0), step, here, target_kl, settings.backtrack_ratio, settings.line_search_steps
+                evaluate, w.unsqueeze(0), step, here, target_kl, settings.backtrack_ratio, settings.line_search_steps
             )
-            made[t], trials[t], products[t] = 1.0, search.calls, product.calls
+            made[t], trials[t], products[t] = 1.0, len(searched), product.calls
             if taken > 0.0:
-                w, loss, divergence = new[0], search.loss, float(new_kl)
+                w, loss, divergence = new[0], searched[-1], float(new_kl)
                 accepted[t], rejections = 1.0, 0
             else:
                 rejections += 1
@@ -181,26 +197,6 @@ def variance_ratio(problem: FiniteSum, snapshot: Tensor, iterates: list[Tensor])
 def _spread(gradients: Tensor) -> float:
     """Sum over blocks of squared distances from their mean, of (K, P)."""
     return float((gradients - gradients.mean(0)).square().sum())
-
-
-def _is_over(settings: InnerLoop, divergence: float, rejections: int) -> bool:
-    """Whether the loop stops early (section 6, 'late inner steps are mostly wasted')."""
-    spent = settings.stop_at is not None and divergence >= settings.stop_at * settings.target_kl
-    return spent or (settings.stop_after is not None and rejections >= settings.stop_after)
-
-
-class _Search:
-    """Evaluations of a line search: counts them, and remembers the last loss."""
-
-    def __init__(self, problem: FiniteSum, target_kl: float) -> None:
-        self._problem, self._radius = problem, target_kl
-        self.calls, self.loss = 0, 0.0
-
-    def __call__(self, candidate: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        self.calls += 1
-        self.loss, divergence = self._problem.value(candidate[0], self._radius)
-        loss, kl = torch.tensor([[self.loss], [divergence]], dtype=torch.float64)
-        return loss, kl
 
 
 class _Counted:

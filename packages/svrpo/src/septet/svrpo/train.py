@@ -2,7 +2,6 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -10,11 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from septet.history import History
-from septet.rl.models import Environment, Keeps, Kept
+from septet.rl.models import Environment, Kept
 from septet.run import Run
 from septet.scores import score_rows
 from septet.svrpo.bandit import Measurement
 from septet.svrpo.config import ESTIMATORS, Estimators, GaussianBandit, InnerLoop, Job
+from septet.svrpo.first_order import FirstOrderLearner
+from septet.svrpo.trust_region import TrustRegionLearner
 
 PAPER = "svrpo"
 PACKAGES = ["septet", "septet.sampler", "septet.rl", f"septet.{PAPER}"]
@@ -24,24 +25,10 @@ FINAL_SHARE = 0.1
 """`final_return` is the mean return over this share of the iterations, the last ones."""
 
 
-class Learner(Keeps, Protocol):
-    """A method on a task, all seeds in lockstep: `septet.rl.loop.Learner`, and scores at the end."""
-
-    def final_scores(self) -> dict[str, Array]:
-        """Metrics by inner position, (S, m)."""
-
-    def close(self) -> None:
-        """Let go of environments and threads."""
-
-
-def build(job: Job) -> Learner:
+def build(job: Job) -> TrustRegionLearner | FirstOrderLearner:
     """The learner of a job's method."""
     if isinstance(job.method, InnerLoop):
-        from septet.svrpo.trust_region import TrustRegionLearner
-
         return TrustRegionLearner(job, job.method)
-    from septet.svrpo.first_order import FirstOrderLearner
-
     assert not isinstance(job.method, Estimators)
     return FirstOrderLearner(job, job.method)
 
@@ -107,18 +94,15 @@ def score_tables(job: Job, history: History, positions: dict[str, Array]) -> lis
     Curves have the environment steps per seed as their step; metrics by inner position, named `..._at`, have the
     position, counted from 1.
     """
-    method, task = job.method.name, job.simulation
-    steps = history.steps[:, 0].tolist()
-    curves = {name: values.T for name, values in history.metrics.items()}
-    last = max(1, round(FINAL_SHARE * task.iterations))
+    key, seeds = (PAPER, job.method.name, job.task.name), job.seeds
+    last = max(1, round(FINAL_SHARE * job.simulation.iterations))
     ends = {"final_return": history.metrics["return"][-last:].mean(0)[:, None]}
     if "variance_ratio_at" in positions and positions["variance_ratio_at"].shape[1] > 1:
         later = positions["variance_ratio_at"][:, 1:]  # at the first step it is 0 by construction
         ends["variance_ratio"] = later.mean(1)[:, None]
         ends["variance_ratio_largest"] = later.max(1)[:, None]
-    frames = [score_rows(PAPER, method, task.name, seeds=job.seeds, steps=steps, metrics=curves)]
-    frames.append(score_rows(PAPER, method, task.name, seeds=job.seeds, steps=steps[-1:], metrics=ends))
-    if positions:
-        places = list(range(1, next(iter(positions.values())).shape[1] + 1))
-        frames.append(score_rows(PAPER, method, task.name, seeds=job.seeds, steps=places, metrics=positions))
+    frames = history.score_rows(*key, seeds)
+    frames.append(score_rows(*key, seeds=seeds, steps=history.last_steps[:1].tolist(), metrics=ends))
+    for name, values in positions.items():
+        frames.append(score_rows(*key, seeds=seeds, steps=range(1, values.shape[1] + 1), metrics={name: values}))
     return frames

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,30 +14,26 @@ from torch import Tensor
 from septet.nonfinite import check_finite
 from septet.rl.lockstep import own
 from septet.rl.loop import Iteration
-from septet.rl.policies import Policy
 from septet.seeding import stream
 from septet.svrpo.config import InnerLoop, Job
-from septet.svrpo.experience import Experience, Source
+from septet.svrpo.experience import Collecting, Experience
 from septet.svrpo.problem import FiniteSum, finite_sum_of
 from septet.svrpo.svrpo import Inner, inner_loop, variance_ratio
 
 Array = NDArray[np.float64]
 
 
-class TrustRegionLearner:
+class TrustRegionLearner(Collecting):
     """SVRPO, its controls and TRPO on one task; see `septet.rl.loop.Learner`."""
 
-    checkpointed = ("w", "redraws", "by_position", "source")
-    judged_by, judged_after = "return", False
+    checkpointed = (*Collecting.checkpointed, "redraws", "by_position")
 
     def __init__(self, job: Job, method: InnerLoop) -> None:
-        self.job, self.method, self.iterations = job, method, job.simulation.iterations
-        self.source = Source(job, job.simulation.environments, job.simulation.steps)
-        self.network = self.source.network
-        self.w = self.source.initial()
-        self.steps = 1 if method.single_step else job.simulation.inner_steps
+        super().__init__(job, job.simulation.environments, job.simulation.steps)
+        self.method, self.iterations = method, job.simulation.iterations
+        self.inner_steps = 1 if method.single_step else job.simulation.inner_steps
         self._pool = ThreadPoolExecutor(job.threads) if job.threads > 1 else None
-        shape = (len(job.seeds), self.steps)
+        shape = (len(job.seeds), self.inner_steps)
         # Sums over iterations, by inner position: steps tried, accepted, KL divergence, variance ratio.
         self.by_position = {name: np.zeros(shape) for name in ("made", "accepted", "kl", "variance_ratio")}
         self.redraws = 0
@@ -44,8 +41,7 @@ class TrustRegionLearner:
     def iterate(self, iteration: int) -> Iteration:
         """Collect N steps per seed, run the inner loop. Raises NotFinite when a tensor is no number."""
         seeds, start = self.job.seeds, time.perf_counter()
-        self.source.broadcast(self.w)
-        experience = self.source.collect()
+        experience = self.collect()
         collected = time.perf_counter()
         check_finite("advantage", experience.advantage, iteration, seeds)
         redraw = iteration % self.job.redraw_every == 0 and self.method.gradient != "full"
@@ -57,9 +53,9 @@ class TrustRegionLearner:
         for name in ("made", "accepted", "kl"):
             self.by_position[name] += np.stack([getattr(inner, name) for inner in inners])
         if redraw:
-            self.by_position["variance_ratio"] += np.stack(
-                self._each(lambda s: self.redrawn(s, experience, iteration, inners[s]))
-            )
+            problem = partial(self.problem, experience=experience, iteration=iteration, name="redrawn blocks")
+            ratios = self._each(lambda s: variance_ratio(problem(s), self.w[s].clone(), inners[s].iterates))
+            self.by_position["variance_ratio"] += np.stack(ratios)
             self.redraws += 1
         logged = [self.diagnostics(w_s, inner) for w_s, inner in zip(self.w, inners, strict=True)]
         scores = {name: np.array([each[name] for each in logged]) for name in logged[0]}
@@ -68,26 +64,13 @@ class TrustRegionLearner:
         steps = np.full(len(seeds), float(self.job.simulation.batch_size))
         return Iteration(steps, scores, {"collect": collected - start, "learn": learned - collected})
 
-    def restart(self, iteration: int) -> None:
-        """See `septet.svrpo.experience.Source.restart`."""
-        self.source.restart(iteration)
-
-    def acting(self) -> Policy:
-        """What collects next; see `septet.rl.models.Keeps`."""
-        return self.source.acting(self.w)
-
     def inner_loop(self, s: int, experience: Experience, iteration: int, keep_iterates: bool) -> Inner:
         """The inner loop of one seed."""
-        problem, m = self.problem(s, experience, iteration, "blocks"), self.steps
+        problem, m = self.problem(s, experience, iteration, "blocks"), self.inner_steps
         draws = self._stream("choices", s, iteration)
         blocks = draws.integers(len(problem.gradient_blocks), size=m)
         hessian_blocks = draws.integers(len(problem.hessian_blocks), size=m)
         return inner_loop(problem, self.w[s].clone(), blocks, hessian_blocks, self.method, keep_iterates)
-
-    def redrawn(self, s: int, experience: Experience, iteration: int, inner: Inner) -> Array:
-        """The variance ratio of one seed on mini-batches that had no part in its inner loop."""
-        problem = self.problem(s, experience, iteration, "redrawn blocks")
-        return variance_ratio(problem, self.w[s].clone(), inner.iterates)
 
     def problem(self, s: int, experience: Experience, iteration: int, name: str) -> FiniteSum:
         """The batch of one seed as a finite sum, cut into blocks by the random stream `name`."""
@@ -147,6 +130,6 @@ class TrustRegionLearner:
 
     def close(self) -> None:
         """Let go of environments and threads."""
-        self.source.close()
+        super().close()
         if self._pool is not None:
             self._pool.shutdown()

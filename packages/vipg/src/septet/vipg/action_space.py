@@ -26,8 +26,8 @@ from septet.sampler.nonfinite import check, check_step
 from septet.sampler.policy import GaussianPolicy
 from septet.seeding import stream
 from septet.vipg import baseline, environments, experience
-from septet.vipg.agent import EVALUATION_ROOT
-from septet.vipg.config import ActionSpace, Environment, Job
+from septet.vipg.agent import EVALUATION_ROOT, Rows
+from septet.vipg.config import ActionSpace, Job
 from septet.vipg.experience import Batch
 
 Array = NDArray[np.float64]
@@ -98,13 +98,11 @@ class Update(NamedTuple):
         return value, far
 
 
-def gradient_steps(update: Update, nets: Nets, method: ActionSpace, rngs: list[np.random.Generator]) -> Nets:
+def gradient_steps(update: Update, nets: Nets, method: ActionSpace, rng: np.random.Generator) -> Nets:
     """Mini-batches, on each a gradient step of the mean net, then of the std net (section 2.5)."""
-    lengths = update.batch.valid.sum(1).long().tolist()
-    rows = torch.arange(len(lengths)).unsqueeze(1)
+    length = int(update.batch.valid.sum())
     for _ in range(method.minibatches):
-        drawn = [rng.integers(0, length, method.minibatch_size) for rng, length in zip(rngs, lengths, strict=True)]
-        part = update.some(rows, torch.from_numpy(np.stack(drawn)))
+        part = update.some(slice(None), torch.from_numpy(rng.integers(0, length, method.minibatch_size)))
         for which in Nets._fields:
             leaf = getattr(nets, which).detach().requires_grad_()
             value, _ = part.objective(nets._replace(**{which: leaf}), which)
@@ -145,19 +143,17 @@ def trust_region_step(update: Update, nets: Nets, method: ActionSpace, which: st
     return nets._replace(**{which: found})
 
 
-class ActionSpaceAgent:
-    """Mean and std nets on a task, a row per alpha and seed; see `septet.vipg.agent.Agent` for the interface."""
+class ActionSpaceAgent(Rows):
+    """Mean and std nets on a task, a row per alpha and seed."""
 
     checkpointed = ("nets", "baseline", "batch")
-    judged_by, judged_after = "mean_policy_return", True
 
     def __init__(self, job: Job) -> None:
-        method, task = job.method, job.task
-        assert isinstance(method, ActionSpace) and isinstance(task, Environment)
+        super().__init__(job)
+        method, task = job.method, self.task
+        assert isinstance(method, ActionSpace)
         environments.register()
-        self.job, self.method, self.task = job, method, task
-        self.seeds = [seed for _ in method.alphas for seed in job.seeds]
-        self.rows = len(self.seeds)
+        self.method = method
         self.batch = self._environments(task.episodes, job.root_seed)
         self.evaluator = self._environments(job.evaluation_episodes, job.root_seed + EVALUATION_ROOT)
         self._start = self.evaluator.state
@@ -188,15 +184,14 @@ class ActionSpaceAgent:
 
     def iterate(self, iteration: int) -> Iteration:
         """Run the episodes, then update mean and std net in turn."""
-        job, method, task = self.job, self.method, self.task
-        start = time.perf_counter()
+        method, start = self.method, time.perf_counter()
         found = self.roll(self.batch, self.noise(iteration), f"iteration {iteration}")
         collected = time.perf_counter()
 
         valid, reward, ended = found["valid"], found["reward"], found["terminated"] | found["truncated"]
         x = baseline.features(found["observation"])
-        advantage, target = experience.advantages_of(
-            reward, ended, found["truncated"], valid, x, self.baseline, task.gamma, method.gae_lambda
+        advantage, target = experience.advantages(
+            reward, ended, valid, x, self.baseline, self.task.gamma, method.gae_lambda
         )
         self.baseline = baseline.fit(x, target, valid, self.rows)
         parts = (found["observation"], found["action"], advantage, valid)
@@ -205,26 +200,10 @@ class ActionSpaceAgent:
         self.nets = Nets(*(torch.cat(part) for part in zip(*learned_nets, strict=True)))
         for name, values in self.nets._asdict().items():
             check_finite(f"the {name} net", values.numpy(), iteration, self.seeds)
-        learned = time.perf_counter()
-
         total = experience.totals(reward).reshape(self.rows, -1)
-        average = total.mean(axis=1)
-        scores = {
-            "return": average,
-            "score": task.score(average),
-            "return_std": total.std(axis=1),
-            "action_std": torch.cat(action_std).double().numpy(),
-        }
-        if job.evaluates(iteration):
-            centre = self.evaluate()
-            scores["mean_policy_return"], scores["mean_policy_score"] = centre, task.score(centre)
         steps = valid.sum(axis=0).reshape(self.rows, -1).sum(axis=1).astype(np.float64)
-        seconds = {
-            "collect": collected - start,
-            "learn": learned - collected,
-            "evaluate": time.perf_counter() - learned,
-        }
-        return Iteration(steps, scores, seconds)
+        scores = {"action_std": torch.cat(action_std).double().numpy()}
+        return self.finish(iteration, steps, total, scores, start, collected)
 
     def learn(self, r: int, batch: Batch, iteration: int) -> tuple[Nets, Tensor]:
         """Nets (1, P) of a row after its update, and the mean scale (1,) of their actions."""
@@ -235,7 +214,7 @@ class ActionSpaceAgent:
                 nets = trust_region_step(update, nets, self.method, which)
         else:
             rng = stream(self.job.root_seed, "precursor", self.seeds[r], iteration)
-            nets = gradient_steps(update, nets, self.method, [rng])
+            nets = gradient_steps(update, nets, self.method, rng)
         with torch.no_grad():
             log_std = policy(self.network, nets, samples.observation).log_std
         return nets, update.average(log_std.mean(2)).exp()

@@ -1,6 +1,6 @@
 """Adam for a sampler: one second moment per weight for the centre, one shared by all log-scales (section 6)."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,8 +10,7 @@ from septet.rl.lockstep import square_root
 B1, B2, EPS = 0.9, 0.999, 1e-8
 
 
-@dataclass
-class Moments:
+class Moments(NamedTuple):
     """Adam's state: moments (S, Q) and number of steps (S,)."""
 
     first: Tensor

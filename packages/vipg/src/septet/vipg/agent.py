@@ -19,7 +19,7 @@ from septet.sampler.rollout import merge_moments
 from septet.seeding import stream
 from septet.vipg import baseline, experience, objective, updates
 from septet.vipg.adam import Moments
-from septet.vipg.config import Environment, Job, PolicyMethod
+from septet.vipg.config import ActionSpace, Environment, Job, PolicyMethod
 from septet.vipg.flows import sampler_of
 from septet.vipg.samplers import Particles
 from septet.vipg.surrogate import Surrogate
@@ -29,35 +29,60 @@ SIGMA_BOUNDS = (1e-4, 1.0)  # section 6
 EVALUATION_ROOT = 1_000_003  # added to the root seed: evaluations start from states of their own
 
 
-class Agent:
-    """Policies with variational weights on a task; rows are ordered by alpha, then seed.
+class Rows:
+    """What the agents share: rows ordered by alpha, then seed, and evaluations of their mean policies."""
 
-    Args:
-        job: what to train.
-    """
-
-    checkpointed = ("parameters", "moments", "baseline", "seen", "collector")
     judged_by, judged_after = "mean_policy_return", True
 
     def __init__(self, job: Job) -> None:
-        method, task = job.method, job.task
-        assert isinstance(method, PolicyMethod) and isinstance(task, Environment)
-        self.job, self.method, self.task = job, method, task
-        self.seeds = [seed for _ in method.alphas for seed in job.seeds]
+        assert isinstance(job.method, PolicyMethod | ActionSpace) and isinstance(job.task, Environment)
+        self.job, self.task = job, job.task
+        self.seeds = [seed for _ in job.method.alphas for seed in job.seeds]
         self.rows = len(self.seeds)
+
+    def evaluate(self) -> Array:
+        """Mean return (R,) of the mean policies, without action noise."""
+        raise NotImplementedError
+
+    def restart(self, iteration: int) -> None:
+        """Go on with new episodes, where the environments' state could not be saved: an iteration has whole ones."""
+
+    def finish(
+        self, iteration: int, steps: Array, total: Array, scores: dict[str, Array], start: float, collected: float
+    ) -> Iteration:
+        """Evaluate now and then, and write the iteration down.
+
+        Args:
+            steps: environment steps (R,).
+            total: return of each episode (R, episodes).
+            scores: metric -> (R,).
+            start, collected: when the collection began and ended.
+        """
+        learned, average = time.perf_counter(), total.mean(axis=1)
+        scores |= {"return": average, "score": self.task.score(average), "return_std": total.std(axis=1)}
+        if self.job.evaluates(iteration):
+            centre = self.evaluate()
+            scores |= {"mean_policy_return": centre, "mean_policy_score": self.task.score(centre)}
+        seconds = {"collect": collected - start, "learn": learned - collected}
+        return Iteration(steps, scores, seconds | {"evaluate": time.perf_counter() - learned})
+
+
+class Agent(Rows):
+    """Policies with variational weights on a task."""
+
+    checkpointed = ("parameters", "moments", "baseline", "seen", "collector")
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        method, task = job.method, self.task
+        assert isinstance(method, PolicyMethod)
+        self.method = method
         self.collector = experience.collector(
             task, self.seeds, method.particles, task.episodes // method.particles, job.root_seed, job.threads
         )
         sizes = self.collector.collection.policy.sizes
         self.network = Network(sizes, free=sizes[-1])
-        self.sampler = sampler_of(
-            method.family,
-            self.network.size - self.network.free,
-            particles=method.particles,
-            rank=method.rank,
-            layers=method.layers,
-            hidden=method.flow_hidden,
-        )
+        self.sampler = sampler_of(method.family, self.network.size - self.network.free, method)
         gains = [math.sqrt(2.0)] * len(task.hidden)
         start = initial(self.network, job.root_seed, ("policy",), self.seeds, orthogonal([*gains, 0.01]))
         generators = [stream(job.root_seed, "sampler", method.family, seed) for seed in self.seeds]
@@ -80,9 +105,6 @@ class Agent:
         spread = log_std.unsqueeze(1).expand(-1, theta.shape[1], -1)
         return torch.cat([theta, spread], dim=2).flatten(0, 1).numpy(), theta, log_det
 
-    def restart(self, iteration: int) -> None:
-        """Go on with new episodes, where the environments' state could not be saved: an iteration has whole ones."""
-
     def centre(self) -> NDArray[np.float32]:
         """The policies (R, P) with the sampler's centre as weights."""
         phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
@@ -101,9 +123,8 @@ class Agent:
 
     def iterate(self, iteration: int) -> Iteration:
         """Draw policies, run their episodes, update the sampler, and now and then evaluate its centre."""
-        job, method, task = self.job, self.method, self.task
-        start = time.perf_counter()
-        xi = objective.noise(job.root_seed, self.seeds, iteration, method.particles, self.sampler.weights)
+        method, start = self.method, time.perf_counter()
+        xi = objective.noise(self.job.root_seed, self.seeds, iteration, method.particles, self.sampler.weights)
         weights, theta, log_det = self.weights(xi)
         mean, scale = self.scaling()
         by_policy = [np.repeat(part, method.particles, axis=0) for part in (mean, scale)]
@@ -112,7 +133,10 @@ class Agent:
 
         row = np.arange(rollout.reward.shape[1]) // (rollout.reward.shape[1] // self.rows)
         x = baseline.features((rollout.observation - mean[row]) * scale[row])
-        advantage, target = experience.advantages(rollout, x, self.baseline, task.gamma, method.gae_lambda)
+        advantage, target = experience.advantages(
+            rollout.reward, rollout.terminated | rollout.truncated, rollout.valid, x, self.baseline, self.task.gamma,
+            method.gae_lambda,
+        )  # fmt: skip
         self.baseline = baseline.fit(x, target, rollout.valid, self.rows)
         batch, episodes = experience.sort(rollout, advantage, self.rows, method.particles, mean, scale)
         if method.normalise_observations:
@@ -124,17 +148,7 @@ class Agent:
         scores |= self.learn(xi, batch, by_particle, episodes.scale, iteration)
         self.bound()
         check_finite("the sampler's parameters", self.parameters.numpy(), iteration, self.seeds)
-        learned = time.perf_counter()
-
-        if job.evaluates(iteration):
-            centre = self.evaluate()
-            scores["mean_policy_return"], scores["mean_policy_score"] = centre, task.score(centre)
-        seconds = {
-            "collect": collected - start,
-            "learn": learned - collected,
-            "evaluate": time.perf_counter() - learned,
-        }
-        return Iteration(episodes.steps.astype(np.float64), scores, seconds)
+        return self.finish(iteration, episodes.steps, episodes.total, scores, start, collected)
 
     def learn(self, xi: Array, batch: experience.Batch, total: Array, unit: Array, iteration: int) -> dict[str, Array]:
         """Update the sampler of each row; diagnostics (R,).
@@ -154,12 +168,11 @@ class Agent:
                 self.network, self.sampler, own(noise, r), samples, experience.standardised(samples, 1),
                 own(alpha, r), self.method.prior_scale, own(self.parameters, r),
             )  # fmt: skip
-            moments = Moments(*(own(part, r) for part in vars(self.moments).values()))
+            moments = Moments(*(own(part, r) for part in self.moments))
             shuffles = [stream(self.job.root_seed, "minibatch", seed, iteration)]
             learned.append(updates.update(problem, self.method, moments, own(value, r), shuffles))
         self.parameters = torch.cat([parameters for parameters, _, _ in learned])
-        parts = zip(*(vars(moments).values() for _, moments, _ in learned), strict=True)
-        self.moments = Moments(*(torch.cat(part) for part in parts))
+        self.moments = Moments(*(torch.cat(parts) for parts in zip(*(m for _, m, _ in learned), strict=True)))
         found = [diagnostics for _, _, diagnostics in learned]
         return {name: torch.cat([one[name] for one in found]).double().numpy() for name in found[0]}
 
@@ -168,11 +181,7 @@ class Agent:
     ) -> dict[str, Array]:
         """Scores (R,) of an iteration's policies and of the sampler they came from (section 3)."""
         phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
-        average = episodes.total.mean(axis=1)
         scores = {
-            "return": average,
-            "score": self.task.score(average),
-            "return_std": episodes.total.std(axis=1),
             "best_score": self.task.score(by_particle.max(axis=1)),
             "spread": by_particle.std(axis=1) / self.task.range,
             "action_std": each_seed(lambda log_std: (log_std.exp().mean(1),), log_std)[0].double().numpy(),
@@ -219,17 +228,10 @@ class Agent:
         The second is the variance over policies of the action's mean at states that one of them visits, in units of
         the action noise's variance, (R,): twice the mean KL divergence from their average.
         """
-        count = self.job.sampled_policies
-        if isinstance(self.sampler, Particles):
-            count = min(self.sampler.count, count)
-        xi = np.stack(
-            [
-                stream(self.job.root_seed, "final", seed).standard_normal((count, self.sampler.weights))
-                for seed in self.seeds
-            ]
-        )
-        weights, _, _ = self.weights(xi)
-        count = len(weights) // self.rows
+        rngs = [stream(self.job.root_seed, "final", seed) for seed in self.seeds]
+        shape = self.job.sampled_policies, self.sampler.weights
+        weights, _, _ = self.weights(np.stack([rng.standard_normal(shape) for rng in rngs]))
+        count = len(weights) // self.rows  # of particles, those that there are
         runner = experience.collector(
             self.task, self.seeds, count, 1, self.job.root_seed + EVALUATION_ROOT, self.job.threads
         )

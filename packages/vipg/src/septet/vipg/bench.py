@@ -5,7 +5,9 @@ turns, medians. The peer, sb3-contrib's TRPO, is a development dependency.
 """
 
 import importlib
+import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,7 +45,7 @@ def measure(setting: Setting) -> list[Row]:
 def made(name: str, setting: Setting) -> Agent:
     """Our agent of a method, on the bench's task."""
     method = Experiments().methods[name].model_copy(update={"name": name})
-    if "alphas" in type(method).model_fields and name != "trpo":
+    if name == "v_trpo":
         method = method.model_copy(update={"alphas": [0.01]})
     task = Environment(
         kind="environment", name="bench", environment=setting.environment, episodes=setting.episodes, gamma=0.97,
@@ -52,30 +54,26 @@ def made(name: str, setting: Setting) -> Agent:
     return Agent(Job(method=method, task=task, seeds=SEEDS, evaluate_every=1_000_000))
 
 
+def iterating(agent: Agent) -> Callable[[], Any]:
+    """The next iteration of an agent, at each call."""
+    numbers = itertools.count()
+    return lambda: agent.iterate(next(numbers))
+
+
 def iterations(setting: Setting) -> list[Row]:
     """Iterations per minute of five seeds, all of them at the same batch."""
-    contenders: dict[str, Callable[[], None]] = {}
-    for name in ("trpo", "v_trpo"):
-        agent, count = made(name, setting), [0]
-
-        def run(agent: Agent = agent, count: list[int] = count) -> None:
-            agent.iterate(count[0])
-            count[0] += 1
-
-        run()  # the first iteration compiles
-        contenders[name] = run
-    contenders[PEER] = peer(setting)
-    taken = measured(contenders, setting.rounds)
+    ours = {name: iterating(made(name, setting)) for name in ("trpo", "v_trpo")}
+    taken = measured({**ours, PEER: peer(setting)}, setting.rounds)
     theirs = len(SEEDS) * taken[PEER]
     batch = setting.episodes * setting.horizon
     return [
         row(f"{name}: iterations of {batch:,} steps per minute, {len(SEEDS)} seeds", 60.0 / taken[name], "1/min",
             f"{PEER}, one run after the other", 60.0 / theirs)
-        for name in ("trpo", "v_trpo")
+        for name in ours
     ]  # fmt: skip
 
 
-def peer(setting: Setting) -> Callable[[], None]:
+def peer(setting: Setting) -> Callable[[], Any]:
     """One iteration of the peer at the same batch, net and settings of the step."""
     gymnasium = importlib.import_module("gymnasium")
     vec = importlib.import_module("stable_baselines3.common.vec_env")
@@ -85,60 +83,49 @@ def peer(setting: Setting) -> Callable[[], None]:
         "MlpPolicy", environments, n_steps=setting.horizon, batch_size=128, gamma=0.97, gae_lambda=0.97,
         target_kl=0.01, cg_max_steps=10, cg_damping=0.1, policy_kwargs={"net_arch": [32, 32]}, seed=1, device="cpu",
     )  # fmt: skip
-    batch = setting.episodes * setting.horizon
-    model.learn(batch)
-
-    def run() -> None:
-        model.learn(batch, reset_num_timesteps=False)
-
-    return run
+    return lambda: model.learn(setting.episodes * setting.horizon, reset_num_timesteps=False)
 
 
 def parts(setting: Setting) -> list[Row]:
     """Parts of an iteration beside the plain way to do them."""
     agent = made("v_trpo", setting)
     problem = caught(agent)
-    out = []
 
     weights, _, _ = agent.weights(objective.noise(0, agent.seeds, 0, 8, agent.sampler.weights))
-    together = agent.collector
     alone = experience.collector(agent.task, SEEDS[:1], 1, agent.task.episodes // 8, 0)
     still = [np.zeros((n, agent.collector.collection.policy.observation_size)) for n in (len(weights), 1)]
 
     def all_at_once() -> None:
-        together.collect(weights, iteration=0, mean=still[0], scale=still[0] + 1.0)
+        agent.collector.collect(weights, iteration=0, mean=still[0], scale=still[0] + 1.0)
 
     def one_by_one() -> None:
         for k in range(len(weights)):
             alone.collect(weights[k : k + 1], iteration=0, mean=still[1], scale=still[1] + 1.0)
 
-    each = measured({"ours": all_at_once, "slow": one_by_one}, setting.rounds)
     steps = agent.task.episodes * setting.horizon * len(SEEDS)
-    out.append(
-        row(f"steps per second of {len(weights)} policies together, 2 episodes each", steps / each["ours"], "1/s",
-            "one policy after the other", steps / each["slow"])
-    )  # fmt: skip
+    what = f"steps per second of {len(weights)} policies together, 2 episodes each"
+    out = [compared(what, all_at_once, "one policy after the other", one_by_one, setting.rounds, steps)]
 
     v = torch.from_numpy(np.random.default_rng(0).standard_normal(problem.old.shape)).float()
     states = problem.batch.valid.shape[1] * len(problem.batch.valid) // problem.rows
     ours = updates.curvature(problem, states=states, damping=0.0)
     theirs = kl_hessian_product(lambda w: problem.evaluate(w, "surrogate")[1], problem.old)
-    each = measured({"ours": lambda: ours(v), "slow": lambda: theirs(v)}, 3 * setting.rounds)
-    out.append(
-        row("curvature products per second, all samples", 1.0 / each["ours"], "1/s",
-            "double back-propagation", 1.0 / each["slow"])
-    )  # fmt: skip
+    what = "curvature products per second, all samples"
+    out.append(compared(what, lambda: ours(v), "double back-propagation", lambda: theirs(v), 3 * setting.rounds))
 
     rng = np.random.default_rng(1)
     theta, score = (torch.from_numpy(rng.standard_normal((len(SEEDS), 16, 1250))).float() for _ in range(2))
-    each = measured(
-        {"ours": lambda: stein.direction(theta, score), "slow": lambda: naive_stein(theta, score)}, setting.rounds
-    )
-    out.append(
-        row("Stein directions per second, 16 particles of 1,250 weights, 5 seeds", 1.0 / each["ours"], "1/s",
-            "loop over pairs", 1.0 / each["slow"])
-    )  # fmt: skip
-    return out
+    what = "Stein directions per second, 16 particles of 1,250 weights, 5 seeds"
+    fast, slow = (partial(run, theta, score) for run in (stein.direction, naive_stein))
+    return [*out, compared(what, fast, "loop over pairs", slow, setting.rounds)]
+
+
+def compared(
+    what: str, ours: Callable[[], Any], peer: str, slow: Callable[[], Any], rounds: int, count: float = 1.0
+) -> Row:
+    """A row: how often per second ours gives `count`, and the slow way."""
+    each = measured({"ours": ours, "slow": slow}, rounds)
+    return row(what, count / each["ours"], "1/s", peer, count / each["slow"])
 
 
 def naive_stein(theta: torch.Tensor, score: torch.Tensor) -> torch.Tensor:

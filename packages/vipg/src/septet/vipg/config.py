@@ -3,8 +3,7 @@
 Sources are sections of `docs/papers/vipg.md`: the paper's own protocol could not be read.
 """
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,17 +13,25 @@ from septet.rl.config import KeepModel, Widths
 Family = Literal["particles", "mean_field", "full", "low_rank", "planar", "coupling"]
 
 
-class _Method(Settings):
+class _Named(Settings):
     name: str = ""
-    """Name of the method; filled in by the workflow for a job."""
+    """Name of the method or task; filled in by the workflow for a job."""
 
 
-def _check_labels(alphas: list[float]) -> None:
-    if len({f"{alpha:g}" for alpha in alphas}) != len(alphas) or min(alphas) < 0:
-        raise ValueError("alphas different in six digits, none negative")
+class _WithAlphas(_Named):
+    def labels(self) -> list[str]:
+        """Method labels in the score table."""
+        alphas: list[float] = self.alphas  # type: ignore[attr-defined]  # each method has its own default
+        return [f"{self.name}/alpha-{alpha:g}" for alpha in alphas] if len(alphas) > 1 else [self.name]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.labels())) < len(self.alphas) or min(self.alphas) < 0:  # type: ignore[attr-defined]
+            raise ValueError("alphas different in six digits, none negative")
+        return self
 
 
-class _Policies(_Method):
+class _Policies(_WithAlphas):
     family: Family = "mean_field"
     """Sampler of policy weights (section 2.3); one of `particles` is an ordinary policy."""
     particles: int = Field(default=8, ge=1)
@@ -58,16 +65,11 @@ class _Policies(_Method):
 
     @model_validator(mode="after")
     def _fits(self) -> "_Policies":
-        _check_labels(self.alphas)
         if self.family == "particles" and self.gradient != "stein" and (self.particles > 1 or max(self.alphas) > 0):
             raise ValueError("particles > 1 or alpha > 0 only with a density or with gradient: stein")
         if self.gradient == "score" and (self.family == "particles" or self.particles < 2):
             raise ValueError("gradient: score only with a density and at least two particles")
         return self
-
-    def labels(self) -> list[str]:
-        """Method labels in the score table."""
-        return [f"{self.name}/alpha-{alpha:g}" for alpha in self.alphas] if len(self.alphas) > 1 else [self.name]
 
 
 class VPG(_Policies):
@@ -119,7 +121,7 @@ class PPO(_Policies):
     """delta; a seed stops at 1.5 delta (section 2.4)."""
 
 
-class ActionSpace(_Method):
+class ActionSpace(_WithAlphas):
     """The author's earlier method (section 2.5): the variational family is over actions, a = m(s) + sigma(s) xi."""
 
     algorithm: Literal["action_space"]
@@ -147,15 +149,6 @@ class ActionSpace(_Method):
     gae_lambda: float = Field(default=0.97, ge=0.0, le=1.0)
     """lambda of the generalised advantage estimate."""
 
-    @model_validator(mode="after")
-    def _fits(self) -> "ActionSpace":
-        _check_labels(self.alphas)
-        return self
-
-    def labels(self) -> list[str]:
-        """Method labels in the score table."""
-        return [f"{self.name}/alpha-{alpha:g}" for alpha in self.alphas] if len(self.alphas) > 1 else [self.name]
-
 
 Variant = Literal[
     "mean_field", "full", "low_rank", "planar", "coupling", "mean_field_collapse", "full_collapse", "svgd",
@@ -163,7 +156,7 @@ Variant = Literal[
 ]  # fmt: skip
 
 
-class Posterior(_Method):
+class Posterior(_Named):
     """Samplers fitted to a posterior that is known (sections 2.3 and 7)."""
 
     algorithm: Literal["posterior"]
@@ -201,13 +194,11 @@ Method = Annotated[VPG | TRPO | PPO | ActionSpace | Posterior, Field(discriminat
 PolicyMethod = VPG | TRPO | PPO
 
 
-class Environment(Settings):
+class Environment(_Named):
     """Episodes in an environment; the batch of an iteration is the same for every method."""
 
     kind: Literal["environment"]
     """Selects this kind of task."""
-    name: str = ""
-    """Name of the task; filled in by the workflow for a job."""
     environment: str
     """Gymnasium's name, ContinuousCartPole, SparseMountainCar, or DoublePendulumSwingUp."""
     options: dict[str, Any] = {}
@@ -244,26 +235,20 @@ class Environment(Settings):
 
 
 def _positive_definite(rows: list[list[float]]) -> bool:
-    """Whether a symmetric matrix has a Cholesky factor; without numpy, which reading a configuration does not need."""
-    factor: list[list[float]] = []
-    for i, row in enumerate(rows):
-        new: list[float] = []
-        for j in range(i):
-            new.append((row[j] - sum(a * b for a, b in zip(new, factor[j], strict=False))) / factor[j][j])
-        pivot = row[i] - sum(a * a for a in new)
+    """Whether a symmetric matrix has positive pivots; without numpy, which reading a configuration does not need."""
+    while rows:
+        (pivot, *first), *below = rows
         if not pivot > 0.0:
             return False
-        factor.append([*new, math.sqrt(pivot)])
+        rows = [[x - row[0] * y / pivot for x, y in zip(row[1:], first, strict=True)] for row in below]
     return True
 
 
-class Quadratic(Settings):
+class Quadratic(_Named):
     """J = -1/2 (theta - c)' A (theta - c): a Gaussian posterior (section 2.3)."""
 
     kind: Literal["quadratic"]
     """Selects this kind of task."""
-    name: str = ""
-    """Name of the task; filled in by the workflow for a job."""
     curvature: list[list[float]] = [[2.0, 0.9], [0.9, 1.0]]
     """A (section 7)."""
     centre: list[float] = [0.0, 0.0]
@@ -284,13 +269,11 @@ class Quadratic(Settings):
         return self
 
 
-class Surface(Settings):
+class Surface(_Named):
     """J with several peaks in two weights: a posterior with several modes (section 3, figure 3)."""
 
     kind: Literal["surface"]
     """Selects this kind of task."""
-    name: str = ""
-    """Name of the task; filled in by the workflow for a job."""
     centres: list[list[float]] = [[1.3, 1.3], [-1.3, 1.3], [-1.3, -1.3], [1.3, -1.3]]
     """Peaks (M, 2)."""
     heights: list[float] = [1.0, 0.9, 1.0, 0.8]

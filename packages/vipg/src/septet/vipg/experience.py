@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from septet import sampler
-from septet.errors import InputError
 from septet.rl import returns
 from septet.rl.lockstep import square_root
 from septet.sampler.collect import Collection, Collector
@@ -48,7 +47,7 @@ class Episodes:
 
     total: Array
     """Return of each episode (R, episodes)."""
-    steps: NDArray[np.int64]
+    steps: Array
     """Environment steps (R,)."""
     scale: Array
     """Mean length of an episode times the standard deviation of the advantages (R,): with advantages
@@ -75,8 +74,6 @@ def collector(
         seeds=tuple(seeds), environments=count, steps=1, root=root, whole_episodes=True, bounds=task.actions,
         options=options,
     )  # fmt: skip
-    if plan.policy.observation_size < 1:
-        raise InputError(task.environment, expected="observations", found="none")
     runner = Collector(plan, batch)
     runner.member = np.arange(batch.size) // episodes
     runner.reset()
@@ -101,33 +98,20 @@ def gather(array: NDArray[np.generic], valid: NDArray[np.bool_], policies: int) 
     return out
 
 
-def advantages(rollout: Rollout, x: Array, weights: Array, gamma: float, lam: float) -> tuple[Array, Array]:
-    """Generalised advantages and discounted returns (T, E) of a rollout; see `advantages_of`."""
-    ended = rollout.terminated | rollout.truncated
-    return advantages_of(rollout.reward, ended, rollout.truncated, rollout.valid, x, weights, gamma, lam)
-
-
-def advantages_of(
-    reward: Array,
-    ended: Flags,
-    truncated: Flags,
-    valid: Flags,
-    x: Array,
-    weights: Array,
-    gamma: float,
-    lam: float,
+def advantages(
+    reward: Array, ended: Flags, valid: Flags, x: Array, weights: Array, gamma: float, lam: float
 ) -> tuple[Array, Array]:
     """Generalised advantages and discounted returns (T, E); a time limit ends the task, and the features know time.
 
     Args:
-        reward: (T, E); ended, truncated, valid: the same.
+        reward, ended, valid: (T, E).
         x: features of the baseline, (T, E, F).
         weights: of the baseline, (R, F).
     """
     value = baseline.values(weights, x)
     following = np.concatenate([value[1:], np.zeros((1, value.shape[1]))])
-    advantage = returns.gae(reward, value, following, ended, truncated, valid, gamma, lam)
-    return advantage, returns.discounted(reward, following, ended, truncated, valid, gamma)
+    advantage = returns.gae(reward, value, following, ended, ended, valid, gamma, lam)
+    return advantage, returns.discounted(reward, following, ended, ended, valid, gamma)
 
 
 def sort(
@@ -151,7 +135,7 @@ def sort(
     spread = np.array([own[there].std() for own, there in zip(*by_row, strict=True)])
     batch = Batch(*(torch.from_numpy(part) for part in parts))
     total = totals(rollout.reward).reshape(rows, each)
-    return batch, Episodes(total, steps.astype(np.int64), steps / each * np.maximum(spread, 1e-8))
+    return batch, Episodes(total, steps.astype(np.float64), steps / each * np.maximum(spread, 1e-8))
 
 
 def totals(reward: Array) -> Array:

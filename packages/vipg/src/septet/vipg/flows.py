@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from septet.errors import InputError
 from septet.rl.lockstep import each_seed
+from septet.vipg.config import Family, PolicyMethod, Posterior
 from septet.vipg.samplers import Cholesky, LowRank, MeanField, Particles, PosteriorSampler
 
 SHIFT = math.log(math.e - 1.0)  # softplus(SHIFT) = 1
@@ -151,22 +151,21 @@ class Coupling(PosteriorSampler):
         return np.concatenate(parts)
 
 
-def sampler_of(family: str, weights: int, *, particles: int, rank: int, layers: int, hidden: int) -> PosteriorSampler:
-    """The sampler of a family over `weights` weights; each takes of the settings what it has."""
+def sampler_of(family: Family, weights: int, method: PolicyMethod | Posterior) -> PosteriorSampler:
+    """The sampler of a family over `weights` weights; each takes of the method's settings what it has."""
     match family:
         case "particles":
-            return Particles(weights, particles)
+            return Particles(weights, method.particles)
         case "mean_field":
             return MeanField(weights)
         case "full":
             return Cholesky(weights)
         case "low_rank":
-            return LowRank(weights, rank=rank)
+            return LowRank(weights, rank=method.rank)
         case "planar":
-            return Planar(weights, layers=layers)
+            return Planar(weights, layers=method.layers)
         case "coupling":
-            return Coupling(weights, layers=layers, hidden=hidden)
-    raise InputError("sampler: family", expected="a family that septet.vipg.config knows", found=family)
+            return Coupling(weights, layers=method.layers, hidden=method.flow_hidden)
 
 
 def _two_layers(first: Tensor, second: Tensor, x: Tensor) -> tuple[Tensor]:

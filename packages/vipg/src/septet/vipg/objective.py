@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from septet.rl.gaussian import LOG_2PI
 from septet.seeding import stream
-from septet.vipg.samplers import LOG_2PI, PosteriorSampler
+from septet.vipg.samplers import PosteriorSampler
 
 
 def regulariser(sampler: PosteriorSampler, phi: Tensor, theta: Tensor, log_det: Tensor, prior_scale: float) -> Tensor:
@@ -90,12 +91,11 @@ def score_function(sampler: PosteriorSampler, phi: Tensor, xi: Tensor, value: Te
     return gradient
 
 
-def antithetic(rngs: list[np.random.Generator], count: int, weights: int) -> NDArray[np.float64]:
-    """Noise xi (S, count, d) in pairs xi, -xi, one generator per row; an odd last one stands alone."""
+def noise(root: int, seeds: list[int], iteration: int, count: int, weights: int) -> NDArray[np.float64]:
+    """Noise xi (S, count, d) of an iteration in pairs xi, -xi; an odd last one stands alone.
+
+    Row i depends on its seed alone, so rows of one seed share it.
+    """
+    rngs = [stream(root, "particles", seed, iteration) for seed in seeds]
     half = np.stack([rng.standard_normal(((count + 1) // 2, weights)) for rng in rngs])
     return np.concatenate([half, -half], axis=1)[:, :count]
-
-
-def noise(root: int, seeds: list[int], iteration: int, count: int, weights: int) -> NDArray[np.float64]:
-    """The noise of an iteration: row i depends on its seed alone, so rows of one seed share it."""
-    return antithetic([stream(root, "particles", seed, iteration) for seed in seeds], count, weights)

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from septet.nonfinite import check_finite
+from septet.rl.gaussian import LOG_2PI
 from septet.rl.lockstep import each_seed
 from septet.seeding import stream
 from septet.vipg.adam import Moments, ascend
-from septet.vipg.config import Job, Posterior, Quadratic, Surface
+from septet.vipg.config import Family, Job, Posterior, Quadratic, Surface, Variant
 from septet.vipg.flows import sampler_of
 from septet.vipg.objective import noise, pathwise
 from septet.vipg.samplers import Particles, PosteriorSampler
@@ -22,22 +23,14 @@ Array = NDArray[np.float64]
 DRAWS = 20_000  # samples that a fitted sampler is judged by
 PAIRS = 2_000  # of them in an energy distance
 SHOWN = 400  # written down for the figure
+FAMILIES: dict[Variant, Family] = {
+    "mean_field": "mean_field", "mean_field_collapse": "mean_field", "amortised_svgd": "mean_field",
+    "full": "full", "full_collapse": "full", "low_rank": "low_rank", "planar": "planar", "coupling": "coupling",
+    "svgd": "particles",
+}  # fmt: skip
 
 
-def family(method: Posterior, variant: str, weights: int) -> PosteriorSampler:
-    """The sampler of a variant."""
-    name = {"svgd": "particles", "amortised_svgd": "mean_field"}.get(variant, variant.removesuffix("_collapse"))
-    return sampler_of(
-        name,
-        weights,
-        particles=method.particles,
-        rank=method.rank,
-        layers=method.layers,
-        hidden=method.flow_hidden,
-    )
-
-
-def fit(job: Job, variant: str) -> tuple[PosteriorSampler, Tensor]:
+def fit(job: Job, variant: Variant) -> tuple[PosteriorSampler, Tensor]:
     """Fit a variant by stochastic gradient ascent; the sampler and its phi (S, Q).
 
     The rate falls along a cosine to a hundredth, so that noise of the last steps averages out. All seeds take a step
@@ -46,7 +39,7 @@ def fit(job: Job, variant: str) -> tuple[PosteriorSampler, Tensor]:
     method, task = job.method, job.task
     assert isinstance(method, Posterior) and isinstance(task, Quadratic | Surface)
     target = Target(task)
-    sampler = family(method, variant, target.weights)
+    sampler = sampler_of(FAMILIES[variant], target.weights, method)
     generators = [stream(job.root_seed, "sampler", variant, seed) for seed in job.seeds]
     start = np.stack([0.3 * rng.standard_normal(target.weights) for rng in generators])
     phi = sampler.initial(torch.from_numpy(start), 1.0, generators)
@@ -60,7 +53,7 @@ def fit(job: Job, variant: str) -> tuple[PosteriorSampler, Tensor]:
     return sampler, phi
 
 
-def ascent_direction(target: Target, sampler: PosteriorSampler, variant: str, phi: Tensor, xi: Tensor) -> Tensor:
+def ascent_direction(target: Target, sampler: PosteriorSampler, variant: Variant, phi: Tensor, xi: Tensor) -> Tensor:
     """The gradient (S, Q) of -alpha KL(q || p), or what a variant has in its place."""
     task = target.task
     theta = sampler(phi, xi)[0].detach()
@@ -72,7 +65,7 @@ def ascent_direction(target: Target, sampler: PosteriorSampler, variant: str, ph
     return pathwise(sampler, phi, xi, target.gradient(theta), alpha, task.prior_scale)
 
 
-def measure(job: Job, variant: str, sampler: PosteriorSampler, phi: Tensor) -> tuple[dict[str, Array], Array]:
+def measure(job: Job, variant: Variant, sampler: PosteriorSampler, phi: Tensor) -> tuple[dict[str, Array], Array]:
     """Metrics (S,) of a fitted sampler, and samples to show (S, n, d)."""
     assert isinstance(job.task, Quadratic | Surface)
     target = Target(job.task)
@@ -83,7 +76,7 @@ def measure(job: Job, variant: str, sampler: PosteriorSampler, phi: Tensor) -> t
     samples = theta.numpy()
     metrics: dict[str, Array] = {}
     if isinstance(target.task, Quadratic):
-        alike = variant.startswith("mean_field") or variant == "amortised_svgd"
+        alike = FAMILIES[variant] == "mean_field"
         best = target.covariance(full=not alike)
         found = np.stack([np.cov(one.T) for one in samples])
         if alike:  # the family's best variances
@@ -93,7 +86,7 @@ def measure(job: Job, variant: str, sampler: PosteriorSampler, phi: Tensor) -> t
     else:
         metrics |= _of_surface(target, samples, rngs)
         if not isinstance(sampler, Particles):
-            log_q = -0.5 * (xi.square().sum(2) + target.weights * math.log(2.0 * math.pi)) - log_det
+            log_q = -0.5 * (xi.square().sum(2) + target.weights * LOG_2PI) - log_det
             log_z = target.grid()[2]
             (log_p,) = each_seed(lambda theta: (target.log_density(theta),), theta)
             metrics["kl"] = (log_q - log_p).numpy().mean(1) + log_z

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from septet.errors import InputError
+from septet.rl.gaussian import LOG_2PI
 
-LOG_2PI = math.log(2.0 * math.pi)
 LARGEST_CHOLESKY = 512  # d (d - 1) / 2 parameters: above it the factor outweighs any policy
 
 

@@ -73,13 +73,13 @@ def step_car(
         position, speed = state[e]
         force = min(max(action[e, 0], -1.0), 1.0)
         speed += force * 0.0015 - 0.0025 * math.cos(3 * position)
-        speed = min(max(speed, -0.07), 0.07)
+        speed = min(max(speed, -TOP_SPEED), TOP_SPEED)
         position = min(max(position + speed, -1.2), 0.6)
         if position == -1.2 and speed < 0:
             speed = 0.0
         state[e, 0], state[e, 1] = position, speed
         observe_car(state[e], observation[e])
-        terminated[e] = position >= 0.45
+        terminated[e] = position >= GOAL
         reward[e] = 1.0 if terminated[e] else 0.0
         ended += tick(e, constants[0], elapsed, terminated, truncated)
     return ended
@@ -88,8 +88,8 @@ def step_car(
 @compiled(nogil=True)
 def observe_car(row: Array, observation: Array) -> None:
     """Position and speed, each within ±1."""
-    observation[0] = (row[0] + 0.3) / 0.9
-    observation[1] = row[1] / 0.07
+    observation[0] = (row[0] - MIDDLE) / HALF_ROAD
+    observation[1] = row[1] / TOP_SPEED
 
 
 @compiled(nogil=True)

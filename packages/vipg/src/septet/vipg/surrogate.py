@@ -19,7 +19,7 @@ from septet.vipg.objective import regulariser
 from septet.vipg.samplers import PosteriorSampler
 
 
-@dataclass(frozen=True)
+@dataclass
 class Surrogate:
     """One iteration's update: samples, noise of the particles, and the sampler they came from.
 
@@ -47,11 +47,8 @@ class Surrogate:
         """What the old policies say of the samples."""
         with torch.no_grad():
             flat, _, _ = self.policies(self.old)
-            mean = self.network(flat, self.batch.observation)
-            object.__setattr__(self, "_old_mean", mean)
-            object.__setattr__(self, "_old_log_std", flat[:, self.sampler.weights :])
-            old = gaussian.log_prob(mean, flat[:, self.sampler.weights :], self.batch.action)
-            object.__setattr__(self, "_old_log_prob", old)
+            self._old = self.network(flat, self.batch.observation), flat[:, self.sampler.weights :]
+            self._old_log_prob = gaussian.log_prob(*self._old, self.batch.action)
 
     @property
     def rows(self) -> int:
@@ -77,11 +74,11 @@ class Surrogate:
         mean = self.network(flat, self.batch.observation[:, columns])
         log_std = flat[:, self.sampler.weights :]
         new = gaussian.log_prob(mean, log_std, self.batch.action[:, columns])
-        return new - self._old_log_prob[:, columns], mean  # type: ignore[attr-defined]
+        return new - self._old_log_prob[:, columns], mean
 
     def divergence(self, flat: Tensor, mean: Tensor) -> Tensor:
         """D (R,): KL(old || new) averaged over each particle's states, then over particles (section 2.4)."""
-        kl = gaussian.kl(self._old_mean, self._old_log_std, mean, flat[:, self.sampler.weights :])  # type: ignore[attr-defined]
+        kl = gaussian.kl(*self._old, mean, flat[:, self.sampler.weights :])
         valid = self.batch.valid
         return ((kl * valid).sum(1) / valid.sum(1)).reshape(self.rows, -1).mean(1)
 

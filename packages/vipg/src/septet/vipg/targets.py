@@ -15,11 +15,7 @@ GRID = 401
 
 @dataclass(frozen=True)
 class Target:
-    """A return J over weights, and the posterior p0 exp(J / alpha) / Z that it makes.
-
-    Args:
-        task: its settings.
-    """
+    """A return J over weights, and the posterior p0 exp(J / alpha) / Z that it makes."""
 
     task: Quadratic | Surface
 
@@ -51,10 +47,10 @@ class Target:
         """log p0 + J / alpha (...), not normalised."""
         return self.value(theta) / self.task.alpha - theta.square().sum(-1) / (2.0 * self.task.prior_scale**2)
 
-    def grid(self, points: int = GRID) -> tuple[Array, Array, float]:
+    def grid(self) -> tuple[Array, Array, float]:
         """A square grid (n, n, 2) of a surface, its probabilities (n, n), and log Z by summation."""
         reach = 5.0 * self.task.prior_scale
-        axis = np.linspace(-reach, reach, points)
+        axis = np.linspace(-reach, reach, GRID)
         places = np.stack(np.meshgrid(axis, axis, indexing="xy"), axis=-1)
         log_p = self.log_density(torch.from_numpy(places)).numpy()
         top = log_p.max()

@@ -1,7 +1,6 @@
 """The `train` verb: one method with all its variants, one task, all seeds in lockstep."""
 
 import ctypes
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -50,11 +49,14 @@ def train_policies(job: Job, run: Run) -> None:
     task, labels, seeds = job.task, job.method.labels(), job.seeds
     assert isinstance(task, Environment)
     histories = [History(len(seeds)) for _ in labels]
+    places = [slice(v * len(seeds), (v + 1) * len(seeds)) for v in range(len(labels))]  # of the agent's rows
     with closing(ActionSpaceAgent(job) if isinstance(job.method, ActionSpace) else Agent(job)) as agent:
-        kept = Kept(run, agent, job.keep_model, environment_of(task), labels)
+        own = environments.__name__ if task.environment in environments.OWN else None
+        where = models.Environment(name=task.environment, options=task.options, registers=own)
+        kept = Kept(run, agent, job.keep_model, where, labels)
         for iteration in run.loop(task.iterations, {"agent": agent, "histories": histories, "kept": kept}):
             found = kept.iterate(iteration)
-            for history, rows in zip(histories, by_variant(job), strict=True):
+            for history, rows in zip(histories, places, strict=True):
                 steps = history.last_steps + found.steps[rows].astype(np.int64)
                 scores = {name: values[rows] for name, values in found.scores.items()}
                 history.add(steps, {"environment_steps": steps, **scores}, found.seconds)
@@ -62,7 +64,7 @@ def train_policies(job: Job, run: Run) -> None:
 
     episodes = [task.episodes * (k + 1) for k in range(task.iterations)]
     frames = []
-    for label, history, rows in zip(labels, histories, by_variant(job), strict=True):
+    for label, history, rows in zip(labels, histories, places, strict=True):
         frames += history.score_rows(PAPER, label, task.name, seeds, steps=episodes)
         if sampled is not None:
             frames += sampled_rows(job, label, episodes[-1], *(values[rows] for values in sampled))
@@ -73,18 +75,6 @@ def train_policies(job: Job, run: Run) -> None:
         timing=histories[0].timing_rows(PAPER, labels[0], task.name, seeds, steps=range(1, task.iterations + 1)),
         beside=kept.write,
     )
-
-
-def environment_of(task: Environment) -> models.Environment:
-    """What a model card says of a task."""
-    own = environments.__name__ if task.environment in environments.OWN else None
-    return models.Environment(name=task.environment, options=task.options, registers=own)
-
-
-def by_variant(job: Job) -> Iterator[slice]:
-    """The agent's rows of each variant: they are ordered by variant, then seed."""
-    count = len(job.seeds)
-    return (slice(v * count, (v + 1) * count) for v in range(len(job.method.labels())))
 
 
 def sampled_rows(job: Job, label: str, episodes: int, total: Array, diversity: Array) -> list[pl.DataFrame]:
@@ -103,10 +93,9 @@ def sampled_rows(job: Job, label: str, episodes: int, total: Array, diversity: A
         "sampled_std": score.std(axis=1),
     }
     ends = {name: values[:, None] for name, values in final.items()}
-    places, each = list(range(score.shape[1])), {"sampled_policy": score}
     return [
         score_rows(*of, seeds=job.seeds, steps=[episodes], metrics=ends),
-        score_rows(*of, seeds=job.seeds, steps=places, metrics=each),
+        score_rows(*of, seeds=job.seeds, steps=range(score.shape[1]), metrics={"sampled_policy": score}),
     ]
 
 
@@ -125,7 +114,7 @@ def fit_posterior(job: Job, method: Posterior, run: Run) -> None:
         columns = {name: values[:, None] for name, values in found[variant].items()}
         frames.append(score_rows(PAPER, label, task, seeds=seeds, steps=[method.steps], metrics=columns))
         shown = {"sample_x": samples[variant][None, :, 0], "sample_y": samples[variant][None, :, 1]}
-        places = list(range(len(samples[variant])))
+        places = range(len(samples[variant]))
         frames.append(score_rows(PAPER, label, task, seeds=seeds[:1], steps=places, metrics=shown))
     run.write(
         frames,
