@@ -20,11 +20,16 @@ SMALLEST = 1 << 18
 _LAID_OUT: "WeakKeyDictionary[nn.Linear, tuple[tuple[int, int], Tensor]]" = WeakKeyDictionary()
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+class RoomyLayer(DynamicLayer):
     """Keys and values of a layer, in room that grows by half: a token is written, and not all before it copied."""
 
+    keys: Tensor
+    values: Tensor
     room: tuple[Tensor, Tensor] | None = None
     """``(R, G, C, D)`` each; `keys` and `values` are its first tokens. None where they are arrays of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Append ``(R, G, T, D)`` keys and values; all so far are returned."""
@@ -34,10 +39,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
             return key_states, value_states
         start, stop = self.keys.shape[2], self.keys.shape[2] + key_states.shape[2]
         if self.room is None or self.room[0].shape[2] < stop:
-            shape = (*self.keys.shape[:2], stop + stop // 2, self.keys.shape[3])
-            self.room = self.keys.new_empty(shape), self.values.new_empty((*shape[:3], self.values.shape[3]))
-            for whole, old in zip(self.room, (self.keys, self.values), strict=True):
-                whole[:, :, :start] = old
+            self.room = _with_room(self.keys, stop + stop // 2), _with_room(self.values, stop + stop // 2)
         for whole, new in zip(self.room, (key_states, value_states), strict=True):
             whole[:, :, start:stop] = new
         self.keys, self.values = (whole[:, :, :stop] for whole in self.room)
@@ -52,6 +54,13 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         """Keep some rows."""
         super().batch_select_indices(indices)
         self.room = None
+
+
+def _with_room(array: Tensor, length: int) -> Tensor:
+    """``(R, G, S, D)`` copied to the beginning of an array of `length` tokens."""
+    whole = array.new_empty((*array.shape[:2], length, array.shape[3]))
+    whole[:, :, : array.shape[2]] = array
+    return whole
 
 
 @contextmanager
@@ -74,7 +83,7 @@ def packed(lm: nn.Module, rows: int) -> Iterator[None]:
         return
     try:
         for layer in layers:
-            layer.forward = _product(_laid_out(layer, rows), layer.bias)
+            layer.__dict__["forward"] = _product(_laid_out(layer, rows), layer.bias)
         yield
     finally:
         for layer in layers:
