@@ -1,5 +1,6 @@
 """The estimate of a batch's memory, against what autograd keeps."""
 
+import numpy as np
 import pytest
 import torch
 from empg_helpers import EXPERIMENTS, job
@@ -77,3 +78,9 @@ def test_auto_trains_as_a_number_does(monkeypatch):
     assert runs[0].batch_tokens == 90
     for name, value in runs[0].state.items():
         assert (value == runs[1].state[name]).all(), name
+
+
+def test_the_peak_is_not_a_number_where_the_system_does_not_tell(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory_estimate, "STATUS", tmp_path / "none")
+    monkeypatch.setattr(memory_estimate, "RESET", tmp_path / "nowhere/none")
+    assert np.isnan(memory_estimate.Meter(torch.device("cpu")).peak())

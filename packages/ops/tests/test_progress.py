@@ -39,6 +39,11 @@ def test_a_finished_step_is_one_line_with_paper_method_task_and_times(say, capsy
     assert re.fullmatch(r"\[1/4\] walle train n1 half_cheetah  0 s  about 0 s left", lines[0])
 
 
+def test_nothing_done_yet_is_no_error(say, capsys):
+    say(LogEvent.PROGRESS, done=0, total=4)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_failed_step_names_its_log_and_warnings_are_shown(say, capsys):
     say(LogEvent.JOB_INFO, jobid=1, rule_name="adopt", wildcards={"paper": "vrda"})
     say(LogEvent.JOB_ERROR, logging.ERROR, jobid=1, rule_name="adopt", log=["logs/a.log"], shellcmd="printf %s")

@@ -136,3 +136,13 @@ def test_times_as_scores_by_hand(make_card, make_times):
     assert rows.scores["seed"].unique().sort().to_list() == [1, 2] == rows.cards[0].seeds
     assert tables.levels(rows, "seconds(learn)", resamples=10).sort("method")["mean"].to_list() == [2.0, 1.5]
     assert set(tables.with_runs(rows)["run"]) == {"run1", "run2"}
+
+
+def test_sums_of_times_have_the_same_bits_each_time(make_card, make_times):
+    """Real-valued times, whose sum depends on their order."""
+    draws = np.random.default_rng(0).gamma(2.0, size=(5, 4000))
+    cards = [make_card("run1", task="t", methods={"a": {}}, seeds=[0])]
+    timing = make_times(cards[0], {f"phase {k}": list(row) for k, row in enumerate(draws)})
+    paper = tables.Paper("dynts", pl.DataFrame(schema=SCORES), cards, "laptop", timing)
+    first = tables.timed(paper).scores
+    assert all(tables.timed(paper).scores.equals(first) for _ in range(5))

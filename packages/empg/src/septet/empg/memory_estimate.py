@@ -49,7 +49,7 @@ class Meter:
         self._device, self._before = device, float("nan")
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        elif STATUS.is_file():
+        else:
             self._before = _megabytes(STATUS, "VmRSS")
             try:
                 # the highest since now, not since the start: imports took more for a moment
@@ -66,5 +66,5 @@ class Meter:
 
 
 def _megabytes(file: Path, name: str, otherwise: float = float("nan")) -> float:
-    found = re.search(rf"{name}:\s+(\d+) kB", file.read_text(encoding="utf-8"))
+    found = re.search(rf"{name}:\s+(\d+) kB", file.read_text(encoding="utf-8") if file.is_file() else "")
     return int(found[1]) / 1024 if found else otherwise

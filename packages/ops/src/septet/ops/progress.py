@@ -65,7 +65,9 @@ class LogHandler(LogHandlerBase):
             self._line(record.getMessage())
 
     def _progress(self, done: int, total: int) -> None:
-        seconds = (time.monotonic() - self.began) * (total - done) / done  # if those left take as long as those done
+        seconds = (
+            (time.monotonic() - self.began) * (total - done) / max(done, 1)
+        )  # if those left take as long as those done
         left = f"about {duration_text(seconds)} left" if done < total else "done"
         for ended in self.ended:
             self._line(f"[{done}/{total}] {ended}" + ("" if self.live else f"  {left}"))

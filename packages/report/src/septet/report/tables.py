@@ -82,8 +82,8 @@ def timed(paper: Paper) -> Paper:
     of the timing table and for `iteration`, their sum, and `share(P)`, the phase's part of that sum.
     """
     key = ["paper", "method", "task", "step"]
-    own = paper.timing.group_by(*key, "phase").agg(pl.col("seconds").sum())
-    whole = own.group_by(key).agg(pl.col("seconds").sum(), phase=pl.lit("iteration"))
+    own = paper.timing.group_by(*key, "phase", maintain_order=True).agg(pl.col("seconds").sum())
+    whole = own.group_by(key, maintain_order=True).agg(pl.col("seconds").sum(), phase=pl.lit("iteration"))
     share = own.join(whole, on=key, suffix="_whole").with_columns(pl.col("seconds") / pl.col("seconds_whole"))
     named = [
         rows.select(*key, pl.format(f"{name}({{}})", "phase").alias("metric"), pl.col("seconds").alias("value"))
