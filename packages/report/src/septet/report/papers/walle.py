@@ -11,6 +11,7 @@ from septet.report.charts import Series
 from septet.report.draw import BANDS, figure
 from septet.report.statistics import Array, percentile_interval
 from septet.report.tables import Paper
+from septet.report.verdicts import CONTENDED
 from septet.seeding import stream
 
 LEARNING = {"half_cheetah": "HalfCheetah-v5", "walker": "Walker2d-v5", "hopper": "Hopper-v5"}
@@ -67,10 +68,12 @@ def _iterations(paper: Paper, metric: str, tasks: Iterable[str] = SYSTEM) -> pl.
 def return_and_time(paper: Paper) -> alt.TopLevelMixin:
     """In place of the paper's figure 3, return against time, of which each method's time only stretches the axis: mean
     return over all of training, with 95 % bootstrap intervals over seeds, and seconds of an iteration, all seeds in
-    lockstep, median over iterations. More samplers change the time, not the return.
+    lockstep, median over iterations; jobs that shared the processors have none. More samplers change the time, not the
+    return.
     """
     returns = tables.curves(tables.mean_over_steps(paper, "return"), "return")
-    seconds = _summary(_iterations(paper, "seconds(iteration)", LEARNING))
+    alone = [card.id for card in paper.cards if (card.contention or 0.0) <= CONTENDED]
+    seconds = _summary(_iterations(paper, "seconds(iteration)", LEARNING).filter(pl.col("run").is_in(alone)))
     drawn = []
     for task, name in LEARNING.items():
         for frame, title in ((returns, "return, mean over training"), (seconds, "seconds of an iteration")):
