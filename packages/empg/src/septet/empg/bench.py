@@ -17,12 +17,15 @@ from septet.config import Settings
 from septet.empg import models
 from septet.empg.config import Job
 from septet.empg.experiments import Experiments, Real
-from septet.empg.sample import common
+from septet.empg.sample import common, generate
 from septet.empg.train import Trainer
+from septet.seeding import stream
 
 PEER = "TRL GRPO"
 METHODS = ("empg", "grpo", "raft")
 REPEATS = 20
+ROWS = 64
+"""Completions that are decoded together where decoding alone is measured."""
 
 
 class Setting(Settings):
@@ -32,6 +35,8 @@ class Setting(Settings):
     """Measured steps of each task."""
     threads: int
     """Threads of ours and of the peer."""
+    tokens: int
+    """Tokens of each completion where decoding alone is measured."""
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -61,6 +66,8 @@ def rows_of(task: str, steps: int, setting: Setting, folder: Path) -> Iterator[R
             yield row(f"{name}: share of {phase}", seconds / one.whole, "", limit_ratio=bound)
         if one.memory is not None:
             yield row(f"{name}: peak memory of the GPU", one.memory, "MB")
+    mine, theirs = decoded_per_second(jobs["grpo"], setting.tokens)
+    yield row(f"{task}, {ROWS} rows: decoded tokens per second", mine, "1/s", "transformers' generate", theirs)
     yield row(f"{task}: measured matrix rate", matrix / 1e9, "GFLOP/s")
     few = f"{task}: the same, {size} rows as in generation"
     yield row(few, thin / 1e9, "GFLOP/s", limit_ratio=thin / matrix)
@@ -116,6 +123,37 @@ def own_seconds(job: Job, steps: int) -> Cost:
         flops,
         run.meter.peak() if run.device.type == "cuda" else None,
     )
+
+
+def decoded_per_second(job: Job, tokens: int) -> tuple[float, float]:
+    """Tokens per second of our sampling and of `generate` of transformers, in turn, on prompts of different lengths.
+
+    Both draw from the whole vocabulary at temperature 1 and read the prompts, whose beginnings differ.
+    """
+    lm, tokenizer = models.load(job)
+    draws = stream(0, "decoding")
+    lengths = draws.integers(20, 60, ROWS)
+    prompts = [draws.integers(0, lm.config.vocab_size, length).tolist() for length in lengths]
+    padded = [[tokenizer.pad] * (max(lengths) - len(prompt)) + prompt for prompt in prompts]
+    uniforms = draws.random((ROWS, tokens), dtype="float32")
+    own = lm.config._attn_implementation
+    seconds: tuple[list[float], list[float]] = ([], [])
+    options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": True, "top_k": 0, "top_p": 1.0}
+    mask = torch.tensor([[0] * (max(lengths) - length) + [1] * int(length) for length in lengths])
+    for _ in range(4):
+        start = time.perf_counter()
+        generate(lm, prompts, samples=1, limit=tokens, eos=-1, pad=tokenizer.pad, uniforms=uniforms)
+        middle = time.perf_counter()
+        lm.set_attn_implementation("sdpa")
+        with torch.inference_mode():
+            lm.generate(
+                torch.tensor(padded), attention_mask=mask, temperature=1.0, pad_token_id=tokenizer.pad, **options
+            )
+        lm.set_attn_implementation(own)
+        for times, taken in zip(seconds, (middle - start, time.perf_counter() - middle), strict=True):
+            times.append(taken)
+    mine, theirs = (ROWS * tokens / median(times[1:]) for times in seconds)  # the first one warms up
+    return mine, theirs
 
 
 def matrix_rate(job: Job, rows: int) -> float:
@@ -177,8 +215,8 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> float:
 
 BENCH = Bench(
     measure=measure,
-    full=Setting(steps={"chat": 3, "warm": 8}, threads=1),
-    quick=Setting(steps={"warm": 4}, threads=1),
+    full=Setting(steps={"chat": 3, "warm": 8}, threads=1, tokens=48),
+    quick=Setting(steps={"warm": 4}, threads=1, tokens=4),
     packages=["septet", "septet.empg"],
     libraries=["torch", "transformers", "trl"],
     peers=["trl"],
