@@ -16,6 +16,7 @@ from septet.bench import Bench, Row, row
 from septet.config import Settings
 from septet.empg import models
 from septet.empg.config import Job
+from septet.empg.decoding import packed
 from septet.empg.experiments import Experiments, Real
 from septet.empg.sample import common, generate
 from septet.empg.train import Trainer
@@ -142,7 +143,8 @@ def decoded_per_second(job: Job, tokens: int) -> tuple[float, float]:
     mask = torch.tensor([[0] * (max(lengths) - length) + [1] * int(length) for length in lengths])
     for _ in range(4):
         start = time.perf_counter()
-        generate(lm, prompts, samples=1, limit=tokens, eos=-1, pad=tokenizer.pad, uniforms=uniforms)
+        with packed(lm, ROWS):
+            generate(lm, prompts, samples=1, limit=tokens, eos=-1, pad=tokenizer.pad, uniforms=uniforms)
         middle = time.perf_counter()
         lm.set_attn_implementation("sdpa")
         with torch.inference_mode():

@@ -1,13 +1,12 @@
-"""What makes a step of decoding fast on a processor: a cache with room to spare, and weights laid out for the kernel.
+"""What makes a step of decoding fast on a processor: a cache with spare room, and weights in the kernel's layout.
 
-A decoding step multiplies a few rows with every weight, so that its time is that of reading the weights. oneDNN lays
-bfloat16 weights out anew at each product, which doubles it; `packed` keeps them laid out. The results are the same.
+A decoding step multiplies a few rows with every weight, so it takes as long as reading the weights. oneDNN reorders
+bfloat16 weights in every product, which doubles that time; `packed` reorders them once. The results are the same.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +15,11 @@ from transformers.cache_utils import DynamicLayer
 from septet import processor
 
 SMALLEST = 1 << 18
-"""Weights of a layer below which laying them out gains nothing."""
-_LAID_OUT: "WeakKeyDictionary[nn.Linear, tuple[tuple[int, int], Tensor]]" = WeakKeyDictionary()
+"""Weights of a layer below which reordering them gains nothing."""
 
 
 class RoomyLayer(DynamicLayer):
-    """Keys and values of a layer, in room that grows by half: a token is written, and not all before it copied."""
+    """Keys and values of a layer in arrays with spare room: a new token is written without copying the earlier ones."""
 
     keys: Tensor
     values: Tensor
@@ -65,10 +63,10 @@ def _with_room(array: Tensor, length: int) -> Tensor:
 
 @contextmanager
 def packed(lm: nn.Module, rows: int) -> Iterator[None]:
-    """Lay out the weights of a bfloat16 model for products with about `rows` rows, as long as the context lasts.
+    """Reorder the weights of a bfloat16 model for products with about `rows` rows, as long as the context lasts.
 
-    What was laid out is kept, as a second copy of the weights, and used again while the weights stay the same. Does
-    nothing on a GPU, for float32, and where the processor has no instructions for bfloat16.
+    The reordered weights are a second copy, and do not follow a change of the weights inside the context. Does nothing
+    on a GPU, for float32, and where the processor has no instructions for bfloat16.
     """
     layers = [
         layer
@@ -83,24 +81,14 @@ def packed(lm: nn.Module, rows: int) -> Iterator[None]:
         return
     try:
         for layer in layers:
-            layer.__dict__["forward"] = _product(_laid_out(layer, rows), layer.bias)
+            weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), rows)
+            layer.__dict__["forward"] = _product(weight, layer.bias)
         yield
     finally:
         for layer in layers:
             layer.__dict__.pop("forward", None)
 
 
-def _laid_out(layer: nn.Linear, rows: int) -> Tensor:
-    """The weights of a layer, laid out; again if they were changed since."""
-    weight = layer.weight
-    state = weight.data_ptr(), weight._version
-    found = _LAID_OUT.get(layer)
-    if found is None or found[0] != state:
-        found = state, torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
-        _LAID_OUT[layer] = found
-    return found[1]
-
-
 def _product(weight: Tensor, bias: Tensor | None) -> Any:
-    """The forward pass of a layer whose weights are laid out."""
+    """The forward pass of a layer with reordered weights."""
     return lambda rows: torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")

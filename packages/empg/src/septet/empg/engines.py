@@ -1,5 +1,6 @@
 """Who draws completions: the model that is trained, a whole copy of a sharded one, or vLLM in its own environment."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from septet.empg import models
 from septet.empg.config import Job
+from septet.empg.decoding import packed
 from septet.empg.policy import Policy
 from septet.empg.sample import Rollout, generate, join
 from septet.empg.shards import whole
@@ -19,21 +21,21 @@ Uniforms = NDArray[np.float32] | None
 """A random number for each completion and token; none to draw greedily."""
 
 
-class Engine:
+class Engine(ABC):
     """Draws completions from the newest policy that it was given."""
 
+    @abstractmethod
     def generate(self, prompts: Prompts, samples: int, limit: int, uniforms: Uniforms, temperature: float) -> Rollout:
         """N completions of each prompt."""
-        raise NotImplementedError
 
-    def refresh(self, policy: Policy) -> None:
+    def refresh(self, policy: Policy) -> None:  # noqa: B027  (a hook: most need nothing)
         """Take over the policy's weights; where they are sharded, all processes do so together."""
 
-    def rest(self) -> None:
-        """Nothing is drawn until the next `refresh`: let go of memory."""
+    def rest(self) -> None:  # noqa: B027  (a hook: most need nothing)
+        """Release memory: nothing is drawn until the next `refresh`."""
 
-    def close(self) -> None:
-        """Let go of what it holds."""
+    def close(self) -> None:  # noqa: B027  (a hook: most need nothing)
+        """Release what it holds."""
 
 
 class Local(Engine):
@@ -45,14 +47,15 @@ class Local(Engine):
     def generate(self, prompts: Prompts, samples: int, limit: int, uniforms: Uniforms, temperature: float) -> Rollout:
         """N completions of each prompt, see `empg.sample.generate`; a few prompts at a time if they are many."""
         parts, size = [], max(1, self._rows // samples)
-        for first in range(0, len(prompts), size):
-            noise = None if uniforms is None else uniforms[first * samples : (first + size) * samples]
-            parts.append(
-                generate(
-                    self._lm, prompts[first : first + size], samples=samples, limit=limit, eos=self._tokenizer.ends,
-                    pad=self._tokenizer.pad, uniforms=noise, temperature=temperature,
-                )
-            )  # fmt: skip
+        with packed(self._lm, min(size, len(prompts)) * samples):
+            for first in range(0, len(prompts), size):
+                noise = None if uniforms is None else uniforms[first * samples : (first + size) * samples]
+                parts.append(
+                    generate(
+                        self._lm, prompts[first : first + size], samples=samples, limit=limit,
+                        eos=self._tokenizer.ends, pad=self._tokenizer.pad, uniforms=noise, temperature=temperature,
+                    )
+                )  # fmt: skip
         return join(parts)
 
 
@@ -76,7 +79,7 @@ class Copy(Local):
             own[name].data = whole(weight, dtype=own[name].dtype)
 
     def rest(self) -> None:
-        """Let go of the weights."""
+        """Release the weights."""
         for weight in self._lm.parameters():
             weight.data = weight.data.new_empty(0)
 

@@ -137,7 +137,7 @@ class _Reader:
         return (value if alone or equal else None), self._at, alone and not equal
 
     def _behind(self, read: Callable[[int], Fraction | None], depth: int) -> Fraction | None:
-        """What stands behind a sign; if that is no number, the sign is not read either."""
+        """The number after a sign; without one the sign is put back."""
         before, self._at = self._at, self._at + 1
         value = read(depth)
         if value is None:

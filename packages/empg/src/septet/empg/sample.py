@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from septet.empg.decoding import RoomyLayer, packed
+from septet.empg.decoding import RoomyLayer
 from septet.empg.families import Model, model_of
 from septet.errors import InputError
 
@@ -119,8 +119,7 @@ def generate(
     if lm.training:
         lm.eval()
     ends = (eos,) if isinstance(eos, int) else tuple(eos)
-    with packed(lm, len(prompts) * samples):
-        drawn = _draw(model_of(lm), prompts, samples, limit, ends, pad, uniforms, temperature, drop)
+    drawn = _draw(model_of(lm), prompts, samples, limit, ends, pad, uniforms, temperature, drop)
     return Rollout([list(prompt) for prompt in prompts], samples, *(array.cpu().clone() for array in drawn))
 
 

@@ -45,8 +45,7 @@ def publish(results: Path, papers: list[str], out: Path, *, add: bool = False) -
         write_timing(folder / "timing.parquet", [whole.timing])
         runs = Runs(scale=scale, runs=whole.cards, tables=table_digests(folder))
         write_json(folder / "runs.json", runs.model_dump(mode="json"))
-        keep = {card.id for card in whole.cards} if add else set()
-        for name in (*FILES, *write_models(small, folder, keep=keep)):
+        for name in (*FILES, *write_models(small, folder, keep={card.id for card in whole.cards})):
             files[f"{paper.id}/{name}"] = sha256(folder / name)
     write_json(out / "manifest.json", Manifest(files=dict(sorted(files.items()))).model_dump())
     return [f"{paper}/{place}" for paper, (_, large) in models.items() for place in large]

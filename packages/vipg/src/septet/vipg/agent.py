@@ -2,6 +2,7 @@
 
 import math
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ SIGMA_BOUNDS = (1e-4, 1.0)  # section 6
 EVALUATION_ROOT = 1_000_003  # added to the root seed: evaluations start from states of their own
 
 
-class Rows:
+class Rows(ABC):
     """What the agents share: rows ordered by alpha, then seed, and evaluations of their mean policies."""
 
     judged_by, judged_after = "mean_policy_return", True
@@ -40,12 +41,12 @@ class Rows:
         self.seeds = [seed for _ in job.method.alphas for seed in job.seeds]
         self.rows = len(self.seeds)
 
+    @abstractmethod
     def evaluate(self) -> Array:
         """Mean return (R,) of the mean policies, without action noise."""
-        raise NotImplementedError
 
-    def restart(self, iteration: int) -> None:
-        """Go on with new episodes, where the environments' state could not be saved: an iteration has whole ones."""
+    def restart(self, iteration: int) -> None:  # noqa: B027  (a hook: iterations of whole episodes need nothing)
+        """Start new episodes after a resume if the state of the environments could not be saved."""
 
     def finish(
         self, iteration: int, steps: Array, total: Array, scores: dict[str, Array], start: float, collected: float
