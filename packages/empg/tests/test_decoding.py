@@ -90,3 +90,16 @@ def test_attention_is_in_float32_where_it_is_trained(monkeypatch):
         with context():
             attention.attend(nn.Identity(), query, key, key, None)
     assert seen == [(torch.float32,) * 2, (torch.float32,) * 2, (torch.bfloat16,) * 2]
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_rows_that_are_drawn_some_at_a_time_are_those_drawn_together(monkeypatch, greedy, temperature):
+    logits = torch.randn(7, 50, generator=torch.Generator().manual_seed(2)).bfloat16()
+    uniform = None if greedy else torch.rand(7, generator=torch.Generator().manual_seed(3))
+    whole = sample.choose(logits, temperature, uniform)
+    monkeypatch.setattr(sample, "IN_CACHE", 150)  # three rows at a time, and one at the end
+    for own, other in zip(sample.choose(logits, temperature, uniform), whole, strict=True):
+        assert torch.equal(own, other)
+    log_p = torch.log_softmax(logits.float() / temperature, -1)
+    assert torch.equal(whole[1], log_p.gather(-1, whole[0][:, None])[:, 0])
