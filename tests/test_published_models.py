@@ -96,7 +96,13 @@ def test_the_manifest_has_the_models_of_the_published_runs_alone(results, public
     (copy / "rl").mkdir(parents=True)
     for name in ("runs.json", "scores.parquet", "timing.parquet"):
         (copy / "rl" / name).write_bytes((results / "rl" / name).read_bytes())
-    published.publish(copy, ["rl"], tmp_path / "smoke")  # of the same runs, whose models were not brought along
+    published.publish(copy, ["rl"], tmp_path / "smoke")  # the same runs, whose models were not brought along
+    assert models == [name for name in sorted(read_manifest(tmp_path / "smoke/manifest.json").files) if name in models]
+    another = tmp_path / "another"
+    train(job(task={"environment": "ContinuousCartPole"}, steps=128), another / "rl/runs/ppo/cart")
+    merge.evaluate("rl", "smoke", [another / "rl/runs/ppo/cart"], another / "rl")
+    (another / "rl/runs/ppo/cart/model/card.json").unlink()
+    published.publish(another, ["rl"], tmp_path / "smoke")  # another run, which has no models
     assert not (tmp_path / "smoke/rl/models").exists()
     assert not any("/models/" in name for name in read_manifest(tmp_path / "smoke/manifest.json").files)
 

@@ -32,6 +32,9 @@ SUMMARY = pl.Schema(
     }
 )
 """Columns of the summaries over seeds."""
+CONTENDED = 0.5
+"""Share of a job's time with a process waiting for a processor from which a machine counts as busy: cores that are
+shared slow a job's processor time, too."""
 
 
 @dataclass(frozen=True)

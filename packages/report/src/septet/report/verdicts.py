@@ -16,15 +16,12 @@ from septet.report.estimands import Contrast, Quantity
 from septet.report.inference import TAIL
 from septet.report.judging import MOST_SEEDS, NotJudged
 from septet.report.methods import Method
-from septet.report.tables import Paper
+from septet.report.tables import CONTENDED, Paper
 from septet.sealed import read_sealed_json, write_json
 
 Outcome = Literal["reproduced", "not reproduced", "undecided", "not judged at this scale"]
 BUSY = 1.5
 """Wall time over processor time from which a machine counts as busy; a job alone on its cores stays near or below 1."""
-CONTENDED = 0.5
-"""Share of a job's time with a process waiting for a processor from which a machine counts as busy: cores that are
-shared slow a job's processor time, too."""
 OUTCOMES: tuple[Outcome, ...] = ("reproduced", "not reproduced", "undecided", "not judged at this scale")
 
 

@@ -10,8 +10,7 @@ from septet.report import charts, tables, theme
 from septet.report.charts import Series
 from septet.report.draw import BANDS, figure
 from septet.report.statistics import Array, percentile_interval
-from septet.report.tables import Paper
-from septet.report.verdicts import CONTENDED
+from septet.report.tables import CONTENDED, Paper
 from septet.seeding import stream
 
 LEARNING = {"half_cheetah": "HalfCheetah-v5", "walker": "Walker2d-v5", "hopper": "Hopper-v5"}
