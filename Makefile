@@ -25,7 +25,8 @@ SNAKEMAKE = $(OWN)$(BIN)/snakemake --profile profiles/$(PROFILE)$(if $(VERBOSE),
 # Quote any text for the shell.
 quoted    = '$(subst ','\'',$(1))'
 PREFLIGHT = $(if $(filter-out local,$(PROFILE)),$(BIN)/python tools/preflight.py --profile profiles/$(PROFILE)$(if $(CONFIG), --configfile $(call quoted,$(CONFIG))) --config)
-NAMED     = $(if $(strip $(PAPERS)), $(call quoted,papers=$(PAPERS)))
+LIMITED   = $(if $(strip $(PROCESSOR)), processor=$(PROCESSOR))
+NAMED     = $(if $(strip $(PAPERS)), $(call quoted,papers=$(PAPERS)))$(LIMITED)
 comma     := ,
 space     := $(subst ,, )
 LISTED    = $(subst $(space),$(comma),$(strip $(subst $(comma),$(space),$(PAPERS))))
@@ -36,6 +37,7 @@ CHOSEN    = scale=$(SCALE)$(NAMED)
 known     = $(if $(filter $(2),$(3)),,$(error $(1): expected one of $(3), found $(or $(2),nothing)))
 $(call known,PROFILE,$(PROFILE),$(patsubst profiles/%/profile.yaml,%,$(wildcard profiles/*/profile.yaml)))
 $(call known,SCALE,$(SCALE),$(patsubst config/scale/%.yaml,%,$(wildcard config/scale/*.yaml)))
+$(if $(PROCESSOR),$(call known,PROCESSOR,$(PROCESSOR),portable compatible native))
 $(foreach one,$(subst [, ,$(subst ], ,$(subst $(comma),$(space),$(PAPERS)))),$(call known,PAPERS,$(one),$(patsubst config/papers/%.yaml,%,$(wildcard config/papers/*.yaml))))
 $(if $(filter new-paper,$(MAKECMDGOALS)),$(if $(strip $(ID)),,$(error ID: expected the name of the new paper: make new-paper ID=name, found nothing)))
 
@@ -76,8 +78,8 @@ validate: setup-dev  ## compare our PPO, TRPO and DDPG with Stable-Baselines3
 	$(BIN)/python -m septet.report show results/$(SCALE)/rl
 
 empg_real: models  ## train a real language model, SmolLM2-135M-Instruct, with reinforcement learning
-	$(if $(PREFLIGHT),$(PREFLIGHT) scale=$(SCALE) papers='[empgreal]' -- empgreal)
-	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]' -- empgreal
+	$(if $(PREFLIGHT),$(PREFLIGHT) scale=$(SCALE) papers='[empgreal]'$(LIMITED) -- empgreal)
+	$(SNAKEMAKE) --config scale=$(SCALE) papers='[empgreal]'$(LIMITED) -- empgreal
 	$(BIN)/python -m septet.report show results/$(SCALE)/empgreal
 
 smoke: setup  ## run every rule at a tiny scale, in a few minutes

@@ -23,6 +23,7 @@ def make(*words):
         (["reproduce", "PROFILE=lokal"], "PROFILE: expected one of local"),
         (["reproduce", "SCALE=papr"], "SCALE: expected one of laptop overnight paper smoke, found papr"),
         (["reproduce", "PAPERS=wall"], "found wall"),
+        (["empg_real", "PROCESSOR=fast"], "PROCESSOR: expected one of portable compatible native, found fast"),
         (["new-paper"], "ID: expected the name of the new paper: make new-paper ID=name, found nothing"),
         (["figurs"], "no target figurs; did you mean figures?"),
     ],
@@ -40,3 +41,6 @@ def test_right_usage_passes():
     assert done.returncode == 0, done.stderr
     assert "--logger septet" in done.stdout
     assert "--logger" not in make(*words, "VERBOSE=1").stdout
+    assert "processor=" not in done.stdout
+    for target in ("reproduce", "empg_real"):
+        assert " processor=native" in make("-n", target, "PROCESSOR=native").stdout

@@ -105,10 +105,11 @@ def test_merged_weights_are_the_base_plus_the_scaled_product():
         torch.testing.assert_close(weight, expected)
 
 
-def test_a_bfloat16_model_has_a_float32_adapter():
+def test_the_adapter_of_a_bfloat16_model_has_its_type_and_float32_masters():
     policy = Policy(adapt(llama().to(torch.bfloat16), Lora(rank=2)))
     masters = Masters(policy)
-    assert not masters.split and all(weight.dtype == torch.float32 for weight in masters.weights)
+    assert masters.split and all(weight.dtype == torch.bfloat16 for weight in masters.models)
+    assert all(weight.dtype == torch.float32 for weight in masters.weights)
     assert all(weight.dtype == torch.bfloat16 for _, weight in merged(policy.lm))
 
 

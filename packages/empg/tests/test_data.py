@@ -2,10 +2,12 @@
 
 import gzip
 import json
+import re
 
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from septet.empg import datasets, problems
 from septet.empg.behaviours import behaviours
@@ -43,6 +45,18 @@ def test_gsm8k_rows(tmp_path):
     assert [one.answer for one in short.train] == ["4", "1000", "1"]
     chats = datasets.questions(task("gsm8k", chat=True), tmp_path / "gsm8k.parquet").train
     assert [one.chat for one in chats] == [({"role": "user", "content": one.prompt},) for one in found.train]
+    shown = datasets.questions(task("gsm8k", chat=True, shots=2), tmp_path / "gsm8k.parquet").train
+    for alone, one in zip(chats, shown, strict=True):
+        *before, last = one.chat
+        assert last == alone.chat[0]
+        assert [turn["role"] for turn in before] == ["user", "assistant"] * 2
+        for (question, answer), asked, said in zip(datasets.EXAMPLES, before[::2], before[1::2], strict=True):
+            assert asked["content"] == datasets.prompt("gsm8k", question) and said["content"] == answer
+            steps = re.findall(r"([\d+*-][\d +*-]*) = (\d+)", answer)
+            assert steps and all(eval(sum_) == int(value) for sum_, value in steps)
+            assert answer.endswith(f"#### {steps[-1][1]}")
+    with pytest.raises(ValidationError, match="chat, for a task with shots"):
+        task("gsm8k", shots=1)
 
 
 def test_math_rows(tmp_path):

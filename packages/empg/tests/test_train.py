@@ -75,6 +75,20 @@ def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batc
     assert len(alone) >= 20 and np.allclose(alone["value"], alone["value_batch"])
 
 
+def test_the_base_is_evaluated_once_for_all_seeds(monkeypatch, tmp_path):
+    drawn = []
+    draw = Trainer.draw
+
+    def noting(self, asked, samples, *names):
+        if not names:
+            drawn.append((self.number, self.step))
+        return draw(self, asked, samples, *names)
+
+    monkeypatch.setattr(Trainer, "draw", noting)
+    train(job("empg", seeds=[3, 4]), tmp_path)
+    assert drawn == [(3, 0), (3, 3), (3, 6), (4, 3), (4, 6)]
+
+
 def parts_of(trainer):
     return {"trainer": trainer, "history": trainer.history}
 

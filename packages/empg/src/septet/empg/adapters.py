@@ -19,7 +19,10 @@ NAME = "default"
 
 
 def adapt(lm: Any, lora: Lora) -> Any:
-    """Give a model an adapter, with the same random numbers each time; only its weights, in float32, are trained.
+    """Give a model an adapter, with the same random numbers each time; only its weights are trained.
+
+    They have the type of the base, whose products with float32 adapters took a third of a step in conversions; the
+    optimiser moves float32 copies (`policy.Masters`).
 
     Raises:
         InputError: the model has none of the layers.
@@ -30,7 +33,7 @@ def adapt(lm: Any, lora: Lora) -> Any:
     config = LoraConfig(r=lora.rank, lora_alpha=scale, target_modules=lora.layers, task_type="CAUSAL_LM")
     torch.manual_seed(0)
     try:
-        return get_peft_model(lm, config)
+        return get_peft_model(lm, config, autocast_adapter_dtype=False)
     except ValueError as error:
         expected = "names of linear layers, or all-linear"
         raise InputError("task.lora.layers", expected=expected, found=f"{lora.layers}: {error}") from None

@@ -209,6 +209,14 @@ class Gsm8k(Protocol):
     """Most calculations in the worked solution of a problem; others are dropped."""
     chat: bool = False
     """Put the prompt into the tokenizer's chat template, as the user's turn; the published runs do not."""
+    shots: int = Field(default=0, ge=0, le=2)
+    """Worked examples before the question, as earlier turns of the chat: they make answers short."""
+
+    @model_validator(mode="after")
+    def _shots_in_a_chat(self) -> "Gsm8k":
+        if self.shots and not self.chat:
+            raise ValueError("chat, for a task with shots")
+        return self
 
 
 class Competition(Protocol):

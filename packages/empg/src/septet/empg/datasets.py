@@ -63,6 +63,19 @@ PROMPTS = {
 """The prompts of the author's runs; the doubled braces of MATH are literal, as there."""
 CHAT_REQUEST = "Please reason step by step, and put your final answer within \\boxed{}."
 """The end of a user's turn that asks a problem of MATH."""
+EXAMPLES = (
+    (
+        "A box holds 6 eggs. Mia buys 4 boxes and uses 5 eggs. How many eggs does she have left?",
+        "She buys 4 * 6 = 24 eggs. She has 24 - 5 = 19 eggs left.\n#### 19",
+    ),
+    (
+        "A bus ticket costs $3, and a train ticket costs twice as much. How many dollars do a bus ticket and two train "
+        "tickets cost together?",
+        "A train ticket costs 2 * 3 = 6 dollars. Two of them cost 2 * 6 = 12 dollars. Together that is 3 + 12 = 15 "
+        "dollars.\n#### 15",
+    ),
+)
+"""Worked examples for GSM8K, ours."""
 SUFFIX = re.compile(r" Let's think step by step and output the final answer within \\boxed\{\}\.$")
 COLUMNS = {"split": pl.String, "question": pl.String, "answer": pl.String, "level": pl.Int64}
 
@@ -136,12 +149,19 @@ def questions(task: Gsm8k | Competition, file: Path) -> Questions:
     if table.null_count().sum_horizontal().sum() or not table["split"].is_in(["train", "test"]).all():
         raise InputError(str(file), expected="rows of train and test without gaps", found="others")
     most = task.calculations if isinstance(task, Gsm8k) else None
+    shots = task.shots if isinstance(task, Gsm8k) else 0
+    before = [turn for example in EXAMPLES[:shots] for turn in _turns(prompt("gsm8k", example[0]), example[1])]
     parts: dict[str, list[Problem]] = {"train": [], "test": []}
     for split, question, answer, level in table.iter_rows():
         published = prompt(task.kind, question)
         if len(published) > task.prompt_characters or (most is not None and level > most):
             continue
         asked = published if isinstance(task, Gsm8k) else f"{question}\n{CHAT_REQUEST}"
-        turn = {"role": "user", "content": asked}
-        parts[split].append(Problem("", answer, chat=(turn,)) if task.chat else Problem(published, answer))
+        chat = (*before, *_turns(asked))
+        parts[split].append(Problem("", answer, chat=chat) if task.chat else Problem(published, answer))
     return Questions(parts["train"], parts["test"], f"{file.stem}: {len(parts['train'])} / {len(parts['test'])}")
+
+
+def _turns(*texts: str) -> list[dict[str, str]]:
+    """Texts as the turns of a chat: the user's, the assistant's, and so on."""
+    return [{"role": role, "content": text} for role, text in zip(("user", "assistant"), texts, strict=False)]

@@ -1,5 +1,6 @@
 """What a run has measured so far, as arrays that a checkpoint can hold, and the score table made of them."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -55,6 +56,10 @@ class History:
         """Note one evaluation."""
         for name, value in values.items():
             self.arrays[f"test.{name}"][seed, point] = value
+
+    def tested(self, seed: int, point: int, names: Iterable[str]) -> dict[str, float]:
+        """What an evaluation found."""
+        return {name: float(self.arrays[f"test.{name}"][seed, point]) for name in names}
 
     def scores(self, seed: int) -> Array:
         """``(P,)``, what an evaluation is judged by: accuracy if it is measured, else that of sampled completions."""

@@ -250,6 +250,9 @@ class Trainer:
         for name, samples, names in plans:
             if not samples:
                 continue
+            if not names and self.step == 0 and self.seed > 0:  # all seeds share the base, which answers as before
+                found |= self.history.tested(0, point, (name, "test_length", "test_length_correct"))
+                continue
             rollout = self.draw(asked, samples, *names)
             reward, _ = self.judge(asked, rollout)
             lengths = rollout.lengths.numpy()
