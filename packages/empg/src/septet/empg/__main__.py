@@ -5,7 +5,6 @@ from pathlib import Path
 
 from septet.cli import Verb, main
 from septet.empg.config import Job, Preparation
-from septet.memory import keep_memory
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -35,7 +34,6 @@ def _train(config: Job, out: Path) -> None:
     from septet.empg.models import without_bars
     from septet.empg.train import train
 
-    keep_memory()
     without_bars()
     train(config, out)
 

@@ -21,8 +21,8 @@ NAME = "default"
 def adapt(lm: Any, lora: Lora) -> Any:
     """Give a model an adapter, with the same random numbers each time; only its weights are trained.
 
-    They have the type of the base, whose products with float32 adapters took a third of a step in conversions; the
-    optimiser moves float32 copies (`policy.Masters`).
+    They have the type of the base, for sums with products of float32 adapters are slow; the optimiser moves float32
+    copies (`policy.Masters`).
 
     Raises:
         InputError: the model has none of the layers.

@@ -82,8 +82,9 @@ class Real(Common, Runs):
         ),
         "gsm8k": Gsm8k(
             kind="gsm8k", model=Gguf(kind="qwencoder"), data="gsm8k.parquet", weights="qwencoder.safetensors",
-            calculations=2, chat=True, lora=Lora(rank=16), steps=8, prompts=6, samples=4, max_completion_length=128,
-            learning_rate=3e-4, eval_every=8, eval_prompts=48, threads=2, row_tokens=512, batch_tokens=1024,
+            calculations=2, chat=True, shots=2, lora=Lora(rank=16), steps=8, prompts=8, samples=8,
+            max_completion_length=96, learning_rate=1e-4, eval_every=8, eval_prompts=128, row_tokens=1024,
+            batch_tokens=1024,
         ),
     }  # fmt: skip
     """One-digit arithmetic asked of SmolLM2-135M-Instruct; GSM8K's problems of one or two calculations asked of

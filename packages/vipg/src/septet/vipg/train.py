@@ -1,5 +1,6 @@
 """The `train` verb: one method with all its variants, one task, all seeds in lockstep."""
 
+import ctypes
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from septet.history import History
-from septet.memory import keep_memory
 from septet.rl import models
 from septet.rl.models import Kept
 from septet.run import Run
@@ -130,3 +130,11 @@ def variants(job: Job) -> dict[str, dict[str, Any]]:
     shared = method.model_dump(mode="json", exclude={"name", "alphas", "variants"})
     own = method.variants if isinstance(method, Posterior) else method.alphas
     return {label: {**shared, name: value} for label, value in zip(method.labels(), own, strict=True)}
+
+
+def keep_memory() -> None:
+    """Let freed memory stay with the process: glibc gives large arrays back, and faults them in again each time."""
+    allocator = ctypes.CDLL(None)
+    if hasattr(allocator, "mallopt"):
+        allocator.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        allocator.mallopt(-4, 0)  # M_MMAP_MAX
