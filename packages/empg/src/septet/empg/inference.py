@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from pydantic import Field
 
-from septet.config import Settings, validate
+from septet.config import Settings, field_docstrings, validate
 from septet.devices import claim
 from septet.empg import models
 from septet.empg.engines import Local
@@ -112,9 +112,10 @@ def parse(verb: str, options: type[Given], arguments: Sequence[str], purpose: st
     A field that holds a list may be repeated, and one that is true or false is a switch. Raises InputError.
     """
     parser = argparse.ArgumentParser(prog=f"python -m septet.empg {verb}", description=purpose, allow_abbrev=False)
+    described = field_docstrings(options)
     for name, field in options.model_fields.items():
         default = "" if field.is_required() or field.default in (None, [], False) else f" (default {field.default})"
-        told: dict[str, Any] = {"help": (field.description or "").replace("%", "%%") + default}
+        told: dict[str, Any] = {"help": described.get(name, "").replace("%", "%%") + default}
         if field.annotation is bool:
             told |= {"action": "store_true", "default": None}
         elif name != "model":
