@@ -27,16 +27,22 @@ def adapt(lm: Any, lora: Lora) -> Any:
     Raises:
         InputError: the model has none of the layers.
     """
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
-    scale = lora.alpha or 2 * lora.rank
-    config = LoraConfig(r=lora.rank, lora_alpha=scale, target_modules=lora.layers, task_type="CAUSAL_LM")
     torch.manual_seed(0)
     try:
-        return get_peft_model(lm, config, autocast_adapter_dtype=False)
+        return get_peft_model(lm, peft_config(lora), autocast_adapter_dtype=False)
     except ValueError as error:
         expected = "names of linear layers, or all-linear"
         raise InputError("task.lora.layers", expected=expected, found=f"{lora.layers}: {error}") from None
+
+
+def peft_config(lora: Lora) -> Any:
+    """The configuration of an adapter in peft."""
+    from peft import LoraConfig
+
+    scale = lora.alpha or 2 * lora.rank
+    return LoraConfig(r=lora.rank, lora_alpha=scale, target_modules=lora.layers, task_type="CAUSAL_LM")
 
 
 def is_adapted(lm: Any) -> bool:

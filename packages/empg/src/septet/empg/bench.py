@@ -14,8 +14,8 @@ import torch
 
 from septet.bench import Bench, Row, row
 from septet.config import Settings
-from septet.empg import models
-from septet.empg.config import Job
+from septet.empg import adapters, models
+from septet.empg.config import Job, Lora
 from septet.empg.decoding import packed
 from septet.empg.experiments import Experiments, Real
 from septet.empg.sample import common, generate
@@ -54,10 +54,14 @@ def rows_of(task: str, steps: int, setting: Setting, folder: Path) -> Iterator[R
         models.prepare_gguf("smollm2", folder)
         weights = str(folder / "smollm2.safetensors")
     jobs = {method: job_of(method, task, weights, steps, setting.threads) for method in METHODS}
-    theirs, size = peer_seconds(jobs["grpo"], folder, steps), jobs["grpo"].task.prompts * jobs["grpo"].samples
+    size = jobs["grpo"].task.prompts * jobs["grpo"].samples
     matrix, thin = matrix_rate(jobs["grpo"], 512), matrix_rate(jobs["grpo"], size)
-    for method in METHODS:
-        one = own_seconds(jobs[method], steps)
+    peer = dict.fromkeys(METHODS, peer_seconds(jobs["grpo"], folder, steps))
+    if task == "chat":
+        jobs["empg, LoRA"] = job_of("empg", task, weights, steps, setting.threads, lora=Lora(rank=16))
+        peer["empg, LoRA"] = peer_seconds(jobs["empg, LoRA"], folder, steps)
+    for method, job in jobs.items():
+        one, theirs = own_seconds(job, steps), peer[method]
         name, least = f"{task}, {method}", {phase: flops / matrix for phase, flops in one.flops.items()}
         limit = sum(least.values()) / one.whole
         yield row(f"{name}: steps per second", 1 / one.whole, "1/s", PEER, 1 / theirs, limit)
@@ -67,17 +71,17 @@ def rows_of(task: str, steps: int, setting: Setting, folder: Path) -> Iterator[R
             yield row(f"{name}: share of {phase}", seconds / one.whole, "", limit_ratio=bound)
         if one.memory is not None:
             yield row(f"{name}: peak memory of the GPU", one.memory, "MB")
-    mine, theirs = decoded_per_second(jobs["grpo"], setting.tokens)
-    yield row(f"{task}, {ROWS} rows: decoded tokens per second", mine, "1/s", "transformers' generate", theirs)
+    mine, reference = decoded_per_second(jobs["grpo"], setting.tokens)
+    yield row(f"{task}, {ROWS} rows: decoded tokens per second", mine, "1/s", "transformers' generate", reference)
     yield row(f"{task}: measured matrix rate", matrix / 1e9, "GFLOP/s")
     few = f"{task}: the same, {size} rows as in generation"
     yield row(few, thin / 1e9, "GFLOP/s", limit_ratio=thin / matrix)
 
 
-def job_of(method: str, task: str, weights: str | None, steps: int, threads: int) -> Job:
+def job_of(method: str, task: str, weights: str | None, steps: int, threads: int, lora: Lora | None = None) -> Job:
     """A job of the experiments with a learning rate of next to nothing."""
     every = Real() if task == "chat" else Experiments()
-    changes = {"name": task, "learning_rate": 1e-12, "steps": steps + 1, "threads": threads}
+    changes = {"name": task, "learning_rate": 1e-12, "steps": steps + 1, "threads": threads, "lora": lora}
     return Job(
         method=every.methods[method].model_copy(update={"name": method}),
         task=every.tasks[task].model_copy(update=changes),
@@ -100,11 +104,12 @@ def own_seconds(job: Job, steps: int) -> Cost:
 
     Two operations for a weight and a token: a prompt once for all its completions, and what all prompts begin with once
     for all prompts, in generation and in update; the head only where a token is drawn or learned. The update goes
-    forward and, at twice that, backward.
+    forward and backward: to the inputs, and to the weights as well without LoRA, whose own products are not counted.
     """
     run = Trainer(job)
     head = run.policy.lm.get_output_embeddings().weight.numel()
-    body = sum(weight.numel() for weight in run.policy.lm.parameters()) - head
+    body = sum(weight.numel() for name, weight in run.policy.lm.named_parameters() if ".lora_" not in name) - head
+    passes = 3 if job.task.lora is None else 2
     for _ in range(steps + 1):
         run.advance()
     seconds = run.history.arrays["seconds"][0, 1:]  # the first step warms up
@@ -116,7 +121,7 @@ def own_seconds(job: Job, steps: int) -> Cost:
     read = prompt * min(1.0, trained / length)  # a prompt without a completion that counts is skipped, about
     flops = {
         "generation": 2 * body * (prompt + length) + 2 * head * length,
-        "update": 6 * body * (trained + read) + 6 * head * trained,
+        "update": 2 * passes * (body * (trained + read) + head * trained),
     }
     return Cost(
         float(median(seconds.sum(1))),
@@ -204,11 +209,12 @@ def peer_seconds(job: Job, folder: Path, steps: int) -> float:
         max_completion_length=job.task.max_completion_length, learning_rate=1e-12, report_to=[], save_strategy="no",
         max_steps=steps + 2, logging_strategy="no", disable_tqdm=True, temperature=1.0,
     )  # fmt: skip
+    theirs = None if job.task.lora is None else adapters.peft_config(job.task.lora)
     # A fingerprint of our own: `datasets` cannot hash a table once polars is loaded.
     data = Dataset(InMemoryTable.from_pydict({"prompt": list(by_prompt)}), fingerprint="empg")
     trainer = trl.GRPOTrainer(
         model=lm.float(), reward_funcs=score, args=config, train_dataset=data,
-        processing_class=tokenizer.pretrained(), callbacks=[Clock()],
+        processing_class=tokenizer.pretrained(), callbacks=[Clock()], peft_config=theirs,
     )  # fmt: skip
     with contextlib.redirect_stdout(None):
         trainer.train()

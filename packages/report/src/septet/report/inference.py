@@ -15,8 +15,7 @@ References:
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import stdtr
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrc, stdtr
 
 from septet.report.statistics import Array
 from septet.seeding import stream
@@ -113,7 +112,7 @@ def wealth(z: Array, reach: float) -> Array:
 
 def binomial(successes: Array, n: int, share: float) -> Tails:
     """Exact tests of a share of n independent runs: Clopper and Pearson's interval by inversion."""
-    return np.asarray(binom.sf(successes - 1, n, share)), np.asarray(binom.cdf(successes, n, share))
+    return np.asarray(bdtrc(successes - 1, n, share)), np.asarray(bdtr(successes, n, share))
 
 
 def series(z: Array) -> Tails:

@@ -7,7 +7,7 @@ import polars as pl
 
 from septet.card import RunCard, check_tables, table_digests
 from septet.errors import InputError
-from septet.report.tables import Runs, begun
+from septet.report.tables import Runs, curve_of_each_seed
 from septet.scores import read_scores, read_timing, write_scores, write_timing
 from septet.sealed import write_json
 
@@ -22,7 +22,7 @@ def evaluate(paper: str, scale: str, runs: list[Path], out: Path) -> None:
     Raises:
         InputError: no run, a run of another paper, the same run or the same scores twice, a table that is not the
             one of its card, or does not hold exactly the methods, task and seeds that it names, or a curve with a gap
-            (see `tables.begun`).
+            (see `tables.curve_of_each_seed`).
     """
     if not runs:
         raise InputError("runs", expected="at least one run folder", found="none")
@@ -62,7 +62,7 @@ def _check_run(run: Path, paper: str, card: RunCard, scores: pl.DataFrame, timin
     for (method,), rows in scores.group_by(["method"], maintain_order=True):
         _check_same(f"{run}: seeds of {method}", set(card.seeds), set(_unique(rows, "seed")))
     for (method, metric), rows in scores.group_by(["method", "metric"], maintain_order=True):
-        begun(f"{run}: {metric} of {method}", rows)
+        curve_of_each_seed(f"{run}: {metric} of {method}", rows)
 
 
 def _check_same(where: str, listed: set[Any], present: set[Any]) -> None:

@@ -179,7 +179,7 @@ def curves(paper: Paper, metric: str, *, resamples: int = 2_000) -> pl.DataFrame
         behind the point, space between.
 
     Raises:
-        InputError: there is no such metric, or a curve with a gap (see `begun`).
+        InputError: there is no such metric, or a curve with a gap (see `curve_of_each_seed`).
     """
     return _summarised(paper, metric, resamples, slice(None))
 
@@ -194,7 +194,7 @@ def _summarised(paper: Paper, metric: str, resamples: int, part: slice) -> pl.Da
     rows = with_runs(paper, _rows(paper, metric))
     columns: dict[str, list[Any]] = {name: [] for name in SUMMARY}
     for (method, task), own in rows.group_by("method", "task", maintain_order=True):
-        values, steps = _seed_by_step(begun(f"scores of {paper.id}: {metric} of {method} on {task}", own))
+        values, steps = curve_of_each_seed(f"scores of {paper.id}: {metric} of {method} on {task}", own)
         values, steps = values[:, part], steps[part]
         draws = bootstrap_means(values, stream(0, "curve", paper.id, metric, method, task), resamples)
         low, high = percentile_interval(draws, len(values))
@@ -309,34 +309,33 @@ def _rows(paper: Paper, metric: str) -> pl.DataFrame:
     return rows
 
 
-def begun(where: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """The part of one metric's rows, of one method on one task, where every seed has a value.
+def curve_of_each_seed(where: str, rows: pl.DataFrame) -> tuple[Array, NDArray[np.int64]]:
+    """One metric of one method on one task, from the step on at which every seed has a value.
 
     A seed's curve may start later than another's, as a return does where no episode has ended yet. From its first
     row on it has a value at each step that any seed has.
 
     Args:
         where: names the rows in the error.
-        rows: columns `seed, step` and more.
+        rows: columns `seed, step, value`.
+
+    Returns:
+        Values of shape ``(S, P)``, seeds ascending, and the P steps.
 
     Raises:
         InputError: a curve has a gap, or a row is repeated.
     """
-    steps = rows["step"].unique()
-    firsts = rows.group_by("seed").agg(pl.col("step").min(), pl.len(), pl.col("step").n_unique().alias("unique"))
-    firsts = firsts.with_columns(expected=len(steps) - steps.sort().search_sorted(firsts["step"]).cast(pl.Int64))
-    torn = firsts.filter((pl.col("len") != pl.col("expected")) | (pl.col("unique") != pl.col("expected"))).sort("seed")
-    if not torn.is_empty():
-        seed, first, found, _, expected = torn.row(0)
-        wanted = f"every seed at every step from its first one on ({expected} values of seed {seed} from {first} on)"
-        raise InputError(where, expected=wanted, found=f"{found} values")
-    return rows.filter(pl.col("step") >= firsts["step"].max())
-
-
-def _seed_by_step(rows: pl.DataFrame) -> tuple[Array, NDArray[np.int64]]:
-    """Values of shape ``(S, P)`` and the P steps of `begun` rows of one method on one task."""
     seeds, row = np.unique(rows["seed"].to_numpy(), return_inverse=True)
     steps, column = np.unique(rows["step"].to_numpy(), return_inverse=True)
-    values = np.empty((len(seeds), len(steps)))
+    shape = len(seeds), len(steps)
+    count = np.bincount(row * len(steps) + column, minlength=len(seeds) * len(steps)).reshape(shape)
+    first = (count > 0).argmax(axis=1)
+    torn = (count != (np.arange(len(steps)) >= first[:, None])).any(axis=1)
+    if torn.any():
+        one = int(torn.argmax())
+        expected = f"({len(steps) - first[one]} values of seed {seeds[one]} from {steps[first[one]]} on)"
+        wanted = f"every seed at every step from its first one on {expected}"
+        raise InputError(where, expected=wanted, found=f"{count[one].sum()} values")
+    values = np.empty(shape)
     values[row, column] = rows["value"].to_numpy()
-    return values, steps
+    return values[:, first.max() :], steps[first.max() :]
