@@ -92,8 +92,6 @@ class TRPO(_Policies):
     """Conjugate-gradient steps (section 2.5)."""
     damping: float = Field(default=0.1, ge=0.0)
     """Multiple of the identity added to the Fisher matrix of each policy's weights, before it is pulled back."""
-    sampler_damping: float = Field(default=0.0, ge=0.0)
-    """Multiple of the identity added to the curvature in the sampler's parameters."""
     states: int = Field(default=800, ge=1)
     """States of an iteration on which the Fisher matrix is averaged, per seed."""
     backtrack_ratio: float = Field(default=0.5, gt=0.0, lt=1.0)

@@ -42,9 +42,7 @@ def gradient(problem: Surrogate, method: VPG | TRPO | PPO, value: Tensor) -> Ten
     return torch.cat([own, of_log_std], dim=1)
 
 
-def curvature(
-    problem: Surrogate, states: int, damping: float, sampler_damping: float = 0.0
-) -> Callable[[Tensor], Tensor]:
+def curvature(problem: Surrogate, states: int, damping: float) -> Callable[[Tensor], Tensor]:
     r"""Product with :math:`F_\phi = E_\xi[J^\top (F_\theta + \lambda I) J]`, J = dh/dphi.
 
     Tangents go forward through the sampler, through the Fisher matrix of each particle, and back: at the old
@@ -54,7 +52,6 @@ def curvature(
     Args:
         states: per row, taken evenly from each particle's samples.
         damping: lambda.
-        sampler_damping: multiple of the identity in phi that is added.
 
     Returns:
         v (R, Q + A) -> F v.
@@ -76,7 +73,7 @@ def curvature(
     def product(v: Tensor) -> Tensor:
         _, tangent = torch.func.jvp(mapped, (problem.old,), (v,))  # type: ignore[misc]
         (out,) = pull(fisher(tangent) / count)
-        return torch.as_tensor(out) + sampler_damping * v
+        return torch.as_tensor(out)
 
     return product
 
@@ -92,7 +89,7 @@ def natural_step(problem: Surrogate, method: TRPO, slope: Tensor) -> tuple[Tenso
     """
     if not bool(slope.any()):  # no reward was seen
         return problem.old.clone(), torch.zeros(problem.rows), torch.zeros(problem.rows)
-    product = curvature(problem, method.states, method.damping, method.sampler_damping)
+    product = curvature(problem, method.states, method.damping)
     s = conjugate_gradient(product, slope, method.cg_steps)
     s = frozen(problem, s) if method.freeze_sigma else s
     full = step_length(s, product(s), method.target_kl).unsqueeze(1) * s
