@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -83,8 +83,15 @@ class Comparison(Settings):
         return [one for one in self.differences if one.crossed]
 
 
-_Pair = tuple[dict[str, Any], float, int]
-"""One number of both runs as fields of `Difference`, the standard error of the difference, and the number of seeds."""
+class _Pair(NamedTuple):
+    """One number of both runs."""
+
+    about: dict[str, Any]
+    """Fields of `Difference`."""
+    error: float = 0.0
+    """Standard error of the difference."""
+    seeds: int = 0
+    """Seeds of the run that has fewer."""
 
 
 def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Comparison:
@@ -113,7 +120,7 @@ def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Com
             continue
         metrics = {claim.column for claim in claimed if not claim.is_timed}  # the others are diagnostics
         pairs += [*(_claim(claim, one, two) for claim in claimed), *_scores(one, two, metrics)]
-    count = sum(about["a"] is not None and about["b"] is not None for about, _, _ in pairs)
+    count = sum(pair.about["a"] is not None and pair.about["b"] is not None for pair in pairs)
     return Comparison(
         a=str(a),
         b=str(b),
@@ -124,7 +131,7 @@ def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Com
         identical=identical,
         only_in_a=sorted(names_a - names_b),
         only_in_b=sorted(names_b - names_a),
-        differences=[_difference(*pair, count, tolerance) for pair in pairs],
+        differences=[_difference(pair, count, tolerance) for pair in pairs],
     )
 
 
@@ -155,10 +162,10 @@ def _claim(claim: Claim, a: Paper, b: Paper) -> _Pair:
         "counts": not claim.is_timed,
     }
     if any(one.estimate is None for one in judged):
-        return about, 0.0, 0
+        return _Pair(about)
     pulls, seeds = zip(*(_influence(claim, paper) for paper in (a, b)), strict=True)
     error = _error(pulls[0], pulls[1], paired=seeds[0] == seeds[1])
-    return about, error, min(map(len, seeds))
+    return _Pair(about, error, min(map(len, seeds)))
 
 
 def _influence(claim: Claim, paper: Paper) -> tuple[Array, list[int]]:
@@ -178,11 +185,11 @@ def _scores(a: Paper, b: Paper, metrics: set[str]) -> list[_Pair]:
         means = [None if values is None else float(np.mean(list(values.values()))) for values in (one, two)]
         about = {"paper": a.id, "kind": "score", "name": name, "a": means[0], "b": means[1]}
         if one is None or two is None:
-            pairs.append((about, 0.0, 0))
+            pairs.append(_Pair(about))
             continue
         paired = one.keys() == two.keys()
         values = np.array([*one.values()]), np.array([two[seed] for seed in (one if paired else two)])
-        pairs.append((about, _error(*values, paired=paired), min(len(one), len(two))))
+        pairs.append(_Pair(about, _error(*values, paired=paired), min(len(one), len(two))))
     return pairs
 
 
@@ -207,7 +214,8 @@ def _mean_error(values: Array) -> float:
     return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("inf")
 
 
-def _difference(about: dict[str, Any], error: float, seeds: int, count: int, tolerance: float) -> Difference:
+def _difference(pair: _Pair, count: int, tolerance: float) -> Difference:
+    about, error, seeds = pair
     a, b, other = about["a"], about["b"], about.get("verdict_a") != about.get("verdict_b")
     if a is None or b is None:
         gone = (a is None) != (b is None)
