@@ -49,6 +49,10 @@ class NBest:
         """Refuse arrays that do not fit together: compiled code goes where they lead."""
         width = fit("lists: features", "int 0", self.features)
         fit_all("lists", LISTS | BRACKETS, vars(self), {"n": width}, lists_fit)
+        inside = np.ones(len(self.indices), dtype=bool)  # columns after the first of their row
+        inside[self.indptr[:-1][np.diff(self.indptr) > 0]] = False
+        if not (np.diff(self.indices, prepend=-1)[inside] > 0).all():
+            raise InputError("lists: indices", expected="each column of a row once, in order", found="another order")
         if not np.isfinite(self.base).all():
             raise InputError("lists: base", expected="log probabilities", found="NaN or infinity")
 
