@@ -45,7 +45,7 @@ def test_series_that_a_panel_lacks_are_left_out_and_tasks_without_any_have_no_pa
         }
     )  # fmt: skip
     series = [charts.Series(name, name.upper(), theme.BLUE) for name in ("a", "b", "missing")]
-    assert charts.of(frame, series)["method"].to_list() == ["a", "b", "b"]
+    assert frame.filter(charts.labelled(series))["method"].to_list() == ["a", "b", "b"]
     assert [one.label for one in charts.present(frame, series)] == ["a", "b"]
     tasks = {"two": "Two", "one": "One", "three": "Three"}
     for make, more in ((charts.curves, {"y_title": "y"}), (charts.dots, {"x_title": "x"})):

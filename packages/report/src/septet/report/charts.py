@@ -169,7 +169,7 @@ def by_task(
     Args:
         options: those of `draw`.
     """
-    rows = of(frame, series, column)
+    rows = frame.filter(labelled(series, column))
     return panels(rows, tasks, lambda part: draw(part, series, column=column, **options), columns=columns)
 
 
@@ -177,12 +177,13 @@ def metric_by_task(
     paper: Paper, metric: str, tasks: Mapping[str, str], series: Sequence[Series], **options: Any
 ) -> alt.ConcatChart:
     """The curves of a metric, a panel per task. `options` are those of `by_task`."""
-    return by_task(tables.curves(paper, metric), tasks, series, **options)
+    where = labelled(series) & pl.col("task").is_in(list(tasks))
+    return by_task(tables.curves(paper, metric, where), tasks, series, **options)
 
 
-def of(frame: pl.DataFrame, series: Sequence[Series], column: str = "method") -> pl.DataFrame:
+def labelled(series: Sequence[Series], column: str = "method") -> pl.Expr:
     """The rows of some series."""
-    return frame.filter(pl.col(column).is_in([one.label for one in series]))
+    return pl.col(column).is_in([one.label for one in series])
 
 
 def present(frame: pl.DataFrame, series: Sequence[Series], column: str = "method") -> list[Series]:

@@ -10,7 +10,6 @@ References:
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtrit
 
 Array = NDArray[np.float64]
 
@@ -91,6 +90,8 @@ def percentile_interval(values: Array, seeds: int | None = None, level: float = 
     Returns:
         Lower and upper ends, each of shape ``(...)``.
     """
+    from scipy.special import ndtr, stdtrit  # here, as it takes .2 s and most commands have no interval to compute
+
     tail = (1 - level) / 2
     if seeds is not None:
         tail = float(ndtr(np.sqrt(seeds / (seeds - 1)) * stdtrit(seeds - 1, tail))) if seeds > 1 else 0.0

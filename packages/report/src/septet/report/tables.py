@@ -32,6 +32,7 @@ SUMMARY = pl.Schema(
     }
 )
 """Columns of the summaries over seeds."""
+EVERY = pl.lit(True)
 CONTENDED = 0.5
 """Share of a job's time with a process waiting for a processor from which a machine counts as busy: cores that are
 shared slow a job's processor time, too."""
@@ -170,8 +171,11 @@ def with_runs(paper: Paper, rows: pl.DataFrame | None = None) -> pl.DataFrame:
     return joined
 
 
-def curves(paper: Paper, metric: str, *, resamples: int = 2_000) -> pl.DataFrame:
+def curves(paper: Paper, metric: str, where: pl.Expr = EVERY, *, resamples: int = 2_000) -> pl.DataFrame:
     """Each method's curve of `metric`, summarised over seeds.
+
+    Args:
+        where: which rows of the score table; a figure asks for those that it shows, as each curve has its bootstrap.
 
     Returns:
         Columns `method, task, step, seeds, mean, low, high, run`: the mean over seeds with its 95 %
@@ -181,17 +185,17 @@ def curves(paper: Paper, metric: str, *, resamples: int = 2_000) -> pl.DataFrame
     Raises:
         InputError: there is no such metric, or a curve with a gap (see `curve_of_each_seed`).
     """
-    return _summarised(paper, metric, resamples, slice(None))
+    return _summarised(paper, metric, where, resamples, slice(None))
 
 
-def levels(paper: Paper, metric: str, *, resamples: int = 2_000) -> pl.DataFrame:
-    """The last point of each curve: columns and errors as of `curves`."""
-    return _summarised(paper, metric, resamples, slice(-1, None))
+def levels(paper: Paper, metric: str, where: pl.Expr = EVERY, *, resamples: int = 2_000) -> pl.DataFrame:
+    """The last point of each curve: arguments, columns and errors as of `curves`."""
+    return _summarised(paper, metric, where, resamples, slice(-1, None))
 
 
-def _summarised(paper: Paper, metric: str, resamples: int, part: slice) -> pl.DataFrame:
+def _summarised(paper: Paper, metric: str, where: pl.Expr, resamples: int, part: slice) -> pl.DataFrame:
     """`curves` at the steps of `part`."""
-    rows = with_runs(paper, _rows(paper, metric))
+    rows = with_runs(paper, _rows(paper, metric).filter(where))
     columns: dict[str, list[Any]] = {name: [] for name in SUMMARY}
     for (method, task), own in rows.group_by("method", "task", maintain_order=True):
         values, steps = curve_of_each_seed(f"scores of {paper.id}: {metric} of {method} on {task}", own)

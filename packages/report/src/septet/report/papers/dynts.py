@@ -120,8 +120,7 @@ def _decays(paper: Paper, method: str, suffix: str = "") -> pl.DataFrame:
 @figure("Regret over time", BANDS_AND_BARS)
 def regret_curves(paper: Paper) -> alt.TopLevelMixin:
     """Cumulative pseudo-regret against the moving oracle, one panel per world; each line carries its policy's name."""
-    frame = tables.curves(paper, "regret")
-    return charts.by_task(frame, WORLDS, CURVES, x_title="round", y_title="cumulative regret")
+    return charts.metric_by_task(paper, "regret", WORLDS, CURVES, x_title="round", y_title="cumulative regret")
 
 
 @figure("How fast to forget", BANDS_AND_BARS)
@@ -160,7 +159,7 @@ def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
 @figure("All policies", BANDS_AND_BARS)
 def policies(paper: Paper) -> alt.TopLevelMixin:
     """Regret at the end of every policy and baseline on the same filter and the same random numbers."""
-    frame = tables.levels(paper, "regret")
+    frame = tables.levels(paper, "regret", charts.labelled(POLICIES) & pl.col("task").is_in(list(WORLDS)))
     return charts.by_task(
         frame, WORLDS, POLICIES, charts.dots, columns=3, x_title="regret at the end", width=120, row=15
     )
@@ -194,7 +193,7 @@ def memory(paper: Paper) -> alt.TopLevelMixin:
     """
     parts = []
     for metric, name in (("effective_samples", "Effective sample size"), ("posterior_variance", "Posterior variance")):
-        frame = tables.curves(paper, metric)
+        frame = tables.curves(paper, metric, charts.labelled(SCHEDULES))
         task = "tau1000" if "tau1000" in frame["task"] else frame["task"][0]
         parts.append(frame.filter(pl.col("task") == task).with_columns(task=pl.lit(name)))
     names = {"Effective sample size": "Effective sample size N_t", "Posterior variance": "Posterior variance"}
@@ -213,7 +212,7 @@ def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
     against 1 - γ; with the best constant in hindsight and the real rates themselves. Points with a tenth more loss than
     no decay are left out: fast decays of the uncapped filter.
     """
-    frame = tables.levels(paper, "log_loss").filter(pl.col("task").is_in(list(HEADLINES)))
+    frame = tables.levels(paper, "log_loss", pl.col("task").is_in(list(HEADLINES)))
     decays = _decays(paper, "tracker")
     filters = pl.concat(
         frame.join(_decays(paper, "tracker", suffix), on="method").with_columns(method=pl.lit(f"tracker{suffix}"))
@@ -235,7 +234,7 @@ def headline_bandit(paper: Paper) -> alt.TopLevelMixin:
     """Clicks lost per 1,000 visitors of real headline tests in the order of time, against always showing the best
     headline.
     """
-    frame = tables.levels(paper, "regret").filter(pl.col("task") == "headline_bandit")
+    frame = tables.levels(paper, "regret", charts.labelled(BANDIT) & (pl.col("task") == "headline_bandit"))
     per_thousand = [(pl.col(name) * 1000 / pl.col("step")).alias(name) for name in ("mean", "low", "high")]
     frame = frame.with_columns(per_thousand)
     return charts.dots(frame, BANDIT, x_title="clicks lost per 1,000 visitors", width=360)

@@ -90,7 +90,7 @@ def length(paper: Paper) -> alt.TopLevelMixin:
 
 def _reward_with(paper: Paper, series: list[Series], ending: str) -> alt.TopLevelMixin:
     """Training reward on the tasks that have a method of this ending."""
-    frame = charts.of(tables.curves(paper, "reward"), series)
+    frame = tables.curves(paper, "reward", charts.labelled(series))
     frame = frame.filter(pl.col("method").str.ends_with(ending).any().over("task"))
     return charts.by_task(frame, TASKS, series, x_title="step", y_title="training reward", height=260, width=340)
 

@@ -131,7 +131,7 @@ def countings(paper: Paper) -> alt.TopLevelMixin:
 @figure("Teacher families", BANDS_AND_BARS)
 def teacher_families(paper: Paper) -> alt.TopLevelMixin:
     """A teacher of its own, one around the actor that learns σ alone, and one that sees the student's Q."""
-    frame = charts.of(tables.curves(paper, "return"), FAMILIES)
+    frame = tables.curves(paper, "return", charts.labelled(FAMILIES))
     frame = _where(frame, "local")
     return charts.by_task(frame, TASKS, FAMILIES, x_title=STEPS, y_title="return", height=200, width=250)
 
@@ -199,7 +199,7 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
     series, frames = [META, SHUFFLED, FROZEN], []
     task = next(task for task in TASKS if task in set(paper.scores["task"]))
     for metric in DIAGNOSTICS:
-        frame = tables.curves(paper, metric).filter(pl.col("task") == task)
+        frame = tables.curves(paper, metric, charts.labelled(series) & (pl.col("task") == task))
         frames.append(frame.with_columns(task=pl.lit(metric)))
     return charts.by_task(
         pl.concat(frames), DIAGNOSTICS, series, columns=3, x_title="environment steps", y_title="", width=240
@@ -247,7 +247,7 @@ def gradient(paper: Paper) -> alt.TopLevelMixin:
 @figure("Sensitivity", BANDS_AND_BARS)
 def sensitivity(paper: Paper) -> alt.TopLevelMixin:
     """|D0|, |D1| and the updates on D0 changed one at a time, on deceptive navigation."""
-    areas = _where(charts.of(_areas(paper), SENSITIVITY), "updates_10")
+    areas = _where(_areas(paper).filter(charts.labelled(SENSITIVITY)), "updates_10")
     points = [
         tables.dot(paper, str(task), str(method), group, [str(method)])
         for (task, method), group in areas.group_by(["task", "method"], maintain_order=True)

@@ -61,7 +61,7 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
     task = [task for task in TASKS if task in present][-1]
     rows = []
     for place, (metric, title) in enumerate(DIAGNOSTICS.items()):
-        frame = charts.of(tables.curves(paper, metric), CONTROLS).filter(pl.col("task") == task)
+        frame = tables.curves(paper, metric, charts.labelled(CONTROLS) & (pl.col("task") == task))
         chart = charts.curves(frame, CONTROLS, x_title=STEPS, y_title="", height=HEIGHT, width=WIDTH)
         rows.append(chart.properties(title=f"{TASKS[task]}: {title}" if place == 0 else title[0].upper() + title[1:]))
     return alt.concat(*rows, columns=2)
@@ -115,7 +115,7 @@ def bias_and_variance(paper: Paper) -> alt.TopLevelMixin:
     """
     drawn = []
     for metric, (y_title, series) in TRADED.items():
-        frame = charts.of(tables.curves(paper, metric), series).with_columns(nats=pl.col("step") / 1000)
+        frame = tables.curves(paper, metric, charts.labelled(series)).with_columns(nats=pl.col("step") / 1000)
         for task, title in BANDITS.items():
             rows = frame.filter(pl.col("task") == task)
             if not rows.is_empty():

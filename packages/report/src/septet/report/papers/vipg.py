@@ -42,12 +42,12 @@ def returns(paper: Paper) -> alt.TopLevelMixin:
     same number for both: VPG, TRPO and PPO, and their twins with mean-field weights at α = 0.01. The twin's episodes
     are run with sampled weights, so they carry weight noise.
     """
-    frame, drawn = charts.of(tables.curves(paper, "score"), PAIRS), []
+    frame, drawn = tables.curves(paper, "score", charts.labelled(PAIRS)), []
     for task, title in TASKS.items():
         here = frame.filter(pl.col("task") == task)
         for name, (shown, _) in ALGORITHMS.items():
             pair = [one for one in PAIRS if one.label in (name, *(f"v_{name}{end}" for end in TWINS))]
-            rows = charts.of(here, pair)
+            rows = here.filter(charts.labelled(pair))
             if rows.is_empty():
                 continue
             domain = (min(0.0, float(here["low"].min())), float(here["high"].max()))  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ def gains(paper: Paper) -> alt.TopLevelMixin:
             for end in TWINS:
                 pairs[f"{metric}/{name}{end}"] = (f"{metric}/v_{name}{end}", f"{metric}/{name}")
                 series.append(Series(f"{metric}/{name}{end}", f"{title}: {what}", colour))
-        rows = charts.of(paper.scores.filter(pl.col("metric") == metric), PAIRS)
+        rows = paper.scores.filter(pl.col("metric") == metric, charts.labelled(PAIRS))
         last = rows.filter(pl.col("step") == pl.col("step").max().over("method", "task"))
         values = tables.per_seed(rows if area else last, [], area=True, step=None)
         parts.append(values.with_columns(pl.format("{}/{}", pl.lit(metric), "method").alias("method")))
@@ -107,7 +107,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
     over = {"sigma": ("σ of the weights (geometric mean)", True), "entropy": ("entropy of the sampler, nats", False)}
     drawn = []
     for metric, (y_title, log) in over.items():
-        rows = tables.curves(paper, metric).filter(pl.col("task") == task)
+        rows = tables.curves(paper, metric, charts.labelled(series) & (pl.col("task") == task))
         chart = charts.curves(
             rows, series, x_title="episodes per seed", y_title=y_title, log_y=log, width=WIDTH,
             height=HEIGHT,
@@ -124,10 +124,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
     ]  # fmt: skip
     for title, y_title, metrics, log in ends:
         frames = [
-            tables.levels(paper, name)
-            .filter(pl.col("task") == task)
-            .join(places, on="method")
-            .with_columns(line=pl.lit(name))
+            tables.levels(paper, name, pl.col("task") == task).join(places, on="method").with_columns(line=pl.lit(name))
             for name, _, _ in metrics
         ]
         chart = charts.curves(
@@ -160,7 +157,7 @@ def sampled_policies(paper: Paper) -> alt.TopLevelMixin:
     for task, title in {**TASKS, **SPARSE}.items():
         labels = _by_alpha(paper, task, ("v_trpo", "v_trpo_wide"))
         series = [Series(label, f"α = {value:g}", ALPHAS[value]) for value, label in labels.items() if value in ALPHAS]
-        here = charts.of(frame, series).filter(pl.col("task") == task)
+        here = frame.filter(charts.labelled(series), pl.col("task") == task)
         if here.is_empty():
             continue
         chart = charts.curves(
@@ -198,8 +195,9 @@ def baselines(paper: Paper) -> alt.TopLevelMixin:
     """
     present = set(paper.scores.filter(pl.col("metric") == "score")["task"])
     task = next(task for task in TASKS if task in present)
-    whole = tables.curves(tables.mean_over_steps(paper, "score"), "score").filter(pl.col("task") == task)
-    end = tables.levels(paper, "mean_policy_score").filter(pl.col("task") == task)
+    shown = charts.labelled(BASELINES) & (pl.col("task") == task)
+    whole = tables.curves(tables.mean_over_steps(paper, "score"), "score", shown)
+    end = tables.levels(paper, "mean_policy_score", shown)
     drawn = []
     for title, frame in (("mean over training", whole), ("mean-weight policy at the end", end)):
         chart = charts.dots(frame, BASELINES, x_title="score", width=160)

@@ -87,7 +87,7 @@ def _by_lambda(paper: Paper, metric: str) -> pl.DataFrame:
     """The last points of `metric` with lambda as a column that a logarithmic axis can show."""
     found = tables.settings(paper, "l1")
     places = {label: max(value, NO_L1) for label, value in found.items()}
-    frame = tables.levels(paper, metric).filter(pl.col("method").is_in(list(places)))
+    frame = tables.levels(paper, metric, pl.col("method").is_in(list(places)))
     return _split(frame).with_columns(l1=pl.col("method").replace_strict(places, return_dtype=pl.Float64))
 
 

@@ -70,13 +70,13 @@ def return_and_time(paper: Paper) -> alt.TopLevelMixin:
     lockstep, median over iterations; jobs that shared the processors have none. More samplers change the time, not the
     return.
     """
-    returns = tables.curves(tables.mean_over_steps(paper, "return"), "return")
+    returns = tables.curves(tables.mean_over_steps(paper, "return"), "return", charts.labelled(RUNS))
     alone = [card.id for card in paper.cards if (card.contention or 0.0) <= CONTENDED]
     seconds = _summary(_iterations(paper, "seconds(iteration)", LEARNING).filter(pl.col("run").is_in(alone)))
     drawn = []
     for task, name in LEARNING.items():
         for frame, title in ((returns, "return, mean over training"), (seconds, "seconds of an iteration")):
-            rows = charts.of(frame, RUNS).filter(pl.col("task") == task)
+            rows = frame.filter(charts.labelled(RUNS), pl.col("task") == task)
             if not rows.is_empty():
                 drawn.append(charts.dots(rows, RUNS, x_title=title, width=180).properties(title=name))
     return alt.concat(*drawn, columns=2)
