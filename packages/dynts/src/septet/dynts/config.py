@@ -143,7 +143,7 @@ class Common(Settings):
     """Replicates, run in lockstep with common random numbers (section 3: 20)."""
     horizon: int = Field(default=5000, ge=20)
     """T, rounds of a simulation (section 3: 5,000)."""
-    points: int = Field(default=20, ge=5)
+    points: int = Field(default=10, ge=5)
     """Points of each curve in the score table."""
     prior_variance: float = Field(default=1.0, gt=0.0)
     """Prior N(0, prior_variance * I) in the simulations, whose weights are N(0, I)."""
