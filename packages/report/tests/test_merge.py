@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from septet.card import RunCard
 from septet.errors import InputError
@@ -133,18 +135,28 @@ def test_published_results_come_back_unchanged(tmp_path, demo):
             assert (tmp_path / "adopted" / file).read_bytes() == (source / "dynts" / file).read_bytes()
 
 
-def test_published_scores_have_single_precision_and_times_stay(tmp_path, demo):
+def test_published_scores_have_six_digits_and_times_stay(tmp_path, demo):
     published.publish(demo, ["dynts"], tmp_path)
     own, found = (tables.read_paper(folder / "dynts") for folder in (demo, tmp_path))
     key = own.scores.columns[:-1]
     assert found.scores.select(key).equals(own.scores.select(key))
     assert found.timing.equals(own.timing)
     assert found.cards == own.cards
-    given, single = (paper.scores["value"].to_numpy() for paper in (own, found))
-    assert (single == given.astype(np.float32)).all()
-    assert (single != given).any()
-    huge = own.scores.with_columns(value=pl.lit(-1e300))
-    assert published.rounded(huge).equals(huge)
+    assert found.scores.equals(published.rounded(own.scores))
+    assert not found.scores.equals(own.scores)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**20), 2**20).map(float), min_size=1))
+def test_a_published_value_is_within_a_millionth(values):
+    own, found = np.array(values), published.rounded(pl.DataFrame({"value": values}))["value"].to_numpy()
+    whole = (own == np.round(own)) & (np.abs(own) <= 2**20)
+    assert (found[whole] == own[whole]).all()
+    small = np.abs(own) < np.finfo(np.float32).tiny  # there single precision has fewer digits
+    error = np.abs(found - own)
+    assert (error[~small] <= 8.5 * 2.0**-23 * np.abs(own[~small])).all()
+    assert (error[small] <= 8.5 * np.finfo(np.float32).smallest_subnormal).all()
+    again = published.rounded(pl.DataFrame({"value": found}))["value"].to_numpy()
+    assert (again == found).all()
 
 
 def test_jobs_are_added_to_published_ones(tmp_path, make_card, make_run):

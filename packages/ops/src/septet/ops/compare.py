@@ -67,7 +67,7 @@ class Comparison(Settings):
     tolerance: float
     compared: int
     identical: list[str]
-    """Papers whose score tables are the same, or one is the other rounded to single precision, as it is published."""
+    """Papers whose score tables are the same, or one is the other rounded, as it is published."""
     only_in_a: list[str]
     only_in_b: list[str]
     differences: list[Difference]

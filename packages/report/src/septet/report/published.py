@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from septet.card import table_digests
@@ -18,8 +19,8 @@ from septet.sealed import write_json
 def publish(results: Path, papers: list[str], out: Path, *, add: bool = False) -> list[str]:
     """Write each paper's scores, times and run cards, reduce its models, and write a manifest with their checksums.
 
-    Scores are rounded to single precision, which halves the tables. What is there of other papers stays, whatever scale
-    it is of.
+    Scores are rounded to six digits, which makes the tables much smaller. What is there of other papers stays,
+    whatever scale it is of.
 
     Args:
         add: keep the jobs that are published already and were not run again.
@@ -44,7 +45,7 @@ def publish(results: Path, papers: list[str], out: Path, *, add: bool = False) -
         write_scores(folder / "scores.parquet", [rounded(whole.scores)])
         write_timing(folder / "timing.parquet", [whole.timing])
         runs = Runs(scale=scale, runs=whole.cards, tables=table_digests(folder))
-        write_json(folder / "runs.json", runs.model_dump(mode="json"))
+        write_json(folder / "runs.json", runs.model_dump(mode="json"), indent=None)
         for name in (*FILES, *write_models(small, folder, keep={card.id for card in whole.cards})):
             files[f"{paper.id}/{name}"] = sha256(folder / name)
     write_json(out / "manifest.json", Manifest(files=dict(sorted(files.items()))).model_dump())
@@ -63,9 +64,15 @@ def _joined(old: Paper, new: Paper) -> Paper:
 
 
 def rounded(scores: pl.DataFrame) -> pl.DataFrame:
-    """A score table as it is published: values to the nearest in single precision, except those beyond its range."""
-    single = pl.col("value").cast(pl.Float32).cast(pl.Float64)
-    return scores.with_columns(pl.when(single.is_finite()).then(single).otherwise(pl.col("value")).alias("value"))
+    """A score table as it is published: values at 20 binary digits, except those beyond the range of single precision.
+
+    Whole numbers up to a million stay as they are; others move by about a millionth of their size at most.
+    """
+    values = scores["value"].to_numpy()
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    short = ((single.view(np.int32) + 8) & ~15).view(np.float32).astype(np.float64)  # 4 of its 24 digits are dropped
+    return scores.with_columns(value=pl.Series(np.where(np.isfinite(short), short, values)))
 
 
 def _kept(out: Path, papers: list[str]) -> dict[str, str]:
