@@ -1,6 +1,6 @@
 """`python -m septet.report VERB`: evaluate, judge, draw, bench_figures, page, adopt; show prints the verdicts.
 
-The modules that draw are imported by the verbs that draw: judging must not wait for a plotting library.
+Modules that draw or judge are imported by the verbs that do: adopting a run must not wait for SciPy.
 """
 
 from pathlib import Path
@@ -8,7 +8,6 @@ from pathlib import Path
 from septet.cli import Verb, main
 from septet.config import Settings
 from septet.report import claims, merge, published
-from septet.report.judge import Judge, judge
 
 
 class Evaluate(Settings):
@@ -18,6 +17,14 @@ class Evaluate(Settings):
     scale: str
     runs: list[Path]
     """Run folders, each with `scores.parquet` and `run.json`."""
+
+
+class Judge(Settings):
+    """Configuration of `judge`."""
+
+    results: Path
+    """The folder `results/<scale>`, with one folder per paper."""
+    claims: list[Path]
 
 
 class Draw(Settings):
@@ -65,6 +72,13 @@ class Adopt(Settings):
 def evaluate(settings: Evaluate, out: Path) -> None:
     """Merge the runs of one paper."""
     merge.evaluate(settings.paper, settings.scale, settings.runs, out)
+
+
+def judge(settings: Judge, out: Path) -> None:
+    """Decide for each claim whether it was reproduced."""
+    from septet.report.judge import judge as decide
+
+    decide(settings.results, claims.read_all(settings.claims), out)
 
 
 def draw(settings: Draw, out: Path) -> None:

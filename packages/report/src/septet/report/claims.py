@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.reading import read_mapping
-from septet.report.estimands import Aggregate
+from septet.report.statistics import Aggregate
 
 
 def _as_list(given: object) -> object:

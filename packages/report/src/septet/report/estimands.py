@@ -10,7 +10,6 @@ smallest of J p-values is multiplied by J.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.special import ndtri
@@ -18,9 +17,8 @@ from scipy.special import ndtri
 from septet.report import inference
 from septet.report.inference import TAIL, Tails
 from septet.report.methods import POWER, Method, wealth_needed
-from septet.report.statistics import Array, iqm
+from septet.report.statistics import Aggregate, Array, iqm
 
-Aggregate = Literal["mean", "iqm"]
 Range = tuple[float, float]
 OPEN: Range = (-np.inf, np.inf)
 

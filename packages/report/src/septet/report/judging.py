@@ -2,7 +2,6 @@
 
 import numpy as np
 import polars as pl
-from scipy.optimize import brentq
 
 from septet.errors import InputError
 from septet.report import estimands, methods, tables
@@ -107,6 +106,8 @@ def ends(quantity: Quantity) -> tuple[float, float]:
 
 def _end(quantity: Contrast | Wins, above: bool) -> float:
     """The line at which the p-value of one side reaches the stated rate."""
+    from scipy.optimize import brentq  # here, as it takes .2 s and the page reads verdicts without an end to search for
+
     way, side = (-1.0, 0) if above else (1.0, 1)
 
     def short(line: float) -> float:

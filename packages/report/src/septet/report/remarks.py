@@ -6,9 +6,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
-from scipy.stats import false_discovery_control
-
 from septet.report.formatting import interval_text
 from septet.report.judging import MOST_SEEDS
 from septet.report.verdicts import Verdict
@@ -103,9 +100,9 @@ def holm(verdicts: Sequence[Verdict]) -> set[Key]:
 
 def false_discovery(verdicts: Sequence[Verdict]) -> set[Key]:
     """Decided verdicts with at most one in twenty expected to be wrong: Benjamini and Hochberg's procedure."""
-    judged = family(verdicts)
-    adjusted = false_discovery_control(np.array([_p(one) for one in judged])) if judged else []
-    return {(one.paper, one.claim) for one, p in zip(judged, adjusted, strict=True) if p <= LEVEL}
+    ordered = sorted(family(verdicts), key=_p)
+    held = [place for place, one in enumerate(ordered, 1) if _p(one) <= LEVEL * place / len(ordered)]
+    return {(one.paper, one.claim) for one in ordered[: max(held, default=0)]}
 
 
 def _p(verdict: Verdict) -> float:

@@ -8,10 +8,14 @@ References:
     Statistical Precipice. NeurIPS 2021, https://arxiv.org/abs/2108.13264 ("Agarwal et al." below).
 """
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Aggregate = Literal["mean", "iqm"]
+"""How scores are averaged over tasks and seeds."""
 
 
 def iqm(scores: Array) -> Array:
