@@ -47,13 +47,16 @@ OURS = {canonicalize_name(project(package)["name"]): package for package in NAME
 IMPORTS = {f"septet.{project(package)['source'].name}": name for name, package in OURS.items() if package != "core"}
 
 
+PROVIDED = cache(importlib.metadata.packages_distributions)
+
+
 @cache
 def distribution(module):
     """The distribution that an import comes from."""
     if module.partition(".")[0] == "septet":
         return IMPORTS.get(".".join(module.split(".")[:2]), "septet")
     module = module.partition(".")[0]
-    found = importlib.metadata.packages_distributions().get(module, [module])
+    found = PROVIDED().get(module, [module])
     names = sorted(
         {canonicalize_name(name) for name in found}, key=lambda name: (name != canonicalize_name(module), name)
     )

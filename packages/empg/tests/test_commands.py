@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import socket
+import time
 
 import pytest
 import torch
@@ -124,7 +126,13 @@ def test_wrong_options_are_one_line(case, tmp_path, capsys):
     assert code == 2 and message in line
 
 
-def test_a_wrong_model_is_one_line(tmp_path, capsys, trained):
+def no_network(*_, **__):
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def test_a_wrong_model_is_one_line(tmp_path, capsys, trained, monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # the hub's client waits 23 s for each file
     for name in (tmp_path / "none", "a/b/c", "./here"):
         assert refused(capsys, generate_command, name, *PROMPT) == (
             2, f"empg: model {name}: expected a folder with config.json, a .gguf file, or a name on the hub, "
