@@ -5,6 +5,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+# Before NumPy and torch load: a worker has one core, and threads that wait for each other cost three times the work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
 import pytest
 
 

@@ -1,10 +1,13 @@
 """Write what the published run and the claims say between the markers of README.md and of the packages' pages."""
 
 import math
+import os
 import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy loads it: the products are small
 
 import numpy as np
 import polars as pl

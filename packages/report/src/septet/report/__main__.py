@@ -3,7 +3,10 @@
 Modules that draw or judge are imported by the verbs that do: adopting a run must not wait for SciPy.
 """
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy loads it: the products are small
 
 from septet.cli import Verb, main
 from septet.config import Settings

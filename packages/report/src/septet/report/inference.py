@@ -53,7 +53,7 @@ def bootstrap_t(z: Array, resamples: int) -> Tails:
     columns = z.reshape(n, -1)
     mean, sd = columns.mean(axis=0), deviation(columns)
     t = _studentised(mean, sd, n) / np.sqrt(n - 1)
-    residuals = np.round((columns - mean) / np.where(sd == 0, 1.0, sd), 9)  # the same bytes for every line of a claim
+    residuals = np.round((columns - mean) / np.where(sd == 0, 1.0, sd), 12)  # the same for every line of a claim
     above, below = np.ones_like(t), np.ones_like(t)
     block = max(1, 4_000_000 // resamples)  # bounds the memory; the values do not depend on it
     for start in range(0, len(t), block):
