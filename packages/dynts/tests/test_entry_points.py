@@ -175,7 +175,7 @@ def test_small_kernels_look_first(act):
 @pytest.mark.parametrize(("begin", "end"), [(0, 11), (-1, 5), (6, 5), (0, 10**9)])
 def test_an_engine_plays_rounds_of_its_block_only(method, task, begin, end):
     bandit = engine(Job(method=method, task=task, seeds=[0], horizon=20))
-    bandit.enter(0, np.array([10]))
+    bandit.enter(0, 10, np.array([10]))
     with pytest.raises(InputError, match="play: expected rounds from 0 to 10"):
         bandit.play(begin, end)
     assert not bandit.state["totals"].any()

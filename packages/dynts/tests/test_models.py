@@ -31,8 +31,8 @@ def test_an_agent_continues_from_the_engines_filter(task, tmp_path):
     wanted = job("ts", task)
     train(wanted, tmp_path)
     bandit = engine(wanted)
-    for point in range(len(bandit.points)):
-        bandit.advance(point)
+    for block in range(bandit.blocks):
+        bandit.advance(block)
     agent = load_agent(tmp_path, "ts/exp-0.99", 2, draws=0)
     assert isinstance(agent, LogisticThompson) and (agent.decay, agent.posterior_scale) == (0.99, 1.0)
     state = {name: array[1, 1] for name, array in bandit.state.items() if array.shape[:2] == (2, 2)}

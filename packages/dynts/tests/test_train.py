@@ -72,18 +72,29 @@ def test_the_same_job_gives_the_same_bytes_and_a_seed_alone_the_rows_of_its_batc
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_all_that_a_block_depends_on_is_declared(case, headlines):
     method, task = case
-    settings = {"horizon": 200, "points": 10, "data_file": headlines if "headline" in task else None}
+    settings = {"horizon": 1000, "points": 10, "data_file": headlines if "headline" in task else None}
     whole, first, second = (engine(job(method, task, **settings)) for _ in range(3))
-    block = ["block", "before", "discount", "generators", "world"]  # made when a block begins
-    for point in range(4):
-        first.advance(point)
-        whole.advance(point)
+    made = ["block", "before", "discount", "generators", "world"]  # made when a block begins
+    for block in range(2):
+        first.advance(block)
+        whole.advance(block)
     load_state_dict(second, state_dict(first))
-    assert forgotten(first, second, block) <= {"weights"}  # of the block as well
-    for point in range(4, 6):
-        whole.advance(point)
-        second.advance(point)
+    assert forgotten(first, second, made) <= {"weights"}  # of the block as well
+    for block in range(2, 4):
+        whole.advance(block)
+        second.advance(block)
     assert forgotten(whole, second) == set()
+
+
+@pytest.mark.parametrize("case", [("ts", "tau200"), ("beta", "reset1000"), ("ucb", "shared1000")], ids="-".join)
+def test_neither_points_nor_horizon_change_what_is_played(case, tmp_path):
+    few = read_scores(run(case, tmp_path / "few", None, horizon=600, points=5))
+    for name, more in (("points", {"horizon": 600, "points": 10}), ("horizon", {"horizon": 960, "points": 8})):
+        other = read_scores(run(case, tmp_path / name, None, **more))
+        key = ["method", "metric", "step", "seed"]
+        both = few.filter(metric="regret").join(other.filter(metric="regret"), on=key, suffix="_other")
+        assert len(both) == len(few.filter(metric="regret"))
+        assert both["value"].equals(both["value_other"])
 
 
 def test_adding_a_seed_moves_no_other(tmp_path, headlines):

@@ -14,7 +14,7 @@ def world(drift, period=1000, **settings):
 def path(task, rounds, seeds=(0,)):
     """Weights after every round, ``(S, T, groups, D)``, and the rounds themselves."""
     seeds = list(seeds)
-    stretch, end = simulate(task, 1, seeds, initial_weights(task, 1, seeds), 0, np.arange(1, rounds + 1))
+    stretch, end = simulate(task, 1, seeds, initial_weights(task, 1, seeds), 0, rounds, np.arange(1, rounds + 1))
     assert np.array_equal(stretch.weights[:, -1], end)
     return stretch.weights, stretch
 

@@ -49,9 +49,9 @@ def test_series_that_a_panel_lacks_are_left_out_and_tasks_without_any_have_no_pa
     assert [one.label for one in charts.present(frame, series)] == ["a", "b"]
     tasks = {"two": "Two", "one": "One", "three": "Three"}
     for make, more in ((charts.curves, {"y_title": "y"}), (charts.dots, {"x_title": "x"})):
-        spec = charts.by_task(frame, tasks, series, make, **more).to_dict()
-        assert [panel["title"] for panel in spec["concat"]] == ["Two", "One"]
-        domains = [panel["layer"][0]["encoding"]["color"]["scale"]["domain"] for panel in spec["concat"]]
+        specs = [chart.to_dict() for chart in charts.by_task(frame, tasks, series, make, **more)]
+        assert [spec["title"] for spec in specs] == ["Two", "One"]
+        domains = [spec["layer"][0]["encoding"]["color"]["scale"]["domain"] for spec in specs]
         assert domains == [["B"], ["A", "B"]]
 
 
@@ -135,7 +135,7 @@ def test_a_setting_may_be_the_horizontal_axis(tmp_path):
     chart = charts.curves(
         frame, series, x="rate", column="world", x_title="rate", y_title="regret", log_x=True, log_y=True, points=True
     )
-    (panel,) = draw.export(chart, tmp_path, "u_shape", title="t", caption="c")
+    (panel,) = draw.export([chart], tmp_path, "u_shape", title="t", caption="c")
     svg = (tmp_path / "u_shape.svg").read_text()
     assert svg.count(">fast drift</text>") == svg.count(">slow drift</text>") == 1
     lines = re.findall(r'stroke="(#[0-9A-Fa-f]+)" stroke-width="1.8"', svg)
@@ -154,7 +154,7 @@ def test_the_same_results_give_the_same_bytes(drawn, demo, tmp_path):
 def test_a_figure_that_points_elsewhere_is_not_fetched(tmp_path):
     chart = alt.Chart(alt.UrlData(url="https://example.org/data.json")).mark_point().encode(x="a:Q")
     with pytest.raises(ValueError, match="url not allowed"):
-        draw.export(chart, tmp_path, "remote", title="t", caption="c")
+        draw.export([chart], tmp_path, "remote", title="t", caption="c")
     assert not list(tmp_path.iterdir())
 
 
@@ -175,7 +175,7 @@ def test_a_long_title_is_broken_into_lines_and_widens_no_panel(tmp_path):
     for shown in (title, "short"):
         chart = alt.Chart(alt.Data(values=[{"x": 0, "y": 1}, {"x": 1, "y": 2}])).mark_line().encode(x="x:Q", y="y:Q")
         chart = chart.properties(title=shown, width=220)
-        (panel,) = draw.export(chart, tmp_path, "name", title="title", caption="caption")
+        (panel,) = draw.export([chart], tmp_path, "name", title="title", caption="caption")
         assert panel.title == shown
         pictures[shown] = panel.picture
     lines = re.findall(r"<text[^>]*>([^<]*)</text>", pictures[title].body)

@@ -136,7 +136,7 @@ def test_a_figure_that_a_paper_no_longer_has_goes_with_its_table(demo, tmp_path)
     table = tables.paper_of(demo, "dynts").table
     for name, source in (("old", "another"), ("edited", "another"), ("mine", table)):
         chart = alt.Chart(alt.Data(values=[{"x": 1, "y": 2}])).mark_point().encode(x="x:Q", y="y:Q")
-        draw.export(chart, tmp_path, name, title=name, caption="", source=source)
+        draw.export([chart], tmp_path, name, title=name, caption="", source=source)
     (tmp_path / "edited.csv").write_text("note\n")
     draw.draw(demo, tmp_path, "dynts")
     assert {path.stem for path in tmp_path.iterdir()} == {"regret_curves", "final_regret", "edited", "mine"}
@@ -179,7 +179,7 @@ def test_points_lie_where_they_are_drawn(tmp_path):
         width=100,
         height=50,
     )
-    (found,) = draw.export(chart, tmp_path, "three", title="t", caption="c")
+    (found,) = draw.export([chart], tmp_path, "three", title="t", caption="c")
     assert [point.row["run"] for point in found.points] == ["r", "s", "t"]
     x, y = (np.array([getattr(point, axis) for point in found.points]) for axis in "xy")
     np.testing.assert_allclose(np.diff(x), [50, 50], atol=0.15)
@@ -227,7 +227,7 @@ def test_a_chart_of_cells_tells_where_they_lie(tmp_path):
         .encode(x="x:O", y="y:O", color=alt.Color("share:Q", legend=None), tooltip=["share:Q"])
         .properties(width=30, height=20)
     )
-    (found,) = draw.export(chart, tmp_path, "cells", title="t", caption="c")
+    (found,) = draw.export([chart], tmp_path, "cells", title="t", caption="c")
     places = {(point.row["x"], point.row["y"]): (point.x, point.y) for point in found.points}
     assert len(places) == 6
     np.testing.assert_allclose(np.subtract(places[1, 0], places[0, 0]), [10, 0], atol=0.15)

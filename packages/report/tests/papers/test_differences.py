@@ -14,10 +14,11 @@ PUBLISHED = Path(__file__).parents[4] / "published/laptop"
 EXACT = dict.fromkeys(("mean", "low", "high"), pytest.approx(1.0, abs=1e-12))
 
 
-def rows_of(chart):
-    """The rows of a chart that have a mean."""
+def rows_of(panels):
+    """The rows of a figure that have a mean."""
     return [
         row
+        for chart in panels
         for data in chart.to_dict().get("datasets", {}).values()
         for row in json.loads(data)
         if {"mean", "low"} <= set(row)

@@ -23,8 +23,7 @@ def paper(areas):
 
 
 def test_countings_are_differences_of_areas_seed_by_seed():
-    chart = metaexplore.countings.draw(paper(AREAS)).to_dict()
-    found = {row["series"]: row["mean"] for row in dots(chart)}
+    found = {row["series"]: row["mean"] for row in dots(metaexplore.countings.draw(paper(AREAS)))}
     assert found == {
         "meta − OU, student": pytest.approx(4.0),
         "frozen − OU, student": pytest.approx(2.0),
@@ -36,9 +35,10 @@ def test_countings_are_differences_of_areas_seed_by_seed():
 
 
 def test_without_noise_nothing_is_drawn():
-    assert dots(metaexplore.countings.draw(paper({"meta": 5.0, "frozen": 3.0})).to_dict()) == []
+    assert dots(metaexplore.countings.draw(paper({"meta": 5.0, "frozen": 3.0}))) == []
 
 
-def dots(chart):
-    """The rows of a chart that have a mean."""
-    return [row for data in chart.get("datasets", {}).values() for row in json.loads(data) if "mean" in row]
+def dots(panels):
+    """The rows of a figure that have a mean."""
+    tables = [table for chart in panels for table in chart.to_dict().get("datasets", {}).values()]
+    return [row for table in tables for row in json.loads(table) if "mean" in row]

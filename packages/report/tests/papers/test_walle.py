@@ -1,17 +1,17 @@
 """WALL-E's figures: what a busy machine leaves of them."""
 
-import altair as alt
 import numpy as np
 import polars as pl
 
+from septet.report import charts
 from septet.report.papers import walle
 from septet.report.tables import Paper
 from septet.scores import score_rows
 
 
-def titles(chart: alt.TopLevelMixin) -> list[str]:
+def titles(panels: charts.Panels) -> list[str]:
     """The x title of each panel."""
-    return [title for one in chart.to_dict()["concat"] for title in set(texts(one))]
+    return [title for one in panels for title in set(texts(one.to_dict()))]
 
 
 def texts(part):
@@ -44,7 +44,8 @@ def test_seconds_of_jobs_that_shared_the_processors_are_not_shown(make_card, mak
     returns, seconds = "return, mean over training", "seconds of an iteration"
     drawn = walle.return_and_time.draw(Paper("walle", scores, cards, "laptop", timing))
     assert titles(drawn) == [returns, seconds]
-    (shown,) = (table for table in map(str, drawn.to_dict()["datasets"].values()) if "1.25" in table)
+    data = (table for one in drawn for table in map(str, one.to_dict()["datasets"].values()))
+    (shown,) = (table for table in data if "1.25" in table)
     assert "N = 1" in shown and "N = 2" not in shown
     busy = [card.model_copy(update={"contention": 0.6}) for card in cards]
     assert titles(walle.return_and_time.draw(Paper("walle", scores, busy, "laptop", timing))) == [returns]

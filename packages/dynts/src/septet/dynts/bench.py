@@ -73,7 +73,7 @@ def measure(setting: Setting) -> list[Row]:
 def drifting_stream(rounds: int, seed: int) -> Stream:
     """Contexts ``(T, D)``, click probabilities ``(T, K)`` and uniforms ``(T,)`` of the mean-reverting world."""
     start = initial_weights(WORLD, ROOT, [seed])
-    stream, _ = simulate(WORLD, ROOT, [seed], start, 0, np.array([rounds]))
+    stream, _ = simulate(WORLD, ROOT, [seed], start, 0, rounds, np.array([rounds]))
     return stream.features[0], stream.probabilities[0], stream.rewards[0]
 
 
@@ -132,8 +132,8 @@ def engine_rate(rounds: int, seeds: int) -> float:
     for repeat in range(6):
         bandit = engine(job)
         start = time.perf_counter()
-        for point in range(len(bandit.points)):
-            bandit.advance(point)
+        for block in range(bandit.blocks):
+            bandit.advance(block)
         if repeat:  # the first one may compile
             times.append(time.perf_counter() - start)
     return len(method.schedules) * seeds * rounds / median(times)

@@ -1,4 +1,4 @@
-"""One engine per kind of job: its state as named arrays, and how to move it to the next mark.
+"""One engine per kind of job: its state as named arrays, and how to move it on by a block of rounds.
 
 An engine plays all schedules (V) and seeds (S) of a job in lockstep. `state` and `history` are all that must survive
 an interruption; random numbers come from streams named by seed and round, so none of it is a generator.
@@ -28,6 +28,9 @@ from septet.seeding import stream
 Array = NDArray[np.float64]
 MEANS = ("best_arm", "log_loss")  # written as means over the rounds so far
 FINE = 5  # marks per point of the score table: the path of one weight is drawn finer
+BLOCK = 250
+"""Rounds whose random numbers are drawn together, from streams that the seed and the round before them name, so that
+neither the points of the score table nor the horizon changes what is drawn."""
 
 
 class Engine(ABC):
@@ -43,7 +46,7 @@ class Engine(ABC):
         self.origin = origin
         points = np.unique(np.linspace(0, rounds, job.points + 1).round().astype(np.int64))
         self.points = points[1:]
-        """Rounds at which a curve of the score table has a point; a block of rounds ends at each."""
+        """Rounds at which a curve of the score table has a point."""
         self.marks = np.unique(np.linspace(0, rounds, FINE * job.points + 1).round().astype(np.int64)[1:])
         """The points and more between them: rounds at which curves are read."""
         self.schedules = [schedules.parse(text) for text in job.method.schedules]
@@ -55,8 +58,8 @@ class Engine(ABC):
         self.history = History(len(job.seeds))
 
     @abstractmethod
-    def enter(self, start: int, marks: NDArray[np.int64]) -> None:
-        """Make what rounds ``start + 1 .. marks[-1]`` need, for all schedules."""
+    def enter(self, start: int, stop: int, marks: NDArray[np.int64]) -> None:
+        """Make what rounds ``start + 1 .. stop`` need, for all schedules; `marks` are those among them."""
 
     def arrays(self, *names: str) -> Any:
         """Arrays of the state as a tuple, for a kernel."""
@@ -80,27 +83,33 @@ class Engine(ABC):
         totals = self.state["totals"]
         return {"regret": totals[..., REGRET], "best_arm": totals[..., BEST], "log_loss": totals[..., LOG_LOSS]}
 
-    def advance(self, point: int) -> None:
-        """Play the block that ends at point number `point` and record the curves at its marks."""
-        start, stop = int(self.points[point - 1]) if point else 0, int(self.points[point])
-        inside = np.flatnonzero((self.marks > start) & (self.marks <= stop))
-        self.enter(start, self.marks[inside])
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return -(-self.rounds // BLOCK)
+
+    def after(self, blocks: int) -> int:
+        """Rounds that so many blocks have."""
+        return min(BLOCK * blocks, self.rounds)
+
+    def advance(self, block: int) -> None:
+        """Play a block and record the curves at its marks."""
+        start, stop = self.after(block), self.after(block + 1)
+        marks = self.marks[(self.marks > start) & (self.marks <= stop)]
+        self.enter(start, stop, marks)
         begin = 0
-        for place, mark in enumerate(self.marks[inside].tolist()):
+        for place, mark in enumerate(marks.tolist()):
             self.play(begin, mark - start)
             begin = mark - start
             read = self.read(place)
             self.history.add(mark, {name: x / mark if name in MEANS else x for name, x in read.items()})
+        self.play(begin, stop - start)
 
-    def played(self) -> int:
-        """Rounds played so far."""
-        return int(self.history.last_steps[0])
-
-    def check_finite(self, point: int) -> None:
-        """Raise NotFinite if the block that ended at `point` left a non-finite value in the state or the curves."""
+    def check_finite(self, block: int) -> None:
+        """Raise NotFinite if a block left a non-finite value in the state or the curves."""
         for name, values in {**self.history.last(), **self.state}.items():
             if values.dtype == np.float64 and values.shape[:2] == self.shape:
-                check_finite(name, values.swapaxes(0, 1), int(self.points[point]), self.job.seeds, "round")
+                check_finite(name, values.swapaxes(0, 1), self.after(block + 1), self.job.seeds, "round")
 
     def gammas(self, start: int, stop: int) -> Array:
         """Decay factors of rounds ``start + 1 .. stop``, ``(V, T)``."""
@@ -143,10 +152,10 @@ class DisjointBandit(Engine):
         }
         self.windows = np.array([schedule.window for schedule in self.schedules], dtype=np.int64)
 
-    def enter(self, start: int, marks: NDArray[np.int64]) -> None:
+    def enter(self, start: int, stop: int, marks: NDArray[np.int64]) -> None:
         """See `Engine.enter`."""
-        job, state, stop = self.job, self.state, int(marks[-1])
-        world, state["weights"] = simulate(self.task, job.root_seed, job.seeds, state["weights"], start, marks)
+        job, state = self.job, self.state
+        world, state["weights"] = simulate(self.task, job.root_seed, job.seeds, state["weights"], start, stop, marks)
         draws = self.draws("policy", start, stop - start, self.task.arms)
         self.before, self.weights, self.discount = start, world.weights, self.gammas(start, stop)
         self.block = (world.features, world.probabilities, world.rewards, *draws, self.discount)
@@ -183,11 +192,13 @@ class ContextFreeBandit(Engine):
             "counts": np.zeros((*self.shape, task.arms, 2)),
         }
 
-    def enter(self, start: int, marks: NDArray[np.int64]) -> None:
+    def enter(self, start: int, stop: int, marks: NDArray[np.int64]) -> None:
         """See `Engine.enter`."""
         job, state = self.job, self.state
-        self.world, state["weights"] = simulate(self.task, job.root_seed, job.seeds, state["weights"], start, marks)
-        self.discount = self.gammas(start, int(marks[-1]))
+        self.world, state["weights"] = simulate(
+            self.task, job.root_seed, job.seeds, state["weights"], start, stop, marks
+        )
+        self.discount = self.gammas(start, stop)
         # Beta draws have no fixed number of random numbers: one generator per schedule and seed, the same for
         # every schedule, lives as long as the block.
         self.generators = [
@@ -228,11 +239,13 @@ class SharedBandit(Engine):
         self.prior = (mean, prior)
         self.state |= shared_state(self.shape, mean, root)
 
-    def enter(self, start: int, marks: NDArray[np.int64]) -> None:
+    def enter(self, start: int, stop: int, marks: NDArray[np.int64]) -> None:
         """See `Engine.enter`."""
-        job, state, length = self.job, self.state, int(marks[-1]) - start
+        job, state, length = self.job, self.state, stop - start
         if isinstance(self.task, Simulation):
-            world, state["weights"] = simulate(self.task, job.root_seed, job.seeds, state["weights"], start, marks)
+            world, state["weights"] = simulate(
+                self.task, job.root_seed, job.seeds, state["weights"], start, stop, marks
+            )
             first = np.arange(length) * self.task.arms
             count = np.full(length, self.task.arms)
             self.weights = world.weights
@@ -243,7 +256,7 @@ class SharedBandit(Engine):
             names = ("dynts", self.task.name, "rewards")
             rewards = np.stack([stream(job.root_seed, *names, seed, start).random(length) for seed in job.seeds])
             shown = self.headlines.x[None], first, count, self.headlines.rate[None], rewards
-        self.discount = self.gammas(start, start + length)
+        self.discount = self.gammas(start, stop)
         self.block = (*shown, *self.draws("policy", start, length, state["mu"].shape[-1]), self.discount)
 
     def play(self, begin: int, end: int) -> None:
@@ -280,10 +293,9 @@ class Tracker(Engine):
         self.state = shared_state(self.shape, mean, np.diag(np.sqrt(variance))) | {"loss": np.zeros(self.shape)}
         self.clicks = self.headlines.clicks(job, self.impressions)
 
-    def enter(self, start: int, marks: NDArray[np.int64]) -> None:
+    def enter(self, start: int, stop: int, marks: NDArray[np.int64]) -> None:
         """See `Engine.enter`."""
-        self.before = start
-        self.discount = self.gammas(start, int(marks[-1]))
+        self.before, self.discount = start, self.gammas(start, stop)
 
     def play(self, begin: int, end: int) -> None:
         """See `Engine.play`."""

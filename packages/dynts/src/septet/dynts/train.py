@@ -30,9 +30,11 @@ def train(job: Job, out: Path) -> None:
         bandit = engine(job)
 
         # loop
-        for point in run.loop(bandit.rounds, bandit, unit="rounds", done=bandit.played, data=bandit.origin):
-            bandit.advance(point)
-            bandit.check_finite(point)
+        for block in run.loop(
+            bandit.rounds, bandit, unit="rounds", done=lambda: bandit.after(run.iteration), data=bandit.origin
+        ):
+            bandit.advance(block)
+            bandit.check_finite(block)
 
         # write
         methods, frames = score_tables(job, bandit)

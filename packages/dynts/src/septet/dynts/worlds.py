@@ -34,27 +34,27 @@ def initial_weights(task: Simulation, root: int, seeds: list[int]) -> Array:
 
 
 def simulate(
-    task: Simulation, root: int, seeds: list[int], weights: Array, start: int, marks: NDArray[np.int64]
+    task: Simulation, root: int, seeds: list[int], weights: Array, start: int, stop: int, marks: NDArray[np.int64]
 ) -> tuple[Rounds, Array]:
-    """Simulate rounds ``start + 1 .. marks[-1]`` from the weights that held after round `start`.
+    """Simulate rounds ``start + 1 .. stop`` from the weights that held after round `start`.
 
     Args:
         weights: ``(S, groups, D)``.
         start: names, with the seed, the random streams of the stretch.
-        marks: rounds, counted from 1, whose weights are kept; the last one ends the stretch.
+        marks: rounds of the stretch, counted from 1, whose weights are kept.
 
     Returns:
         The rounds, and the weights ``(S, groups, D)`` at their end.
     """
     each = zip(seeds, weights, strict=True)
-    parts, ends = zip(*(_simulate_one(task, root, seed, w, start, marks) for seed, w in each), strict=True)
+    parts, ends = zip(*(_simulate_one(task, root, seed, w, start, stop, marks) for seed, w in each), strict=True)
     return Rounds(*(np.stack(fields) for fields in zip(*parts, strict=True))), np.stack(ends)
 
 
 def _simulate_one(
-    task: Simulation, root: int, seed: int, weights: Array, start: int, marks: NDArray[np.int64]
+    task: Simulation, root: int, seed: int, weights: Array, start: int, stop: int, marks: NDArray[np.int64]
 ) -> tuple[Rounds, Array]:
-    length = int(marks[-1]) - start
+    length = stop - start
 
     def draws(what: str) -> np.random.Generator:
         return stream(root, "dynts", task.name, what, seed, start)

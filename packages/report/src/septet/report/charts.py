@@ -22,6 +22,8 @@ from septet.report.tables import Paper
 
 LABEL_GAP = theme.SIZE + 2.0
 LABEL_ROOM = 8
+Panels = Sequence[alt.Chart | alt.LayerChart]
+"""The panels of a figure, each with its title; files and page arrange them."""
 
 
 @dataclass(frozen=True)
@@ -133,25 +135,27 @@ def dots(
     return alt.LayerChart(data=inline(_values(rows)), layer=layers, width=width, height=alt.Step(row))
 
 
-def panels(
-    frame: pl.DataFrame, tasks: Mapping[str, str], draw: Callable[[pl.DataFrame], alt.LayerChart], *, columns: int = 2
-) -> alt.ConcatChart:
+def panels(frame: pl.DataFrame, tasks: Mapping[str, str], draw: Callable[[pl.DataFrame], alt.LayerChart]) -> Panels:
     """Small multiples: one panel per task, each under the task's name.
-
-    The page arranges the panels again, in as many columns as the screen has room for.
 
     Args:
         tasks: task of the score table -> the name that is shown; gives the order.
         draw: the panel of the rows of one task.
     """
     present = set(frame["task"])
-    drawn = [
-        draw(frame.filter(pl.col("task") == task)).properties(title=name)
-        for task, name in tasks.items()
-        if task in present
-    ]
-    # each panel its own colours: panels may show different series
-    return alt.concat(*drawn, columns=columns).resolve_scale(color="independent")
+    return [titled(draw(frame.filter(pl.col("task") == task)), name) for task, name in tasks.items() if task in present]
+
+
+def nothing() -> alt.Chart:
+    """What a figure shows whose methods or tasks were not run."""
+    text = alt.TextValue("not among the runs")
+    return alt.Chart(inline([{}])).mark_text(color=theme.INK).encode(text=text).properties(width=240, height=60)
+
+
+def titled(chart: alt.LayerChart, title: str) -> alt.LayerChart:
+    """Give a chart its title; `properties` would copy all of it first."""
+    chart.title = title
+    return chart
 
 
 def by_task(
@@ -161,21 +165,20 @@ def by_task(
     draw: Callable[..., alt.LayerChart] = curves,
     *,
     column: str = "method",
-    columns: int = 2,
     **options: Any,
-) -> alt.ConcatChart:
+) -> Panels:
     """`panels` of the rows of some series: a panel of `curves` (or `dots`) for each task that has any of them.
 
     Args:
         options: those of `draw`.
     """
     rows = frame.filter(labelled(series, column))
-    return panels(rows, tasks, lambda part: draw(part, series, column=column, **options), columns=columns)
+    return panels(rows, tasks, lambda part: draw(part, series, column=column, **options))
 
 
 def metric_by_task(
     paper: Paper, metric: str, tasks: Mapping[str, str], series: Sequence[Series], **options: Any
-) -> alt.ConcatChart:
+) -> Panels:
     """The curves of a metric, a panel per task. `options` are those of `by_task`."""
     where = labelled(series) & pl.col("task").is_in(list(tasks))
     return by_task(tables.curves(paper, metric, where), tasks, series, **options)

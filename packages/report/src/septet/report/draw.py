@@ -1,4 +1,4 @@
-"""Figures to files: one chart gives the page's figure, the SVG, PDF and PNG for a paper, and its table."""
+"""Figures to files: its charts give the page's figure, the SVG, PDF and PNG for a paper, and its table."""
 
 import importlib
 import importlib.util
@@ -16,10 +16,11 @@ from septet.errors import InputError
 from septet.files import replacing, write_text
 from septet.reading import entries
 from septet.report import compose_svg, tabulate, theme
+from septet.report.charts import Panels, nothing
 from septet.report.compose_svg import compose
 from septet.report.figure_files import Drawn, Panel, read_figure, write_figure
 from septet.report.tables import paper_of
-from septet.report.vega import panels
+from septet.report.vega import panel
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 """The Vega-Lite version that Altair writes, as vl-convert names it."""
@@ -37,18 +38,18 @@ class Figure:
     title: str
     caption: str
     """What to see, the axes, what the band is; also the text that replaces the image for who cannot see it."""
-    draw: Callable[[Any], alt.TopLevelMixin]
-    """Builds the chart from the results alone: a `Paper`, or the rows of a bench (`septet.report.bench`)."""
+    draw: Callable[[Any], Panels]
+    """Builds the panels from the results alone: a `Paper`, or the rows of a bench (`septet.report.bench`)."""
 
 
 BANDS = "Bands are 95 % bootstrap intervals over seeds."
 BANDS_AND_BARS = "Bands and bars are 95 % bootstrap intervals over seeds."
 
 
-def figure(title: str, note: str = "") -> Callable[[Callable[[Any], alt.TopLevelMixin]], Figure]:
-    """Turn a function that builds a chart into a `Figure` of its name; the caption is its docstring and `note`."""
+def figure(title: str, note: str = "") -> Callable[[Callable[[Any], Panels]], Figure]:
+    """Turn a function that builds the panels into a `Figure` of its name; the caption is its docstring and `note`."""
 
-    def made(build: Callable[[Any], alt.TopLevelMixin]) -> Figure:
+    def made(build: Callable[[Any], Panels]) -> Figure:
         caption = " ".join(cleandoc(build.__doc__ or "").splitlines())
         return Figure(build.__name__, title, f"{caption} {note}".rstrip(), build)
 
@@ -75,7 +76,7 @@ def draw(results: Path, out: Path, paper: str, only: str | None = None) -> None:
             continue
         with debug_mode(False):  # Altair checks each part of a chart as it is built; Vega draws it, or fails
             about = {"title": figure.title, "caption": figure.caption, "source": table.table}
-            export(figure.draw(table), out, figure.name, place=place, **about)
+            export(figure.draw(table) or [nothing()], out, figure.name, place=place, **about)
     if only is None:
         _remove_old(out, {figure.name for figure in figures}, table.table)
 
@@ -109,9 +110,9 @@ def figures_in(module: str) -> list[Figure]:
 
 
 def export(
-    chart: alt.TopLevelMixin, folder: Path, name: str, *, title: str, caption: str, place: int = 0, source: str = ""
+    charts: Panels, folder: Path, name: str, *, title: str, caption: str, place: int = 0, source: str = ""
 ) -> list[Panel]:
-    """Write a chart as a figure for a paper, as data, as a table, and as what the page shows.
+    """Write some charts as a figure for a paper, as data, as a table, and as what the page shows.
 
     `name.svg`, `name.pdf` (fonts embedded) and `name.png` (300 dpi) are of one of the widths of
     `compose_svg.WIDTHS_MM`; `name.csv` holds every point, `name.md` and `name.tex` the level of each series;
@@ -124,8 +125,7 @@ def export(
     Returns:
         The panels.
     """
-    spec: dict[str, Any] = chart.to_dict(validate=False)
-    drawn = panels({**spec, "config": theme.CONFIG}, VEGA_LITE)
+    drawn = [panel({**chart.to_dict(validate=False), "config": theme.CONFIG}, VEGA_LITE) for chart in charts]
     svg = compose(drawn, title)
     dots = DPI / compose_svg.PIXELS_PER_INCH
     pdf = vl_convert.svg_to_pdf(compose(drawn, title, points=True))

@@ -64,7 +64,6 @@ CONFIG: dict[str, Any] = {
     "area": {"opacity": 0.15, "line": False},
     "text": {"fontSize": SIZE, "color": INK},
     "rule": {"color": FAINT},
-    "concat": {"spacing": 22},
 }
 
 

@@ -1,4 +1,4 @@
-"""Draw a chart panel by panel with Vega, and find where each point lies."""
+"""Draw a chart with Vega, and find where each of its points lies."""
 
 import json
 import textwrap
@@ -11,24 +11,19 @@ from septet.report import compact_svg, theme
 from septet.report.figure_files import Panel, Point
 
 Spec = dict[str, Any]
-INSIDE = ("layer", "concat", "hconcat", "vconcat")
 LETTER = 0.55 * theme.CONFIG["title"]["fontSize"]
 """Pixels of a letter of a title, on average."""
 BESIDE = 40
 """Pixels beside a plot that its title may use: the labels of lines stand there."""
 
 
-def panels(spec: Spec, version: str) -> list[Panel]:
-    """The panels of a specification: those of a concatenation, or the whole as one.
+def panel(spec: Spec, version: str) -> Panel:
+    """The picture of a chart, and its points.
 
     Args:
         version: the Vega-Lite version of the specification, as vl-convert names it.
     """
-    views = spec.get("concat") or [{name: part for name, part in spec.items() if name not in ("config", "usermeta")}]
-    return [_panel(view, spec, version) for view in views]
-
-
-def _panel(view: Spec, spec: Spec, version: str) -> Panel:
+    view = {name: part for name, part in spec.items() if name not in ("config", "usermeta")}
     rows: list[Mapping[str, Any]] = []
     titles: dict[str, str] = {}
     tagged = _tagged(view, spec.get("datasets", {}), spec.get("data"), rows, titles)
@@ -55,10 +50,9 @@ def _tagged(
     """The view with its data inside and every mark that has a tooltip tagged with the number of its row."""
     view = {name: part for name, part in view.items() if name != "datasets"}
     data = view.pop("data", above)
-    for name in INSIDE:
-        if name in view:
-            view[name] = [_tagged(part, datasets, data, rows, titles) for part in view[name]]
-            return view
+    if "layer" in view:
+        view["layer"] = [_tagged(part, datasets, data, rows, titles) for part in view["layer"]]
+        return view
     if data and "url" in data:
         return {**view, "data": data}  # Vega is to refuse it
     values = datasets[data["name"]] if data and "name" in data else (data or {}).get("values", [])

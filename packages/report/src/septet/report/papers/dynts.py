@@ -1,6 +1,5 @@
 """Figures of Thompson sampling in dynamic systems (listed in section 4 of `docs/papers/dynts.md`)."""
 
-import altair as alt
 import polars as pl
 
 from septet.report import charts, tables, theme
@@ -118,13 +117,13 @@ def _decays(paper: Paper, method: str, suffix: str = "") -> pl.DataFrame:
 
 
 @figure("Regret over time", BANDS_AND_BARS)
-def regret_curves(paper: Paper) -> alt.TopLevelMixin:
+def regret_curves(paper: Paper) -> charts.Panels:
     """Cumulative pseudo-regret against the moving oracle, one panel per world; each line carries its policy's name."""
     return charts.metric_by_task(paper, "regret", WORLDS, CURVES, x_title="round", y_title="cumulative regret")
 
 
 @figure("How fast to forget", BANDS_AND_BARS)
-def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
+def regret_against_decay(paper: Paper) -> charts.Panels:
     """Regret at the end relative to the same policy without decay on the same seeds, against 1 - γ (both axes
     logarithmic). Below 1 forgetting helps: the faster the drift, the further right the minimum. With the prior kept
     only samples are discounted; uncapped, the prior too, and what is not observed winds up; with the trace capped,
@@ -150,23 +149,21 @@ def regret_against_decay(paper: Paper) -> alt.TopLevelMixin:
     domain = (float(frame["low"].min()), float(frame["high"].max()))  # type: ignore[arg-type]
     names = {name: name for name in frame["task"].unique(maintain_order=True)}
     return charts.by_task(
-        frame, names, DRIFTS, column="world", columns=3, x="forgetting", x_title="1 - γ",
+        frame, names, DRIFTS, column="world", x="forgetting", x_title="1 - γ",
         y_title="regret / regret without decay", log_x=True, log_y=True, points=True, x_ticks=TICKS, y_domain=domain,
         height=240,
     )  # fmt: skip
 
 
 @figure("All policies", BANDS_AND_BARS)
-def policies(paper: Paper) -> alt.TopLevelMixin:
+def policies(paper: Paper) -> charts.Panels:
     """Regret at the end of every policy and baseline on the same filter and the same random numbers."""
     frame = tables.levels(paper, "regret", charts.labelled(POLICIES) & pl.col("task").is_in(list(WORLDS)))
-    return charts.by_task(
-        frame, WORLDS, POLICIES, charts.dots, columns=3, x_title="regret at the end", width=120, row=15
-    )
+    return charts.by_task(frame, WORLDS, POLICIES, charts.dots, x_title="regret at the end", width=120, row=15)
 
 
 @figure("Following one weight")
-def tracking(paper: Paper) -> alt.TopLevelMixin:
+def tracking(paper: Paper) -> charts.Panels:
     """One weight of one arm (black) and its posterior mean with two standard deviations, for three decays. Without
     decay the posterior grows sure and lags; with too much it stays vague.
     """
@@ -181,13 +178,13 @@ def tracking(paper: Paper) -> alt.TopLevelMixin:
     )
     domain = (float(both["low"].min()), float(both["high"].max()))  # type: ignore[arg-type]
     return charts.by_task(
-        both, PATHS, PATH_SERIES, column="series_of", columns=3, x_title="round", y_title="weight", y_domain=domain,
+        both, PATHS, PATH_SERIES, column="series_of", x_title="round", y_title="weight", y_domain=domain,
         width=200,
     )  # fmt: skip
 
 
 @figure("What a schedule remembers", BANDS_AND_BARS)
-def memory(paper: Paper) -> alt.TopLevelMixin:
+def memory(paper: Paper) -> charts.Panels:
     """Effective sample size and mean posterior variance under Thompson sampling, by schedule. A constant decay keeps
     the variance, and so the exploration, from vanishing.
     """
@@ -207,7 +204,7 @@ def memory(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Real click rates: tracking", BANDS_AND_BARS)
-def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
+def headline_tracking(paper: Paper) -> charts.Panels:
     """Log loss per 1,000 impressions of click rates predicted before they are seen, headlines in the order of time,
     against 1 - γ; with the best constant in hindsight and the real rates themselves. Points with a tenth more loss than
     no decay are left out: fast decays of the uncapped filter.
@@ -230,14 +227,14 @@ def headline_tracking(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Real click rates: choosing", BANDS_AND_BARS)
-def headline_bandit(paper: Paper) -> alt.TopLevelMixin:
+def headline_bandit(paper: Paper) -> charts.Panels:
     """Clicks lost per 1,000 visitors of real headline tests in the order of time, against always showing the best
     headline.
     """
     frame = tables.levels(paper, "regret", charts.labelled(BANDIT) & (pl.col("task") == "headline_bandit"))
     per_thousand = [(pl.col(name) * 1000 / pl.col("step")).alias(name) for name in ("mean", "low", "high")]
     frame = frame.with_columns(per_thousand)
-    return charts.dots(frame, BANDIT, x_title="clicks lost per 1,000 visitors", width=360)
+    return [charts.dots(frame, BANDIT, x_title="clicks lost per 1,000 visitors", width=360)]
 
 
 FIGURES = [regret_curves, regret_against_decay, policies, tracking, memory, headline_tracking, headline_bandit]

@@ -1,6 +1,5 @@
 """Figures of the EM policy gradient (section 4 of `docs/papers/empg.md`), and what explains its gap."""
 
-import altair as alt
 import polars as pl
 
 from septet.report import charts, tables, theme
@@ -61,7 +60,7 @@ def _test(paper: Paper) -> dict[str, list[str]]:
 
 
 @figure("Test accuracy", BANDS_AND_BARS)
-def test_score(paper: Paper) -> alt.TopLevelMixin:
+def test_score(paper: Paper) -> charts.Panels:
     """Accuracy on held-out problems, mean over the evaluations of a run (area under the paper's figures 3 to 6), minus
     that of EMPG on the same seeds; greedy completions, sampled ones for three operations. Right of 0 a method is ahead
     of EMPG.
@@ -80,7 +79,7 @@ def test_score(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Length of correct answers", BANDS_AND_BARS)
-def length(paper: Paper) -> alt.TopLevelMixin:
+def length(paper: Paper) -> charts.Panels:
     """Tokens of the correct answers of the training batch (figures 7 to 10 show those of all responses)."""
     metric = "length_correct" if "length_correct" in paper.scores["metric"].unique() else "length"
     return charts.metric_by_task(
@@ -88,7 +87,7 @@ def length(paper: Paper) -> alt.TopLevelMixin:
     )
 
 
-def _reward_with(paper: Paper, series: list[Series], ending: str) -> alt.TopLevelMixin:
+def _reward_with(paper: Paper, series: list[Series], ending: str) -> charts.Panels:
     """Training reward on the tasks that have a method of this ending."""
     frame = tables.curves(paper, "reward", charts.labelled(series))
     frame = frame.filter(pl.col("method").str.ends_with(ending).any().over("task"))
@@ -96,7 +95,7 @@ def _reward_with(paper: Paper, series: list[Series], ending: str) -> alt.TopLeve
 
 
 @figure("KL in the reward", BANDS_AND_BARS)
-def kl_in_reward(paper: Paper) -> alt.TopLevelMixin:
+def kl_in_reward(paper: Paper) -> charts.Panels:
     """Training reward from the cold base, with and without the KL in the reward (c = 0.01): dividing by the group's
     standard deviation blows it up, subtracting the mean alone does not.
     """
@@ -104,7 +103,7 @@ def kl_in_reward(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("More than one inner step", BANDS_AND_BARS)
-def inner_steps(paper: Paper) -> alt.TopLevelMixin:
+def inner_steps(paper: Paper) -> charts.Panels:
     """Training reward from the warm base with M = 1, where 'no importance weights' is an identity, and with M = 4,
     where it is not; and EMPG without its sigmoid.
     """
@@ -112,7 +111,7 @@ def inner_steps(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Test scores", BANDS_AND_BARS)
-def final(paper: Paper) -> alt.TopLevelMixin:
+def final(paper: Paper) -> charts.Panels:
     """Mean of the last ten evaluations, as in the paper's table."""
     return charts.by_task(
         tables.levels(paper, "score"), TASKS, METHODS, charts.dots, x_title="mean of the last ten evaluations"
@@ -120,14 +119,14 @@ def final(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Time of an iteration")
-def cost(paper: Paper) -> alt.TopLevelMixin:
+def cost(paper: Paper) -> charts.Panels:
     """Wall-clock seconds of one iteration, all seeds together; intervals are over iterations, without the first."""
     frame = tables.levels(tables.timed(paper), "seconds(iteration)")
     return charts.by_task(frame, TASKS, METHODS, charts.dots, x_title="seconds of an iteration, all seeds")
 
 
 @figure("Training reward", BANDS_AND_BARS)
-def reward(paper: Paper) -> alt.TopLevelMixin:
+def reward(paper: Paper) -> charts.Panels:
     """Mean reward of the training batch (figures 1 and 2)."""
     return charts.metric_by_task(paper, "reward", TASKS, METHODS, x_title="step", y_title="training reward", height=200)
 

@@ -30,7 +30,7 @@ COLUMNS = (("question", 0, 34), ("before", 230, 44), ("after", 530, 44), ("gold"
 LINES, EXAMPLES = 8, 5
 
 
-def _panels(paper: Paper, names: dict[str, str], y_title: str) -> alt.TopLevelMixin:
+def _panels(paper: Paper, names: dict[str, str], y_title: str) -> charts.Panels:
     """A panel for each metric of each task."""
     present = set(paper.scores["metric"].unique())
     found = {metric: tables.curves(paper, metric) for metric in names if metric in present}
@@ -44,7 +44,7 @@ def _panels(paper: Paper, names: dict[str, str], y_title: str) -> alt.TopLevelMi
 
 
 @figure("Real language models learn", BANDS)
-def real_curves(paper: Paper) -> alt.TopLevelMixin:
+def real_curves(paper: Paper) -> charts.Panels:
     """Reinforcement learning of SmolLM2-135M-Instruct on one-digit arithmetic and, at scale overnight, of
     Qwen2.5-Coder-0.5B-Instruct on GSM8K's shorter problems: accuracy on held-out questions, reward and length against
     step.
@@ -53,13 +53,13 @@ def real_curves(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Behaviours", BANDS)
-def real_behaviours(paper: Paper) -> alt.TopLevelMixin:
+def real_behaviours(paper: Paper) -> charts.Panels:
     """Share of training responses that match the patterns of each behaviour, against step."""
     return _panels(paper, BEHAVIOURS, "share of responses")
 
 
 @figure("Before and after")
-def real_completions(paper: Paper) -> alt.TopLevelMixin:
+def real_completions(paper: Paper) -> charts.Panels:
     """Greedy completions of held-out questions by the base model and after training with EMPG, first seed; cut at eight
     lines.
     """
@@ -82,12 +82,13 @@ def real_completions(paper: Paper) -> alt.TopLevelMixin:
         line += max(len(part) for part in wrapped) + 0.6
     scale_x, scale_y = alt.Scale(domain=[0, 880], nice=False), alt.Scale(domain=[-1, line], nice=False, reverse=True)
     base = alt.Chart(charts.inline(rows)).mark_text(align="left", baseline="middle")
-    return base.encode(
+    chart = base.encode(
         x=alt.X("x:Q", axis=None, scale=scale_x),
         y=alt.Y("y:Q", axis=None, scale=scale_y),
         text=alt.Text("text:N"),
         color=alt.condition("datum.bold", alt.value(theme.FAINT), alt.value(theme.INK)),
-    ).properties(width=880, height=15 * line)
+    )
+    return [chart.properties(width=880, height=15 * line)]
 
 
 FIGURES = [real_curves, real_behaviours, real_completions]

@@ -103,7 +103,7 @@ def _areas(paper: Paper) -> pl.DataFrame:
     return tables.per_seed(rows, [], area=True, step=None)
 
 
-def _differences(paper: Paper, pairs: Mapping[str, tuple[str, str]], series: Sequence[Series]) -> alt.TopLevelMixin:
+def _differences(paper: Paper, pairs: Mapping[str, tuple[str, str]], series: Sequence[Series]) -> charts.Panels:
     """Area under the learning curve, first minus second of each pair, seed by seed: a dot per pair and task."""
     title = "area under the return curve, difference"
     frame = tables.differences(paper, _areas(paper), pairs, TASKS)
@@ -111,7 +111,7 @@ def _differences(paper: Paper, pairs: Mapping[str, tuple[str, str]], series: Seq
 
 
 @figure("What the meta gradient learns", BANDS_AND_BARS)
-def contrasts(paper: Paper) -> alt.TopLevelMixin:
+def contrasts(paper: Paper) -> charts.Panels:
     """Area under the learning curve (mean return over the budget): meta minus a teacher of the same kind that is never
     trained, and minus one that is trained on its meta-rewards in random order. Right of 0, the meta gradient helps.
     """
@@ -119,7 +119,7 @@ def contrasts(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Against noise, under two countings of the updates", BANDS_AND_BARS)
-def countings(paper: Paper) -> alt.TopLevelMixin:
+def countings(paper: Paper) -> charts.Panels:
     """Area under the learning curve: meta (blue) and the teacher that is never trained (grey) minus DDPG with noise
     around its actor. Student: noise has as many updates as their student, 50 in 300 steps. Total: as many as student
     and trial student together, 100 in 300 steps. Right of 0, the teacher is ahead; what the grey dots show as well is
@@ -129,7 +129,7 @@ def countings(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Teacher families", BANDS_AND_BARS)
-def teacher_families(paper: Paper) -> alt.TopLevelMixin:
+def teacher_families(paper: Paper) -> charts.Panels:
     """A teacher of its own, one around the actor that learns σ alone, and one that sees the student's Q."""
     frame = tables.curves(paper, "return", charts.labelled(FAMILIES))
     frame = _where(frame, "local")
@@ -137,7 +137,7 @@ def teacher_families(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Where explorer and student go")
-def visitation(paper: Paper) -> alt.TopLevelMixin:
+def visitation(paper: Paper) -> charts.Panels:
     """Share of the last 500 states of the explorer and of the student's test episodes in each cell of the plane (x, y)
     at the end of training, mean over seeds; each map has its own scale, a stronger colour is more often. S is the
     start, g the small goal, G the large one.
@@ -145,7 +145,7 @@ def visitation(paper: Paper) -> alt.TopLevelMixin:
     pattern = r"visits\((\w+)\)\[(\d+),(\d+)\]"
     rows = paper.scores.filter(pl.col("metric").str.starts_with("visits"), pl.col("task").is_in(list(TASKS)))
     task = next(task for task in TASKS if task in set(rows["task"]))
-    rows = rows.filter(pl.col("task") == task, pl.col("step") == pl.col("step").max())
+    rows = rows.filter(pl.col("task") == task).filter(pl.col("step") == pl.col("step").max())
     seeds = rows["seed"].n_unique()
     shares = rows.group_by("method", "metric").agg(pl.col("value").sum() / seeds)
     shares = shares.with_columns(
@@ -165,7 +165,7 @@ def visitation(paper: Paper) -> alt.TopLevelMixin:
                 for x, y, value in here.sort("x", "y").select("x", "y", "value").iter_rows()
             ]
             drawn.append(_map(values, places, f"{one.name}: {who}"))
-    return alt.concat(*drawn, columns=len(named))
+    return drawn
 
 
 def _map(values: list[dict[str, object]], places: list[dict[str, object]], title: str) -> alt.LayerChart:
@@ -194,16 +194,14 @@ def _map(values: list[dict[str, object]], places: list[dict[str, object]], title
 
 
 @figure("Diagnostics", BANDS_AND_BARS)
-def diagnostics(paper: Paper) -> alt.TopLevelMixin:
+def diagnostics(paper: Paper) -> charts.Panels:
     """Means over the cycles between two points of the curve, deceptive navigation."""
     series, frames = [META, SHUFFLED, FROZEN], []
     task = next(task for task in TASKS if task in set(paper.scores["task"]))
     for metric in DIAGNOSTICS:
         frame = tables.curves(paper, metric, charts.labelled(series) & (pl.col("task") == task))
         frames.append(frame.with_columns(task=pl.lit(metric)))
-    return charts.by_task(
-        pl.concat(frames), DIAGNOSTICS, series, columns=3, x_title="environment steps", y_title="", width=240
-    )
+    return charts.by_task(pl.concat(frames), DIAGNOSTICS, series, x_title="environment steps", y_title="", width=240)
 
 
 def _judged(paper: Paper, metric: str, label: str = "") -> list[dict[str, object]]:
@@ -216,7 +214,7 @@ def _judged(paper: Paper, metric: str, label: str = "") -> list[dict[str, object
     ]
 
 
-def _study(points: list[dict[str, object]], title: str) -> alt.TopLevelMixin:
+def _study(points: list[dict[str, object]], title: str) -> charts.Panels:
     frame = pl.DataFrame(points)
     series = [Series(str(label), str(label), theme.BLUE) for label in frame["method"].unique(maintain_order=True)]
     return charts.by_task(
@@ -225,7 +223,7 @@ def _study(points: list[dict[str, object]], title: str) -> alt.TopLevelMixin:
 
 
 @figure("How much of the meta-reward is signal", BANDS_AND_BARS)
-def signal(paper: Paper) -> alt.TopLevelMixin:
+def signal(paper: Paper) -> charts.Panels:
     """16 data sets D0 from one saved student, each judged twice: correlation of the two judgements, mean over two
     stages of training (InvertedDoublePendulum: the late one alone). 1: the meta-reward depends on D0 alone; 0: it is
     noise. Last row: correlation with the return after learning from the replay and the same D0 together.
@@ -235,7 +233,7 @@ def signal(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("How much of the gradient is signal", BANDS_AND_BARS)
-def gradient(paper: Paper) -> alt.TopLevelMixin:
+def gradient(paper: Paper) -> charts.Panels:
     """Cosine of two meta-gradients from M trials each, M = 8 if not said. 0: a direction at random."""
     points = _judged(paper, "cosine[8]")
     for trials in (4, 2):
@@ -245,7 +243,7 @@ def gradient(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Sensitivity", BANDS_AND_BARS)
-def sensitivity(paper: Paper) -> alt.TopLevelMixin:
+def sensitivity(paper: Paper) -> charts.Panels:
     """|D0|, |D1| and the updates on D0 changed one at a time, on deceptive navigation."""
     areas = _where(_areas(paper).filter(charts.labelled(SENSITIVITY)), "updates_10")
     points = [
@@ -257,7 +255,7 @@ def sensitivity(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Learning curves", BANDS_AND_BARS)
-def learning_curves(paper: Paper) -> alt.TopLevelMixin:
+def learning_curves(paper: Paper) -> charts.Panels:
     """Noise-free return of the student against environment steps of every kind, D0 and D1 included; every method with
     the same number of updates of its student.
     """
@@ -267,7 +265,7 @@ def learning_curves(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Overlap of explorer and student", BANDS_AND_BARS)
-def overlap(paper: Paper) -> alt.TopLevelMixin:
+def overlap(paper: Paper) -> charts.Panels:
     """Intersection of the two histograms of the figure above: 1 where both go the same ways, 0 where never."""
     return charts.metric_by_task(
         paper, "overlap", TASKS, [META, FROZEN, OU, RANDOM], x_title=STEPS, y_title="overlap", height=200, width=250

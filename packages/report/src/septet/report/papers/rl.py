@@ -1,7 +1,5 @@
 """Figures of the validation: PPO, TRPO and DDPG next to those of Stable-Baselines3 and sb3-contrib."""
 
-import altair as alt
-
 from septet.report import charts, theme
 from septet.report.charts import Series
 from septet.report.draw import BANDS, figure
@@ -35,7 +33,7 @@ SERIES = [
 
 
 @figure("The learner next to its peers", BANDS)
-def learning_curves(paper: Paper) -> alt.TopLevelMixin:
+def learning_curves(paper: Paper) -> charts.Panels:
     """Mean return of the training episodes since the last point, of this repository's PPO, TRPO and DDPG and of
     Stable-Baselines3's and sb3-contrib's at the same settings, on different random numbers; on HalfCheetah, Hopper and
     Swimmer also of ours with normalised observations.

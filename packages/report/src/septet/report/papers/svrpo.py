@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
 import polars as pl
 
 from septet.report import charts, tables, theme
@@ -37,7 +36,7 @@ STEPS = "environment steps per seed"
 
 def _curves(
     paper: Paper, metric: str, y_title: str, series: Sequence[Series], x_title: str = STEPS, **options: Any
-) -> alt.TopLevelMixin:
+) -> charts.Panels:
     """One panel per task with the curves of a metric."""
     return charts.metric_by_task(
         paper, metric, TASKS, series, x_title=x_title, y_title=y_title, height=HEIGHT, width=WIDTH, **options
@@ -53,7 +52,7 @@ DIAGNOSTICS = {
 
 
 @figure("Inside the iterations")
-def diagnostics(paper: Paper) -> alt.TopLevelMixin:
+def diagnostics(paper: Paper) -> charts.Panels:
     """What the author's code logs: norm of the full gradient at the snapshot, distance of the mean inner gradient from
     it, relative distance of the parameters, and the largest KL divergence of a state.
     """
@@ -63,15 +62,15 @@ def diagnostics(paper: Paper) -> alt.TopLevelMixin:
     for place, (metric, title) in enumerate(DIAGNOSTICS.items()):
         frame = tables.curves(paper, metric, charts.labelled(CONTROLS) & (pl.col("task") == task))
         chart = charts.curves(frame, CONTROLS, x_title=STEPS, y_title="", height=HEIGHT, width=WIDTH)
-        rows.append(chart.properties(title=f"{TASKS[task]}: {title}" if place == 0 else title[0].upper() + title[1:]))
-    return alt.concat(*rows, columns=2)
+        rows.append(charts.titled(chart, f"{TASKS[task]}: {title}" if place == 0 else title[0].upper() + title[1:]))
+    return rows
 
 
 PARTS = {"gradient_passes": "gradients", "hessian_passes": "Hessian", "evaluations": "line search"}
 
 
 @figure("Cost of an iteration")
-def cost(paper: Paper) -> alt.TopLevelMixin:
+def cost(paper: Paper) -> charts.Panels:
     """Passes over the batch of N samples per iteration: gradients, Hessian products (a product on a tenth of the batch
     counts a tenth), and the line search's evaluations. Means over iterations.
     """
@@ -105,7 +104,7 @@ TRADED = {
 
 
 @figure("What variance is traded for")
-def bias_and_variance(paper: Paper) -> alt.TopLevelMixin:
+def bias_and_variance(paper: Paper) -> charts.Panels:
     """The inner gradient on a Gaussian bandit, whose true gradient is known, at policies on the way along the natural
     gradient; the budget is 0.01 nats. Above: distance of the mean gradient from the true one, as a share of the true
     one's size (in the Fisher metric). The published gradient has no importance ratio, with or without the control
@@ -123,12 +122,12 @@ def bias_and_variance(paper: Paper) -> alt.TopLevelMixin:
                     rows, series, x="nats", x_title="KL divergence, nats", y_title=y_title, log_x=True, log_y=True,
                     points=True, width=95, height=120,
                 )  # fmt: skip
-                drawn.append(chart.properties(title=title))
-    return alt.concat(*drawn, columns=len(BANDITS))
+                drawn.append(charts.titled(chart, title))
+    return drawn
 
 
 @figure("Return against samples", BANDS)
-def returns(paper: Paper) -> alt.TopLevelMixin:
+def returns(paper: Paper) -> charts.Panels:
     """Mean undiscounted return of the episodes of each batch against environment steps: SVRPO, TRPO, and the two
     controls that tell variance reduction (against inner SGD) from several steps in one KL budget (the full-gradient
     loop).
@@ -137,7 +136,7 @@ def returns(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Variants, and the methods that share the idea", BANDS)
-def other_methods(paper: Paper) -> alt.TopLevelMixin:
+def other_methods(paper: Paper) -> charts.Panels:
     """SVRPO next to its ratio surrogate, its early-stopped loop, and SVRPG and SRVR-PG, which sample new trajectories
     in the inner loop, weight them and follow a first-order rule. They need episodes of one length, so they run on the
     pendulum only.
@@ -146,13 +145,13 @@ def other_methods(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Accepted inner steps")
-def acceptance(paper: Paper) -> alt.TopLevelMixin:
+def acceptance(paper: Paper) -> charts.Panels:
     """Share of inner steps that the line search accepts, by position in the inner loop."""
     return _curves(paper, "acceptance_at", "share accepted", LOOPS, "inner step", points=True)
 
 
 @figure("Variance of the gradient")
-def variance_ratio(paper: Paper) -> alt.TopLevelMixin:
+def variance_ratio(paper: Paper) -> charts.Panels:
     """Conditional variance of the SVRG gradient over that of a plain mini-batch of the same size, at the iterates of
     each loop, on mini-batches redrawn. It is 0 at the first step, where SVRG is the full gradient.
     """
@@ -160,7 +159,7 @@ def variance_ratio(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("KL budget")
-def budget(paper: Paper) -> alt.TopLevelMixin:
+def budget(paper: Paper) -> charts.Panels:
     """Mean KL divergence from the sampling policy after each inner step; the budget is 0.01. TRPO's one step leaves a
     part of it.
     """

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import altair as alt
 import polars as pl
 
 from septet.report import charts, tables, theme
@@ -37,7 +36,7 @@ WIDTH, HEIGHT = 250, 200
 
 
 @figure("Each method next to its variational twin", BANDS)
-def returns(paper: Paper) -> alt.TopLevelMixin:
+def returns(paper: Paper) -> charts.Panels:
     """Score of the episodes of each iteration (0: a policy that knows nothing, 1: a good one) against episodes, the
     same number for both: VPG, TRPO and PPO, and their twins with mean-field weights at α = 0.01. The twin's episodes
     are run with sampled weights, so they carry weight noise.
@@ -54,12 +53,12 @@ def returns(paper: Paper) -> alt.TopLevelMixin:
             chart = charts.curves(
                 rows, pair, x_title="episodes per seed", y_title="score", y_domain=domain, width=175, height=130
             )
-            drawn.append(chart.properties(title=f"{title}: {shown}"))
-    return alt.concat(*drawn, columns=3)
+            drawn.append(charts.titled(chart, f"{title}: {shown}"))
+    return drawn
 
 
 @figure("What the variational twin gains")
-def gains(paper: Paper) -> alt.TopLevelMixin:
+def gains(paper: Paper) -> charts.Panels:
     """Score of the twin minus that of its algorithm on the same seeds: mean over training, where the twin's episodes
     carry weight noise, and at the end that of one policy without noise in the actions, for the twin the one with the
     sampler's mean weights. Right of 0 the twin is ahead. Bars are 95 % bootstrap intervals over seeds.
@@ -76,7 +75,7 @@ def gains(paper: Paper) -> alt.TopLevelMixin:
         parts.append(values.with_columns(pl.format("{}/{}", pl.lit(metric), "method").alias("method")))
     frame = tables.differences(paper, pl.concat(parts), pairs, TASKS)
     return charts.by_task(
-        frame, TASKS, series, charts.dots, columns=3, x_title="gain of the twin in score", reference=0.0, width=130
+        frame, TASKS, series, charts.dots, x_title="gain of the twin in score", reference=0.0, width=130
     )
 
 
@@ -95,7 +94,7 @@ def _by_alpha(paper: Paper, task: str, methods: Sequence[str] = ("v_trpo", "v_tr
 
 
 @figure("Spread of the weights against α", BANDS)
-def alpha(paper: Paper) -> alt.TopLevelMixin:
+def alpha(paper: Paper) -> charts.Panels:
     """V-TRPO on the cart-pole. Above: standard deviation of the weights and entropy of the sampler during training.
     Below: where they end, and what that does to the scores; 0 on the axis is α = 0, no log-determinant.
     """
@@ -112,7 +111,7 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
             rows, series, x_title="episodes per seed", y_title=y_title, log_y=log, width=WIDTH,
             height=HEIGHT,
         )  # fmt: skip
-        drawn.append(chart.properties(title=f"{TASKS[task]}: {'σ' if metric == 'sigma' else 'entropy'}"))
+        drawn.append(charts.titled(chart, f"{TASKS[task]}: {'σ' if metric == 'sigma' else 'entropy'}"))
     positive = [value for value in labels if value > 0]
     least = min(positive, default=1e-3) / 10.0  # where alpha 0 stands on a logarithmic axis
     places = pl.DataFrame({"method": list(labels.values()), "alpha": [value or least for value in labels]})
@@ -131,8 +130,8 @@ def alpha(paper: Paper) -> alt.TopLevelMixin:
             pl.concat(frames), [Series(*one) for one in metrics], x="alpha", column="line", x_title="α",
             y_title=y_title, log_x=True, log_y=log, points=True, x_ticks=ticks, width=WIDTH, height=HEIGHT,
         )  # fmt: skip
-        drawn.append(chart.properties(title=f"{TASKS[task]}: {title} against α"))
-    return alt.concat(*drawn, columns=2)
+        drawn.append(charts.titled(chart, f"{TASKS[task]}: {title} against α"))
+    return drawn
 
 
 SCORES = [round(0.05 * step, 2) for step in range(23)]
@@ -141,7 +140,7 @@ ALPHAS = {0.0: theme.BLACK, 0.01: theme.BLUE, 0.1: theme.VERMILION, 1.0: theme.O
 
 
 @figure("Returns of sampled policies", BANDS)
-def sampled_policies(paper: Paper) -> alt.TopLevelMixin:
+def sampled_policies(paper: Paper) -> charts.Panels:
     """Share of the 32 policies drawn from the final sampler of each seed whose episode without action noise scores at
     least so much, V-TRPO. A step at 1: all policies of the sampler solve the task; a slope: they differ.
     """
@@ -164,8 +163,8 @@ def sampled_policies(paper: Paper) -> alt.TopLevelMixin:
             here, series, x="score", x_title="score", y_title="share of policies that reach it", y_domain=(0.0, 1.0),
             width=WIDTH, height=HEIGHT,
         )  # fmt: skip
-        drawn.append(chart.properties(title=title))
-    return alt.concat(*drawn, columns=2)
+        drawn.append(charts.titled(chart, title))
+    return drawn
 
 
 BASELINES = [
@@ -189,7 +188,7 @@ BASELINES = [
 
 
 @figure("All methods on one task")
-def baselines(paper: Paper) -> alt.TopLevelMixin:
+def baselines(paper: Paper) -> charts.Panels:
     """Mean score over training, and score of the mean-weight policy at the end: the method, what its parts are worth,
     other families of samplers, and other ways to spread policies. Bars are 95 % bootstrap intervals over seeds.
     """
@@ -201,8 +200,8 @@ def baselines(paper: Paper) -> alt.TopLevelMixin:
     drawn = []
     for title, frame in (("mean over training", whole), ("mean-weight policy at the end", end)):
         chart = charts.dots(frame, BASELINES, x_title="score", width=160)
-        drawn.append(chart.properties(title=f"{TASKS[task]}: {title}"))
-    return alt.concat(*drawn, columns=2)
+        drawn.append(charts.titled(chart, f"{TASKS[task]}: {title}"))
+    return drawn
 
 
 EXPLORERS = [
@@ -215,7 +214,7 @@ EXPLORERS = [
 
 
 @figure("Exploration where reward is rare", BANDS)
-def exploration(paper: Paper) -> alt.TopLevelMixin:
+def exploration(paper: Paper) -> charts.Panels:
     """Share of episodes that reach the goal of a mountain car whose only reward is at the goal. Weight noise, σ = 0.3
     at the start, moves the car the same way for a whole episode; action noise does not.
     """

@@ -29,7 +29,7 @@ REACH = 3.2
 
 
 @figure("Known posteriors and what each sampler makes of them")
-def posterior(paper: Paper) -> alt.TopLevelMixin:
+def posterior(paper: Paper) -> charts.Panels:
     """Contours of the posterior at 90, 50, 10 and 1 % of its highest density, and samples of one seed. First the return
     with four peaks, by family and by the Stein methods; then the quadratic return, whose posterior is a Gaussian: mean
     field, full, and what is left without the log-determinant.
@@ -42,8 +42,8 @@ def posterior(paper: Paper) -> alt.TopLevelMixin:
             by = {label.partition("/")[2]: label for label in card.methods}
             for variant in (name for name in variants if name in by):
                 rows = samples.filter(pl.col("method") == by[variant]).head(SHOWN)
-                drawn.append(_panel(lines, rows).properties(title=variants[variant]))
-    return alt.concat(*drawn, columns=4)
+                drawn.append(charts.titled(_panel(lines, rows), variants[variant]))
+    return drawn
 
 
 def log_density(card: RunCard) -> Any:

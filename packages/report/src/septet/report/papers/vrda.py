@@ -91,20 +91,19 @@ def _by_lambda(paper: Paper, metric: str) -> pl.DataFrame:
     return _split(frame).with_columns(l1=pl.col("method").replace_strict(places, return_dtype=pl.Float64))
 
 
-def _row(frames: dict[str, pl.DataFrame], draw: Callable[[str, pl.DataFrame], alt.LayerChart]) -> alt.TopLevelMixin:
+def _row(frames: dict[str, pl.DataFrame], draw: Callable[[str, pl.DataFrame], alt.LayerChart]) -> charts.Panels:
     """For each task a panel of each frame, side by side; `draw` takes the name of the frame and its rows."""
     here = [task for task in TASKS if any(task in set(frame["task"]) for frame in frames.values())]
-    drawn = [
-        draw(name, rows).properties(title=f"{TASKS[task]}: {name}" if len(here) > 1 else name)
+    return [
+        charts.titled(draw(name, rows), f"{TASKS[task]}: {name}" if len(here) > 1 else name)
         for task in here
         for name, frame in frames.items()
         if not (rows := frame.filter(pl.col("task") == task)).is_empty()
     ]
-    return alt.concat(*drawn, columns=2)
 
 
 @figure("Weights as examples go by", INTERVAL)
-def weights(paper: Paper) -> alt.TopLevelMixin:
+def weights(paper: Paper) -> charts.Panels:
     """The paper's figure 1: non-zero weights of the last predictor against the training lists presented (twenty
     passes), a line for each λ.
     """
@@ -119,7 +118,7 @@ def weights(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Weights and F against λ", INTERVAL)
-def f_against_lambda(paper: Paper) -> alt.TopLevelMixin:
+def f_against_lambda(paper: Paper) -> charts.Panels:
     """The paper's figure 2: means over the ends of the epochs. The paper tests the averaged predictor; sparsity belongs
     to the last one, the average is a union of supports.
     """
@@ -134,7 +133,7 @@ def f_against_lambda(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Mistakes as examples go by", INTERVAL)
-def mistakes(paper: Paper) -> alt.TopLevelMixin:
+def mistakes(paper: Paper) -> charts.Panels:
     """The paper's figure 3: training mistakes so far against the lists presented. With hinge loss λ = 0 is the
     perceptron.
     """
@@ -150,7 +149,7 @@ def mistakes(paper: Paper) -> alt.TopLevelMixin:
     )  # fmt: skip
 
 
-def _over_ten(paper: Paper, series: list[Series]) -> alt.TopLevelMixin:
+def _over_ten(paper: Paper, series: list[Series]) -> charts.Panels:
     """Mean and standard deviation of F over the first half of the epochs, as dots."""
     titles = {"mean over epochs": "f_half", "standard deviation over epochs": "f_spread_half"}
     return _row(
@@ -160,7 +159,7 @@ def _over_ten(paper: Paper, series: list[Series]) -> alt.TopLevelMixin:
 
 
 @figure("Single and averaged prediction", INTERVAL)
-def predictions(paper: Paper) -> alt.TopLevelMixin:
+def predictions(paper: Paper) -> charts.Panels:
     """The paper's figure 4: the weights at the end of each epoch against the average, over the first ten epochs, at the
     paper's λ and η.
     """
@@ -168,7 +167,7 @@ def predictions(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("RDA on every example", INTERVAL)
-def full_rda(paper: Paper) -> alt.TopLevelMixin:
+def full_rda(paper: Paper) -> charts.Panels:
     """The paper's figure 5: averaged predictors of vRDA and of RDA on every example over the first ten epochs, at the
     paper's λ and η, and RDA at an η and λ of its own.
     """
@@ -176,13 +175,13 @@ def full_rda(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("All learners", INTERVAL)
-def table(paper: Paper) -> alt.TopLevelMixin:
+def table(paper: Paper) -> charts.Panels:
     """The paper's table 1 with more rows: F on test, mean over the ends of the epochs."""
     return charts.by_task(tables.levels(paper, "f_epochs"), TASKS, METHODS, charts.dots, x_title="F on test", width=360)
 
 
 @figure("Sparsity against accuracy", INTERVAL)
-def frontier(paper: Paper) -> alt.TopLevelMixin:
+def frontier(paper: Paper) -> charts.Panels:
     """F against non-zero weights along the regularisation path, means over the ends of the epochs; further up and left
     is better.
     """
@@ -198,7 +197,7 @@ def frontier(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Mistakes and their bound", INTERVAL)
-def bound(paper: Paper) -> alt.TopLevelMixin:
+def bound(paper: Paper) -> charts.Panels:
     """Training mistakes M and the bound at the better of two comparators, the last and the averaged predictor, each at
     the multiple that fits the mistakes best; next to it the relative strength of regularisation.
     """

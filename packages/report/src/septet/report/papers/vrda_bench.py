@@ -20,7 +20,7 @@ COST = [Series("fit", "fit", theme.BLUE)]
 
 
 @figure("Cost against non-zeros and dimension")
-def growth(rows: pl.DataFrame) -> alt.TopLevelMixin:
+def growth(rows: pl.DataFrame) -> charts.Panels:
     """Time of one pass of fit, checks included, per non-zero of the data (median of three passes): level where the cost
     is proportional to the non-zeros and blind to the number of columns. Horizontal axes logarithmic.
     """

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-import altair as alt
 import numpy as np
 import polars as pl
 
@@ -64,7 +63,7 @@ def _iterations(paper: Paper, metric: str, tasks: Iterable[str] = SYSTEM) -> pl.
 
 
 @figure("Return and time")
-def return_and_time(paper: Paper) -> alt.TopLevelMixin:
+def return_and_time(paper: Paper) -> charts.Panels:
     """In place of the paper's figure 3, return against time, of which each method's time only stretches the axis: mean
     return over all of training, with 95 % bootstrap intervals over seeds, and seconds of an iteration, all seeds in
     lockstep, median over iterations; jobs that shared the processors have none. More samplers change the time, not the
@@ -78,8 +77,8 @@ def return_and_time(paper: Paper) -> alt.TopLevelMixin:
         for frame, title in ((returns, "return, mean over training"), (seconds, "seconds of an iteration")):
             rows = frame.filter(charts.labelled(RUNS), pl.col("task") == task)
             if not rows.is_empty():
-                drawn.append(charts.dots(rows, RUNS, x_title=title, width=180).properties(title=name))
-    return alt.concat(*drawn, columns=2)
+                drawn.append(charts.titled(charts.dots(rows, RUNS, x_title=title, width=180), name))
+    return drawn
 
 
 def _kind() -> pl.Expr:
@@ -111,7 +110,7 @@ def _against_samplers(
     y_title: str,
     domain: Callable[[pl.DataFrame], tuple[float, float] | None],
     height: int = 200,
-) -> alt.TopLevelMixin:
+) -> charts.Panels:
     """Curves against N, with ticks at the pools that were run; `domain` gives the vertical limits of a panel's rows."""
     return charts.panels(
         frame,
@@ -124,7 +123,7 @@ def _against_samplers(
     )  # fmt: skip
 
 
-def _seconds(paper: Paper, metric: str, title: str) -> alt.TopLevelMixin:
+def _seconds(paper: Paper, metric: str, title: str) -> charts.Panels:
     frame = _summary(_iterations(paper, metric)).with_columns(_kind())
     series = (POOL, LOOP, ASYNCHRONOUS)
     return _against_samplers(frame, series, title, lambda rows: (0.0, 1.08 * float(np.max(rows["high"].to_numpy()))))
@@ -140,7 +139,7 @@ def _over_one(rows: pl.DataFrame) -> Callable[[str, str, Array], Array]:
 
 
 @figure("Speed-up", MEDIANS)
-def speedup(paper: Paper) -> alt.TopLevelMixin:
+def speedup(paper: Paper) -> charts.Panels:
     """Time with one sampler divided by time with N, for collection (the paper's figure 5) and for the whole iteration;
     grey is N itself, orange what Amdahl's law allows the iteration, from the share of collection at N = 1.
     """
@@ -159,7 +158,7 @@ def speedup(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Where the time goes", MEDIANS)
-def shares(paper: Paper) -> alt.TopLevelMixin:
+def shares(paper: Paper) -> charts.Panels:
     """Shares of collection and learning in an iteration (the paper's figure 6)."""
     frames = [
         _summary(_iterations(paper, one.label).filter(_kind() == POOL.label)).with_columns(kind=pl.lit(one.label))
@@ -169,7 +168,7 @@ def shares(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Return against samples", BANDS)
-def return_against_samples(paper: Paper) -> alt.TopLevelMixin:
+def return_against_samples(paper: Paper) -> charts.Panels:
     """The same runs against environment steps. The number of samplers alone changes no sample, so N = 1 lies under N =
     2; what differs is a scaler per sampler, or the policy of the authors' script for N = 1.
     """
@@ -179,13 +178,13 @@ def return_against_samples(paper: Paper) -> alt.TopLevelMixin:
 
 
 @figure("Time to collect", MEDIANS)
-def collection_time(paper: Paper) -> alt.TopLevelMixin:
+def collection_time(paper: Paper) -> charts.Panels:
     """Seconds to collect the samples of one iteration (the paper's figure 4)."""
     return _seconds(paper, "seconds(collect)", "seconds to collect")
 
 
 @figure("Time to learn", MEDIANS)
-def learning_time(paper: Paper) -> alt.TopLevelMixin:
+def learning_time(paper: Paper) -> charts.Panels:
     """Seconds of one policy update (the paper's figure 7), which do not depend on N."""
     return _seconds(paper, "seconds(learn)", "seconds to learn")
 

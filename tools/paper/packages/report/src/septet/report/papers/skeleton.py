@@ -1,7 +1,5 @@
 """Figures of skeleton, from its score table and run cards alone."""
 
-import altair as alt
-
 from septet.report import charts, tables, theme
 from septet.report.charts import Series
 from septet.report.draw import BANDS, figure
@@ -11,10 +9,10 @@ SERIES = [Series("shrunk", "shrunk", theme.BLUE), Series("plain", "plain mean", 
 
 
 @figure("Squared error of the estimates", BANDS)
-def error(paper: Paper) -> alt.TopLevelMixin:
+def error(paper: Paper) -> charts.Panels:
     """Mean squared error of the estimate after t observations."""
     rows = tables.curves(paper, "squared_error")
-    return charts.curves(rows, SERIES, x_title="observations", y_title="squared error", log_x=True, log_y=True)
+    return [charts.curves(rows, SERIES, x_title="observations", y_title="squared error", log_x=True, log_y=True)]
 
 
 FIGURES = [error]
