@@ -1,6 +1,9 @@
 """The train verb as a whole: determinism, batches, and the method page's checks on a small run."""
 
+import os
 import signal
+import subprocess
+import sys
 
 import gymnasium
 import numpy as np
@@ -60,6 +63,21 @@ def test_all_that_an_iteration_depends_on_is_declared(case):
     for name, values in expected.scores.items():
         np.testing.assert_array_equal(found.scores[name], values)
     assert forgotten(whole, second) == set()
+
+
+@pytest.mark.parametrize("case", [("svrpo", POLE), ("svrpg", SWING)], ids=lambda case: case[0])
+def test_neither_mkl_nor_the_threads_of_openblas_change_a_byte(case, tmp_path):
+    """`compatible` keeps MKL to the code that it has for all makers: what does not change with it is not its."""
+    found = set()
+    for model, threads in (("portable", "1"), ("portable", "2"), ("compatible", "1")):
+        out = tmp_path / f"{model}-{threads}"
+        command = [sys.executable, "-m", "septet.processor", model, "--", sys.executable, "-m", "septet.svrpo", "train"]
+        subprocess.run(
+            [*command, "--config", "-", "--out", str(out)], input=job(*case).model_dump_json(), text=True, check=True,
+            capture_output=True, env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+        )  # fmt: skip
+        found.add((out / "scores.parquet").read_bytes())
+    assert len(found) == 1
 
 
 def test_threads_change_nothing(tmp_path):

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from septet import sampler
@@ -59,6 +60,7 @@ class Collecting:
     judged_by, judged_after = "return", False
 
     def __init__(self, job: Job, environments: int, steps: int) -> None:
+        threadpool_limits(1, "blas")  # a job's own threads work on different seeds, and sums do not depend on them
         self.job, self.environments, self.steps = job, environments, steps
         observation_size, action_size, time_limit = sizes_of(job)
         if steps < time_limit:

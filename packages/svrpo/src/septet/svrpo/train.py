@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from septet.history import History
 from septet.rl.models import Environment, Kept
@@ -36,6 +37,7 @@ def build(job: Job) -> TrustRegionLearner | FirstOrderLearner:
 def train(job: Job, out: Path) -> None:
     """Run one method on one task and write OUT/scores.parquet, OUT/timing.parquet and OUT/run.json."""
     torch.set_num_threads(1)  # a job's own threads work on different seeds
+    threadpool_limits(1, "blas")
     with Run(
         out, job, paper=PAPER, method=job.method.name, task=job.task.name, seeds=job.seeds, packages=PACKAGES,
         libraries=LIBRARIES,
