@@ -100,7 +100,7 @@ def test_a_file_that_may_not_grow_is_told_and_the_older_state_stays(config, whol
 
 def test_memory_that_is_not_there_is_told_in_one_line(tmp_path):
     config = tmp_path / "job.json"
-    config.write_text(json.dumps(job(horizon=10**13).model_dump(mode="json")))
+    config.write_text(json.dumps(job(points=10**13).model_dump(mode="json")))
     done = start(config, tmp_path / "out")
     assert done.returncode == EXIT_NO_ROOM, done.stderr
     assert "not enough memory" in done.stderr and "Traceback" not in done.stderr
