@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from pydantic import ValidationError
 
 from septet.card import RunCard
@@ -29,6 +30,8 @@ POLE = Task(
 SWING = POLE.model_copy(
     update={"name": "pendulum", "environment": "Pendulum-v1", "batch_size": 2000, "environments": 5}
 )
+
+BANDIT = EXPERIMENTS.tasks["bandit"].model_copy(update={"name": "bandit", "batch_size": 200, "minibatch_size": 20})
 
 
 def job(method, task=POLE, seeds=(0, 1), **settings):
@@ -78,25 +81,21 @@ def test_the_threads_of_openblas_change_no_byte(case, tmp_path):
     assert len(found) == 1
 
 
-PRODUCTS = """
-import hashlib, torch
-from septet.svrpo.network_passes import product
-draw = torch.Generator().manual_seed(0)
-for kind in (torch.float32, torch.float64):
-    for shape in ((2048, 17, 64), (2048, 64, 6), (64, 2048, 64)):
-        a, b = (torch.randn(*part, dtype=kind, generator=draw) for part in (shape[:2], shape[1:]))
-        print(hashlib.sha256(product(a, b).numpy().tobytes()).hexdigest())
-"""
+MKL = ("matmul", "__matmul__", "mm", "bmm", "mv", "dot", "addmm", "baddbmm", "exp", "exp_", "log", "tanh", "tanh_")
+"""Functions for which PyTorch calls MKL, whose results depend on the maker of the processor."""
 
 
-def test_products_are_not_by_mkl():
-    """`compatible` keeps MKL to the code that it has for all makers: what does not change with it is not its."""
-    command = [sys.executable, "-m", "septet.processor"]
-    found = [
-        subprocess.run([*command, model, "--", sys.executable, "-c", PRODUCTS], check=True, capture_output=True).stdout
-        for model in ("portable", "compatible")
-    ]
-    assert found[0] == found[1] and found[0].count(b"\n") == 6
+@pytest.mark.parametrize("case", [*CASES, ("estimators", BANDIT)], ids=lambda case: case[0])
+def test_no_method_computes_with_mkl(case, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("MKL")
+
+    for name in MKL:
+        monkeypatch.setattr(torch.Tensor, name, refuse)
+        monkeypatch.setattr(torch, name, refuse, raising=False)
+    with pytest.raises(AssertionError, match="MKL"):
+        torch.ones(2).exp()
+    train(job(*case), tmp_path)
 
 
 def test_threads_change_nothing(tmp_path):

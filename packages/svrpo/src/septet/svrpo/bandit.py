@@ -52,8 +52,8 @@ def _divergence(t: float, distance: float) -> float:
 
 def true_gradient(w: Tensor, distance: float) -> Tensor:
     """Gradient (3,) of -J, which the surrogate's estimates: dJ/dm = 2 (c - m), dJ/dlog s = -2 s^2."""
-    _, mean, log_std = w
-    return torch.stack([torch.zeros_like(mean), 2.0 * (mean - distance), 2.0 * (2.0 * log_std).exp()])
+    _, mean, log_std = w.tolist()
+    return torch.tensor([0.0, 2.0 * (mean - distance), 2.0 * math.exp(2.0 * log_std)], dtype=w.dtype)
 
 
 def natural_square(gradient: Tensor, w: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def natural_square(gradient: Tensor, w: Tensor) -> Tensor:
 
     It is the length in which a Newton step sees a gradient, whatever the parametrisation.
     """
-    return gradient[..., 1].square() * (2.0 * w[2]).exp() + 0.5 * gradient[..., 2].square()
+    return gradient[..., 1].square() * math.exp(2.0 * w[2]) + 0.5 * gradient[..., 2].square()
 
 
 def samples_of(task: GaussianBandit, rng: np.random.Generator) -> Samples:

@@ -73,6 +73,11 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
 
 
+def exponential(x: Tensor) -> Tensor:
+    """exp(x), by NumPy: PyTorch's is MKL's, too."""
+    return torch.from_numpy(np.exp(x.numpy()))
+
+
 def forward(layers: Layers, x: Tensor) -> tuple[list[Tensor], Tensor]:
     """Inputs of each layer ``[x, h_1, ...]`` and the mean (n, A), from states x (n, in)."""
     inputs = [x]
@@ -98,14 +103,14 @@ def slope(h: Tensor) -> Tensor:
 
 def log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
     """log pi (n,) of actions (n, A): sum_j -(a_j - m_j)² / (2 s_j²) - log s_j - log(2 pi) / 2."""
-    squares = product((action - mean).square_(), (-2.0 * log_std).exp())
+    squares = product((action - mean).square_(), exponential(-2.0 * log_std))
     return -0.5 * squares - (log_std.sum() + 0.5 * LOG_2PI * len(log_std))
 
 
 def ratio_weights(part: Samples, mean: Tensor, log_std: Tensor, old_log_std: Tensor) -> Tensor:
     """Advantages times pi_w / pi_w~, (n,)."""
     change = log_prob(mean, log_std, part.action) - log_prob(part.mean, old_log_std, part.action)
-    return change.exp_().mul_(part.advantage)
+    return exponential(change).mul_(part.advantage)
 
 
 def surrogate_gradient(network: Network, row: Tensor, parts: Parts, old_log_std: Tensor, ratio: bool = False) -> Tensor:
@@ -123,7 +128,7 @@ def surrogate_gradient(network: Network, row: Tensor, parts: Parts, old_log_std:
     layers, log_std = split(network, row)
     out = torch.zeros_like(row)
     places, place = split(network, out)
-    precision, count = (-2.0 * log_std).exp(), size(parts)
+    precision, count = exponential(-2.0 * log_std), size(parts)
     for part in parts:
         inputs, mean = forward(layers, part.observation)
         weight = ratio_weights(part, mean, log_std, old_log_std) if ratio else part.advantage
@@ -147,7 +152,7 @@ def surrogate_and_kl(
         target_kl: delta; infinity to compute both whatever they are.
     """
     layers, log_std = split(network, row)
-    precision, count = (-2.0 * log_std).exp(), size(parts)
+    precision, count = exponential(-2.0 * log_std), size(parts)
     widths = width_divergence(log_std, old_log_std, precision)
     constant = float(log_std.sum()) + 0.5 * LOG_2PI * len(log_std)
     loss = divergence = 0.0
@@ -168,13 +173,13 @@ def surrogate_and_kl(
 
 def width_divergence(log_std: Tensor, old_log_std: Tensor, precision: Tensor) -> float:
     """What every state's KL divergence has from the standard deviations alone; at least 0."""
-    return float((log_std - old_log_std + 0.5 * (2.0 * old_log_std).exp() * precision - 0.5).sum())
+    return float((log_std - old_log_std + 0.5 * exponential(2.0 * old_log_std) * precision - 0.5).sum())
 
 
 def kl_of_states(network: Network, row: Tensor, parts: Parts, old_log_std: Tensor) -> Tensor:
     """KL divergence (n,) of each state from the sampling policy."""
     layers, log_std = split(network, row)
-    precision = (-2.0 * log_std).exp()
+    precision = exponential(-2.0 * log_std)
     away = [product((part.mean - forward(layers, part.observation)[1]).square_(), 0.5 * precision) for part in parts]
     return torch.cat(away) + width_divergence(log_std, old_log_std, precision)
 
@@ -191,8 +196,8 @@ def kl_hessian(network: Network, row: Tensor, parts: Parts, old_log_std: Tensor)
     At the sampling policy d = 0, which leaves the Fisher matrix; elsewhere H may be indefinite.
     """
     layers, log_std = split(network, row)
-    precision, weight = (-2.0 * log_std).exp(), 1.0 / size(parts)
-    spread = (2.0 * old_log_std).exp()
+    precision, weight = exponential(-2.0 * log_std), 1.0 / size(parts)
+    spread = exponential(2.0 * old_log_std)
     products = [_part_of_hessian(layers, part, precision, weight, spread) for part in parts]
 
     def hessian(v: Tensor) -> Tensor:
