@@ -25,7 +25,7 @@ from septet.files import write_text
 from septet.reading import is_file, is_folder
 from septet.report import judging, tables, verdicts
 from septet.report.claims import Claim, read_claims
-from septet.report.published import rounded
+from septet.report.published import same_as_published
 from septet.report.statistics import Array
 from septet.report.tables import Paper, paper_of, papers_in
 
@@ -67,7 +67,7 @@ class Comparison(Settings):
     tolerance: float
     compared: int
     identical: list[str]
-    """Papers whose score tables are the same, or one is the other rounded, as it is published."""
+    """Papers whose score tables are the same, or differ as a table and its published copy, which is rounded."""
     only_in_a: list[str]
     only_in_b: list[str]
     differences: list[Difference]
@@ -115,7 +115,7 @@ def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Com
         if one.scale != two.scale:
             raise InputError(str(b / name), expected=f"runs of scale {one.scale}", found=two.scale)
         claimed = read_claims(claims / f"{name}.yaml").claims if is_file(claims / f"{name}.yaml") else []
-        if same(one, two):
+        if same_as_published(one.scores, two.scores):
             identical.append(name)
             continue
         metrics = {claim.column for claim in claimed if not claim.is_timed}  # the others are diagnostics
@@ -132,13 +132,6 @@ def compare(a: Path, b: Path, claims: Path, tolerance: float = TOLERANCE) -> Com
         only_in_a=sorted(names_a - names_b),
         only_in_b=sorted(names_b - names_a),
         differences=[_difference(pair, count, tolerance) for pair in pairs],
-    )
-
-
-def same(a: Paper, b: Paper) -> bool:
-    """Whether two score tables are the same, or one is the other as it is published, rounded."""
-    return any(
-        x.equals(y) for x, y in ((a.scores, b.scores), (rounded(a.scores), b.scores), (a.scores, rounded(b.scores)))
     )
 
 
