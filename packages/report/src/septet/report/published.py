@@ -19,7 +19,7 @@ from septet.sealed import write_json
 def publish(results: Path, papers: list[str], out: Path, *, add: bool = False) -> list[str]:
     """Write each paper's scores, times and run cards, reduce its models, and write a manifest with their checksums.
 
-    Scores are rounded to five digits, which makes the tables much smaller. What is there of other papers stays,
+    Scores are rounded to six digits, which makes the tables much smaller. What is there of other papers stays,
     whatever scale it is of.
 
     Args:
@@ -64,28 +64,28 @@ def _joined(old: Paper, new: Paper) -> Paper:
 
 
 def rounded(scores: pl.DataFrame) -> pl.DataFrame:
-    """A score table as it is published: values at 17 binary digits, except those beyond the range of single precision.
+    """A score table as it is published: values at 20 binary digits, except those beyond the range of single precision.
 
-    Whole numbers up to 100,000 stay as they are; others move by four millionths of their size at most.
+    Whole numbers up to a million stay as they are; others move by about a millionth of their size at most.
     """
     values = scores["value"].to_numpy()
     with np.errstate(over="ignore"):
         single = values.astype(np.float32)
-    short = ((single.view(np.int32) + 64) & ~127).view(np.float32).astype(np.float64)  # 7 of its 24 digits are dropped
+    short = ((single.view(np.int32) + 8) & ~15).view(np.float32).astype(np.float64)  # 4 of its 24 digits are dropped
     return scores.with_columns(value=pl.Series(np.where(np.isfinite(short), short, values)))
 
 
 def same_as_published(a: pl.DataFrame, b: pl.DataFrame) -> bool:
     """Whether two score tables are the same, or one is published: rounded, once or twice, from the other.
 
-    Then no value differs by more than a unit of the 17th binary digit.
+    Then no value differs by more than a unit of the 20th binary digit.
     """
     if a.equals(b):
         return True
     if not a.drop("value").equals(b.drop("value")) or not any(rounded(one).equals(one) for one in (a, b)):
         return False
     x, y = (table["value"].to_numpy() for table in (a, b))
-    return np.allclose(x, y, rtol=2.0**-16, atol=1e-42, equal_nan=True)  # atol: single precision's smallest numbers
+    return np.allclose(x, y, rtol=2.0**-19, atol=1e-42, equal_nan=True)  # atol: single precision's smallest numbers
 
 
 def _kept(out: Path, papers: list[str]) -> dict[str, str]:
