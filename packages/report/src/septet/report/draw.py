@@ -19,7 +19,7 @@ from septet.report import compose_svg, tabulate, theme
 from septet.report.charts import Panels, nothing
 from septet.report.compose_svg import compose
 from septet.report.figure_files import Drawn, Panel, read_figure, write_figure
-from septet.report.tables import paper_of
+from septet.report.tables import NotRun, paper_of
 from septet.report.vega import panel
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
@@ -76,9 +76,17 @@ def draw(results: Path, out: Path, paper: str, only: str | None = None) -> None:
             continue
         with debug_mode(False):  # Altair checks each part of a chart as it is built; Vega draws it, or fails
             about = {"title": figure.title, "caption": figure.caption, "source": table.table}
-            export(figure.draw(table) or [nothing()], out, figure.name, place=place, **about)
+            export(panels_of(figure, table) or [nothing()], out, figure.name, place=place, **about)
     if only is None:
         _remove_old(out, {figure.name for figure in figures}, table.table)
+
+
+def panels_of(figure: Figure, results: Any) -> Panels:
+    """The panels of a figure; none if what it shows is not among the runs, as of a paper that was run in part."""
+    try:
+        return figure.draw(results)
+    except NotRun:
+        return []
 
 
 def _remove_old(folder: Path, names: Set[str], table: str) -> None:

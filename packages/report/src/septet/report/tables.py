@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -33,9 +33,21 @@ SUMMARY = pl.Schema(
 )
 """Columns of the summaries over seeds."""
 EVERY = pl.lit(True)
+Thing = TypeVar("Thing")
 CONTENDED = 0.5
 """Share of a job's time with a process waiting for a processor from which a machine counts as busy: cores that are
 shared slow a job's processor time, too."""
+
+
+class NotRun(InputError):
+    """What a figure shows is not among the runs."""
+
+
+def first(found: Iterable[Thing]) -> Thing:
+    """The first of what a figure may show. Raises NotRun if there is none."""
+    for one in found:
+        return one
+    raise NotRun("figure", expected="a task that it shows", found="none of them")
 
 
 @dataclass(frozen=True)
@@ -309,7 +321,7 @@ def _rows(paper: Paper, metric: str) -> pl.DataFrame:
     rows = paper.scores.filter(pl.col("metric") == metric)
     if rows.is_empty():
         known = ", ".join(paper.scores["metric"].unique().sort())
-        raise InputError(f"scores of {paper.id}", expected=f"the metric {metric}", found=f"only {known}")
+        raise NotRun(f"scores of {paper.id}", expected=f"the metric {metric}", found=f"only {known}")
     return rows
 
 

@@ -113,7 +113,10 @@ def _decays(paper: Paper, method: str, suffix: str = "") -> pl.DataFrame:
         if label == f"{method}/none"
         or (label.startswith(f"{method}/exp") and label.endswith(suffix) and not label.endswith(others))
     ]
-    return pl.DataFrame({"method": labels, "forgetting": [max(rates[label], NO_DECAY) for label in labels]})
+    places = [max(rates[label], NO_DECAY) for label in labels]
+    return pl.DataFrame(
+        {"method": labels, "forgetting": places}, schema={"method": pl.String, "forgetting": pl.Float64}
+    )
 
 
 @figure("Regret over time", BANDS_AND_BARS)
@@ -145,6 +148,8 @@ def regret_against_decay(paper: Paper) -> charts.Panels:
             place = {"task": name, "world": task, "forgetting": forgetting}
             mean = values[:, 0].mean() / values[:, 1].mean()
             parts.append({**place, "mean": mean, "low": float(low), "high": float(high), "run": group["run"][0]})
+    if not parts:
+        return []
     frame = pl.DataFrame(parts)
     domain = (float(frame["low"].min()), float(frame["high"].max()))  # type: ignore[arg-type]
     names = {name: name for name in frame["task"].unique(maintain_order=True)}
@@ -168,7 +173,7 @@ def tracking(paper: Paper) -> charts.Panels:
     decay the posterior grows sure and lags; with too much it stays vague.
     """
     frame = tables.with_runs(paper, paper.scores.filter(pl.col("metric").str.starts_with("path_")))
-    task = "tau1000" if "tau1000" in frame["task"] else frame["task"][0]
+    task = tables.first(sorted(frame["task"].unique(maintain_order=True), key=lambda task: task != "tau1000"))
     frame = frame.filter(pl.col("task") == task, pl.col("method").is_in(list(PATHS)))
     wide = frame.pivot(on="metric", index=["method", "step", "run"], values="value").rename({"method": "task"})
     lines = {"posterior": (pl.col("path_mean"), 2 * pl.col("path_sd")), "weight": (pl.col("path_weight"), pl.lit(0.0))}
@@ -191,7 +196,7 @@ def memory(paper: Paper) -> charts.Panels:
     parts = []
     for metric, name in (("effective_samples", "Effective sample size"), ("posterior_variance", "Posterior variance")):
         frame = tables.curves(paper, metric, charts.labelled(SCHEDULES))
-        task = "tau1000" if "tau1000" in frame["task"] else frame["task"][0]
+        task = tables.first(sorted(frame["task"].unique(maintain_order=True), key=lambda task: task != "tau1000"))
         parts.append(frame.filter(pl.col("task") == task).with_columns(task=pl.lit(name)))
     names = {"Effective sample size": "Effective sample size N_t", "Posterior variance": "Posterior variance"}
     return charts.panels(

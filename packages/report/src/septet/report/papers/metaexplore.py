@@ -144,7 +144,7 @@ def visitation(paper: Paper) -> charts.Panels:
     """
     pattern = r"visits\((\w+)\)\[(\d+),(\d+)\]"
     rows = paper.scores.filter(pl.col("metric").str.starts_with("visits"), pl.col("task").is_in(list(TASKS)))
-    task = next(task for task in TASKS if task in set(rows["task"]))
+    task = tables.first(task for task in TASKS if task in set(rows["task"]))
     rows = rows.filter(pl.col("task") == task).filter(pl.col("step") == pl.col("step").max())
     seeds = rows["seed"].n_unique()
     shares = rows.group_by("method", "metric").agg(pl.col("value").sum() / seeds)
@@ -197,7 +197,7 @@ def _map(values: list[dict[str, object]], places: list[dict[str, object]], title
 def diagnostics(paper: Paper) -> charts.Panels:
     """Means over the cycles between two points of the curve, deceptive navigation."""
     series, frames = [META, SHUFFLED, FROZEN], []
-    task = next(task for task in TASKS if task in set(paper.scores["task"]))
+    task = tables.first(task for task in TASKS if task in set(paper.scores["task"]))
     for metric in DIAGNOSTICS:
         frame = tables.curves(paper, metric, charts.labelled(series) & (pl.col("task") == task))
         frames.append(frame.with_columns(task=pl.lit(metric)))
@@ -215,7 +215,7 @@ def _judged(paper: Paper, metric: str, label: str = "") -> list[dict[str, object
 
 
 def _study(points: list[dict[str, object]], title: str) -> charts.Panels:
-    frame = pl.DataFrame(points)
+    frame = pl.DataFrame(points, schema=None if points else ["task", "method"])
     series = [Series(str(label), str(label), theme.BLUE) for label in frame["method"].unique(maintain_order=True)]
     return charts.by_task(
         frame, TASKS, series, charts.dots, x_title=title, reference=0.0, x_domain=(-1.0, 1.0), width=220

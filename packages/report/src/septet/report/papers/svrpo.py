@@ -57,7 +57,7 @@ def diagnostics(paper: Paper) -> charts.Panels:
     it, relative distance of the parameters, and the largest KL divergence of a state.
     """
     present = set(paper.scores.filter(pl.col("metric") == "kl")["task"])
-    task = [task for task in TASKS if task in present][-1]
+    task = tables.first(task for task in reversed(TASKS) if task in present)
     rows = []
     for place, (metric, title) in enumerate(DIAGNOSTICS.items()):
         frame = tables.curves(paper, metric, charts.labelled(CONTROLS) & (pl.col("task") == task))

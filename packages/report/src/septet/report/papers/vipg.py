@@ -98,7 +98,7 @@ def alpha(paper: Paper) -> charts.Panels:
     """V-TRPO on the cart-pole. Above: standard deviation of the weights and entropy of the sampler during training.
     Below: where they end, and what that does to the scores; 0 on the axis is α = 0, no log-determinant.
     """
-    task = next(task for task in TASKS if _by_alpha(paper, task))
+    task = tables.first(task for task in TASKS if _by_alpha(paper, task))
     labels = _by_alpha(paper, task)
     series = [
         Series(label, f"α = {value:g}", colour) for (value, label), colour in zip(labels.items(), SHADES, strict=False)
@@ -193,7 +193,7 @@ def baselines(paper: Paper) -> charts.Panels:
     other families of samplers, and other ways to spread policies. Bars are 95 % bootstrap intervals over seeds.
     """
     present = set(paper.scores.filter(pl.col("metric") == "score")["task"])
-    task = next(task for task in TASKS if task in present)
+    task = tables.first(task for task in TASKS if task in present)
     shown = charts.labelled(BASELINES) & (pl.col("task") == task)
     whole = tables.curves(tables.mean_over_steps(paper, "score"), "score", shown)
     end = tables.levels(paper, "mean_policy_score", shown)
