@@ -18,7 +18,11 @@ def write_table(table: pl.DataFrame, path: Path, metadata: Mapping[str, str] | N
     """Write a table in one step; the same table gives the same bytes."""
     with replacing(path) as temporary:
         table.write_parquet(
-            temporary, compression="zstd", compression_level=12, metadata={**(metadata or {}), **PLACEHOLDER}
+            temporary,
+            compression="zstd",
+            compression_level=19,
+            row_group_size=1_000_000,  # with the usual quarter of it files are 2 % larger
+            metadata={**(metadata or {}), **PLACEHOLDER},
         )
         seal(temporary)
 
