@@ -109,8 +109,9 @@ def test_a_job_may_have_seeds_of_its_own():
     chosen = Workflow(ROOT, {"svrpo": {"seeds": [5, 6], "seeds_of": own}})
     seeds = {job: chosen.training("svrpo", "laptop", *job)["seeds"] for job in chosen.runs("svrpo", "laptop")}
     assert seeds["svrpo", "cart_pole"] == [7, 8] and seeds["estimators", "bandit"] == [9]
-    assert seeds["sgd", "cart_pole"] == seeds["svrpo", "pendulum"] == [5, 6]
-    assert seeds["full", "cart_pole"] == list(range(100, 140)), "the paper's own"
+    assert seeds["sgd", "cart_pole"] == seeds["svrpo_stop", "cart_pole"] == [5, 6]
+    assert seeds["full", "cart_pole"] == list(range(100, 120)), "the scale's own"
+    assert chosen.training("svrpo", "paper", "full", "cart_pole")["seeds"] == list(range(100, 140)), "the paper's own"
     assert "seeds_of" not in chosen.training("svrpo", "laptop", "sgd", "cart_pole")
 
 
