@@ -1,4 +1,7 @@
-"""Trust-region policy optimisation (Schulman et al. 2015), as sb3-contrib does it."""
+"""Trust-region policy optimisation (Schulman et al. 2015), as sb3-contrib does it, with the paper's KL(old || new).
+
+sb3-contrib bounds KL(new || old), which lets slightly longer steps pass while the policy's deviation shrinks.
+"""
 
 import numpy as np
 import torch
