@@ -183,7 +183,6 @@ class Agent(Rows):
         """Scores (R,) of an iteration's policies and of the sampler they came from (section 3)."""
         phi, log_std = torch.split(self.parameters, [self.sampler.size, self.network.free], dim=1)
         scores = {
-            "best_score": self.task.score(by_particle.max(axis=1)),
             "spread": by_particle.std(axis=1) / self.task.range,
             "action_std": each_seed(lambda log_std: (log_std.exp().mean(1),), log_std)[0].double().numpy(),
             "unit": episodes.scale,
