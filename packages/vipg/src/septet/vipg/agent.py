@@ -60,7 +60,7 @@ class Rows(ABC):
             start, collected: when the collection began and ended.
         """
         learned, average = time.perf_counter(), total.mean(axis=1)
-        scores |= {"return": average, "score": self.task.score(average), "return_std": total.std(axis=1)}
+        scores |= {"return": average, "score": self.task.score(average)}
         if self.job.evaluates(iteration):
             centre = self.evaluate()
             scores |= {"mean_policy_return": centre, "mean_policy_score": self.task.score(centre)}
