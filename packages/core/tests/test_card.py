@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
@@ -169,9 +170,31 @@ def test_a_card_names_the_commit_and_whether_files_differ_from_it(tmp_path, monk
 def test_the_card_says_how_contended_the_processors_were(monkeypatch):
     waited = iter([100.0, 103.0])
     monkeypatch.setattr("septet.card.waited_seconds", lambda: next(waited))
-    watch = Stopwatch()
-    monkeypatch.setattr(Stopwatch, "seconds", 4.0)
-    assert watch.contention == 0.75
+    monkeypatch.setattr("septet.card.time.monotonic", iter([0.0, 4.0]).__next__)
+    assert Stopwatch().contention == 0.75
+
+
+def test_a_resumed_job_counts_what_all_its_starts_took(monkeypatch):
+    """Ten seconds with 4 s of processor time, a day's pause, five more seconds with 2 s."""
+    clock, waited, used = [0.0], [100.0], [0.0]
+    monkeypatch.setattr("septet.card.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("septet.card.time.time", lambda: 1_000_000.0 + clock[0])
+    monkeypatch.setattr("septet.card.waited_seconds", lambda: waited[0])
+    monkeypatch.setattr("septet.card.resource.getrusage", lambda who: SimpleNamespace(
+        ru_utime=used[0] / 2, ru_stime=0.0, ru_maxrss=1024
+    ))  # fmt: skip
+    first = Stopwatch()
+    clock[0], waited[0], used[0] = 10.0, 103.0, 4.0
+    saved = first.state
+    clock[0], waited[0], used[0] = 86_410.0, 500.0, 0.0
+    second = Stopwatch()
+    second.state = saved
+    clock[0], waited[0], used[0] = 86_415.0, 501.5, 2.0
+    monkeypatch.setattr(f"{__name__}.Stopwatch", lambda: second)
+    found = card()
+    assert (found.wall_seconds, found.cpu_seconds, found.paused_seconds) == (15.0, 6.0, 86_400.0)
+    assert (found.started, found.contention) == ("1970-01-12T13:46:40Z", 0.3)
+    assert found.steps_per_second == round(100 / 15, 1)
 
 
 def test_a_system_without_pressure_information_has_no_contention(monkeypatch):

@@ -83,6 +83,23 @@ def test_a_run_writes_its_tables_and_its_card(tmp_path, capsys):
     assert "toy walk on line  6/6 iterations" in capsys.readouterr().err
 
 
+def test_the_card_of_a_resumed_job_has_the_time_of_both_starts(tmp_path, monkeypatch):
+    clock = [0.0]
+
+    class Slow(History):
+        def add(self, *values):
+            clock[0] += 100.0
+            super().add(*values)
+
+    monkeypatch.setattr("septet.card.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(f"{__name__}.History", Slow)
+    with pytest.raises(Interrupted):
+        train(Job(), tmp_path, stop_at=3)
+    train(Job(), tmp_path)
+    assert RunCard.read(tmp_path / "run.json").wall_seconds == 600.0
+    assert read_timing(tmp_path / "timing.parquet")["seconds"].to_list() == [600.0]
+
+
 def test_a_job_is_not_resumed_from_another_s_state(tmp_path, capsys):
     with pytest.raises(Interrupted):
         train(Job(), tmp_path, stop_at=2)

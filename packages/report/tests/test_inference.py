@@ -5,8 +5,10 @@ import itertools
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
-from septet.report import estimands, inference, methods
+from septet.report import estimands, inference, judging, methods
 from septet.report.inference import TAIL
 from septet.seeding import stream
 
@@ -213,3 +215,32 @@ def test_the_best_setting_moves_only_if_all_others_are_refuted(sign):
     same = estimands.shift_of_best(sign * (heights[:, [0, 0]] + noise), settings, sign, "mean", methods.ANY)
     assert (same.estimate, same.ends()) == (0.0, (0.0, 0.0))
     assert same.tails(0.0) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("quantity", ["level", "ratio", "wins", "bounded"])
+def test_an_interval_ends_where_a_line_is_just_refuted(quantity):
+    x, y = stream(0, "ends").lognormal(0.5, 0.4, size=(2, 1, 30))
+    found = {
+        "level": lambda: estimands.level(x, "mean", methods.REGULAR),
+        "ratio": lambda: estimands.ratio(x, y, "mean", methods.ANY),
+        "wins": lambda: estimands.improvement(x, y[None], 1),
+        "bounded": lambda: estimands.level(x / 10, "mean", methods.BOUNDED, (0.0, 1.0)),
+    }[quantity]()
+    low, high = judging.ends(found)
+    step = 1e-4 * found.scale
+    assert found.tails(low - step)[0] <= TAIL < found.tails(low + step)[0]
+    assert found.tails(high + step)[1] <= TAIL < found.tails(high - step)[1]
+
+
+@given(st.floats(-0.9, 0.9), st.floats(0.2, 5), st.sampled_from([1.0, 1e3, 1e-6]), st.booleans())
+def test_a_crossing_is_found_in_few_evaluations(place, power, scale, steps):
+    calls = []
+
+    def falling(x):
+        calls.append(x)
+        value = np.sign(place - x) * abs(place - x) ** power
+        return float(scale * (np.sign(value) if steps else value))
+
+    ends = [(end, falling(end)) for end in (-1.0, 1.0)]
+    assert judging._crossing(falling, *ends, 1e-6) == pytest.approx(place, abs=1e-6)
+    assert len(calls) < 120

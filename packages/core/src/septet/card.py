@@ -13,6 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from septet import processor
 from septet.config import Settings, validate
 from septet.errors import InputError
@@ -45,8 +48,13 @@ class RunCard(Settings):
     versions: dict[str, str]
     host: dict[str, Any]
     started: str
+    """When the job began: of one that was resumed, its first start."""
     wall_seconds: float
+    """Of all starts together; what a killed process had done since its last save is not in it."""
     cpu_seconds: float
+    """As `wall_seconds`."""
+    paused_seconds: float = 0.0
+    """Time from the start to the end that `wall_seconds` leaves out: the job was stopped, or the machine asleep."""
     contention: float | None = None
     """Share of the wall time in which a process of the machine waited for a processor; none where Linux's pressure
     stall information is missing."""
@@ -100,25 +108,45 @@ def check_tables(card: Path, tables: Mapping[str, str]) -> None:
 
 
 class Stopwatch:
-    """Measures a job from its creation to its run card."""
+    """Measures a job from its creation to its run card.
+
+    Its state belongs into the job's checkpoint: a resumed job counts what all its starts took.
+    """
 
     def __init__(self) -> None:
         self._wall = time.monotonic()
         self._waited = waited_seconds()
-        self._started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._started = time.time()
+        self._before = np.zeros(3)
+
+    @property
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """The first start, in seconds since 1970, and the seconds spent: wall, processor, waited for a processor."""
+        return {"started": np.array(self._started), "spent": self._spent()}
+
+    @state.setter
+    def state(self, saved: dict[str, NDArray[np.float64]]) -> None:
+        self._started, self._before = float(saved["started"]), saved["spent"]
+
+    def _spent(self) -> NDArray[np.float64]:
+        waited = waited_seconds()
+        waited = np.nan if waited is None or self._waited is None else waited - self._waited
+        return self._before + [
+            time.monotonic() - self._wall,
+            sum(part.ru_utime + part.ru_stime for part in _usage()),
+            waited,
+        ]
 
     @property
     def seconds(self) -> float:
         """Wall time since the start."""
-        return time.monotonic() - self._wall
+        return float(self._spent()[0])
 
     @property
     def contention(self) -> float | None:
         """`RunCard.contention` since the start."""
-        waited = waited_seconds()
-        if waited is None or self._waited is None:
-            return None
-        return round((waited - self._waited) / max(self.seconds, 1e-9), 3)
+        wall, _, waited = self._spent()
+        return None if np.isnan(waited) else round(float(waited / max(wall, 1e-9)), 3)
 
     def card(
         self,
@@ -145,7 +173,7 @@ class Stopwatch:
         sources = {name: source_digest(name) for name in packages}
         lock = lock_digest()
         identity = json.dumps([paper, verb, resolved, sources, lock, data], sort_keys=True)
-        usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        wall, cpu, _ = self._spent().tolist()
         return RunCard(
             id=hashlib.sha256(identity.encode()).hexdigest()[:12],
             paper=paper,
@@ -170,14 +198,20 @@ class Stopwatch:
                 "cores": os.cpu_count(),
                 **processor.describe(),
             },
-            started=self._started,
-            wall_seconds=round(self.seconds, 3),
+            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),
+            wall_seconds=round(wall, 3),
+            paused_seconds=float(round(max(time.time() - self._started - wall, 0.0))),
             contention=self.contention,
-            cpu_seconds=round(sum(part.ru_utime + part.ru_stime for part in usage), 3),
-            peak_memory_mb=round(max(part.ru_maxrss for part in usage) / 1024, 1),
+            cpu_seconds=round(cpu, 3),
+            peak_memory_mb=round(max(part.ru_maxrss for part in _usage()) / 1024, 1),
             steps=steps,
-            steps_per_second=round(steps / max(self.seconds, 1e-9), 1),
+            steps_per_second=round(steps / max(wall, 1e-9), 1),
         )
+
+
+def _usage() -> list[resource.struct_rusage]:
+    """What this process and its children have used so far."""
+    return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 
 
 def waited_seconds() -> float | None:

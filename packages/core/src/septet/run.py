@@ -119,10 +119,10 @@ class Run:
             Interrupted: the job was asked to stop; its state is saved.
         """
         self._checkpoints.job = identity(without_places(self.job), self.packages, data)
-        self._state, self.data = state, data
+        self._state, self.data = {"job": state, "watch": self._watch}, data
         if (saved := self._checkpoints.load()) is not None:
             self.iteration, arrays = saved
-            load_state_dict(state, arrays)
+            load_state_dict(self._state, arrays)
         count = done or (lambda: self.iteration)
         progress = None
         if self._leads:
@@ -134,7 +134,7 @@ class Run:
             if progress:
                 progress.update(count(), self._measured)
             where = f"{count():,} of {total:,} {unit}"
-            self._checkpoints.safe_point(self.iteration, lambda: state_dict(state), where, self._any_process)
+            self._checkpoints.safe_point(self.iteration, lambda: state_dict(self._state), where, self._any_process)
 
     def save(self) -> str:
         """Save the state, which must be the one before this iteration, and return the status."""
@@ -143,7 +143,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Wall time since the start."""
+        """Wall time of the job, of all its starts together."""
         return self._watch.seconds
 
     def write(

@@ -246,7 +246,7 @@ def _name(card: RunCard) -> str:
 
 def _end(card: RunCard) -> str:
     start = datetime.fromisoformat(card.started.replace("Z", "+00:00"))
-    return (start + timedelta(seconds=card.wall_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (start + timedelta(seconds=card.wall_seconds + card.paused_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _results(results: Path) -> list[Path]:
