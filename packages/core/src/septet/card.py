@@ -129,13 +129,10 @@ class Stopwatch:
         self._started, self._before = float(saved["started"]), saved["spent"]
 
     def _spent(self) -> NDArray[np.float64]:
-        waited = waited_seconds()
-        waited = np.nan if waited is None or self._waited is None else waited - self._waited
-        return self._before + [
-            time.monotonic() - self._wall,
-            sum(part.ru_utime + part.ru_stime for part in _usage()),
-            waited,
-        ]
+        wall, waited = time.monotonic() - self._wall, waited_seconds()
+        cpu = sum(part.ru_utime + part.ru_stime for part in _usage())
+        known = np.nan if waited is None or self._waited is None else waited - self._waited
+        return self._before + np.array([wall, cpu, known])
 
     @property
     def seconds(self) -> float:
