@@ -84,7 +84,7 @@ def run_links(card: RunCard, results: Path, scale: str, seed: int | None = None)
         ("libraries", ", ".join(f"{name} {version}" for name, version in card.versions.items())),
         ("image", card.image or "none: it ran natively"),
         ("host", ", ".join(f"{name} {value}" for name, value in card.host.items())),
-        ("time", f"{card.started}, {card.wall_seconds} s ({card.paused_seconds:.0f} s paused), {card.cpu_seconds} CPU s"),
+        ("time", f"{card.started}, {card.wall_seconds} s (paused {card.paused_seconds:.0f}), {card.cpu_seconds} CPU s"),
         ("in the workflow", rerun_command(card, scale)),
         ("on its own", command(card, seed)),
     ]
