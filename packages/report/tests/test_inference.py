@@ -227,7 +227,7 @@ def test_an_interval_ends_where_a_line_is_just_refuted(quantity):
         "bounded": lambda: estimands.level(x / 10, "mean", methods.BOUNDED, (0.0, 1.0)),
     }[quantity]()
     low, high = judging.ends(found)
-    step = 1e-4 * found.scale
+    step = 1e-3 * found.scale
     assert found.tails(low - step)[0] <= TAIL < found.tails(low + step)[0]
     assert found.tails(high + step)[1] <= TAIL < found.tails(high - step)[1]
 

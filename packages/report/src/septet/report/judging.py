@@ -108,7 +108,7 @@ def ends(quantity: Quantity) -> tuple[float, float]:
 
 
 def _end(quantity: Contrast | Wins, above: bool) -> float:
-    """The line at which the p-value of one side reaches the stated rate."""
+    """The line at which the p-value of one side reaches the stated rate, to a thousandth of a standard error."""
     way, side = (-1.0, 0) if above else (1.0, 1)
 
     def excess(line: float) -> float:
