@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import zlib
 
 import altair as alt
@@ -11,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import vl_convert
-from PIL import Image
+from PIL import Image, ImageFont
 
 from septet.errors import InputError
 from septet.report import charts, compact_svg, compose_svg, draw, tables, tabulate, theme
@@ -55,8 +58,8 @@ def test_files_have_the_width_that_they_state(drawn):
         box = re.search(rb"/MediaBox ?\[0 0 ([\d.]+)", (drawn / f"{name}.pdf").read_bytes())
         assert float(box[1]) / 72 * 25.4 == pytest.approx(mm, abs=0.1)
         with Image.open(drawn / f"{name}.png") as image:
-            assert image.info["dpi"][0] == pytest.approx(300, abs=0.1)
-            assert image.width / 300 * 25.4 == pytest.approx(mm, abs=0.2)
+            assert image.info["dpi"][0] == pytest.approx(200, abs=0.1)
+            assert image.width / 200 * 25.4 == pytest.approx(mm, abs=0.2)
 
 
 def test_text_in_a_file_is_six_points_or_more(drawn):
@@ -268,3 +271,22 @@ def test_what_vega_writes_is_moved_rounded_and_joined():
 def test_what_another_release_of_vega_might_write_is_an_error_and_not_left_out(mark, says):
     with pytest.raises(ValueError, match=re.escape(f"Vega wrote {says}")):
         compact_svg.compact(FRAME.format(mark))
+
+
+def test_a_font_of_the_system_is_not_used(tmp_path):
+    """Pillow's font, installed: vl-convert alone writes with it, our figures do not."""
+    font = ImageFont.load_default(20)
+    (tmp_path / "fonts").mkdir()
+    (tmp_path / "fonts/installed.ttf").write_bytes(font.font_bytes)
+    (tmp_path / "fonts.conf").write_text(f"<fontconfig><dir>{tmp_path / 'fonts'}</dir></fontconfig>")
+    text = f'<text y="20" font-family="{font.getname()[0]}, Liberation Sans">Wig</text>'
+    picture = f'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="30">{text}</svg>'
+
+    def drawn(modules, **environment):
+        code = f"import sys, {modules}; sys.stdout.buffer.write(vl_convert.svg_to_png({picture!r}))"
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=True).stdout
+
+    installed = {"FONTCONFIG_FILE": str(tmp_path / "fonts.conf")}
+    assert drawn("vl_convert", **installed) != drawn("vl_convert")
+    assert drawn("septet.report.vega, vl_convert", **installed) == drawn("septet.report.vega, vl_convert")

@@ -25,7 +25,7 @@ from septet.report.vega import panel
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 """The Vega-Lite version that Altair writes, as vl-convert names it."""
 
-DPI = 300
+DPI = 200
 """Dots per inch of the PNG files."""
 
 
@@ -122,7 +122,7 @@ def export(
 ) -> list[Panel]:
     """Write some charts as a figure for a paper, as data, as a table, and as what the page shows.
 
-    `name.svg`, `name.pdf` (fonts embedded) and `name.png` (300 dpi) are of one of the widths of
+    `name.svg`, `name.pdf` (fonts embedded) and `name.png` (200 dpi) are of one of the widths of
     `compose_svg.WIDTHS_MM`; `name.csv` holds every point, `name.md` and `name.tex` the level of each series;
     `name.json` holds the panels for the page. Nothing is fetched: fonts and libraries come with vl-convert.
 
