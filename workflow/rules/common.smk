@@ -497,11 +497,6 @@ def replicate():
     return [] if folder is None else [str(Path(folder) / "report/verdicts.json")]
 
 
-def adoption(wildcards):
-    """Parameter function of `adopt`."""
-    return json.dumps({"source": str(source_of(wildcards.paper, wildcards.scale)), "paper": wildcards.paper})
-
-
 def description(wildcards):
     """Parameter function of `crate`."""
     return json.dumps({"results": f"results/{wildcards.scale}", "checkout": str(HOUSE)})

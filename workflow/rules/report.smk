@@ -31,7 +31,7 @@ rule evaluate:
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 
-rule adopt:
+rule adopt:  # what the workflow checked as it planned: `check_whole`
     input:
         scores=published("scores.parquet"),
         timing=published("timing.parquet"),
@@ -40,26 +40,13 @@ rule adopt:
         scores="results/{scale}/{paper}/scores.parquet",
         timing="results/{scale}/{paper}/timing.parquet",
         cards="results/{scale}/{paper}/runs.json",
-    log:
-        "logs/{scale}/{paper}/adopt.log",
-    benchmark:
-        "benchmarks/{scale}/{paper}/adopt.jsonl"
     wildcard_constraints:
         scale=ADOPTED,
     priority: 3  # the drawings wait for it
-    container:
-        image("light")
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=5,
     params:
-        sources=digest_of_modules("septet.report.published"),
-        job=adoption,
         out=subpath(output.scores, parent=True),
     shell:
-        "printf %s {params.job:q} | python -m septet.report adopt --config - --out {params.out:q} 2> {log:q}"
-        " || {{ cat {log:q} >&2; exit 1; }}"
+        "cp {input:q} {params.out:q}"
 
 
 rule judge:

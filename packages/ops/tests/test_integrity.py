@@ -20,6 +20,7 @@ from septet.report import figure_files, merge, published
 from septet.report.__main__ import Draw, Judge, Page, draw, judge, page
 from septet.report.bench import read_bench
 from septet.report.planned import plan_and_fact
+from septet.report.source import check
 from septet.report.tables import read_paper
 from septet.sealed import read_sealed_json, verify, write_json
 
@@ -57,7 +58,7 @@ def readers(results, claims_files, out):
         "draw": lambda: draw(Draw(paper="dynts", results=results), out),
         "page": lambda: page(Page(results=results, claims=claims_files, verdicts=[results / "verdicts.json"]), out),
         "publish": lambda: publish(Publish(results=results, papers=["dynts"]), out),
-        "adopt": lambda: published.adopt(results, "dynts", out),
+        "redraw": lambda: check(results, "dynts"),
         "crate": lambda: write_crate(results, ROOT, out),
         "track": lambda: track(Track(results=results, papers=["dynts"], sinks=["tensorboard"]), out),
         "compare": lambda: compare(results, results, ROOT / "config/claims"),
@@ -67,7 +68,7 @@ def readers(results, claims_files, out):
 
 
 @pytest.mark.parametrize(
-    "reader", ["judge", "draw", "page", "publish", "adopt", "crate", "track", "compare", "trace", "plan"]
+    "reader", ["judge", "draw", "page", "publish", "redraw", "crate", "track", "compare", "trace", "plan"]
 )
 def test_a_changed_digit_in_the_merged_cards_is_seen(reader, results, claims_files, tmp_path, demo_papers):
     change_a_digit(results / "dynts/runs.json")
@@ -78,7 +79,7 @@ def test_a_changed_digit_in_the_merged_cards_is_seen(reader, results, claims_fil
 
 
 @pytest.mark.parametrize("name", ["scores.parquet", "timing.parquet"])
-@pytest.mark.parametrize("reader", ["judge", "draw", "publish", "adopt", "track", "compare", "trace", "plan"])
+@pytest.mark.parametrize("reader", ["judge", "draw", "publish", "redraw", "track", "compare", "trace", "plan"])
 def test_a_table_of_other_runs_beside_the_merged_cards_is_seen(
     reader, name, results, claims_files, tmp_path, demo_papers, make_card, make_run
 ):
@@ -238,7 +239,7 @@ def test_a_changed_manifest_plan_bench_or_benchmark_is_seen(results, tmp_path):
     published.publish(results, ["dynts"], tmp_path / "published")
     file = tmp_path / "published/manifest.json"
     file.write_text(file.read_text().replace('"dynts/scores', '"vrda/scores'))
-    one_line(lambda: published.adopt(tmp_path / "published", "dynts", tmp_path / "out"), "manifest.json", "checksum")
+    one_line(lambda: check(tmp_path / "published", "dynts"), "manifest.json", "checksum")
     one_line(lambda: published.publish(results, ["dynts"], tmp_path / "published"), "manifest.json", "checksum")
     for name, read in (
         ("bench/dynts.json", read_bench),

@@ -29,8 +29,7 @@ def test_from_runs_to_verdicts_and_back_from_published(demo, claims_files, tmp_p
         ("evaluate", {"paper": "dynts", "scale": "laptop", "runs": runs}, results / "dynts"),
         ("judge", {"results": str(results), "claims": claims}, results),
         ("publish", {"results": str(results), "papers": ["dynts"]}, published),
-        ("adopt", {"source": str(published), "paper": "dynts"}, tmp_path / "again" / "dynts"),
-        ("judge", {"results": str(tmp_path / "again"), "claims": claims}, tmp_path / "again"),
+        ("judge", {"results": str(published), "claims": claims}, tmp_path / "again"),
     ]
     for verb, config, out in steps:
         done = call(verb, config, out)
@@ -85,7 +84,6 @@ def test_what_follows_a_run_takes_all_papers_there_are_or_says_what_to_run(demo,
         ("evaluate", {"paper": "dynts", "runs": []}, "scale: expected a value"),
         ("draw", {"paper": "unknown", "results": "nowhere"}, "a paper with figures"),
         ("page", {"results": "nowhere", "claims": [], "verdicts": ["nowhere.json"]}, "nowhere.json"),
-        ("adopt", {"source": "nowhere", "paper": "dynts"}, "expected a file"),
         ("publish", {"results": "nowhere", "papers": ["dynts"]}, "expected a finished run"),
     ],
 )

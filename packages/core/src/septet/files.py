@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from septet.errors import InputError, NotWritten
 
 SOURCE_SUFFIXES = set(
-    ".css .csv .html .j2 .js .json .npy .npz .parquet .py .safetensors .so .toml .txt .typed .yaml".split()
+    ".conf .css .csv .html .j2 .js .json .npy .npz .parquet .py .safetensors .so .toml .txt .typed .yaml".split()
 )
 
 

@@ -1,6 +1,6 @@
-"""`python -m septet.report VERB`: evaluate, judge, draw, bench_figures, page, adopt; show prints the verdicts.
+"""`python -m septet.report VERB`: evaluate, judge, draw, bench_figures, page; show prints the verdicts.
 
-Modules that draw or judge are imported by the verbs that do: adopting a run must not wait for SciPy.
+Modules that draw or judge are imported by the verbs that do: merging runs must not wait for SciPy.
 """
 
 import os
@@ -10,7 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy loads it: the
 
 from septet.cli import Verb, main
 from septet.config import Settings
-from septet.report import claims, merge, published
+from septet.report import claims, merge
 
 
 class Evaluate(Settings):
@@ -64,14 +64,6 @@ class Page(Settings):
     """Verdicts on another run of the same jobs, elsewhere."""
 
 
-class Adopt(Settings):
-    """Configuration of `adopt`."""
-
-    source: Path
-    """A published folder, or a `results/<scale>` folder brought back from elsewhere."""
-    paper: claims.Identifier
-
-
 def evaluate(settings: Evaluate, out: Path) -> None:
     """Merge the runs of one paper."""
     merge.evaluate(settings.paper, settings.scale, settings.runs, out)
@@ -106,11 +98,6 @@ def page(settings: Page, out: Path) -> None:
     write_page(settings.results, claims.read_all(settings.claims), settings.verdicts, out, **given)
 
 
-def adopt(settings: Adopt, out: Path) -> None:
-    """Take over one paper's published scores and run cards."""
-    published.adopt(settings.source, settings.paper, out)
-
-
 if __name__ == "__main__":
     main(
         "septet.report",
@@ -120,7 +107,6 @@ if __name__ == "__main__":
             "draw": Verb(Draw, draw),
             "bench_figures": Verb(BenchFigures, bench_figures),
             "page": Verb(Page, page),
-            "adopt": Verb(Adopt, adopt),
         },
         programs={"show": "septet.report.terminal"},
     )

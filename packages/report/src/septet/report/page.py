@@ -76,7 +76,7 @@ def groups_of(rows: Sequence[Row]) -> list[tuple[str, list[Row], dict[Outcome, i
 def source_of(folder: str, cards: Sequence[RunCard]) -> dict[str, str]:
     """Where the numbers come from: the folder, days, machines and commits of the runs, and a digest of their sources.
 
-    All from the run cards, which `publish` and `adopt` bring along: the machine is that of the runs, not of the page.
+    All from the run cards, which are published with the scores: the machine is that of the runs, not of the page.
     """
     hosts = dict.fromkeys(
         f"{card.host.get('processor', 'a processor that is not recorded')} ({card.host.get('cores', '?')} cores)"

@@ -1,16 +1,15 @@
-"""Publish a paper's results with a manifest of checksums, and adopt published ones."""
+"""Publish a paper's results with a manifest of checksums."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from septet.card import table_digests
-from septet.files import replacing, sha256
-from septet.reading import is_file, readable
+from septet.files import sha256
+from septet.reading import is_file
 from septet.report.published_models import models_of, write_models
-from septet.report.source import FILES, Manifest, check, read_manifest
+from septet.report.source import FILES, Manifest, read_manifest
 from septet.report.tables import Paper, Runs, one_scale, paper_of
 from septet.scores import write_scores, write_timing
 from septet.sealed import write_json
@@ -94,23 +93,3 @@ def _kept(out: Path, papers: list[str]) -> dict[str, str]:
         return {}
     lines = read_manifest(out / "manifest.json").files.items()
     return {name: digest for name, digest in lines if name.partition("/")[0] not in papers}
-
-
-def adopt(source: Path, paper: str, out: Path) -> None:
-    """Take over one paper's scores, times and run cards from a published folder or from results made elsewhere.
-
-    Raises:
-        InputError: a file is missing, was changed, differs from the manifest that lies in `source`, or does not parse.
-    """
-    check(source, paper)
-    paper_of(source, paper)
-    for file in FILES:
-        copy(source / paper / file, out / file)
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy one file, whole or not at all."""
-    with readable(source):
-        source.open("rb").close()
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)

@@ -3,7 +3,9 @@
 The workflow asks while it builds the DAG, so this module imports nothing that Snakemake does not bring along.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from septet.card import check_tables
 from septet.config import Settings, validate
@@ -46,8 +48,8 @@ def check(source: Path, paper: str) -> None:
         source: a published folder, or a `results/<scale>` folder brought back from elsewhere.
 
     Raises:
-        InputError: a file is missing, was changed, is not the one that the run cards name, or differs from the
-            manifest in `source`.
+        InputError: a file is missing, was changed, is not the one that the run cards name, differs from the manifest
+            in `source`, or is of another paper or scale than its folder is named for.
     """
     folder = source / paper
     for name in FILES:
@@ -62,10 +64,26 @@ def check(source: Path, paper: str) -> None:
                 expected = f"SHA-256 {listed[name]}" if name in listed else "a file of the manifest"
                 raise InputError(str(source / name), expected=expected, found=found)
     cards = read_sealed_json(folder / "runs.json", "a JSON file of run cards with its checksum")
-    tables = cards.get("tables") if isinstance(cards, dict) else None
-    if not isinstance(tables, dict):
+    tables, runs = (cards.get("tables"), cards.get("runs")) if isinstance(cards, dict) else (None, None)
+    if not isinstance(tables, dict) or not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
         raise InputError(str(folder / "runs.json"), expected="a JSON mapping with scale, runs and tables", found=cards)
     check_tables(folder / "runs.json", tables)
+    check_place(folder / "runs.json", cards.get("scale"), [(run.get("id"), run.get("paper")) for run in runs])
+
+
+def check_place(path: Path, scale: Any, runs: Iterable[tuple[Any, Any]]) -> None:
+    """Check that runs are of the paper and the scale that their folders are named for.
+
+    Args:
+        path: `runs.json`, in the paper's folder.
+        runs: id and paper of each.
+    """
+    paper, folder = path.parent.name, path.parents[1].name
+    if folder in SCALES and scale != folder:
+        raise InputError(f"{path}: scale", expected=f"{folder}, as the folder is named", found=scale)
+    for run, of in runs:
+        if of != paper:
+            raise InputError(f"{path}: run {run}", expected=f"runs of {paper}", found=f"one of {of}")
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -13,11 +13,11 @@ from septet.card import RunCard, check_tables
 from septet.config import Settings, validate
 from septet.errors import InputError
 from septet.reading import entries, is_file
+from septet.report.source import check_place
 from septet.report.statistics import Array, area_under_curve, bootstrap_means, percentile_interval
 from septet.scores import TIMING, read_scores, read_timing
 from septet.sealed import read_sealed_json
 from septet.seeding import stream
-from septet.workflow_config import SCALES
 
 SUMMARY = pl.Schema(
     {
@@ -142,11 +142,7 @@ def runs_of(results: Path, paper: str) -> Runs:
     """
     path = results / paper / "runs.json"
     runs = read_runs(path)
-    if results.name in SCALES and runs.scale != results.name:
-        raise InputError(f"{path}: scale", expected=f"{results.name}, as the folder is named", found=runs.scale)
-    for card in runs.runs:
-        if card.paper != paper:
-            raise InputError(f"{path}: run {card.id}", expected=f"runs of {paper}", found=f"one of {card.paper}")
+    check_place(path, runs.scale, [(card.id, card.paper) for card in runs.runs])
     return runs
 
 
