@@ -40,13 +40,17 @@ rule adopt:  # what the workflow checked as it planned: `check_whole`
         scores="results/{scale}/{paper}/scores.parquet",
         timing="results/{scale}/{paper}/timing.parquet",
         cards="results/{scale}/{paper}/runs.json",
+    log:
+        "logs/{scale}/{paper}/adopt.log",
     wildcard_constraints:
         scale=ADOPTED,
     priority: 3  # the drawings wait for it
+    container:
+        image("light")
     params:
         out=subpath(output.scores, parent=True),
     shell:
-        "cp {input:q} {params.out:q}"
+        "cp {input:q} {params.out:q} 2> {log:q} || {{ cat {log:q} >&2; exit 1; }}"
 
 
 rule judge:
