@@ -341,9 +341,12 @@ def claims(papers):
 
 
 @of_wildcards
+@refusing
 def published(file, wildcards):
-    """Input function: `file` of a paper in the folder that figures are redrawn from."""
-    return str(source_of(wildcards.paper, wildcards.scale) / wildcards.paper / file)
+    """Input function: `file` of a paper in the folder that figures are redrawn from, if that is whole."""
+    source = source_of(wildcards.paper, wildcards.scale)
+    check_whole(str(source), wildcards.paper)
+    return str(source / wildcards.paper / file)
 
 
 def adopted_folder():
@@ -379,12 +382,10 @@ def papers_at(scale):
     there = [p for p in PAPERS if scale in evidence_on(p) and (named or (source_of(p, scale) / p).is_dir())]
     if not there:
         raise InputError(f"{adopted_folder()} (FROM=)", expected=f"a folder of {' or '.join(PAPERS)}", found="none")
-    for paper in there:
-        check_whole(str(source_of(paper, scale)), paper)
     return there
 
 
-@functools.cache  # several input functions ask
+@functools.cache  # once for the three files
 def check_whole(source, paper):
     """Refuse a folder whose files are missing, changed or torn before anything is drawn from it."""
     from septet.report.source import check
@@ -452,7 +453,6 @@ def tables_of_figure(wildcards):
     figures = SEPTET.paper(wildcards.paper).figures
     if wildcards.name not in figures:
         raise InputError(f"figure/{wildcards.paper}", expected=f"one of {', '.join(figures)}", found=wildcards.name)
-    check_whole(str(source_of(wildcards.paper, "published")), wildcards.paper)
     return expand(collected(wildcards.paper), scale="published")
 
 

@@ -31,7 +31,7 @@ rule evaluate:
         " || {{ cat {log:q} >&2; exit 1; }}"
 
 
-rule adopt:  # what the workflow checked as it planned: `check_whole`
+rule adopt:  # `published` has checked the files
     input:
         scores=published("scores.parquet"),
         timing=published("timing.parquet"),

@@ -152,7 +152,7 @@ def test_a_published_value_is_within_a_millionth(values):
     small = np.abs(own) < np.finfo(np.float32).tiny  # there single precision has fewer digits
     error = np.abs(found - own)
     assert (error[~small] <= 8.5 * 2.0**-23 * np.abs(own[~small])).all()
-    assert (error[small] <= 8.5 * np.finfo(np.float32).smallest_subnormal).all()
+    assert (error[small] <= 8.5 * float(np.finfo(np.float32).smallest_subnormal)).all()
     again = published.rounded(pl.DataFrame({"value": found}))["value"].to_numpy()
     assert (again == found).all()
 

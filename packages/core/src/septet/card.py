@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import resource
@@ -12,9 +13,6 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from septet import processor
 from septet.config import Settings, validate
@@ -110,40 +108,43 @@ def check_tables(card: Path, tables: Mapping[str, str]) -> None:
 class Stopwatch:
     """Measures a job from its creation to its run card.
 
-    Its state belongs into the job's checkpoint: a resumed job counts what all its starts took.
+    Its state belongs in the job's checkpoint: a resumed job counts what all its starts took.
     """
 
     def __init__(self) -> None:
         self._wall = time.monotonic()
         self._waited = waited_seconds()
         self._started = time.time()
-        self._before = np.zeros(3)
+        self._before = [0.0, 0.0, 0.0]
 
     @property
-    def state(self) -> dict[str, NDArray[np.float64]]:
-        """The first start, in seconds since 1970, and the seconds spent: wall, processor, waited for a processor."""
-        return {"started": np.array(self._started), "spent": self._spent()}
+    def state(self) -> dict[str, Any]:
+        """The first start, in seconds since 1970, and the seconds of `_spent`, as arrays."""
+        import numpy as np  # here, as the workflow reads run cards, too
+
+        return {"started": np.array(self._started), "spent": np.array(self._spent())}
 
     @state.setter
-    def state(self, saved: dict[str, NDArray[np.float64]]) -> None:
-        self._started, self._before = float(saved["started"]), saved["spent"]
+    def state(self, saved: dict[str, Any]) -> None:
+        self._started, self._before = float(saved["started"]), saved["spent"].tolist()
 
-    def _spent(self) -> NDArray[np.float64]:
+    def _spent(self) -> list[float]:
+        """Seconds of all starts: wall time, processor time, and time in which a process waited for a processor."""
         wall, waited = time.monotonic() - self._wall, waited_seconds()
         cpu = sum(part.ru_utime + part.ru_stime for part in _usage())
-        known = np.nan if waited is None or self._waited is None else waited - self._waited
-        return self._before + np.array([wall, cpu, known])
+        known = math.nan if waited is None or self._waited is None else waited - self._waited
+        return [before + now for before, now in zip(self._before, (wall, cpu, known), strict=True)]
 
     @property
     def seconds(self) -> float:
-        """Wall time since the start."""
-        return float(self._spent()[0])
+        """Wall time of all starts."""
+        return self._spent()[0]
 
     @property
     def contention(self) -> float | None:
-        """`RunCard.contention` since the start."""
+        """`RunCard.contention` of all starts."""
         wall, _, waited = self._spent()
-        return None if np.isnan(waited) else round(float(waited / max(wall, 1e-9)), 3)
+        return None if math.isnan(waited) else round(waited / max(wall, 1e-9), 3)
 
     def card(
         self,
@@ -170,7 +171,7 @@ class Stopwatch:
         sources = {name: source_digest(name) for name in packages}
         lock = lock_digest()
         identity = json.dumps([paper, verb, resolved, sources, lock, data], sort_keys=True)
-        wall, cpu, _ = self._spent().tolist()
+        wall, cpu, _ = self._spent()
         return RunCard(
             id=hashlib.sha256(identity.encode()).hexdigest()[:12],
             paper=paper,
