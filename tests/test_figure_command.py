@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from septet.files import sha256
+from septet.report.figure_files import read_figure
 from septet.report.rerun import figure_command, rerun_command
 from septet.report.tables import read_runs
 
@@ -20,6 +21,16 @@ def test_one_figure_comes_in_every_format(house):
     assert done.returncode == 0, done.stdout[-3000:]
     files = {path.name for path in (house.folder / "figure/svrpo/returns").iterdir() if not path.name.startswith(".")}
     assert files == {f"returns.{suffix}" for suffix in ("svg", "pdf", "png", "csv", "md", "tex", "json")}
+
+
+def test_one_job_draws_the_figures_of_every_published_scale(house):
+    drawn = "figures/walle/speedup.json"
+    config = ["--cores", "2", "--config", "papers=[walle]"]
+    done = house.snakemake(*config, "--", f"results/published-laptop/{drawn}")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert len(re.findall("Rule: walle_published_figures", done.stdout)) == 1
+    shown = [read_figure(house.folder / "results" / scale / drawn).source for scale in ("published", "published-laptop")]
+    assert shown == [sha256(house.folder / f"published/{scale}/walle/scores.parquet") for scale in ("overnight", "laptop")]
 
 
 def test_an_unknown_figure_is_refused_with_the_names_there_are(house):

@@ -104,7 +104,7 @@ def readers():
     return {
         "evaluate": verb("evaluate", merged),
         "judge": verb("judge", {"results": results, "claims": claims}),
-        "draw": verb("draw", {"paper": "dynts", "results": results}),
+        "draw": verb("draw", {"paper": "dynts", "results": {".": results}}),
         "page": verb("page", {"results": results, "claims": claims, "verdicts": ["laptop/dynts/verdicts.json"]}),
         "publish": verb("publish", {"results": results, "papers": ["dynts"], "benchmarks": "benchmarks"}, "septet.ops"),
         "crate": verb("crate", {"results": results, "checkout": str(ROOT)}, "septet.ops"),

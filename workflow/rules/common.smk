@@ -463,7 +463,7 @@ def sources_of_figure(wildcards):
 
 def drawing_of_one(wildcards):
     """Parameter function of `figure`."""
-    return json.dumps({"paper": wildcards.paper, "results": "results/published", "figure": wildcards.name})
+    return json.dumps({"paper": wildcards.paper, "results": {".": "results/published"}, "figure": wildcards.name})
 
 
 def evaluation(wildcards, input):
@@ -473,9 +473,10 @@ def evaluation(wildcards, input):
 
 
 @of_wildcards
-def drawing(paper, wildcards):
-    """Parameter function of `draw`."""
-    return json.dumps({"paper": paper, "results": f"results/{wildcards.scale}"})
+def drawing(paper, scales, wildcards):
+    """Parameter function of a paper's figures at some scales, below `results`."""
+    scales = expand(scales, **wildcards)
+    return json.dumps({"paper": paper, "results": {f"{one}/figures/{paper}": f"results/{one}" for one in scales}})
 
 
 def judgement(wildcards, input):

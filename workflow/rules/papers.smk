@@ -65,27 +65,32 @@ for paper, row in SEPTET.papers.items():
         shell:
             f"{JOB}{{params.launch}} train{OPTIONS}"
 
-    rule:
-        name:
-            f"{paper}_figures"
-        input:
-            tables=collected(paper),
-        output:
-            [reported(paper, file) for file in figure_files(paper)],
-        log:
-            f"logs/{{scale}}/{paper}/figures.log",
-        benchmark:
-            f"benchmarks/{{scale}}/{paper}/figures.jsonl"
-        priority: row.priority
-        container:
-            image("light")
-        threads: 1
-        resources:
-            mem_mb=growing(2000),
-            runtime=10,
-        params:
-            sources=digest_of_modules("septet.report.draw", f"septet.report.papers.{paper}"),
-            job=drawing(paper),
-            out=f"results/{{scale}}/figures/{paper}",
-        shell:
-            f"{JOB}python -m septet.report draw{OPTIONS}"
+    # Those of adopted runs in one job for all scales: Python and Vega take a second to start.
+    for name, scales in (("figures", ["{scale}"]), ("published_figures", list(evidence_on(paper)))):
+
+        rule:
+            name:
+                f"{paper}_{name}"
+            input:
+                tables=expand(collected(paper), scale=scales),
+            output:
+                [reported(paper, file) for file in expand(figure_files(paper), scale=scales)],
+            log:
+                f"logs/{scales[0]}/{paper}/figures.log",
+            benchmark:
+                f"benchmarks/{scales[0]}/{paper}/figures.jsonl"
+            wildcard_constraints:
+                scale=RUN_SCALES,
+            priority: row.priority
+            container:
+                image("light")
+            threads: 1
+            resources:
+                mem_mb=growing(2000),
+                runtime=10,
+            params:
+                sources=digest_of_modules("septet.report.draw", f"septet.report.papers.{paper}"),
+                job=drawing(paper, scales),
+                out=subpath(output[0], ancestor=4),
+            shell:
+                f"{JOB}python -m septet.report draw{OPTIONS}"

@@ -44,7 +44,7 @@ rule adopt:  # `published` has checked the files
         "logs/{scale}/{paper}/adopt.log",
     wildcard_constraints:
         scale=ADOPTED,
-    priority: 3  # the drawings wait for it
+    priority: 5  # the drawings wait for it
     container:
         image("light")
     params:

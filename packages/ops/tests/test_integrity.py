@@ -55,7 +55,7 @@ def readers(results, claims_files, out):
     """What reads run cards and tables, by name."""
     return {
         "judge": lambda: judge(Judge(results=results, claims=claims_files), out),
-        "draw": lambda: draw(Draw(paper="dynts", results=results), out),
+        "draw": lambda: draw(Draw(paper="dynts", results={".": results}), out),
         "page": lambda: page(Page(results=results, claims=claims_files, verdicts=[results / "verdicts.json"]), out),
         "publish": lambda: publish(Publish(results=results, papers=["dynts"]), out),
         "redraw": lambda: check(results, "dynts"),

@@ -92,8 +92,8 @@ class Paper(Settings):
     A file may hold {task} and keys of the task, such as {data}; without such a key the task reads no such file."""
     prepare: Preparation | None = None
     figures: list[str] = Field(min_length=1)
-    priority: int = 0
-    """Of drawing the figures: a paper whose figures take long is drawn first."""
+    priority: int = 1
+    """Of drawing the figures: a paper whose figures take long is drawn first, and all before verdicts."""
     work: str | None = None
     """What `make plan` scales recorded times by: module and function that give the work of one seed, in any unit, from
     a job's task and configuration. The first line of its docstring is the rule in words."""

@@ -34,8 +34,8 @@ class Draw(Settings):
     """Configuration of `draw`."""
 
     paper: claims.Identifier
-    results: Path
-    """The folder `results/<scale>`, with one folder per paper."""
+    results: dict[str, Path]
+    """Folder below `out` -> the folder `results/<scale>` whose runs are drawn there."""
     figure: str | None = None
     """Name of the one figure to draw; none for all."""
 
@@ -80,7 +80,8 @@ def draw(settings: Draw, out: Path) -> None:
     """Draw the figures of one paper."""
     from septet.report.draw import draw as draw_figures
 
-    draw_figures(settings.results, out, settings.paper, settings.figure)
+    for folder, results in settings.results.items():
+        draw_figures(results, out / folder, settings.paper, settings.figure)
 
 
 def bench_figures(settings: BenchFigures, out: Path) -> None:

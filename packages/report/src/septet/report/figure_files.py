@@ -1,7 +1,7 @@
 """A figure that was drawn: its panels as small pictures, and what lies behind each of their points."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ _DRAWN = TypeAdapter(Drawn)
 def write_figure(path: Path, figure: Drawn) -> None:
     """Write a figure's panels as JSON with its checksum; after the files next to it, which it names."""
     beside = {suffix: sha256(file) for suffix in SUFFIXES if (file := path.with_suffix(f".{suffix}")).is_file()}
-    write_json(path, asdict(replace(figure, files=beside)), indent=None)
+    write_json(path, _DRAWN.dump_python(replace(figure, files=beside)), indent=None)
 
 
 def read_figure(path: Path) -> Drawn:

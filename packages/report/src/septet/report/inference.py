@@ -59,21 +59,27 @@ def bootstrap_t(z: Array, resamples: int) -> Tails:
     for start in range(0, len(t), block):
         part = slice(start, start + block)
         drawn = _resampled if len(t) <= block else _resampled.__wrapped__
-        means, deviations = drawn(residuals[:, part].tobytes(), n, resamples)
-        line = t[part] * deviations  # t* >= t without a division, which equal values do not allow
-        above[part] = (1 + (means >= line).sum(axis=0)) / (len(means) + 1)
-        below[part] = (1 + (means <= line).sum(axis=0)) / (len(means) + 1)
+        means, deviations = drawn(residuals.T[part].tobytes(), n, resamples)
+        line = t[part, None] * deviations  # t* >= t without a division, which equal values do not allow
+        above[part] = (1 + np.count_nonzero(means >= line, axis=1)) / (means.shape[1] + 1)
+        below[part] = (1 + np.count_nonzero(means <= line, axis=1)) / (means.shape[1] + 1)
     above[sd == 0], below[sd == 0] = 1.0, 1.0
     return above.reshape(z.shape[1:]), below.reshape(z.shape[1:])
 
 
 @lru_cache(maxsize=4)
 def _resampled(residuals: bytes, n: int, resamples: int) -> tuple[Array, Array]:
-    """Means and standard deviations of the resamples of each column; cached, as a search for an end asks again."""
-    u = np.frombuffer(residuals).reshape(n, -1)
-    weights = resample_weights(n, resamples)
-    means = weights @ u
-    variance = weights @ u**2 - means**2
+    """Means and standard deviations of the resamples of each column; cached, as a search for an end asks again.
+
+    Args:
+        residuals: one column after the other.
+
+    Returns:
+        Each of shape ``(columns, resamples)``.
+    """
+    u = np.frombuffer(residuals).reshape(-1, n)
+    means, squares = np.split(np.concatenate([u, u**2]) @ resample_weights(n, resamples).T, 2)
+    variance = squares - means**2
     return means, np.sqrt(np.where(variance <= 1e-12, 0.0, variance))
 
 
@@ -157,7 +163,8 @@ def resample_weights(n: int, resamples: int) -> Array:
     """Weights of the n values in each resample, shape ``(resamples, n)``; fewer where they would not fit into 64 MB."""
     resamples = max(1_000, min(resamples, 8_000_000 // n))
     drawn = stream(0, "resamples", n).integers(n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * n).reshape(resamples, n) / n
+    weights = np.bincount(drawn.ravel(), minlength=resamples * n).reshape(resamples, n) / n
+    return np.asfortranarray(weights)  # for products with few columns
 
 
 def deviation(z: Array) -> Array:

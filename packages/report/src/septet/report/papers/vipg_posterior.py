@@ -70,24 +70,22 @@ def contours(log_p: Any, reach: float, points: int = POINTS) -> list[dict[str, f
     Each square of the grid is cut into two triangles; in one, the crossing is a straight piece between two edges.
     """
     axis = np.linspace(-reach, reach, points)
-    places = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
-    height = log_p(places.reshape(-1, 2)).reshape(points, points)
+    places = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    height = log_p(places)
     height = height - height.max()
+    corner = np.arange(points * points).reshape(points, points)
+    square = corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:]
+    triangles = np.stack([square[:3], (square[0], *square[2:])])
+    start = np.moveaxis(triangles, (0, 1), (2, 3)).reshape(-1, 3)  # of each edge of a triangle
+    end = np.roll(start, -1, axis=1)
     pieces = []
     for level in LEVELS:
         f = height - math.log(level)
-        for i in range(points - 1):
-            for j in range(points - 1):
-                square = [(i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1)]
-                for three in (square[:3], [square[0], *square[2:]]):
-                    ends = [
-                        places[a] + f[a] / (f[a] - f[b]) * (places[b] - places[a])
-                        for a, b in zip(three, three[1:] + three[:1], strict=True)
-                        if (f[a] > 0) != (f[b] > 0)
-                    ]
-                    if ends:
-                        (x, y), (x2, y2) = (np.round(end, 3).tolist() for end in ends)
-                        pieces.append({"x": x, "y": y, "x2": x2, "y2": y2, "level": level})
+        crossed = (f[start] > 0) != (f[end] > 0)  # two edges of a triangle, or none
+        a, b = start[crossed], end[crossed]
+        at = places[a] + (f[a] / (f[a] - f[b]))[:, None] * (places[b] - places[a])
+        for x, y, x2, y2 in np.round(at, 3).reshape(-1, 4).tolist():
+            pieces.append({"x": x, "y": y, "x2": x2, "y2": y2, "level": level})
     return pieces
 
 
