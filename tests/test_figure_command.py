@@ -24,13 +24,14 @@ def test_one_figure_comes_in_every_format(house):
 
 
 def test_one_job_draws_the_figures_of_every_published_scale(house):
-    drawn = "figures/walle/speedup.json"
-    config = ["--cores", "2", "--config", "papers=[walle]"]
+    drawn = "figures/empg/cost.json"
+    config = ["--cores", "2", "--config", "papers=[empg]"]
     done = house.snakemake(*config, "--", f"results/published-laptop/{drawn}")
     assert done.returncode == 0, done.stdout[-3000:]
-    assert len(re.findall("Rule: walle_published_figures", done.stdout)) == 1
-    shown = [read_figure(house.folder / "results" / scale / drawn).source for scale in ("published", "published-laptop")]
-    assert shown == [sha256(house.folder / f"published/{scale}/walle/scores.parquet") for scale in ("overnight", "laptop")]
+    assert len(re.findall("Rule: empg_published_figures", done.stdout)) == 1
+    for name, scale in (("published", "overnight"), ("published-laptop", "laptop")):
+        table = house.folder / f"published/{scale}/empg/scores.parquet"
+        assert read_figure(house.folder / "results" / name / drawn).source == sha256(table)
 
 
 def test_an_unknown_figure_is_refused_with_the_names_there_are(house):
