@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,9 @@ class House:
     def snakemake(
         self, *arguments: str, cwd: Path | None = None, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run snakemake in the copy (or in `cwd`); both streams together in `stdout`."""
+        """Run snakemake in the copy (or in `cwd`); both streams together in `stdout`. Dry runs share a loaded one."""
+        if "-n" in arguments:
+            return dry_run([*arguments], cwd or self.folder, self.environment(**environment))
         return subprocess.run(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=cwd or self.folder,
@@ -77,6 +81,26 @@ class House:
     def planned(self, *config: str, **environment: str) -> set[str]:
         """What snakemake would run at scale `smoke` with more `config`: ``rule [paper | method/task]``."""
         return jobs(self.snakemake("-n", "--cores", "2", "--config", "scale=smoke", *config, **environment))
+
+
+@cache
+def planner() -> subprocess.Popen[str]:
+    """A snakemake that is loaded and waits for orders; it ends with this process."""
+    command = [sys.executable, str(Path(__file__).with_name("servers") / "planner.py")]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def dry_run(arguments: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What ``python -m snakemake`` says with some arguments, among them ``-n``."""
+    server = planner()
+    assert server.stdin is not None and server.stdout is not None
+    with tempfile.TemporaryDirectory(prefix="plan-") as folder:
+        log = Path(folder) / "log"
+        order = {"arguments": arguments, "cwd": str(cwd), "environment": environment, "log": str(log)}
+        server.stdin.write(json.dumps(order) + "\n")
+        server.stdin.flush()
+        _, code = (int(server.stdout.readline()) for _ in range(2))  # after its pid
+        return subprocess.CompletedProcess(arguments, code, log.read_text())
 
 
 def jobs(done: subprocess.CompletedProcess[str]) -> set[str]:

@@ -35,8 +35,7 @@ def after(*papers):
     }
 
 
-RDA = ("rda_hinge", "rda_log", "rda_hinge_tuned", "rda_log_tuned")
-LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", *RDA, "tg", "fobos", "maxent")
+LEARNERS = ("perceptron", "vrda_hinge", "vrda_log", "rda_hinge_tuned", "fobos", "maxent")
 VRDA = {"vrda_prepare", *(f"vrda_train {learner}/craft_small" for learner in LEARNERS)}
 WALLE = {f"walle_train {job}" for job in ("n1/half_cheetah", "alternating/slow_simulator")}
 SVRPO_JOBS = ("trpo/cart_pole", "svrpo/cart_pole", "full/cart_pole", "svrpg/pendulum", "estimators/bandit")
@@ -44,16 +43,12 @@ SVRPO = {f"svrpo_train {job}" for job in SVRPO_JOBS}
 META_JOBS = ("meta/navigation", "frozen/navigation", "signal/navigation", "ou/navigation")
 META = {f"metaexplore_train {job}" for job in META_JOBS}
 VIPG = {
-    *(f"vipg_train {method}/cart_pole" for method in ("vpg", "trpo", "v_trpo", "ppo", "v_ppo", "svpg", "action_sgd")),
-    *(f"vipg_train {method}/sparse_car" for method in ("trpo", "v_trpo_wide")),
+    *(f"vipg_train {method}/cart_pole" for method in ("trpo", "v_trpo", "v_ppo", "svpg", "action_sgd")),
+    "vipg_train v_trpo_wide/sparse_car",
     "vipg_train posterior/quadratic",
     "vipg_train posterior_modes/surface",
 }
-EMPG = {
-    *(f"empg_train {method}/warm" for method in ("empg", "grpo", "empg_m4")),
-    *(f"empg_train {method}/cold" for method in ("empg_kl", "dr_grpo_kl")),
-    *(f"empg_train {method}/steps" for method in ("ppo", "raft")),
-}
+EMPG = {f"empg_train {job}" for job in ("empg/warm", "grpo/warm", "empg_kl/cold", "ppo/steps")}
 PAPERS = ("dynts", "vrda", "walle", "svrpo", "metaexplore", "vipg", "empg")
 FIGURES = {f"{paper}_figures" for paper in PAPERS}
 DRAWN = after(*PAPERS)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from trainings import MORE, TRAININGS, Training
 
-STARTER = Path(__file__).with_name("starter.py")
+STARTER = Path(__file__).parents[1] / "servers/starter.py"
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL)
 STOPPED = 85
 OPERATIONS = 60

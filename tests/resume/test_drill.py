@@ -8,12 +8,15 @@ import pytest
 
 
 def survives(name, training, runs, processes):
-    seed = int.from_bytes(os.urandom(2))  # random moments: other ones each time
-    result = drill.drill(name, training, runs, seed, processes)
-    print(f"seed {seed}\n{drill.table([result])}")
-    assert not result.faults, "\n".join(result.faults)
-    assert result.equal == result.runs == runs
-    assert result.kills.total() >= runs // 2 and result.resumed
+    for _ in range(5):  # each kill may come before the first state or after the end
+        seed = int.from_bytes(os.urandom(2))  # random moments: other ones each time
+        result = drill.drill(name, training, runs, seed, processes)
+        print(f"seed {seed}\n{drill.table([result])}")
+        assert not result.faults, "\n".join(result.faults)
+        assert result.equal == result.runs == runs
+        if result.kills.total() >= runs // 2 and result.resumed:
+            return
+    pytest.fail("no run was killed and went on from a state")
 
 
 @pytest.mark.parametrize("name", drill.TRAININGS)

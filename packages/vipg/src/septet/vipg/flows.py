@@ -84,6 +84,8 @@ class Coupling(PosteriorSampler):
     layers: int = 6
     hidden: int = 16
     least = 2
+    exact: bool = True
+    """Whether a seed gives the same bits alone and in any batch; without that, small nets take a tenth of the time."""
 
     def _sizes(self, layer: int) -> tuple[int, int]:
         """Coordinates that are read and that are moved."""
@@ -108,10 +110,9 @@ class Coupling(PosteriorSampler):
             nets.append((first.reshape(-1, read + 1, self.hidden), second.reshape(-1, self.hidden + 1, 2 * moved)))
         return nets
 
-    @staticmethod
-    def _scale_shift(net: tuple[Tensor, Tensor], read: Tensor) -> tuple[Tensor, Tensor]:
+    def _scale_shift(self, net: tuple[Tensor, Tensor], read: Tensor) -> tuple[Tensor, Tensor]:
         first, second = net
-        (out,) = each_seed(_two_layers, first, second, read)
+        (out,) = each_seed(_two_layers, first, second, read) if self.exact else _two_layers(first, second, read)
         s, t = out.chunk(2, dim=2)
         return LARGEST_LOG_SCALE * torch.tanh(s / LARGEST_LOG_SCALE), t
 
@@ -165,7 +166,8 @@ def sampler_of(family: Family, weights: int, method: PolicyMethod | Posterior) -
         case "planar":
             return Planar(weights, layers=method.layers)
         case "coupling":
-            return Coupling(weights, layers=method.layers, hidden=method.flow_hidden)
+            exact = not isinstance(method, Posterior)
+            return Coupling(weights, layers=method.layers, hidden=method.flow_hidden, exact=exact)
 
 
 def _two_layers(first: Tensor, second: Tensor, x: Tensor) -> tuple[Tensor]:
