@@ -34,36 +34,37 @@ def read_trees(text: str, where: str) -> Iterator[Tree]:
     """
     stack: list[tuple[str, list[Any], int]] = []
     opening, line = False, 1
-    for match in _TOKEN.finditer(text):
-        token = match.group()
-        if token == "\n":
-            line += 1
-            continue
-        at = f"{where}:{line}"
+
+    def fault(expected: str, found: str) -> InputError:
+        return InputError(f"{where}:{line}", expected=expected, found=found)
+
+    for token in _TOKEN.findall(text):
         if token == "(":
             if len(stack) >= DEEPEST:
-                raise InputError(at, expected=f"at most {DEEPEST} brackets inside each other", found="more")
+                raise fault(f"at most {DEEPEST} brackets inside each other", "more")
             if opening:
                 stack.append(("", [], line))
-            elif stack and any(isinstance(child, str) for child in stack[-1][1]):
-                raise InputError(at, expected="a leaf (TAG word)", found=f"a bracket after the word in {stack[-1][0]}")
+            elif stack and stack[-1][1] and isinstance(stack[-1][1][0], str):  # a word is an only child
+                raise fault("a leaf (TAG word)", f"a bracket after the word in {stack[-1][0]}")
             opening = True
         elif token == ")":
             if opening or not stack:
-                raise InputError(at, expected="a labelled bracket", found="()" if opening else ") without (")
+                raise fault("a labelled bracket", "()" if opening else ") without (")
             label, children, _ = stack.pop()
             if not children:
-                raise InputError(at, expected="a leaf (TAG word) or subtrees", found=f"({label})")
+                raise fault("a leaf (TAG word) or subtrees", f"({label})")
             node = (label or "TOP", children[0] if isinstance(children[0], str) else tuple(children))
             if stack:
                 stack[-1][1].append(node)
             else:
                 yield node
+        elif token == "\n":
+            line += 1
         elif opening:
             stack.append((token, [], line))
             opening = False
         elif not stack or stack[-1][1] or not stack[-1][0]:
-            raise InputError(at, expected="one word per tagged leaf", found=f"the stray word {token}")
+            raise fault("one word per tagged leaf", f"the stray word {token}")
         else:
             stack[-1][1].append(token)
     if stack or opening:
