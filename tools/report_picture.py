@@ -52,7 +52,7 @@ def at_the_figure(tab: Page) -> bytes:
 def save(shot: bytes, target: Path) -> None:
     """Write a picture with few colours, which is small."""
     image = Image.open(io.BytesIO(shot)).convert("RGB")
-    image.quantize(160, Image.Quantize.MAXCOVERAGE).save(target, optimize=True)
+    image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3).save(target, optimize=True)  # k-means keeps pale bands
 
 
 if __name__ == "__main__":

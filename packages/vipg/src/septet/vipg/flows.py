@@ -85,7 +85,7 @@ class Coupling(PosteriorSampler):
     hidden: int = 16
     least = 2
     exact: bool = True
-    """Whether a seed gives the same bits alone and in any batch; without that, small nets take a tenth of the time."""
+    """Whether a seed gives the same bits alone and in any batch; without that, small nets take a sixth of the time."""
 
     def _sizes(self, layer: int) -> tuple[int, int]:
         """Coordinates that are read and that are moved."""

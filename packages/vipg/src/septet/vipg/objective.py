@@ -5,6 +5,7 @@ r"""The objective of a sampler and its gradients (sections 2.1 and 2.2): pure fu
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 from septet.rl.gaussian import LOG_2PI
 from septet.seeding import stream
 from septet.vipg.samplers import PosteriorSampler
+
+Drive = Tensor | Callable[[Tensor], Tensor]
 
 
 def regulariser(sampler: PosteriorSampler, phi: Tensor, theta: Tensor, log_det: Tensor, prior_scale: float) -> Tensor:
@@ -45,7 +48,7 @@ def entropy(sampler: PosteriorSampler, log_det: Tensor) -> Tensor:
 
 
 def pathwise(
-    sampler: PosteriorSampler, phi: Tensor, xi: Tensor, drive: Tensor, alpha: Tensor | float, prior_scale: float
+    sampler: PosteriorSampler, phi: Tensor, xi: Tensor, drive: Drive, alpha: Tensor | float, prior_scale: float
 ) -> Tensor:
     r"""Equation 3: the drive pulled back through the sampler, and the repulsion of the exact log-determinant.
 
@@ -55,7 +58,7 @@ def pathwise(
     Args:
         phi: (S, Q).
         xi: (S, K, d).
-        drive: estimates of the gradient of J at each particle, (S, K, d).
+        drive: estimates of the gradient of J at each particle, (S, K, d), or what gives them of the particles.
         alpha: (S,) or a number.
         prior_scale: s0.
 
@@ -64,7 +67,8 @@ def pathwise(
     """
     phi = phi.detach().requires_grad_()
     theta, log_det = sampler(phi, xi)
-    value = (drive * theta).sum((1, 2)) / theta.shape[1]
+    at_theta = drive if isinstance(drive, Tensor) else drive(theta.detach())
+    value = (at_theta * theta).sum((1, 2)) / theta.shape[1]
     value = value + alpha * regulariser(sampler, phi, theta, log_det, prior_scale)
     (gradient,) = torch.autograd.grad(value.sum(), phi)
     return gradient

@@ -56,13 +56,16 @@ def fit(job: Job, variant: Variant) -> tuple[PosteriorSampler, Tensor]:
 def ascent_direction(target: Target, sampler: PosteriorSampler, variant: Variant, phi: Tensor, xi: Tensor) -> Tensor:
     """The gradient (S, Q) of -alpha KL(q || p), or what a variant has in its place."""
     task = target.task
-    theta = sampler(phi, xi)[0].detach()
-    if variant in ("svgd", "amortised_svgd"):
-        score = target.gradient(theta) - task.alpha * theta / task.prior_scale**2
-        moved = direction(theta, score, task.alpha)
-        return moved.flatten(1) if variant == "svgd" else pathwise(sampler, phi, xi, moved, 0.0, 1.0)
+
+    def stein(theta: Tensor) -> Tensor:
+        return direction(theta, target.gradient(theta) - task.alpha * theta / task.prior_scale**2, task.alpha)
+
+    if variant == "svgd":
+        return stein(sampler(phi, xi)[0]).flatten(1)
+    if variant == "amortised_svgd":
+        return pathwise(sampler, phi, xi, stein, 0.0, 1.0)
     alpha = 0.0 if variant.endswith("_collapse") else task.alpha
-    return pathwise(sampler, phi, xi, target.gradient(theta), alpha, task.prior_scale)
+    return pathwise(sampler, phi, xi, target.gradient, alpha, task.prior_scale)
 
 
 def measure(job: Job, variant: Variant, sampler: PosteriorSampler, phi: Tensor) -> tuple[dict[str, Array], Array]:
