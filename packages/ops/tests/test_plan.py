@@ -37,6 +37,13 @@ def test_cores_share_independent_jobs_and_wide_jobs_wait_for_room():
     assert makespan([], 4) == 0.0
 
 
+def test_work_that_threads_share_takes_longer_on_fewer_cores():
+    shared = [Task(2.0, 8, (), divided=8), Task(3.0, 1, ())]
+    assert [makespan(shared, cores) for cores in (2, 8, 9)] == [3.0 + 2.0 * 8 / 2, 5.0, 3.0]
+    waiting = [Task(2.0, 8, ())]  # samplers that wait for each other
+    assert makespan(waiting, 2) == 2.0
+
+
 def test_the_longest_chain_goes_first():
     jobs = [Task(1.0, 1, ()), Task(1.0, 1, ()), Task(5.0, 1, (1,))]
     assert makespan(jobs, 1) == 7.0 and makespan(jobs, 2) == 6.0
@@ -116,6 +123,13 @@ def test_a_job_s_own_record_is_scaled_by_the_work():
     grows = 1 - FIXED / 10.0  # the record took ten seconds
     assert low == pytest.approx((2.0 + 100 * grows) * math.exp(-SCALING))
     assert high == pytest.approx(FIXED + (2.0 + 100) * math.exp(SCALING))
+
+
+def test_threads_share_the_work_as_far_as_there_are_cores():
+    job = dynts_job("ts", "static", 1000)
+    job = job.model_copy(update={"threads": 4, "config": {**job.config, "threads": 4}})
+    plan = make([job], Recorded([record("ts", "static", 0.1)], []), (2, 4, 8))
+    assert [wall.wall_s for wall in plan.walls] == [50.0, 25.0, 25.0]
 
 
 def test_without_an_own_record_the_kin_that_predicts_best_is_taken_with_its_error():

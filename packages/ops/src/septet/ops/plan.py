@@ -20,7 +20,7 @@ from septet.config import validate
 from septet.errors import InputError
 from septet.ops import benchmarks, language_models
 from septet.ops.predict import Job, Predictor
-from septet.ops.scaling import in_words
+from septet.ops.scaling import in_words, threads
 from septet.ops.schedule import Task, longest_path, makespan
 from septet.reading import parse_json
 from septet.report.planned import FILE, Estimate, Plan, Row, Wall
@@ -41,7 +41,9 @@ def make(jobs: Sequence[Job], recorded: benchmarks.Recorded, cores: Sequence[int
     estimates = [_estimate(job, predictor) for job in jobs]
     both = list(zip(jobs, estimates, strict=True))
     tasks = {
-        end: [Task(_seconds(one, end), job.threads, tuple(job.waits_for)) for job, one in both]
+        end: [
+            Task(_seconds(one, end), job.threads, tuple(job.waits_for), threads(job.config or {})) for job, one in both
+        ]
         for end in ("wall_s", "low", "high")
     }
     walls = [

@@ -2,16 +2,20 @@
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Task:
-    """One job: its wall seconds, its threads, and the places in the list of the jobs that it waits for."""
+    """One job."""
 
     seconds: float
+    """Of wall time, on as many cores as it has threads."""
     threads: int
     waits_for: tuple[int, ...]
+    """Places in the list of the jobs that it waits for."""
+    divided: int = 1
+    """Threads that share its work, as those of samplers that wait for each other do not."""
 
 
 def tails(tasks: Sequence[Task]) -> list[float]:
@@ -34,9 +38,10 @@ def longest_path(tasks: Sequence[Task]) -> float:
 def makespan(tasks: Sequence[Task], cores: int) -> float:
     """Seconds from the first start to the last end when a free core takes the ready job with the longest chain ahead.
 
-    A job with more threads than there are cores takes all of them. Graham (1969): at most twice the best schedule for
-    jobs of one thread.
+    A job with more threads than there are cores takes all of them, and longer if they share its work. Graham (1969): at
+    most twice the best schedule for jobs of one thread.
     """
+    tasks = [replace(task, seconds=task.seconds * max(1.0, task.divided / cores)) for task in tasks]
     ahead = tails(tasks)
     missing = [len(set(task.waits_for)) for task in tasks]
     after: list[list[int]] = [[] for _ in tasks]
