@@ -12,6 +12,7 @@ import pytest
 import verdict_table
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from snakemake.utils import update_config
 
@@ -140,6 +141,12 @@ def test_direct_pins_are_those_of_the_locks():
         names = {name.lower().replace("_", "-"): version for name, version in locked(lock).items()}
         for name, version in locked(asked).items():
             assert names[name.lower().replace("_", "-")] == version
+
+
+def test_the_locks_install_on_every_python_that_the_readme_names():
+    for name in (*locked("requirements.lock"), *locked("requirements-dev.lock")):
+        asked = importlib.metadata.metadata(name)["Requires-Python"] or ""
+        assert SpecifierSet(asked).contains("3.11.0"), f"{name} asks for Python {asked}"
 
 
 def test_pixi_has_the_pins_of_the_locks_and_the_commands_of_the_makefile():
