@@ -38,7 +38,8 @@ def read_trees(text: str, where: str) -> Iterator[Tree]:
     def fault(expected: str, found: str) -> InputError:
         return InputError(f"{where}:{line}", expected=expected, found=found)
 
-    for token in _TOKEN.findall(text):
+    for match in _TOKEN.finditer(text):
+        token = match[0]
         if token == "(":
             if len(stack) >= DEEPEST:
                 raise fault(f"at most {DEEPEST} brackets inside each other", "more")
